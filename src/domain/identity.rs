@@ -1,0 +1,175 @@
+//! Who a request was proved to come from.
+
+use std::sync::Arc;
+
+use super::app::App;
+use super::certificate::{Fingerprint, SerialNumber};
+use super::id::{CertificateId, KeyId};
+use super::reason::Reason;
+use super::scope::ScopeSet;
+use super::time::Validity;
+use super::token::Claims;
+
+/// A client certificate that is registered, counts now, and belongs to an active App.
+#[derive(Clone, Debug)]
+pub struct CertificateProof {
+    pub id: CertificateId,
+    pub app: Arc<App>,
+    pub fingerprint: Fingerprint,
+    pub serial: SerialNumber,
+    pub validity: Validity,
+}
+
+/// What a request proved by its `Authorization` or `X-Api-Key` field.
+#[derive(Clone, Debug)]
+pub enum Bearer {
+    Key {
+        id: KeyId,
+        app: Arc<App>,
+        scopes: ScopeSet,
+    },
+    Token {
+        app: Arc<App>,
+        claims: Arc<Claims>,
+    },
+}
+
+impl Bearer {
+    pub fn app(&self) -> &Arc<App> {
+        match self {
+            Self::Key { app, .. } | Self::Token { app, .. } => app,
+        }
+    }
+
+    pub fn scopes(&self) -> &ScopeSet {
+        match self {
+            Self::Key { scopes, .. } => scopes,
+            Self::Token { claims, .. } => &claims.scopes,
+        }
+    }
+}
+
+/// One proof that was asked for, and what came of it.
+#[derive(Clone, Debug)]
+pub enum Evidence<T> {
+    /// The caller showed nothing of the kind.
+    Absent,
+    Proved(T),
+    /// The caller showed something that does not count.
+    Refused(Reason),
+}
+
+impl<T> Evidence<T> {
+    pub fn proved(&self) -> Option<&T> {
+        match self {
+            Self::Proved(proof) => Some(proof),
+            Self::Absent | Self::Refused(_) => None,
+        }
+    }
+
+    /// The proof, or why there is none; `absent` is the reason when nothing was shown.
+    pub fn require(&self, absent: Reason) -> Result<&T, Reason> {
+        match self {
+            Self::Proved(proof) => Ok(proof),
+            Self::Absent => Err(absent),
+            Self::Refused(reason) => Err(*reason),
+        }
+    }
+}
+
+/// Everything that a request showed of who sends it. Finding it out refuses nobody: that is the policy's part.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub certificate: Evidence<CertificateProof>,
+    pub bearer: Evidence<Bearer>,
+}
+
+/// How an identity was proved; the value of `X-Countersign-Auth-Method`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AuthMethod {
+    Mtls,
+    Key,
+    Token,
+    MtlsKey,
+    MtlsToken,
+}
+
+impl AuthMethod {
+    pub const ALL: [Self; 5] = [
+        Self::Mtls,
+        Self::Key,
+        Self::Token,
+        Self::MtlsKey,
+        Self::MtlsToken,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mtls => "mtls",
+            Self::Key => "key",
+            Self::Token => "token",
+            Self::MtlsKey => "mtls+key",
+            Self::MtlsToken => "mtls+token",
+        }
+    }
+}
+
+/// Who a request comes from, once the policy has accepted the proofs. At least one proof is there,
+/// and where there are two they belong to one App.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    certificate: Option<CertificateProof>,
+    bearer: Option<Bearer>,
+}
+
+impl Identity {
+    /// Refuses proofs of two different Apps; `None` when nothing was proved.
+    pub fn of(
+        certificate: Option<&CertificateProof>,
+        bearer: Option<&Bearer>,
+    ) -> Result<Option<Self>, Reason> {
+        match (certificate, bearer) {
+            (None, None) => Ok(None),
+            (Some(certificate), Some(bearer)) if certificate.app.id != bearer.app().id => {
+                Err(Reason::AppsDiffer)
+            }
+            (certificate, bearer) => Ok(Some(Self {
+                certificate: certificate.cloned(),
+                bearer: bearer.cloned(),
+            })),
+        }
+    }
+
+    pub fn app(&self) -> Option<&Arc<App>> {
+        self.bearer
+            .as_ref()
+            .map(Bearer::app)
+            .or_else(|| self.certificate.as_ref().map(|proof| &proof.app))
+    }
+
+    pub fn certificate(&self) -> Option<&CertificateProof> {
+        self.certificate.as_ref()
+    }
+
+    pub fn bearer(&self) -> Option<&Bearer> {
+        self.bearer.as_ref()
+    }
+
+    pub fn key(&self) -> Option<KeyId> {
+        match &self.bearer {
+            Some(Bearer::Key { id, .. }) => Some(*id),
+            Some(Bearer::Token { claims, .. }) => Some(claims.key),
+            None => None,
+        }
+    }
+
+    pub fn method(&self) -> AuthMethod {
+        match (&self.certificate, &self.bearer) {
+            (_, None) => AuthMethod::Mtls,
+            (None, Some(Bearer::Key { .. })) => AuthMethod::Key,
+            (None, Some(Bearer::Token { .. })) => AuthMethod::Token,
+            (Some(_), Some(Bearer::Key { .. })) => AuthMethod::MtlsKey,
+            (Some(_), Some(Bearer::Token { .. })) => AuthMethod::MtlsToken,
+        }
+    }
+}

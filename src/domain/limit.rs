@@ -1,0 +1,163 @@
+//! Rate limits: the arithmetic of allowances (the generic cell rate algorithm).
+
+use std::time::Duration;
+
+use super::name::Name;
+
+/// Whose requests are counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Per {
+    App,
+    Key,
+    Address,
+    Route,
+}
+
+impl Per {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::App => "app",
+            Self::Key => "key",
+            Self::Address => "address",
+            Self::Route => "route",
+        }
+    }
+}
+
+/// So many requests per so much time, with so many at once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Limit {
+    /// Names the limit to the caller and in metrics.
+    pub name: Name,
+    pub per: Per,
+    /// Requests per `period`, at least 1.
+    pub count: u32,
+    pub period: Duration,
+    /// Requests that may come at once after a quiet time, at least 1.
+    pub burst: u32,
+}
+
+/// What asking for one request's allowance came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Allowed {
+        /// The bucket's next state.
+        next: u64,
+        /// Further requests that would be allowed at once.
+        remaining: u32,
+    },
+    Refused {
+        /// How long until one request would be allowed.
+        retry_after: Duration,
+    },
+}
+
+/// A limit in the numbers that a bucket needs; times are nanoseconds since the process began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Nanoseconds between two requests at the limit's rate.
+    pub interval: u64,
+    /// How far the bucket's state may lie in the future: `burst` intervals.
+    pub window: u64,
+}
+
+impl Limit {
+    pub fn allowance(&self) -> Allowance {
+        let period = u64::try_from(self.period.as_nanos()).unwrap_or(u64::MAX);
+        let interval = (period / u64::from(self.count.max(1))).max(1);
+        Allowance {
+            interval,
+            window: interval.saturating_mul(u64::from(self.burst.max(1))),
+        }
+    }
+}
+
+impl Allowance {
+    /// Asks for one request at `now`, when the bucket's state is `state` (0 for a fresh one).
+    ///
+    /// The state is the time at which the bucket will be full again.
+    pub fn ask(&self, state: u64, now: u64) -> Verdict {
+        let next = state.max(now).saturating_add(self.interval);
+        let ahead = next - now;
+        if ahead > self.window {
+            return Verdict::Refused {
+                retry_after: Duration::from_nanos(ahead - self.window),
+            };
+        }
+        let remaining = (self.window - ahead) / self.interval;
+        Verdict::Allowed {
+            next,
+            remaining: u32::try_from(remaining).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// How long until a bucket with this state is full again.
+    pub fn full_in(state: u64, now: u64) -> Duration {
+        Duration::from_nanos(state.saturating_sub(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn limit(count: u32, burst: u32) -> Allowance {
+        Limit {
+            name: "test".parse().unwrap(),
+            per: Per::App,
+            count,
+            period: Duration::from_secs(1),
+            burst,
+        }
+        .allowance()
+    }
+
+    fn spend(allowance: Allowance, state: &mut u64, now: u64) -> bool {
+        match allowance.ask(*state, now) {
+            Verdict::Allowed { next, .. } => {
+                *state = next;
+                true
+            }
+            Verdict::Refused { .. } => false,
+        }
+    }
+
+    #[test]
+    fn a_burst_is_allowed_to_the_request() {
+        let (allowance, mut state) = (limit(10, 5), 0);
+        let granted = (0..20)
+            .filter(|_| spend(allowance, &mut state, 1_000))
+            .count();
+        assert_eq!(granted, 5);
+    }
+
+    #[test]
+    fn a_refusal_says_when_to_come_back() {
+        let (allowance, mut state) = (limit(10, 1), 0);
+        assert!(spend(allowance, &mut state, 0));
+        let Verdict::Refused { retry_after } = allowance.ask(state, 0) else {
+            panic!("allowed")
+        };
+        assert_eq!(retry_after, Duration::from_millis(100));
+        let then = u64::try_from(retry_after.as_nanos()).unwrap();
+        assert!(!spend(allowance, &mut state, then - 1));
+        assert!(spend(allowance, &mut state, then));
+    }
+
+    proptest! {
+        #[test]
+        fn never_more_than_burst_plus_rate(
+            count in 1_u32..1000,
+            burst in 1_u32..100,
+            steps in proptest::collection::vec(0_u64..50_000_000, 1..300),
+        ) {
+            let (allowance, mut state, mut now, mut granted) = (limit(count, burst), 0, 0_u64, 0_u64);
+            for step in steps {
+                now += step;
+                granted += u64::from(spend(allowance, &mut state, now));
+            }
+            prop_assert!(granted <= u64::from(burst) + now / allowance.interval);
+        }
+    }
+}

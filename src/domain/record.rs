@@ -1,0 +1,68 @@
+//! What is written down: each exchange, each administrative change, each publication that took effect.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::certificate::SerialNumber;
+use super::id::{AppId, AuditEventId, KeyId, RequestId};
+use super::identity::AuthMethod;
+use super::reason::Reason;
+use super::time::Timestamp;
+
+/// One request and how it ended. Holds no secret and no query.
+#[derive(Clone, Debug)]
+pub struct AccessRecord {
+    pub at: Timestamp,
+    pub request_id: RequestId,
+    pub client: IpAddr,
+    pub method: http::Method,
+    pub host: Option<Box<str>>,
+    /// At most 1 KiB of it.
+    pub path: Box<str>,
+    pub protocol: http::Version,
+    /// The route's name; absent when none was found.
+    pub route: Option<Arc<str>>,
+    pub status: u16,
+    /// Why it was refused or cut short; absent when all went well.
+    pub reason: Option<Reason>,
+    pub app: Option<AppId>,
+    pub key: Option<KeyId>,
+    pub certificate: Option<SerialNumber>,
+    pub auth: Option<AuthMethod>,
+    pub duration: Duration,
+    /// From the forwarded head to the upstream's head.
+    pub upstream: Option<Duration>,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+}
+
+/// Proof that a snapshot is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The snapshot's version.
+    pub version: u64,
+    /// The workers that decide by it now.
+    pub workers: u32,
+    /// Connections that were open on something which has ended, and are closed or closing now.
+    pub connections_closed: u32,
+}
+
+/// One administrative change, written in the transaction that made it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEvent {
+    pub id: AuditEventId,
+    pub at: Timestamp,
+    /// Who did it; see [`super::admin::Actor`].
+    pub actor: String,
+    /// What was done, as `noun.verb`, for example `cert.revoke`.
+    pub action: String,
+    /// What it was done to, by id.
+    pub subject: String,
+    /// The App that it belongs to, if any.
+    pub app: Option<AppId>,
+    /// What else is worth knowing, as a flat JSON object; never a secret.
+    pub detail: serde_json::Value,
+}

@@ -1,0 +1,569 @@
+//! Routes: which host, path and method lead where, and what they require.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::limit::Limit;
+use super::name::Name;
+use super::policy::Policy;
+use super::request::RequestHead;
+
+/// What the gateway does with requests to one host, path and set of methods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Unique in the table; names the route in logs and metrics.
+    pub name: Arc<str>,
+    pub host: HostPattern,
+    pub path: PathPattern,
+    /// Every method when empty.
+    pub methods: Vec<http::Method>,
+    pub policy: Policy,
+    pub limits: Vec<Arc<Limit>>,
+    pub target: Target,
+    /// The most bytes of a request's body; no bound when absent, since bodies are streamed.
+    pub body_max: Option<u64>,
+    /// Whether paths that upstreams may read in another way are forwarded all the same.
+    pub ambiguous_paths: bool,
+    /// Whether the caller's own key or token reaches the upstream.
+    pub keep_credential: bool,
+    /// Whether `Upgrade` (WebSocket and the like) and extended CONNECT are tunnelled.
+    pub upgrades: bool,
+}
+
+/// Where a route leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// An endpoint that the gateway answers itself.
+    Local(LocalEndpoint),
+    /// An upstream by its name; the catalogue that holds the route holds the upstream too.
+    Upstream(Name),
+}
+
+/// What the gateway answers itself on the partners' port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LocalEndpoint {
+    CaPem,
+    Jwks,
+    Metadata,
+    Token,
+    Whoami,
+}
+
+impl LocalEndpoint {
+    pub const ALL: [Self; 5] = [
+        Self::CaPem,
+        Self::Jwks,
+        Self::Metadata,
+        Self::Token,
+        Self::Whoami,
+    ];
+
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::CaPem => "/.well-known/countersign/ca.pem",
+            Self::Jwks => "/.well-known/jwks.json",
+            Self::Metadata => "/.well-known/oauth-authorization-server",
+            Self::Token => "/oauth2/token",
+            Self::Whoami => "/.well-known/countersign/whoami",
+        }
+    }
+
+    /// The route's name in logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CaPem => "countersign.ca_pem",
+            Self::Jwks => "countersign.jwks",
+            Self::Metadata => "countersign.metadata",
+            Self::Token => "countersign.token",
+            Self::Whoami => "countersign.whoami",
+        }
+    }
+
+    pub fn methods(self) -> Vec<http::Method> {
+        match self {
+            Self::Token => vec![http::Method::POST],
+            _ => vec![http::Method::GET, http::Method::HEAD],
+        }
+    }
+}
+
+/// One host name, all names one label below a domain, or any host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HostPattern {
+    /// `*`
+    Any,
+    /// `api.example.com`
+    Exact(String),
+    /// `*.example.com`, kept without `*.`
+    Below(String),
+}
+
+/// A text that is not a pattern of hosts or paths.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPattern {
+    #[error("a host is a name like api.example.com, *.example.com, or * for any")]
+    Host,
+    #[error(
+        "a path begins with '/' and has no query, no empty or dot segments and no percent-encoded letters"
+    )]
+    Path,
+    #[error("a {{parameter}} fills a whole segment and is named by letters, digits and '_'")]
+    Parameter,
+}
+
+impl std::str::FromStr for HostPattern {
+    type Err = InvalidPattern;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let name = |text: &str| match super::request::normal_host(text) {
+            Some(host) if host == text && !text.contains(':') => Ok(text.to_owned()),
+            _ => Err(InvalidPattern::Host),
+        };
+        match text.strip_prefix("*.") {
+            Some(domain) => name(domain).map(Self::Below),
+            None if text == "*" => Ok(Self::Any),
+            None if text.starts_with('[') => match super::request::normal_host(text) {
+                Some(host) if host == text => Ok(Self::Exact(text.to_owned())),
+                _ => Err(InvalidPattern::Host),
+            },
+            None => name(text).map(Self::Exact),
+        }
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Exact(host) => f.write_str(host),
+            Self::Below(domain) => write!(f, "*.{domain}"),
+        }
+    }
+}
+
+/// A whole path with `{parameter}` segments, or the beginning of one at a segment's end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PathPattern {
+    segments: Vec<Segment>,
+    prefix: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Segment {
+    Literal(Box<str>),
+    /// Any one segment that is not empty.
+    Parameter(Box<str>),
+}
+
+impl PathPattern {
+    /// Matches this path and no other; `{name}` stands for any one segment.
+    pub fn exact(text: &str) -> Result<Self, InvalidPattern> {
+        Self::read(text, false)
+    }
+
+    /// Matches this path and everything below it: `/v1` takes `/v1` and `/v1/x`, not `/v10`.
+    pub fn prefix(text: &str) -> Result<Self, InvalidPattern> {
+        Self::read(text, true)
+    }
+
+    fn read(text: &str, prefix: bool) -> Result<Self, InvalidPattern> {
+        let literal = text.replace(['{', '}'], "_");
+        match super::request::Path::read(&literal) {
+            Ok(path) if path.as_str() == literal && !path.is_ambiguous() => {}
+            _ => return Err(InvalidPattern::Path),
+        }
+        let mut segments = split(text)
+            .map(Segment::read)
+            .collect::<Result<Vec<_>, _>>()?;
+        let ends_open = matches!(segments.last(), Some(Segment::Literal(last)) if last.is_empty());
+        if prefix && ends_open {
+            segments.pop();
+        }
+        Ok(Self { segments, prefix })
+    }
+
+    pub fn is_prefix(&self) -> bool {
+        self.prefix
+    }
+}
+
+impl Segment {
+    fn read(text: &str) -> Result<Self, InvalidPattern> {
+        let name = text
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix('}'));
+        match name {
+            Some(name)
+                if !name.is_empty()
+                    && name
+                        .bytes()
+                        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') =>
+            {
+                Ok(Self::Parameter(name.into()))
+            }
+            None if !text.contains(['{', '}']) => Ok(Self::Literal(text.into())),
+            _ => Err(InvalidPattern::Parameter),
+        }
+    }
+}
+
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for segment in &self.segments {
+            match segment {
+                Segment::Literal(text) => write!(f, "/{text}")?,
+                Segment::Parameter(name) => write!(f, "/{{{name}}}")?,
+            }
+        }
+        if self.prefix {
+            f.write_str("/*")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// The segments of a path that begins with `/`.
+fn split(path: &str) -> std::str::Split<'_, char> {
+    path.strip_prefix('/').unwrap_or(path).split('/')
+}
+
+/// Why no route was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// Nothing at this host and path.
+    Unknown,
+    /// Routes at this host and path take these methods only.
+    Method(Vec<http::Method>),
+    /// The route that fits does not take ambiguous paths.
+    Ambiguous,
+}
+
+/// All routes, found in a time that depends on the length of the path and not on their number.
+///
+/// The most specific route wins: an exact host before `*.domain` before `*`; then, segment by segment from
+/// the left, a literal before a `{parameter}` before a prefix that ends there.
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    routes: Vec<Arc<Route>>,
+    exact: HashMap<String, Node>,
+    below: HashMap<String, Node>,
+    any: Node,
+    local: Node,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    literals: HashMap<Box<str>, Self>,
+    parameter: Option<Box<Self>>,
+    /// Routes whose path ends here.
+    ends: Vec<Arc<Route>>,
+    /// Routes whose prefix ends here.
+    prefixes: Vec<Arc<Route>>,
+}
+
+/// Two routes that no request can tell apart.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("routes {first} and {second} match the same requests")]
+pub struct Ambiguity {
+    pub first: Arc<str>,
+    pub second: Arc<str>,
+}
+
+impl RouteTable {
+    /// Builds the table; routes to [`Target::Local`] are found at every host, before all others.
+    pub fn new(routes: Vec<Route>) -> Result<Self, Ambiguity> {
+        let mut table = Self {
+            routes: routes.into_iter().map(Arc::new).collect(),
+            ..Self::default()
+        };
+        for route in table.routes.clone() {
+            let host = match (&route.target, &route.host) {
+                (Target::Local(_), _) => &mut table.local,
+                (_, HostPattern::Any) => &mut table.any,
+                (_, HostPattern::Exact(name)) => table.exact.entry(name.clone()).or_default(),
+                (_, HostPattern::Below(domain)) => table.below.entry(domain.clone()).or_default(),
+            };
+            host.insert(route)?;
+        }
+        Ok(table)
+    }
+
+    pub fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+
+    /// Finds the route of a request.
+    pub fn find(&self, head: &RequestHead<'_>) -> Result<&Arc<Route>, Miss> {
+        let segments = split(head.path.as_str());
+        let mut allowed = Vec::new();
+        let hosts = [Some(&self.local), self.host(head.host)];
+        for node in hosts.into_iter().flatten() {
+            if let Some(route) = node.find(segments.clone(), head.method, &mut allowed) {
+                return if head.path.is_ambiguous() && !route.ambiguous_paths {
+                    Err(Miss::Ambiguous)
+                } else {
+                    Ok(route)
+                };
+            }
+        }
+        if head.path.is_ambiguous() {
+            Err(Miss::Ambiguous)
+        } else if allowed.is_empty() {
+            Err(Miss::Unknown)
+        } else {
+            allowed.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+            allowed.dedup();
+            Err(Miss::Method(allowed))
+        }
+    }
+
+    fn host(&self, host: &str) -> Option<&Node> {
+        let below = || {
+            host.split_once('.')
+                .and_then(|(_, domain)| self.below.get(domain))
+        };
+        self.exact.get(host).or_else(below).or(Some(&self.any))
+    }
+}
+
+impl Node {
+    fn insert(&mut self, route: Arc<Route>) -> Result<(), Ambiguity> {
+        let mut node = self;
+        for segment in &route.path.segments {
+            node = match segment {
+                Segment::Literal(text) => node.literals.entry(text.clone()).or_default(),
+                Segment::Parameter(_) => node.parameter.get_or_insert_with(Box::default),
+            };
+        }
+        let peers = if route.path.prefix {
+            &mut node.prefixes
+        } else {
+            &mut node.ends
+        };
+        if let Some(twin) = peers
+            .iter()
+            .find(|peer| overlap(&peer.methods, &route.methods))
+        {
+            return Err(Ambiguity {
+                first: Arc::clone(&twin.name),
+                second: Arc::clone(&route.name),
+            });
+        }
+        // Routes that name their methods come before one that takes every method.
+        let place = if route.methods.is_empty() {
+            peers.len()
+        } else {
+            0
+        };
+        peers.insert(place, route);
+        Ok(())
+    }
+
+    fn find<'t>(
+        &'t self,
+        mut rest: std::str::Split<'_, char>,
+        method: &http::Method,
+        allowed: &mut Vec<http::Method>,
+    ) -> Option<&'t Arc<Route>> {
+        let Some(segment) = rest.next() else {
+            return choose(&self.ends, method, allowed)
+                .or_else(|| choose(&self.prefixes, method, allowed));
+        };
+        if let Some(found) = self
+            .literals
+            .get(segment)
+            .and_then(|node| node.find(rest.clone(), method, allowed))
+        {
+            return Some(found);
+        }
+        let parameter = self.parameter.as_ref().filter(|_| !segment.is_empty());
+        if let Some(found) = parameter.and_then(|node| node.find(rest, method, allowed)) {
+            return Some(found);
+        }
+        choose(&self.prefixes, method, allowed)
+    }
+}
+
+fn choose<'t>(
+    routes: &'t [Arc<Route>],
+    method: &http::Method,
+    allowed: &mut Vec<http::Method>,
+) -> Option<&'t Arc<Route>> {
+    let found = routes
+        .iter()
+        .find(|route| route.methods.is_empty() || route.methods.contains(method));
+    if found.is_none() {
+        allowed.extend(
+            routes
+                .iter()
+                .flat_map(|route| route.methods.iter().cloned()),
+        );
+    }
+    found
+}
+
+/// Sets of methods clash when they share one, or when both are open to all. A set and "every method" do not:
+/// the set is the more specific.
+fn overlap(one: &[http::Method], other: &[http::Method]) -> bool {
+    if one.is_empty() || other.is_empty() {
+        return one.is_empty() && other.is_empty();
+    }
+    one.iter().any(|method| other.contains(method))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::policy::{Policy, Requirement};
+    use crate::domain::request::Path;
+    use crate::domain::scope::ScopeSet;
+
+    fn route(name: &str, host: &str, path: PathPattern, methods: &[http::Method]) -> Route {
+        Route {
+            name: name.into(),
+            host: host.parse().unwrap(),
+            path,
+            methods: methods.to_vec(),
+            policy: Policy {
+                requirement: Requirement::Mtls,
+                scopes: ScopeSet::default(),
+            },
+            limits: Vec::new(),
+            target: Target::Upstream("up".parse().unwrap()),
+            body_max: None,
+            ambiguous_paths: name == "open",
+            keep_credential: false,
+            upgrades: false,
+        }
+    }
+
+    fn exact(name: &str, host: &str, path: &str) -> Route {
+        route(name, host, PathPattern::exact(path).unwrap(), &[])
+    }
+
+    fn prefix(name: &str, host: &str, path: &str) -> Route {
+        route(name, host, PathPattern::prefix(path).unwrap(), &[])
+    }
+
+    fn table() -> RouteTable {
+        RouteTable::new(vec![
+            prefix("root", "a.test", "/"),
+            prefix("v1", "a.test", "/v1/"),
+            exact("orders", "a.test", "/v1/orders"),
+            exact("order", "a.test", "/v1/orders/{id}"),
+            exact("mine", "a.test", "/v1/orders/mine"),
+            exact("items", "a.test", "/v1/orders/{id}/items"),
+            exact("mine-log", "a.test", "/v1/orders/mine/log"),
+            route(
+                "read",
+                "b.test",
+                PathPattern::exact("/x").unwrap(),
+                &[http::Method::GET],
+            ),
+            route(
+                "write",
+                "b.test",
+                PathPattern::exact("/x").unwrap(),
+                &[http::Method::PUT, http::Method::POST],
+            ),
+            prefix("below", "*.c.test", "/"),
+            prefix("open", "d.test", "/files"),
+            exact("any", "*", "/any"),
+        ])
+        .unwrap()
+    }
+
+    fn check(
+        table: &RouteTable,
+        method: &str,
+        host: &str,
+        path: &str,
+        expected: &Result<&str, Miss>,
+    ) {
+        let method: http::Method = method.parse().unwrap();
+        let read = Path::read(path).unwrap();
+        let head = RequestHead {
+            host,
+            path: &read,
+            method: &method,
+        };
+        let found = table.find(&head).map(|route| &*route.name);
+        assert_eq!(found, expected, "{method} {host} {path}");
+    }
+
+    #[test]
+    fn the_most_specific_route_wins() {
+        let table = table();
+        for (host, path, expected) in [
+            ("a.test", "/", "root"),
+            ("a.test", "/v10", "root"),
+            ("a.test", "/v1", "v1"),
+            ("a.test", "/v1/", "v1"),
+            ("a.test", "/v1/other/thing", "v1"),
+            ("a.test", "/v1/orders", "orders"),
+            ("a.test", "/v1/orders/7", "order"),
+            ("a.test", "/v1/orders/mine", "mine"),
+            ("a.test", "/v1/orders/mine/items", "items"),
+            ("a.test", "/v1/orders/mine/log", "mine-log"),
+            ("a.test", "/v1/orders/", "v1"),
+            ("a.test", "/v1/orders/7/nothing", "v1"),
+            ("x.c.test", "/deep/er", "below"),
+            ("elsewhere.test", "/any", "any"),
+            ("d.test", "/files/a//b", "open"),
+        ] {
+            check(&table, "GET", host, path, Ok(expected));
+        }
+    }
+
+    #[test]
+    fn a_miss_says_why() {
+        let table = table();
+        check(&table, "GET", "a.test", "/a//b", Err(Miss::Ambiguous));
+        check(&table, "GET", "b.test", "/y", Err(Miss::Unknown));
+        check(&table, "GET", "nowhere.test", "/y", Err(Miss::Unknown));
+        check(&table, "GET", "c.test", "/", Err(Miss::Unknown));
+        check(&table, "GET", "y.x.c.test", "/", Err(Miss::Unknown));
+        let allowed = vec![http::Method::GET, http::Method::POST, http::Method::PUT];
+        check(&table, "DELETE", "b.test", "/x", Err(Miss::Method(allowed)));
+        check(&table, "PUT", "b.test", "/x", Ok("write"));
+    }
+
+    #[test]
+    fn routes_that_cannot_be_told_apart_are_refused() {
+        let twins = vec![
+            exact("one", "a.test", "/x/{a}"),
+            exact("two", "a.test", "/x/{b}"),
+        ];
+        let ambiguity = RouteTable::new(twins).unwrap_err();
+        assert_eq!(
+            ambiguity.to_string(),
+            "routes one and two match the same requests"
+        );
+    }
+
+    #[test]
+    fn patterns_are_checked_as_they_are_read() {
+        for bad in [
+            "", "x", "/a//b", "/a/../b", "/%61", "/a?b", "/a b", "/{a", "/a{b}", "/{}", "/{a-b}",
+        ] {
+            assert!(PathPattern::exact(bad).is_err(), "{bad}");
+        }
+        for bad in [
+            "",
+            "a b",
+            "*.",
+            "*.*.test",
+            "a.test:80",
+            "A.test",
+            "a/b",
+            "**",
+        ] {
+            assert!(bad.parse::<HostPattern>().is_err(), "{bad}");
+        }
+        for good in ["*", "a.test", "*.a.test", "localhost", "127.0.0.1", "[::1]"] {
+            assert_eq!(good.parse::<HostPattern>().unwrap().to_string(), good);
+        }
+    }
+}

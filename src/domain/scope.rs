@@ -1,0 +1,182 @@
+//! Scopes: what a caller may do, as OAuth names it (RFC 6749, 3.3).
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// The most characters of one scope; the standard sets no bound, so this is ours.
+const SCOPE_CHARS_MAX: usize = 64;
+
+/// The most scopes in a set: what one header and one token can carry in comfort.
+pub const SCOPES_MAX: usize = 64;
+
+/// One permission, for example `orders:read`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Scope(Arc<str>);
+
+/// A text that is not a scope, or too many of them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidScope {
+    #[error("a scope has 1 to 64 characters from A-Z, a-z, 0-9 and '_:./-'")]
+    Spelling,
+    #[error("there are more than 64 scopes")]
+    TooMany,
+}
+
+impl Scope {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for Scope {
+    type Err = InvalidScope;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_:./-".contains(&byte);
+        if (1..=SCOPE_CHARS_MAX).contains(&text.len()) && text.bytes().all(plain) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidScope::Spelling)
+        }
+    }
+}
+
+impl TryFrom<String> for Scope {
+    type Error = InvalidScope;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Scope> for String {
+    fn from(scope: Scope) -> Self {
+        scope.0.as_ref().to_owned()
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+/// A set of scopes, in order and without repetition. Cloning one is cheap.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Scope>", into = "Vec<Scope>")]
+pub struct ScopeSet(Arc<[Scope]>);
+
+impl ScopeSet {
+    pub fn new(scopes: impl IntoIterator<Item = Scope>) -> Result<Self, InvalidScope> {
+        let sorted: std::collections::BTreeSet<Scope> = scopes.into_iter().collect();
+        if sorted.len() > SCOPES_MAX {
+            return Err(InvalidScope::TooMany);
+        }
+        Ok(Self(sorted.into_iter().collect()))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Scope> {
+        self.0.iter()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn contains(&self, scope: &Scope) -> bool {
+        self.0.binary_search(scope).is_ok()
+    }
+
+    /// Whether every scope of `other` is in this set.
+    pub fn covers(&self, other: &Self) -> bool {
+        other.iter().all(|scope| self.contains(scope))
+    }
+}
+
+/// Scopes separated by single blanks, as in a token.
+impl std::str::FromStr for ScopeSet {
+    type Err = InvalidScope;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let scopes: Result<Vec<Scope>, _> = text
+            .split(' ')
+            .filter(|part| !part.is_empty())
+            .take(SCOPES_MAX + 1)
+            .map(str::parse)
+            .collect();
+        Self::new(scopes?)
+    }
+}
+
+impl fmt::Display for ScopeSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, scope) in self.iter().enumerate() {
+            if place > 0 {
+                f.write_str(" ")?;
+            }
+            f.write_str(scope.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+impl TryFrom<Vec<Scope>> for ScopeSet {
+    type Error = InvalidScope;
+
+    fn try_from(scopes: Vec<Scope>) -> Result<Self, Self::Error> {
+        Self::new(scopes)
+    }
+}
+
+impl From<ScopeSet> for Vec<Scope> {
+    fn from(set: ScopeSet) -> Self {
+        set.0.to_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(text: &str) -> ScopeSet {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_set_is_sorted_and_has_no_repetition() {
+        assert_eq!(set("b a  b").to_string(), "a b");
+        assert_eq!(set(""), ScopeSet::default());
+    }
+
+    #[test]
+    fn a_set_covers_its_subsets_only() {
+        assert!(set("a b c").covers(&set("a c")));
+        assert!(set("a").covers(&set("")));
+        assert!(!set("a b").covers(&set("a d")));
+    }
+
+    #[test]
+    fn odd_scopes_are_refused() {
+        for bad in ["a\"b", "a\\b", "ä", "a\r\nb", &"a".repeat(65)] {
+            assert_eq!(
+                bad.parse::<ScopeSet>(),
+                Err(InvalidScope::Spelling),
+                "{bad:?}"
+            );
+        }
+        let many: Vec<String> = (0..65).map(|n| format!("s{n}")).collect();
+        assert_eq!(
+            many.join(" ").parse::<ScopeSet>(),
+            Err(InvalidScope::TooMany)
+        );
+    }
+}

@@ -1,0 +1,237 @@
+//! Everything that the data plane decides by: immutable, in memory, versioned.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::api_key::{ApiKey, SecretDigest};
+use super::app::{App, AppState};
+use super::certificate::{Certificate, Fingerprint, SerialNumber};
+use super::credential::CredentialState;
+use super::id::{AppId, CertificateId, KeyId};
+use super::identity::CertificateProof;
+use super::name::Name;
+use super::reason::Reason;
+use super::route::RouteTable;
+use super::scope::ScopeSet;
+use super::shelf::Shelf;
+use super::time::{Timestamp, Validity};
+use super::token::VerificationKey;
+use super::upstream::Upstream;
+
+/// What the data plane decides by. A change makes a new one, which shares all that stayed the same.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Grows by one with each publication in this process.
+    pub version: u64,
+    /// The store's revision that the registry's part was read at.
+    pub revision: u64,
+    pub catalog: Arc<Catalog>,
+    pub apps: Shelf<AppId, Arc<App>>,
+    pub certificates: Shelf<Fingerprint, CertificateEntry>,
+    pub keys: Shelf<KeyId, Arc<KeyEntry>>,
+    pub verification_keys: Arc<[VerificationKey]>,
+}
+
+/// What comes from the configuration file.
+#[derive(Debug)]
+pub struct Catalog {
+    /// Grows by one with each reload; what a worker keeps per route or upstream is kept per generation.
+    pub generation: u64,
+    pub routes: RouteTable,
+    pub upstreams: HashMap<Name, Arc<Upstream>>,
+    /// The TLS policy of each host that has one of its own; every other host has policy 0.
+    pub tls_policies: HashMap<String, u16>,
+    /// `iss` and `aud` of access tokens.
+    pub issuer: Arc<str>,
+}
+
+impl Catalog {
+    /// The TLS policy that connections to `host` have to be opened under.
+    pub fn tls_policy(&self, host: &str) -> u16 {
+        self.tls_policies.get(host).copied().unwrap_or(0)
+    }
+}
+
+/// What a request needs to know of a registered certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CertificateEntry {
+    pub id: CertificateId,
+    pub app: AppId,
+    pub serial: SerialNumber,
+    pub validity: Validity,
+    pub state: CredentialState,
+}
+
+/// What a request needs to know of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyEntry {
+    pub id: KeyId,
+    pub app: AppId,
+    pub digest: SecretDigest,
+    pub scopes: ScopeSet,
+    pub networks: Box<[IpNet]>,
+    pub state: CredentialState,
+    pub expires_at: Option<Timestamp>,
+}
+
+impl From<&Certificate> for CertificateEntry {
+    fn from(certificate: &Certificate) -> Self {
+        Self {
+            id: certificate.id,
+            app: certificate.app,
+            serial: certificate.serial,
+            validity: certificate.validity,
+            state: certificate.state,
+        }
+    }
+}
+
+impl From<&ApiKey> for KeyEntry {
+    fn from(key: &ApiKey) -> Self {
+        Self {
+            id: key.id,
+            app: key.app,
+            digest: key.digest,
+            scopes: key.scopes.clone(),
+            networks: key.networks.clone().into_boxed_slice(),
+            state: key.state,
+            expires_at: key.expires_at,
+        }
+    }
+}
+
+impl Snapshot {
+    /// The App, if its credentials count.
+    pub fn active_app(&self, id: AppId) -> Result<&Arc<App>, Reason> {
+        let app = self.apps.get(&id).ok_or(Reason::AppRevoked)?;
+        match app.state {
+            AppState::Active => Ok(app),
+            AppState::Revoked => Err(Reason::AppRevoked),
+            AppState::Suspended => Err(Reason::AppSuspended),
+        }
+    }
+
+    /// The registry's half of verifying a certificate; the chain's half was done in the handshake.
+    ///
+    /// `validity` is what the certificate itself says, so that one which is not registered can be judged too.
+    pub fn judge(
+        &self,
+        fingerprint: &Fingerprint,
+        validity: &Validity,
+        now: Timestamp,
+    ) -> Result<CertificateProof, Reason> {
+        let entry = self.certificates.get(fingerprint);
+        if entry.is_some_and(|entry| entry.state == CredentialState::Revoked) {
+            return Err(Reason::CertRevoked);
+        }
+        if validity.has_ended(now) {
+            return Err(Reason::CertExpired);
+        }
+        if !validity.has_begun(now) {
+            return Err(Reason::CertNotYetValid);
+        }
+        let entry = entry
+            .filter(|entry| entry.state.counts())
+            .ok_or(Reason::CertUnregistered)?;
+        let app = self.active_app(entry.app)?;
+        Ok(CertificateProof {
+            id: entry.id,
+            app: Arc::clone(app),
+            fingerprint: *fingerprint,
+            serial: entry.serial,
+            validity: entry.validity,
+        })
+    }
+
+    /// A key that counts at `now`, and its App; the secret is compared by whoever asks.
+    pub fn live_key(
+        &self,
+        id: KeyId,
+        now: Timestamp,
+    ) -> Result<(&Arc<KeyEntry>, &Arc<App>), Reason> {
+        let key = self.keys.get(&id).ok_or(Reason::KeyUnknown)?;
+        match key.state.at(now, key.expires_at) {
+            CredentialState::Active | CredentialState::Retiring => {
+                Ok((key, self.active_app(key.app)?))
+            }
+            CredentialState::Expired => Err(Reason::KeyExpired),
+            CredentialState::Pending | CredentialState::Revoked => Err(Reason::KeyRevoked),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(app_state: AppState, state: CredentialState) -> Snapshot {
+        let app = App {
+            id: AppId::from_bits(1),
+            name: "acme".parse().unwrap(),
+            state: app_state,
+            contact: None,
+            created_at: Timestamp::from_unix_seconds(0),
+        };
+        let entry = CertificateEntry {
+            id: CertificateId::from_bits(1),
+            app: app.id,
+            serial: SerialNumber::from_bytes(&[1]).unwrap(),
+            validity: validity(),
+            state,
+        };
+        Snapshot {
+            version: 1,
+            revision: 1,
+            catalog: Arc::new(Catalog {
+                generation: 1,
+                routes: RouteTable::default(),
+                upstreams: HashMap::new(),
+                tls_policies: HashMap::new(),
+                issuer: "https://a.test".into(),
+            }),
+            apps: Shelf::build([(app.id, Arc::new(app))]),
+            certificates: Shelf::build([(print(1), entry)]),
+            keys: Shelf::default(),
+            verification_keys: Arc::new([]),
+        }
+    }
+
+    fn print(byte: u8) -> Fingerprint {
+        Fingerprint::from_bytes([byte; 32])
+    }
+
+    fn validity() -> Validity {
+        Validity {
+            not_before: Timestamp::from_unix_seconds(10),
+            not_after: Timestamp::from_unix_seconds(20),
+        }
+    }
+
+    #[test]
+    fn a_certificate_counts_only_when_everything_holds() {
+        use AppState as A;
+        use CredentialState as C;
+        for (app, state, byte, second, expected) in [
+            (A::Active, C::Active, 1, 15, None),
+            (A::Active, C::Retiring, 1, 15, None),
+            (A::Active, C::Pending, 1, 15, Some(Reason::CertUnregistered)),
+            (A::Active, C::Revoked, 1, 15, Some(Reason::CertRevoked)),
+            (A::Active, C::Revoked, 1, 25, Some(Reason::CertRevoked)),
+            (A::Active, C::Active, 1, 9, Some(Reason::CertNotYetValid)),
+            (A::Active, C::Active, 1, 21, Some(Reason::CertExpired)),
+            (A::Active, C::Active, 2, 15, Some(Reason::CertUnregistered)),
+            (A::Active, C::Active, 2, 21, Some(Reason::CertExpired)),
+            (A::Suspended, C::Active, 1, 15, Some(Reason::AppSuspended)),
+            (A::Revoked, C::Active, 1, 15, Some(Reason::AppRevoked)),
+        ] {
+            let judged = snapshot(app, state).judge(
+                &print(byte),
+                &validity(),
+                Timestamp::from_unix_seconds(second),
+            );
+            assert_eq!(judged.err(), expected, "{app:?} {state:?} {byte} {second}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Upstreams: the APIs behind the gateway.
+
+use std::time::Duration;
+
+use super::name::Name;
+
+/// A backend API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    pub name: Name,
+    /// At least one.
+    pub endpoints: Vec<Endpoint>,
+    pub protocol: Protocol,
+    pub timeouts: Timeouts,
+    pub pool: PoolBounds,
+    /// Changes whenever the files behind the TLS settings do, so that a reload makes new connections.
+    pub tls_generation: u64,
+}
+
+/// One address of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// Whether TLS is spoken to it.
+    pub tls: bool,
+    /// A host name or an address, without brackets.
+    pub host: String,
+    pub port: u16,
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        if self.host.contains(':') {
+            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{scheme}://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// What is spoken to an upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    #[default]
+    Http1,
+    /// HTTP/2 with prior knowledge, in the clear or over TLS with ALPN `h2`.
+    Http2,
+}
+
+/// How long an upstream may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To resolve, connect and finish TLS.
+    pub connect: Duration,
+    /// From the end of the request's head to the first byte of the answer, while no body is being sent.
+    pub first_byte: Duration,
+    /// Between two pieces of a body, either way.
+    pub idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(3),
+            first_byte: Duration::from_mins(1),
+            idle: Duration::from_mins(1),
+        }
+    }
+}
+
+/// Bounds of the connections to an upstream, for each worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolBounds {
+    pub connections_max: usize,
+    /// Requests that may wait for a connection.
+    pub queue_max: usize,
+    /// How long one of them waits before it is refused with `upstream_busy`.
+    pub queue_timeout: Duration,
+    pub idle_max: usize,
+    pub idle_timeout: Duration,
+    /// A connection older than this takes no further request, so that changed addresses are noticed.
+    pub age_max: Duration,
+}
+
+impl Default for PoolBounds {
+    fn default() -> Self {
+        Self {
+            connections_max: 512,
+            queue_max: 1024,
+            queue_timeout: Duration::from_secs(2),
+            idle_max: 128,
+            idle_timeout: Duration::from_secs(50),
+            age_max: Duration::from_mins(10),
+        }
+    }
+}

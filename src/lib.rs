@@ -1,0 +1,21 @@
+//! Countersign: an mTLS gateway that signs its partners' certificates and enforces them.
+//!
+//! The rooms, from the ground up; imports point down only, and `tests/architecture.rs` keeps it so.
+//! The crate exports [`cli`] alone, so the compiler finds dead code everywhere else.
+
+mod domain;
+
+mod config;
+mod crypto;
+mod net;
+mod store;
+mod telemetry;
+
+mod control;
+mod proxy;
+
+mod api;
+
+mod daemon;
+
+pub mod cli;
