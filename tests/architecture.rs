@@ -1,0 +1,389 @@
+//! The plan of the house, enforced: who may import whom, who may name which library, and what a `mod.rs` holds.
+//!
+//! The source is read as text. Opening an arrow is a change of design: edit `PLAN`, and say why in ARCHITECTURE.md.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Rooms from the ground up, each with the rooms that it may import. An arrow points to a room above it in this list.
+const PLAN: &[(&str, &[&str])] = &[
+    ("domain", &[]),
+    ("net", &[]),
+    ("telemetry", &[]),
+    ("config", &["domain"]),
+    ("crypto", &["domain"]),
+    ("store", &["domain"]),
+    ("proxy", &["domain", "crypto", "net"]),
+    ("control", &["domain", "crypto", "store"]),
+    ("api", &["domain", "net", "control"]),
+    (
+        "daemon",
+        &[
+            "domain",
+            "net",
+            "telemetry",
+            "config",
+            "crypto",
+            "store",
+            "proxy",
+            "control",
+            "api",
+        ],
+    ),
+    ("cli", &["config", "api", "daemon"]),
+];
+
+/// Libraries that are at home in some rooms; no other room names them.
+const HOMES: &[(&str, &[&str])] = &[
+    ("axum", &["api"]),
+    ("clap", &["cli"]),
+    ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
+    ("comfy_table", &["cli"]),
+    ("hyper", &["net", "proxy"]),
+    ("hyper_util", &["net", "proxy"]),
+    ("rcgen", &["crypto"]),
+    ("rusqlite", &["store"]),
+    ("rustls", &["crypto", "net"]),
+    ("sd_notify", &["daemon"]),
+    ("serde_yaml", &["config"]),
+    ("socket2", &["net"]),
+    ("tokio_rustls", &["net"]),
+    ("tracing_appender", &["telemetry"]),
+    ("tracing_subscriber", &["telemetry"]),
+    ("utoipa", &["api"]),
+    ("x509_parser", &["crypto"]),
+];
+
+/// What the ground floor does without: I/O, async and the clock.
+const NOT_IN_DOMAIN: &[&str] = &[
+    "std::fs",
+    "std::io",
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "tokio",
+];
+
+/// The steps of the walk; only the two walks name them.
+const STEPS: &[&str] = &[
+    "accept",
+    "handshake",
+    "identify",
+    "route",
+    "authorize",
+    "limit",
+    "forward",
+    "respond",
+    "record",
+];
+
+#[test]
+fn the_source_keeps_to_the_plan() {
+    let found = violations(&source());
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
+fn the_plan_points_down() {
+    assert_eq!(upward_arrows(PLAN), Vec::<String>::new());
+    let upside_down: &[(&str, &[&str])] = &[("a", &["b"]), ("b", &[])];
+    assert_eq!(upward_arrows(upside_down), ["a -> b"]);
+}
+
+/// Each fault that is planted here is found, or the test above could not fail.
+#[test]
+fn planted_faults_are_found() {
+    for (path, text, expected) in [
+        ("proxy/a.rs", "use crate::store::Store;", "proxy -> store"),
+        (
+            "domain/a.rs",
+            "use crate::{\n    net::tls,\n};",
+            "domain -> net",
+        ),
+        (
+            "net/a.rs",
+            "fn f() { crate::domain::reason::Reason::ALL; }",
+            "net -> domain",
+        ),
+        (
+            "control/a.rs",
+            "use super::super::proxy::plane::Proxy;",
+            "control -> proxy",
+        ),
+        ("attic/a.rs", "", "attic is not in the plan"),
+        (
+            "proxy/limit.rs",
+            "use super::record::Ledger;",
+            "step limit names step record",
+        ),
+        (
+            "proxy/limit.rs",
+            "use crate::proxy::{metrics, route};",
+            "step limit names step route",
+        ),
+        ("api/a.rs", "use rustls::ServerConfig;", "api names rustls"),
+        (
+            "control/a.rs",
+            "fn f() { ::hyper::body::Incoming; }",
+            "control names hyper",
+        ),
+        ("domain/a.rs", "use std::fs::read;", "domain names std::fs"),
+        (
+            "domain/a.rs",
+            "async fn f() { tokio::task::yield_now().await }",
+            "domain names tokio",
+        ),
+        (
+            "net/mod.rs",
+            "pub mod tls;\nfn code() {}",
+            "net/mod.rs holds code",
+        ),
+    ] {
+        let found = violations(&[(PathBuf::from(path), text.to_owned())]);
+        assert!(
+            found.iter().any(|line| line.contains(expected)),
+            "{path}: {text}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_allowed_is_not_found() {
+    for (path, text) in [
+        ("proxy/a.rs", "use crate::domain::reason::Reason;"),
+        (
+            "net/a.rs",
+            "// use crate::domain::reason::Reason;\n/* crate::store */ //! [`crate::store`]",
+        ),
+        ("net/a.rs", "const TEXT: &str = \"crate::store::Store\";"),
+        ("proxy/exchange.rs", "use super::{identify, route, limit};"),
+        (
+            "proxy/limit.rs",
+            "use crate::domain::record::AccessRecord;\nuse crate::domain::limit::Limit;",
+        ),
+        (
+            "net/mod.rs",
+            "//! Sockets.\n\npub mod tls;\n\n#[cfg(test)]\nmod tests;\n",
+        ),
+        ("main.rs", "fn main() { countersign::cli::entry::main(); }"),
+    ] {
+        let found = violations(&[(PathBuf::from(path), text.to_owned())]);
+        assert!(found.is_empty(), "{path}: {text}: {found:?}");
+    }
+}
+
+fn upward_arrows(plan: &[(&str, &[&str])]) -> Vec<String> {
+    let mut below = BTreeSet::new();
+    let mut upward = Vec::new();
+    for (room, imports) in plan {
+        upward.extend(
+            imports
+                .iter()
+                .filter(|to| !below.contains(*to))
+                .map(|to| format!("{room} -> {to}")),
+        );
+        below.insert(*room);
+    }
+    upward
+}
+
+/// Every `.rs` file of `src`, by its path below it.
+fn source() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                files.push((path.strip_prefix(&root).unwrap().to_owned(), text));
+            }
+        }
+    }
+    assert!(files.len() > 20, "the source is read from the right place");
+    files
+}
+
+fn violations(files: &[(PathBuf, String)]) -> Vec<String> {
+    let plan: BTreeMap<&str, &[&str]> = PLAN.iter().copied().collect();
+    let mut found = Vec::new();
+    for (path, text) in files {
+        let parts: Vec<&str> = path.iter().map(|part| part.to_str().unwrap()).collect();
+        let [room, .., file] = parts[..] else {
+            continue;
+        };
+        let shown = path.display();
+        let code = without_comments_and_strings(text);
+        let Some(imports) = plan.get(room) else {
+            found.push(format!("{shown}: {room} is not in the plan"));
+            continue;
+        };
+        if file == "mod.rs" && !is_contents_page(&code) {
+            found.push(format!("{shown} holds code; a mod.rs is a contents page"));
+        }
+        // Paths from `crate::` (or from above the room) name a room first; `super::` in a room's own file names its modules.
+        let depth = parts.len() - 1;
+        let up = "super::".repeat(depth + usize::from(file != "mod.rs") - 1);
+        for root in ["crate::".to_owned(), format!("{up}super::")] {
+            for name in names_after(&code, &root) {
+                if plan.contains_key(name.as_str())
+                    && name != room
+                    && !imports.contains(&name.as_str())
+                {
+                    found.push(format!("{shown}: {room} -> {name}"));
+                }
+            }
+        }
+        for (library, homes) in HOMES {
+            if !homes.contains(&room) && names_library(&code, library) {
+                found.push(format!("{shown}: {room} names {library}"));
+            }
+        }
+        if room == "domain" {
+            for banned in NOT_IN_DOMAIN
+                .iter()
+                .filter(|banned| names_library(&code, banned))
+            {
+                found.push(format!("{shown}: domain names {banned}"));
+            }
+        }
+        let step = file.trim_end_matches(".rs");
+        if room == "proxy" && depth == 1 && STEPS.contains(&step) {
+            for root in ["super::", "crate::proxy::"] {
+                for name in names_after(&code, root)
+                    .iter()
+                    .filter(|name| *name != step && STEPS.contains(&name.as_str()))
+                {
+                    found.push(format!("{shown}: step {step} names step {name}"));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The first names of all paths that begin with `root`, groups in braces included.
+fn names_after(code: &str, root: &str) -> Vec<String> {
+    let word = |text: &str| {
+        text.chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect::<String>()
+    };
+    let mut names = Vec::new();
+    for (at, _) in code.match_indices(root) {
+        let before = code[..at].chars().next_back();
+        if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
+            continue;
+        }
+        let rest = code[at + root.len()..].trim_start();
+        match rest.strip_prefix('{') {
+            None => names.push(word(rest)),
+            Some(group) => {
+                let mut depth = 1;
+                let mut begins = true;
+                for (place, character) in group.char_indices() {
+                    match character {
+                        '{' => depth += 1,
+                        '}' => depth -= 1,
+                        ',' if depth == 1 => begins = true,
+                        c if depth == 1 && begins && !c.is_whitespace() => {
+                            names.push(word(&group[place..]));
+                            begins = false;
+                        }
+                        _ => {}
+                    }
+                    if depth == 0 {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    names
+}
+
+fn names_library(code: &str, library: &str) -> bool {
+    code.match_indices(library).any(|(at, _)| {
+        let before = code[..at].trim_end_matches("::").chars().next_back();
+        let after = &code[at + library.len()..];
+        let path_before =
+            code[..at].ends_with("::") && before.is_some_and(|c| c.is_alphanumeric() || c == '_');
+        let whole = !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        whole
+            && !path_before
+            && (after.starts_with("::") || after.starts_with(';') && code[..at].ends_with("use "))
+    })
+}
+
+fn is_contents_page(code: &str) -> bool {
+    code.split(';')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+        .all(|item| {
+            let item = item.rsplit(']').next().unwrap_or(item).trim();
+            let item = item
+                .strip_prefix("pub(super) ")
+                .or_else(|| item.strip_prefix("pub "))
+                .unwrap_or(item);
+            item.strip_prefix("mod ")
+                .is_some_and(|name| name.chars().all(|c| c.is_alphanumeric() || c == '_'))
+        })
+}
+
+/// The code with comments, strings and characters blanked out.
+fn without_comments_and_strings(text: &str) -> String {
+    let mut code = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(character) = rest.chars().next() {
+        let skipped = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map_or(rest.len(), |end| end + 2)
+        } else if let Some(hashes) = raw_string(rest) {
+            let end = format!("\"{}", "#".repeat(hashes));
+            let open = hashes + 2;
+            rest[open..]
+                .find(&end)
+                .map_or(rest.len(), |at| open + at + end.len())
+        } else if character == '"' {
+            string_end(rest)
+        } else if rest.starts_with("'\"'") {
+            3
+        } else if rest.starts_with("'\\") {
+            rest[2..].find('\'').map_or(rest.len(), |at| at + 3)
+        } else {
+            0
+        };
+        if skipped == 0 {
+            code.push(character);
+            rest = &rest[character.len_utf8()..];
+        } else {
+            code.push(' ');
+            rest = &rest[skipped..];
+        }
+    }
+    code
+}
+
+/// How many `#` a raw string that begins here has.
+fn raw_string(text: &str) -> Option<usize> {
+    let after = text.strip_prefix('r')?;
+    let hashes = after.chars().take_while(|c| *c == '#').count();
+    after[hashes..].starts_with('"').then_some(hashes)
+}
+
+fn string_end(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, character) in text.char_indices().skip(1) {
+        match character {
+            '\\' if !escaped => escaped = true,
+            '"' if !escaped => return at + 1,
+            _ => escaped = false,
+        }
+    }
+    text.len()
+}
