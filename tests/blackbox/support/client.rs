@@ -1,0 +1,400 @@
+//! Partners' servers: real TLS clients, polite and otherwise.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+/// How long a client waits for bytes that should come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A partner's server: what it trusts, and what it can prove.
+#[derive(Clone, Debug)]
+pub struct Partner {
+    address: SocketAddr,
+    host: String,
+    config: Arc<ClientConfig>,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The reason of a problem; empty when it is none.
+    pub fn reason(&self) -> String {
+        let problem: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        problem["reason"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+impl Partner {
+    /// A client that trusts `ca` and shows `identity` (certificate chain and key, in PEM files) if it has one.
+    pub fn new(
+        address: SocketAddr,
+        host: &str,
+        ca: &Path,
+        identity: Option<(&Path, &Path)>,
+    ) -> Self {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(ca).unwrap() {
+            roots.add(certificate.unwrap()).unwrap();
+        }
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
+        let config = match identity {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => {
+                let chain = CertificateDer::pem_file_iter(chain)
+                    .unwrap()
+                    .collect::<Result<Vec<_>, _>>()
+                    .unwrap();
+                builder
+                    .with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(key).unwrap())
+                    .unwrap()
+            }
+        };
+        Self {
+            address,
+            host: host.to_owned(),
+            config: Arc::new(config),
+        }
+    }
+
+    /// The same partner, asking for TLS 1.2 and nothing newer.
+    #[must_use]
+    pub fn over_tls12(&self, ca: &Path, identity: Option<(&Path, &Path)>) -> Self {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(ca).unwrap() {
+            roots.add(certificate.unwrap()).unwrap();
+        }
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS12])
+            .unwrap()
+            .with_root_certificates(roots);
+        let config = match identity {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => {
+                let chain = CertificateDer::pem_file_iter(chain)
+                    .unwrap()
+                    .collect::<Result<Vec<_>, _>>()
+                    .unwrap();
+                builder
+                    .with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(key).unwrap())
+                    .unwrap()
+            }
+        };
+        Self {
+            config: Arc::new(config),
+            ..self.clone()
+        }
+    }
+
+    /// A connection on which HTTP/1.1 is spoken, byte by byte as the test likes.
+    pub fn connect(&self) -> Connection {
+        self.try_connect(&self.host).unwrap()
+    }
+
+    /// The same under another SNI.
+    pub fn connect_as(&self, sni: &str) -> Connection {
+        self.try_connect(sni).unwrap()
+    }
+
+    /// Connects and completes the handshake, as far as a client can tell.
+    pub fn try_connect(&self, sni: &str) -> std::io::Result<Connection> {
+        let mut config = (*self.config).clone();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let name = ServerName::try_from(sni.to_owned()).unwrap();
+        // The clone shares the session store, so resumption works between connections of one partner.
+        let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+        let stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        let mut stream = StreamOwned::new(connection, stream);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(Connection {
+            stream,
+            host: self.host.clone(),
+        })
+    }
+
+    /// One request on a connection of its own.
+    pub fn get(&self, path: &str) -> Answer {
+        self.connect().get(path)
+    }
+
+    /// One request with these fields on a connection of its own.
+    pub fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.connect().request("GET", path, headers, b"")
+    }
+
+    pub fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        self.connect().request("POST", path, headers, body)
+    }
+
+    /// One request over HTTP/2 on a connection of its own.
+    pub fn get_h2(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let request = |builder: http::request::Builder| builder.method("GET");
+        self.over_h2(vec![(path.to_owned(), Bytes::new())], headers, request)
+            .remove(0)
+    }
+
+    /// Requests over HTTP/2, one after the other on one connection.
+    pub fn over_h2(
+        &self,
+        requests: Vec<(String, Bytes)>,
+        headers: &[(&str, &str)],
+        build: impl Fn(http::request::Builder) -> http::request::Builder,
+    ) -> Vec<Answer> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let mut sender = self.h2().await;
+            let mut answers = Vec::new();
+            for (path, body) in requests {
+                let uri = format!("https://{}{path}", self.host);
+                let mut builder = build(
+                    http::Request::builder()
+                        .uri(uri)
+                        .version(http::Version::HTTP_2),
+                );
+                for (name, value) in headers {
+                    builder = builder.header(*name, *value);
+                }
+                let response = sender
+                    .send_request(builder.body(Full::new(body)).unwrap())
+                    .await
+                    .unwrap();
+                let (parts, body) = response.into_parts();
+                let collected = body.collect().await.unwrap();
+                let mut fields = listed(&parts.headers);
+                fields.extend(collected.trailers().map(listed).unwrap_or_default());
+                answers.push(Answer {
+                    status: parts.status.as_u16(),
+                    headers: fields,
+                    body: collected.to_bytes().to_vec(),
+                });
+            }
+            answers
+        })
+    }
+
+    /// A connection on which HTTP/2 is spoken; its task runs on the current runtime.
+    pub async fn h2(&self) -> hyper::client::conn::http2::SendRequest<Full<Bytes>> {
+        let mut config = (*self.config).clone();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let tcp = tokio::net::TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::try_from(self.host.clone()).unwrap();
+        let tls = tokio_rustls::TlsConnector::from(Arc::new(config))
+            .connect(name, tcp)
+            .await
+            .unwrap();
+        let (sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls))
+                .await
+                .unwrap();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the connection's life is the test's"
+        )]
+        tokio::spawn(connection);
+        sender
+    }
+}
+
+fn listed(map: &http::HeaderMap) -> Vec<(String, String)> {
+    map.iter()
+        .map(|(name, value)| {
+            (
+                name.to_string(),
+                String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            )
+        })
+        .collect()
+}
+
+/// A TLS connection with HTTP/1.1 on it.
+#[derive(Debug)]
+pub struct Connection {
+    stream: StreamOwned<ClientConnection, TcpStream>,
+    host: String,
+}
+
+impl Connection {
+    pub fn get(&mut self, path: &str) -> Answer {
+        self.request("GET", path, &[], b"")
+    }
+
+    /// Whether the handshake resumed an earlier session.
+    pub fn resumed(&self) -> bool {
+        self.stream.conn.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
+    }
+
+    pub fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        use std::fmt::Write as _;
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.host);
+        for (name, value) in headers {
+            let _ = write!(head, "{name}: {value}\r\n");
+        }
+        if !body.is_empty() {
+            let _ = write!(head, "Content-Length: {}\r\n", body.len());
+        }
+        head.push_str("\r\n");
+        self.send(head.as_bytes());
+        self.send(body);
+        self.answer()
+    }
+
+    /// Sends bytes as they are.
+    #[track_caller]
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.try_send(bytes).unwrap();
+    }
+
+    pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)?;
+        self.stream.flush()
+    }
+
+    /// Reads one answer to its end; panics when none comes.
+    #[track_caller]
+    pub fn answer(&mut self) -> Answer {
+        self.try_answer().unwrap_or_else(|| panic!("no answer"))
+    }
+
+    /// Reads one answer, or `None` when the connection ends or fails before its head is complete.
+    pub fn try_answer(&mut self) -> Option<Answer> {
+        let head = self.head()?;
+        let mut lines = head.split("\r\n");
+        let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+        let headers: Vec<(String, String)> = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+            .collect();
+        let mut answer = Answer {
+            status,
+            headers,
+            body: Vec::new(),
+        };
+        if status == 101 || status == 204 || status == 304 {
+            return Some(answer);
+        }
+        if status == 100 {
+            return self.try_answer();
+        }
+        if answer.header("transfer-encoding").is_some() {
+            answer.body = self.chunks();
+        } else if let Some(length) = answer
+            .header("content-length")
+            .and_then(|value| value.parse().ok())
+        {
+            answer.body = vec![0; length];
+            self.stream.read_exact(&mut answer.body).ok()?;
+        } else {
+            let _ = self.stream.read_to_end(&mut answer.body);
+        }
+        Some(answer)
+    }
+
+    fn head(&mut self) -> Option<String> {
+        let mut head = Vec::new();
+        let mut byte = [0_u8; 1];
+        while !head.ends_with(b"\r\n\r\n") {
+            if self.stream.read(&mut byte).ok()? == 0 {
+                return None;
+            }
+            head.push(byte[0]);
+        }
+        Some(String::from_utf8_lossy(&head).into_owned())
+    }
+
+    fn chunks(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let size = usize::from_str_radix(self.line().trim(), 16).unwrap_or(0);
+            if size == 0 {
+                while !self.line().trim().is_empty() {}
+                return body;
+            }
+            let mut chunk = vec![0; size];
+            if self.stream.read_exact(&mut chunk).is_err() {
+                return body;
+            }
+            body.extend(chunk);
+            self.line();
+        }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        let mut byte = [0_u8; 1];
+        while !line.ends_with(b"\r\n") && self.stream.read(&mut byte).is_ok_and(|read| read == 1) {
+            line.push(byte[0]);
+        }
+        String::from_utf8_lossy(&line).into_owned()
+    }
+
+    /// Reads just so many bytes.
+    pub fn read_exact(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.stream.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// Whether the other side ends the connection within `patience`, without sending anything more.
+    pub fn is_closed_within(&mut self, patience: Duration) -> bool {
+        self.stream.sock.set_read_timeout(Some(patience)).unwrap();
+        let mut byte = [0_u8; 1];
+        let closed = match self.stream.read(&mut byte) {
+            Ok(read) => read == 0,
+            Err(error) => !matches!(
+                error.kind(),
+                std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+            ),
+        };
+        self.stream.sock.set_read_timeout(Some(PATIENCE)).unwrap();
+        closed
+    }
+}

@@ -1,0 +1,8 @@
+//! What the black box stands on: the process under test, its partners and its upstreams.
+
+pub mod eventually;
+pub mod process;
+pub mod gateway;
+pub mod pki;
+pub mod upstream;
+pub mod client;

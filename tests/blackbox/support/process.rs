@@ -1,0 +1,64 @@
+//! Running programs and keeping what they said.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// What a finished program said.
+#[derive(Debug)]
+pub struct Finished {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Finished {
+    fn of(output: &Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Standard output, if the program ended well.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, 0, "{self:?}");
+        self.stdout
+    }
+
+    #[track_caller]
+    pub fn json(self) -> serde_json::Value {
+        let text = self.ok();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+}
+
+/// Runs a program to its end in `dir`.
+pub fn run(dir: &Path, program: &str, args: &[&str]) -> Finished {
+    run_with_input(dir, program, args, b"")
+}
+
+/// The same with something on its standard input.
+pub fn run_with_input(dir: &Path, program: &str, args: &[&str], input: &[u8]) -> Finished {
+    let mut child = Command::new(program)
+        .args(args)
+        .current_dir(dir)
+        .env_remove("COUNTERSIGN_CONFIG")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    let mut stdin = child.stdin.take().unwrap();
+    // A program may end without reading its input.
+    let _ = stdin.write_all(input);
+    drop(stdin);
+    Finished::of(&child.wait_with_output().unwrap())
+}
+
+/// The gateway's own command line.
+pub fn countersign(dir: &Path, args: &[&str]) -> Finished {
+    run(dir, env!("CARGO_BIN_EXE_countersign"), args)
+}
