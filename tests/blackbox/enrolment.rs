@@ -18,13 +18,31 @@ fn gateway(echo: &Echo) -> Gateway {
 #[test]
 fn every_accepted_kind_of_key_gets_a_certificate_that_works() {
     let echo = Echo::start();
-    let text = config(&echo.url(), MTLS).replace("directory: authority }", "directory: authority, profile: { active_max: 9 } }");
+    let text = config(&echo.url(), MTLS).replace(
+        "directory: authority }",
+        "directory: authority, profile: { active_max: 9 } }",
+    );
     let gateway = Gateway::start(&text);
     gateway.cli_json(&["app", "create", "acme"]);
     for (name, args) in [
-        ("p256", &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"][..]),
-        ("p384", &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"]),
-        ("p384-sha256", &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384", "-sha256"]),
+        (
+            "p256",
+            &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"][..],
+        ),
+        (
+            "p384",
+            &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"],
+        ),
+        (
+            "p384-sha256",
+            &[
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-384",
+                "-sha256",
+            ],
+        ),
         ("ed25519", &["-newkey", "ed25519"]),
         ("rsa2048", &["-newkey", "rsa:2048"]),
         ("rsa3072", &["-newkey", "rsa:3072"]),
@@ -33,8 +51,16 @@ fn every_accepted_kind_of_key_gets_a_certificate_that_works() {
         let signed = gateway.sign("acme", name, &made);
         assert_eq!(signed.partner.get("/").status, 200, "{name}");
         let verified = run(
-            gateway.dir(), "openssl",
-            &["verify", "-purpose", "sslclient", "-CAfile", "ca.pem", signed.certificate.to_str().unwrap()],
+            gateway.dir(),
+            "openssl",
+            &[
+                "verify",
+                "-purpose",
+                "sslclient",
+                "-CAfile",
+                "ca.pem",
+                signed.certificate.to_str().unwrap(),
+            ],
         );
         assert_eq!(verified.code, 0, "{name}: {verified:?}");
     }
@@ -45,15 +71,45 @@ fn only_the_key_is_taken_from_a_request() {
     let echo = Echo::start();
     let gateway = gateway(&echo);
     let made = pki::request_with(
-        gateway.dir(), "greedy",
-        &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-addext", "subjectAltName=DNS:api.example.test,email:root@example.test"],
+        gateway.dir(),
+        "greedy",
+        &[
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-addext",
+            "subjectAltName=DNS:api.example.test,email:root@example.test",
+        ],
     );
     let signed = gateway.sign("acme", "greedy", &made);
-    let text = run(gateway.dir(), "openssl", &["x509", "-in", signed.certificate.to_str().unwrap(), "-noout", "-text"]).ok();
-    for absent in ["whatever the partner likes", "DNS:api.example.test", "root@example.test", "CA:TRUE", "Server Authentication"] {
+    let text = run(
+        gateway.dir(),
+        "openssl",
+        &[
+            "x509",
+            "-in",
+            signed.certificate.to_str().unwrap(),
+            "-noout",
+            "-text",
+        ],
+    )
+    .ok();
+    for absent in [
+        "whatever the partner likes",
+        "DNS:api.example.test",
+        "root@example.test",
+        "CA:TRUE",
+        "Server Authentication",
+    ] {
         assert!(!text.contains(absent), "{absent}: {text}");
     }
-    for present in ["CA:FALSE", "TLS Web Client Authentication", "Digital Signature", "Authority Key Identifier"] {
+    for present in [
+        "CA:FALSE",
+        "TLS Web Client Authentication",
+        "Digital Signature",
+        "Authority Key Identifier",
+    ] {
         assert!(text.contains(present), "{present}: {text}");
     }
 }
@@ -68,7 +124,20 @@ fn requests_that_may_not_be_signed_are_refused_with_the_reason() {
     let tampered = {
         let der = dir.join("tampered.csr");
         let good = with("good", ec);
-        run(dir, "openssl", &["req", "-in", good.to_str().unwrap(), "-outform", "DER", "-out", der.to_str().unwrap()]).ok();
+        run(
+            dir,
+            "openssl",
+            &[
+                "req",
+                "-in",
+                good.to_str().unwrap(),
+                "-outform",
+                "DER",
+                "-out",
+                der.to_str().unwrap(),
+            ],
+        )
+        .ok();
         let mut bytes = fs::read(&der).unwrap();
         let last = bytes.len() - 1;
         bytes[last] ^= 1;
@@ -80,24 +149,65 @@ fn requests_that_may_not_be_signed_are_refused_with_the_reason() {
         dir.join(name)
     };
     for (csr, expected) in [
-        (with("authority", &[ec, &["-addext", "basicConstraints=critical,CA:TRUE"]].concat()), "csr_attributes"),
-        (with("signer", &[ec, &["-addext", "keyUsage=keyCertSign"]].concat()), "csr_attributes"),
-        (with("p521", &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521"]), "csr_key_type"),
+        (
+            with(
+                "authority",
+                &[ec, &["-addext", "basicConstraints=critical,CA:TRUE"]].concat(),
+            ),
+            "csr_attributes",
+        ),
+        (
+            with(
+                "signer",
+                &[ec, &["-addext", "keyUsage=keyCertSign"]].concat(),
+            ),
+            "csr_attributes",
+        ),
+        (
+            with(
+                "p521",
+                &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521"],
+            ),
+            "csr_key_type",
+        ),
         (with("rsa1024", &["-newkey", "rsa:1024"]), "csr_key_weak"),
-        (with("exponent", &["-newkey", "rsa:2048", "-pkeyopt", "rsa_keygen_pubexp:3"]), "csr_key_weak"),
-        (with("sha1", &["-newkey", "rsa:2048", "-sha1"]), "csr_signature"),
+        (
+            with(
+                "exponent",
+                &["-newkey", "rsa:2048", "-pkeyopt", "rsa_keygen_pubexp:3"],
+            ),
+            "csr_key_weak",
+        ),
+        (
+            with("sha1", &["-newkey", "rsa:2048", "-sha1"]),
+            "csr_signature",
+        ),
         (tampered, "csr_signature"),
         (written("empty", b""), "csr_malformed"),
         (written("words", b"please sign this"), "csr_malformed"),
-        (written("pem", b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"), "csr_malformed"),
+        (
+            written(
+                "pem",
+                b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n",
+            ),
+            "csr_malformed",
+        ),
         (written("zeros", &[0; 10_000]), "csr_malformed"),
     ] {
         let path = csr.to_str().unwrap();
-        let refused = gateway.cli(&["cert", "sign", "--app", "acme", "--name", "x", "--csr", path]);
+        let refused = gateway.cli(&[
+            "cert", "sign", "--app", "acme", "--name", "x", "--csr", path,
+        ]);
         assert_eq!(refused.code, 6, "{path}: {refused:?}");
         assert!(refused.stderr.contains(expected), "{path}: {refused:?}");
     }
-    assert_eq!(gateway.cli_json(&["cert", "list"]).as_array().map_or(0, Vec::len), 0);
+    assert_eq!(
+        gateway
+            .cli_json(&["cert", "list"])
+            .as_array()
+            .map_or(0, Vec::len),
+        0
+    );
 }
 
 #[test]
@@ -107,7 +217,16 @@ fn a_key_of_one_app_is_not_signed_for_another() {
     gateway.cli_json(&["app", "create", "zenith"]);
     let made = pki::request(gateway.dir(), "shared");
     gateway.sign("acme", "prod", &made);
-    let refused = gateway.cli(&["cert", "sign", "--app", "zenith", "--name", "prod", "--csr", made.csr.to_str().unwrap()]);
+    let refused = gateway.cli(&[
+        "cert",
+        "sign",
+        "--app",
+        "zenith",
+        "--name",
+        "prod",
+        "--csr",
+        made.csr.to_str().unwrap(),
+    ]);
     assert_eq!(refused.code, 5, "{refused:?}");
     assert!(refused.stderr.contains("csr_key_in_use"), "{refused:?}");
 }
@@ -118,8 +237,26 @@ fn a_compromised_key_is_never_signed_again() {
     let gateway = gateway(&echo);
     let made = pki::request(gateway.dir(), "leaked");
     let signed = gateway.sign("acme", "prod", &made);
-    gateway.cli(&["cert", "revoke", &signed.id, "--reason", "key-compromise", "--yes"]).ok();
-    let refused = gateway.cli(&["cert", "sign", "--app", "acme", "--name", "again", "--csr", made.csr.to_str().unwrap()]);
+    gateway
+        .cli(&[
+            "cert",
+            "revoke",
+            &signed.id,
+            "--reason",
+            "key-compromise",
+            "--yes",
+        ])
+        .ok();
+    let refused = gateway.cli(&[
+        "cert",
+        "sign",
+        "--app",
+        "acme",
+        "--name",
+        "again",
+        "--csr",
+        made.csr.to_str().unwrap(),
+    ]);
     assert!(refused.stderr.contains("csr_key_revoked"), "{refused:?}");
 }
 
@@ -129,9 +266,24 @@ fn two_certificates_may_be_active_and_a_third_is_refused() {
     let gateway = gateway(&echo);
     let first = gateway.enrol_again("acme", "one");
     let second = gateway.enrol_again("acme", "two");
-    assert_eq!((first.partner.get("/").status, second.partner.get("/").status), (200, 200));
+    assert_eq!(
+        (
+            first.partner.get("/").status,
+            second.partner.get("/").status
+        ),
+        (200, 200)
+    );
     let made = pki::request(gateway.dir(), "three");
-    let args = ["cert", "sign", "--app", "acme", "--name", "three", "--csr", made.csr.to_str().unwrap()];
+    let args = [
+        "cert",
+        "sign",
+        "--app",
+        "acme",
+        "--name",
+        "three",
+        "--csr",
+        made.csr.to_str().unwrap(),
+    ];
     let refused = gateway.cli(&args);
     assert!(refused.stderr.contains("cert_limit"), "{refused:?}");
     gateway.cli(&["cert", "revoke", &first.id, "--yes"]).ok();
@@ -142,10 +294,19 @@ fn two_certificates_may_be_active_and_a_third_is_refused() {
 fn a_request_is_judged_offline_too() {
     let dir = tempfile::tempdir().unwrap();
     let KeyAndRequest { csr, .. } = pki::request(dir.path(), "partner");
-    let report = crate::support::process::countersign(dir.path(), &["csr", "inspect", csr.to_str().unwrap(), "--output", "json"]).json();
+    let report = crate::support::process::countersign(
+        dir.path(),
+        &["csr", "inspect", csr.to_str().unwrap(), "--output", "json"],
+    )
+    .json();
     assert_eq!(report["verdict"], "accepted", "{report}");
     let bytes = fs::read(&csr).unwrap();
-    let piped = run_with_input(dir.path(), env!("CARGO_BIN_EXE_countersign"), &["csr", "inspect", "-"], &bytes);
+    let piped = run_with_input(
+        dir.path(),
+        env!("CARGO_BIN_EXE_countersign"),
+        &["csr", "inspect", "-"],
+        &bytes,
+    );
     assert!(piped.ok().to_lowercase().contains("p256"));
 }
 
@@ -155,11 +316,41 @@ fn a_signed_certificate_outlives_neither_the_profile_nor_its_issuer() {
     let gateway = gateway(&echo);
     let made = pki::request(gateway.dir(), "greedy");
     let csr = made.csr.to_str().unwrap();
-    let refused = gateway.cli(&["cert", "sign", "--app", "acme", "--name", "long", "--csr", csr, "--lifetime", "3650d"]);
+    let refused = gateway.cli(&[
+        "cert",
+        "sign",
+        "--app",
+        "acme",
+        "--name",
+        "long",
+        "--csr",
+        csr,
+        "--lifetime",
+        "3650d",
+    ]);
     assert_eq!(refused.code, 6, "{refused:?}");
-    let signed = gateway.cli_json(&["cert", "sign", "--app", "acme", "--name", "short", "--csr", csr, "--lifetime", "1d"]);
+    let signed = gateway.cli_json(&[
+        "cert",
+        "sign",
+        "--app",
+        "acme",
+        "--name",
+        "short",
+        "--csr",
+        csr,
+        "--lifetime",
+        "1d",
+    ]);
     let not_after = signed["certificate"]["not_after"].as_str().unwrap();
-    fs::write(gateway.dir().join("one.pem"), signed["pem"].as_str().unwrap()).unwrap();
-    let checked = run(gateway.dir(), "openssl", &["x509", "-in", "one.pem", "-noout", "-checkend", "90000"]);
+    fs::write(
+        gateway.dir().join("one.pem"),
+        signed["pem"].as_str().unwrap(),
+    )
+    .unwrap();
+    let checked = run(
+        gateway.dir(),
+        "openssl",
+        &["x509", "-in", "one.pem", "-noout", "-checkend", "90000"],
+    );
     assert_eq!(checked.code, 1, "ends within 25 hours, says {not_after}");
 }

@@ -39,8 +39,15 @@ fn large_bodies_pass_whole() {
     let body: Vec<u8> = (0..5_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
     let answer = gateway.stranger().post("/stream", &[], &body);
     assert!(answer.body == body, "{} bytes came back", answer.body.len());
-    assert_eq!(gateway.stranger().get("/bytes/3000000").body.len(), 3_000_000);
-    let over_h2 = gateway.stranger().over_h2(vec![("/stream".to_owned(), Bytes::from(body.clone()))], &[], |builder| builder.method("POST"));
+    assert_eq!(
+        gateway.stranger().get("/bytes/3000000").body.len(),
+        3_000_000
+    );
+    let over_h2 = gateway.stranger().over_h2(
+        vec![("/stream".to_owned(), Bytes::from(body.clone()))],
+        &[],
+        |builder| builder.method("POST"),
+    );
     assert!(over_h2[0].body == body);
 }
 
@@ -48,8 +55,13 @@ fn large_bodies_pass_whole() {
 fn trailers_are_kept() {
     let echo = Echo::start();
     let gateway = Gateway::start(&config(&echo.url(), OPEN));
-    let answer = gateway.stranger().get_h2("/trailers", &[("te", "trailers")]);
-    assert_eq!((answer.status, answer.header("grpc-status")), (200, Some("0")));
+    let answer = gateway
+        .stranger()
+        .get_h2("/trailers", &[("te", "trailers")]);
+    assert_eq!(
+        (answer.status, answer.header("grpc-status")),
+        (200, Some("0"))
+    );
 }
 
 #[test]
@@ -57,11 +69,20 @@ fn upstreams_may_speak_http2() {
     let echo = Echo::start();
     let text = config(&echo.url(), OPEN).replace("] }\nhosts", "], protocol: http2 }\nhosts");
     let gateway = Gateway::start(&text);
-    for answer in [gateway.stranger().get("/x?y"), gateway.stranger().get_h2("/x?y", &[])] {
+    for answer in [
+        gateway.stranger().get("/x?y"),
+        gateway.stranger().get_h2("/x?y", &[]),
+    ] {
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_eq!(answer.json()["version"], "HTTP/2.0");
     }
-    assert_eq!(gateway.stranger().get_h2("/trailers", &[("te", "trailers")]).header("grpc-status"), Some("0"));
+    assert_eq!(
+        gateway
+            .stranger()
+            .get_h2("/trailers", &[("te", "trailers")])
+            .header("grpc-status"),
+        Some("0")
+    );
 }
 
 #[test]
@@ -70,17 +91,31 @@ fn an_upstreams_certificate_is_checked() {
     let dir = tempfile::tempdir().unwrap();
     let authority = Stranger::new(dir.path(), "inside", "/CN=Inside");
     let made = pki::request(dir.path(), "backend");
-    let good = authority.sign(&made, "subjectAltName=DNS:localhost\nextendedKeyUsage=serverAuth");
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let good = authority.sign(
+        &made,
+        "subjectAltName=DNS:localhost\nextendedKeyUsage=serverAuth",
+    );
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let mut server = std::process::Command::new("openssl")
         .args(["s_server", "-quiet", "-www", "-accept", &port.to_string()])
-        .args(["-cert", good.to_str().unwrap(), "-key", made.key.to_str().unwrap()])
+        .args([
+            "-cert",
+            good.to_str().unwrap(),
+            "-key",
+            made.key.to_str().unwrap(),
+        ])
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    crate::support::eventually::eventually("the upstream listens", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+    crate::support::eventually::eventually("the upstream listens", || {
+        std::net::TcpStream::connect(("127.0.0.1", port)).ok()
+    });
     let upstreams = format!(
         "{OPEN}
       - {{ match: {{ prefix: /wrong-name }}, require: none, upstream: wrong-name }}
@@ -105,20 +140,36 @@ hosts"
     let _ = server.kill();
     let _ = server.wait();
     assert_eq!(answers[0].0, 200);
-    assert_eq!(answers[1..], [(502, "upstream_tls".to_owned()), (502, "upstream_tls".to_owned())]);
+    assert_eq!(
+        answers[1..],
+        [
+            (502, "upstream_tls".to_owned()),
+            (502, "upstream_tls".to_owned())
+        ]
+    );
 }
 
 #[test]
 fn an_upstream_that_is_away_is_502_and_one_that_sleeps_504() {
-    let refused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let refused = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let gateway = Gateway::start(&config(&format!("http://{refused}"), OPEN));
     let answer = gateway.stranger().get("/");
-    assert_eq!((answer.status, answer.reason().as_str()), (502, "upstream_unreachable"));
+    assert_eq!(
+        (answer.status, answer.reason().as_str()),
+        (502, "upstream_unreachable")
+    );
     let sleeping = misbehaving(|_stream, _head| std::thread::park());
-    let text = config(&sleeping, OPEN).replace("] }\nhosts", "], timeouts: { first_byte: 500ms } }\nhosts");
+    let text = config(&sleeping, OPEN)
+        .replace("] }\nhosts", "], timeouts: { first_byte: 500ms } }\nhosts");
     let gateway = Gateway::start(&text);
     let answer = gateway.stranger().get("/");
-    assert_eq!((answer.status, answer.reason().as_str()), (504, "upstream_timeout"));
+    assert_eq!(
+        (answer.status, answer.reason().as_str()),
+        (504, "upstream_timeout")
+    );
 }
 
 #[test]
@@ -136,21 +187,35 @@ fn an_upstream_that_talks_nonsense_is_502_and_nothing_of_it_passes() {
     ] {
         let gateway = Gateway::start(&config(&saying(answer), OPEN));
         let got = gateway.stranger().get("/");
-        assert_eq!((got.status, got.reason().as_str()), (502, "upstream_failed"), "{}", String::from_utf8_lossy(answer));
+        assert_eq!(
+            (got.status, got.reason().as_str()),
+            (502, "upstream_failed"),
+            "{}",
+            String::from_utf8_lossy(answer)
+        );
     }
 }
 
 #[test]
 fn an_answer_that_breaks_off_is_not_passed_off_as_whole() {
-    let gateway = Gateway::start(&config(&saying(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"), OPEN));
+    let gateway = Gateway::start(&config(
+        &saying(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"),
+        OPEN,
+    ));
     let mut connection = gateway.stranger().connect();
     connection.send(b"GET / HTTP/1.1\r\nHost: api.example.test\r\n\r\n");
     assert!(connection.try_answer().is_none());
-    let gateway = Gateway::start(&config(&saying(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"), OPEN));
+    let gateway = Gateway::start(&config(
+        &saying(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"),
+        OPEN,
+    ));
     let mut connection = gateway.stranger().connect();
     connection.send(b"GET / HTTP/1.1\r\nHost: api.example.test\r\n\r\n");
     let answer = connection.try_answer();
-    assert!(connection.is_closed_within(Duration::from_secs(5)), "{answer:?}");
+    assert!(
+        connection.is_closed_within(Duration::from_secs(5)),
+        "{answer:?}"
+    );
 }
 
 #[test]
@@ -169,8 +234,16 @@ fn a_dead_pooled_connection_is_retried_for_idempotent_requests_only() {
     let gateway = Gateway::start(&text);
     let mut connection = gateway.stranger().connect();
     assert_eq!(connection.get("/").status, 200);
-    assert_eq!(connection.get("/").status, 200, "retried on a fresh connection");
-    assert_eq!(connection.request("POST", "/", &[], b"once").status, 502, "a POST is not sent twice");
+    assert_eq!(
+        connection.get("/").status,
+        200,
+        "retried on a fresh connection"
+    );
+    assert_eq!(
+        connection.request("POST", "/", &[], b"once").status,
+        502,
+        "a POST is not sent twice"
+    );
     assert_eq!(served.load(Ordering::SeqCst), 2);
 }
 
@@ -194,30 +267,65 @@ fn expectations_are_met_before_the_body() {
     assert_eq!(connection.read_exact(25), b"HTTP/1.1 100 Continue\r\n\r\n");
     connection.send(b"body");
     let answer = connection.answer();
-    assert_eq!((answer.status, answer.json()["body"].as_str()), (200, Some("body")));
-    let refused = Gateway::start(&config(&echo.url(), "      - { match: { prefix: / }, require: mtls, upstream: api }"));
+    assert_eq!(
+        (answer.status, answer.json()["body"].as_str()),
+        (200, Some("body"))
+    );
+    let refused = Gateway::start(&config(
+        &echo.url(),
+        "      - { match: { prefix: / }, require: mtls, upstream: api }",
+    ));
     let mut connection = refused.stranger().connect();
     connection.send(b"POST /x HTTP/1.1\r\nHost: api.example.test\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
-    assert_eq!(connection.answer().status, 401, "refused without asking for the body");
+    assert_eq!(
+        connection.answer().status,
+        401,
+        "refused without asking for the body"
+    );
 }
 
 #[test]
 fn upgrades_are_tunnelled_where_a_route_allows_them() {
     let echo = Echo::start();
-    let routes = format!("{OPEN}\n      - {{ match: {{ prefix: /no }}, require: none, upstream: api }}");
+    let routes =
+        format!("{OPEN}\n      - {{ match: {{ prefix: /no }}, require: none, upstream: api }}");
     let gateway = Gateway::start(&config(&echo.url(), &routes));
-    let upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")];
+    let upgrade = [
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
     let mut tunnel = gateway.stranger().connect();
     let answer = tunnel.request("GET", "/ws", &upgrade, b"");
-    assert_eq!((answer.status, answer.header("upgrade")), (101, Some("websocket")));
+    assert_eq!(
+        (answer.status, answer.header("upgrade")),
+        (101, Some("websocket"))
+    );
     for message in [&b"hello"[..], b"again", &[0; 1000]] {
         tunnel.send(message);
         assert_eq!(tunnel.read_exact(message.len()), message);
     }
-    let refused = gateway.stranger().connect().request("GET", "/no/ws", &upgrade, b"");
-    assert_eq!((refused.status, refused.reason().as_str()), (400, "upgrade_refused"));
-    let h2c = [("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c"), ("HTTP2-Settings", "AAMAAABkAAQAoAAAAAIAAAAA")];
-    assert_eq!(gateway.stranger().connect().request("GET", "/ws", &h2c, b"").reason(), "upgrade_refused");
+    let refused = gateway
+        .stranger()
+        .connect()
+        .request("GET", "/no/ws", &upgrade, b"");
+    assert_eq!(
+        (refused.status, refused.reason().as_str()),
+        (400, "upgrade_refused")
+    );
+    let h2c = [
+        ("Connection", "Upgrade, HTTP2-Settings"),
+        ("Upgrade", "h2c"),
+        ("HTTP2-Settings", "AAMAAABkAAQAoAAAAAIAAAAA"),
+    ];
+    assert_eq!(
+        gateway
+            .stranger()
+            .connect()
+            .request("GET", "/ws", &h2c, b"")
+            .reason(),
+        "upgrade_refused"
+    );
 }
 
 #[test]
@@ -225,27 +333,61 @@ fn an_upstream_sees_our_client_certificate_when_it_is_given_one() {
     let dir = tempfile::tempdir().unwrap();
     let authority = Stranger::new(dir.path(), "inside", "/CN=Inside");
     let server = pki::request(dir.path(), "backend");
-    let server_pem = authority.sign(&server, "subjectAltName=DNS:localhost\nextendedKeyUsage=serverAuth");
+    let server_pem = authority.sign(
+        &server,
+        "subjectAltName=DNS:localhost\nextendedKeyUsage=serverAuth",
+    );
     let ours = pki::request(dir.path(), "gate");
     let ours_pem = authority.sign(&ours, "extendedKeyUsage=clientAuth");
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let ca = authority.certificate();
     let ca = ca.to_str().unwrap();
     let mut process = std::process::Command::new("openssl")
-        .args(["s_server", "-quiet", "-www", "-Verify", "2", "-verify_return_error", "-accept", &port.to_string(), "-CAfile", ca])
-        .args(["-cert", server_pem.to_str().unwrap(), "-key", server.key.to_str().unwrap()])
+        .args([
+            "s_server",
+            "-quiet",
+            "-www",
+            "-Verify",
+            "2",
+            "-verify_return_error",
+            "-accept",
+            &port.to_string(),
+            "-CAfile",
+            ca,
+        ])
+        .args([
+            "-cert",
+            server_pem.to_str().unwrap(),
+            "-key",
+            server.key.to_str().unwrap(),
+        ])
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    crate::support::eventually::eventually("the upstream listens", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+    crate::support::eventually::eventually("the upstream listens", || {
+        std::net::TcpStream::connect(("127.0.0.1", port)).ok()
+    });
     let (cert, key) = (ours_pem.to_str().unwrap(), ours.key.to_str().unwrap());
-    let with = format!("], tls: {{ ca: {ca}, client_cert: {cert}, client_key: \"${{file:{key}}}\" }} }}\nhosts");
-    let gateway = Gateway::start(&config(&format!("https://localhost:{port}"), OPEN).replace("] }\nhosts", &with));
+    let with = format!(
+        "], tls: {{ ca: {ca}, client_cert: {cert}, client_key: \"${{file:{key}}}\" }} }}\nhosts"
+    );
+    let gateway = Gateway::start(
+        &config(&format!("https://localhost:{port}"), OPEN).replace("] }\nhosts", &with),
+    );
     let without = format!("], tls: {{ ca: {ca} }} }}\nhosts");
-    let bare = Gateway::start(&config(&format!("https://localhost:{port}"), OPEN).replace("] }\nhosts", &without));
-    let statuses = (gateway.stranger().get("/").status, bare.stranger().get("/").status);
+    let bare = Gateway::start(
+        &config(&format!("https://localhost:{port}"), OPEN).replace("] }\nhosts", &without),
+    );
+    let statuses = (
+        gateway.stranger().get("/").status,
+        bare.stranger().get("/").status,
+    );
     let _ = process.kill();
     let _ = process.wait();
     assert_eq!(statuses, (200, 502));
@@ -254,16 +396,38 @@ fn an_upstream_sees_our_client_certificate_when_it_is_given_one() {
 #[test]
 fn curl_is_served_over_both_protocols() {
     let echo = Echo::start();
-    let gateway = Gateway::start(&config_with(&echo.url(), "      - { match: { prefix: / }, require: mtls, upstream: api }", ""));
+    let gateway = Gateway::start(&config_with(
+        &echo.url(),
+        "      - { match: { prefix: / }, require: mtls, upstream: api }",
+        "",
+    ));
     let acme = gateway.enrol("acme");
     let resolve = format!("api.example.test:{}:127.0.0.1", gateway.partners().port());
-    let url = format!("https://api.example.test:{}/v1?x=1", gateway.partners().port());
+    let url = format!(
+        "https://api.example.test:{}/v1?x=1",
+        gateway.partners().port()
+    );
     for version in ["--http1.1", "--http2"] {
         let args = [
-            "-sS", version, "--resolve", &resolve, "--cacert", "ca.pem", "--cert", acme.certificate.to_str().unwrap(), "--key",
-            acme.key.to_str().unwrap(), "-d", "hello", &url,
+            "-sS",
+            version,
+            "--resolve",
+            &resolve,
+            "--cacert",
+            "ca.pem",
+            "--cert",
+            acme.certificate.to_str().unwrap(),
+            "--key",
+            acme.key.to_str().unwrap(),
+            "-d",
+            "hello",
+            &url,
         ];
         let told = run(gateway.dir(), "curl", &args).json();
-        assert_eq!((told["body"].as_str(), told["target"].as_str()), (Some("hello"), Some("/v1?x=1")), "{version}");
+        assert_eq!(
+            (told["body"].as_str(), told["target"].as_str()),
+            (Some("hello"), Some("/v1?x=1")),
+            "{version}"
+        );
     }
 }

@@ -20,7 +20,13 @@ fn a_registered_certificate_is_let_in_over_tls_1_3_and_1_2() {
     let acme = gateway.enrol("acme");
     assert_eq!(acme.partner.get("/v1").status, 200);
     let identity = Some((acme.certificate.as_path(), acme.key.as_path()));
-    assert_eq!(acme.partner.over_tls12(&gateway.ca(), identity).get("/v1").status, 200);
+    assert_eq!(
+        acme.partner
+            .over_tls12(&gateway.ca(), identity)
+            .get("/v1")
+            .status,
+        200
+    );
 }
 
 #[test]
@@ -28,9 +34,20 @@ fn no_certificate_is_401_and_says_how_to_mend_it() {
     let echo = Echo::start();
     let gateway = Gateway::start(&config(&echo.url(), MTLS));
     let answer = gateway.stranger().get("/v1");
-    assert_eq!((answer.status, answer.reason().as_str()), (401, "cert_missing"));
-    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
-    assert!(answer.json()["request_id"].as_str().unwrap().starts_with("req_"));
+    assert_eq!(
+        (answer.status, answer.reason().as_str()),
+        (401, "cert_missing")
+    );
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/problem+json")
+    );
+    assert!(
+        answer.json()["request_id"]
+            .as_str()
+            .unwrap()
+            .starts_with("req_")
+    );
     assert!(answer.header("www-authenticate").is_some());
     assert_eq!(echo.requests(), 0);
 }
@@ -52,7 +69,9 @@ fn a_certificate_of_an_unknown_authority_gets_the_alert() {
         metrics
             .lines()
             .any(|line| {
-                line.starts_with("countersign_tls_handshakes_total") && line.contains("cert_untrusted") && !line.ends_with(" 0")
+                line.starts_with("countersign_tls_handshakes_total")
+                    && line.contains("cert_untrusted")
+                    && !line.ends_with(" 0")
             })
             .then_some(())
     });
@@ -64,10 +83,26 @@ fn an_authority_with_our_name_and_another_key_is_unknown() {
     let echo = Echo::start();
     let gateway = Gateway::start(&config(&echo.url(), MTLS));
     let issuing = gateway.dir().join("authority/issuing.pem");
-    let args = ["x509", "-in", issuing.to_str().unwrap(), "-noout", "-subject", "-nameopt", "compat"];
+    let args = [
+        "x509",
+        "-in",
+        issuing.to_str().unwrap(),
+        "-noout",
+        "-subject",
+        "-nameopt",
+        "compat",
+    ];
     let subject = run(gateway.dir(), "openssl", &args).ok();
-    let subject = subject.trim().trim_start_matches("subject=").trim().to_owned();
-    let subject = if subject.starts_with('/') { subject } else { format!("/{}", subject.replace(", ", "/").replace(" = ", "=")) };
+    let subject = subject
+        .trim()
+        .trim_start_matches("subject=")
+        .trim()
+        .to_owned();
+    let subject = if subject.starts_with('/') {
+        subject
+    } else {
+        format!("/{}", subject.replace(", ", "/").replace(" = ", "="))
+    };
     let twin = Stranger::new(gateway.dir(), "twin", &subject);
     let made = pki::request(gateway.dir(), "intruder");
     let forged = twin.sign(&made, "extendedKeyUsage=clientAuth");
@@ -107,10 +142,20 @@ fn explain_finishes_the_handshake_of_a_revoked_certificate_and_names_the_reason(
     let acme = gateway.enrol("acme");
     gateway.cli(&["cert", "revoke", &acme.id, "--yes"]).ok();
     let answer = acme.partner.get("/v1");
-    assert_eq!((answer.status, answer.reason().as_str()), (403, "cert_revoked"));
+    assert_eq!(
+        (answer.status, answer.reason().as_str()),
+        (403, "cert_revoked")
+    );
     let problem = answer.json();
     assert_eq!(problem["serial"], acme.serial.as_str());
-    for field in ["not_before", "not_after", "now", "request_id", "detail", "title"] {
+    for field in [
+        "not_before",
+        "not_after",
+        "now",
+        "request_id",
+        "detail",
+        "title",
+    ] {
         assert!(problem[field].is_string(), "{field} in {problem}");
     }
     assert_eq!(echo.requests(), 0);
@@ -147,14 +192,37 @@ fn a_certificate_that_was_signed_and_is_not_registered_does_not_count() {
     let made = pki::request(gateway.dir(), "side-door");
     let (ca, key) = ("authority/issuing.pem", "authority/issuing.key");
     let ext = gateway.dir().join("ext");
-    std::fs::write(&ext, "extendedKeyUsage=clientAuth\nkeyUsage=digitalSignature").unwrap();
+    std::fs::write(
+        &ext,
+        "extendedKeyUsage=clientAuth\nkeyUsage=digitalSignature",
+    )
+    .unwrap();
     let args = [
-        "x509", "-req", "-in", made.csr.to_str().unwrap(), "-CA", ca, "-CAkey", key, "-set_serial", "7", "-days", "5",
-        "-extfile", "ext", "-out", "side-door.pem",
+        "x509",
+        "-req",
+        "-in",
+        made.csr.to_str().unwrap(),
+        "-CA",
+        ca,
+        "-CAkey",
+        key,
+        "-set_serial",
+        "7",
+        "-days",
+        "5",
+        "-extfile",
+        "ext",
+        "-out",
+        "side-door.pem",
     ];
     run(gateway.dir(), "openssl", &args).ok();
-    let answer = gateway.partner(&gateway.dir().join("side-door.pem"), &made.key).get("/");
-    assert_eq!((answer.status, answer.reason().as_str()), (403, "cert_unregistered"));
+    let answer = gateway
+        .partner(&gateway.dir().join("side-door.pem"), &made.key)
+        .get("/");
+    assert_eq!(
+        (answer.status, answer.reason().as_str()),
+        (403, "cert_unregistered")
+    );
     assert_eq!(echo.requests(), 0);
 }
 
@@ -165,19 +233,44 @@ fn a_certificate_without_the_right_usage_is_refused() {
     for (name, extensions) in [
         ("server-only", "extendedKeyUsage=serverAuth"),
         ("no-usage", "basicConstraints=CA:FALSE"),
-        ("encipherment", "extendedKeyUsage=clientAuth\nkeyUsage=keyEncipherment"),
-        ("signer", "extendedKeyUsage=clientAuth\nkeyUsage=keyCertSign"),
-        ("authority", "extendedKeyUsage=clientAuth\nbasicConstraints=CA:TRUE"),
+        (
+            "encipherment",
+            "extendedKeyUsage=clientAuth\nkeyUsage=keyEncipherment",
+        ),
+        (
+            "signer",
+            "extendedKeyUsage=clientAuth\nkeyUsage=keyCertSign",
+        ),
+        (
+            "authority",
+            "extendedKeyUsage=clientAuth\nbasicConstraints=CA:TRUE",
+        ),
     ] {
         let made = pki::request(gateway.dir(), name);
         std::fs::write(gateway.dir().join("ext"), extensions).unwrap();
         let out = format!("{name}.pem");
         let args = [
-            "x509", "-req", "-in", made.csr.to_str().unwrap(), "-CA", "authority/issuing.pem", "-CAkey",
-            "authority/issuing.key", "-set_serial", "9", "-days", "5", "-extfile", "ext", "-out", &out,
+            "x509",
+            "-req",
+            "-in",
+            made.csr.to_str().unwrap(),
+            "-CA",
+            "authority/issuing.pem",
+            "-CAkey",
+            "authority/issuing.key",
+            "-set_serial",
+            "9",
+            "-days",
+            "5",
+            "-extfile",
+            "ext",
+            "-out",
+            &out,
         ];
         run(gateway.dir(), "openssl", &args).ok();
-        let mut connection = gateway.partner(&gateway.dir().join(&out), &made.key).connect();
+        let mut connection = gateway
+            .partner(&gateway.dir().join(&out), &made.key)
+            .connect();
         let _ = connection.try_send(b"GET / HTTP/1.1\r\nHost: api.example.test\r\n\r\n");
         assert!(connection.try_answer().is_none(), "{name}");
     }
@@ -190,21 +283,46 @@ fn an_expired_certificate_is_explained() {
     let gateway = Gateway::start(&config(&echo.url(), MTLS));
     gateway.cli_json(&["app", "create", "acme"]);
     let made = pki::request(gateway.dir(), "old");
-    std::fs::write(gateway.dir().join("ext"), "extendedKeyUsage=clientAuth\nkeyUsage=digitalSignature").unwrap();
+    std::fs::write(
+        gateway.dir().join("ext"),
+        "extendedKeyUsage=clientAuth\nkeyUsage=digitalSignature",
+    )
+    .unwrap();
     // OpenSSL's `ca` sets both dates; the request is signed by the gateway's own key, long ago.
     std::fs::write(gateway.dir().join("index.txt"), "").unwrap();
     let conf = "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\nunique_subject=no\n[p]\ncommonName=supplied\n";
     std::fs::write(gateway.dir().join("ca.cnf"), conf).unwrap();
     std::fs::write(gateway.dir().join("serial"), "0A\n").unwrap();
     let args = [
-        "ca", "-batch", "-config", "ca.cnf", "-in", made.csr.to_str().unwrap(), "-cert", "authority/issuing.pem", "-keyfile",
-        "authority/issuing.key", "-startdate", "20260101000000Z", "-enddate", "20260102000000Z", "-extfile", "ext", "-out",
-        "old.pem", "-notext",
+        "ca",
+        "-batch",
+        "-config",
+        "ca.cnf",
+        "-in",
+        made.csr.to_str().unwrap(),
+        "-cert",
+        "authority/issuing.pem",
+        "-keyfile",
+        "authority/issuing.key",
+        "-startdate",
+        "20260101000000Z",
+        "-enddate",
+        "20260102000000Z",
+        "-extfile",
+        "ext",
+        "-out",
+        "old.pem",
+        "-notext",
     ];
     let signed = run(gateway.dir(), "openssl", &args);
     assert_eq!(signed.code, 0, "{signed:?}");
-    let answer = gateway.partner(&gateway.dir().join("old.pem"), &made.key).get("/");
-    assert_eq!((answer.status, answer.reason().as_str()), (403, "cert_expired"));
+    let answer = gateway
+        .partner(&gateway.dir().join("old.pem"), &made.key)
+        .get("/");
+    assert_eq!(
+        (answer.status, answer.reason().as_str()),
+        (403, "cert_expired")
+    );
     assert_eq!(answer.json()["not_after"], "2026-01-02T00:00:00Z");
     assert_eq!(echo.requests(), 0);
 }
@@ -237,7 +355,10 @@ fn a_host_with_another_tls_policy_needs_a_connection_of_its_own() {
     let mut fresh = acme.partner.connect();
     fresh.send(strict);
     let answer = fresh.answer();
-    assert_eq!((answer.status, answer.reason().as_str()), (403, "host_mismatch"));
+    assert_eq!(
+        (answer.status, answer.reason().as_str()),
+        (403, "host_mismatch")
+    );
     let mut reused = acme.partner.connect();
     assert_eq!(reused.get("/").status, 200);
     reused.send(strict);
@@ -249,17 +370,32 @@ fn a_host_with_another_tls_policy_needs_a_connection_of_its_own() {
     let mut wrong_way = acme.partner.connect_as("strict.example.test");
     wrong_way.send(open.as_bytes());
     assert_eq!(wrong_way.answer().status, 403);
-    assert!(gateway.stranger().connect_as("strict.example.test").try_answer().is_none());
+    assert!(
+        gateway
+            .stranger()
+            .connect_as("strict.example.test")
+            .try_answer()
+            .is_none()
+    );
 }
 
 #[test]
 fn silence_and_nonsense_end_the_connection_and_harm_nobody() {
     let echo = Echo::start();
-    let text = config(&echo.url(), MTLS).replacen("\"127.0.0.1:0\" }", "\"127.0.0.1:0\", timeouts: { handshake: 1s } }", 1);
+    let text = config(&echo.url(), MTLS).replacen(
+        "\"127.0.0.1:0\" }",
+        "\"127.0.0.1:0\", timeouts: { handshake: 1s } }",
+        1,
+    );
     let gateway = Gateway::start(&text);
     let acme = gateway.enrol("acme");
     let silent = TcpStream::connect(gateway.partners()).unwrap();
-    for nonsense in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"\x16\x03\x01\x40\x00\x01", &[0; 4096], b"\x16\x03\x03\x00\x00"] {
+    for nonsense in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        b"\x16\x03\x01\x40\x00\x01",
+        &[0; 4096],
+        b"\x16\x03\x03\x00\x00",
+    ] {
         let mut stream = TcpStream::connect(gateway.partners()).unwrap();
         stream.write_all(nonsense).unwrap();
         assert!(ends(&stream), "{nonsense:?}");
@@ -271,13 +407,20 @@ fn silence_and_nonsense_end_the_connection_and_harm_nobody() {
 fn ends(stream: &TcpStream) -> bool {
     use std::io::Read;
     let mut stream = stream;
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
     let mut bytes = [0_u8; 64];
     loop {
         match stream.read(&mut bytes) {
             Ok(0) => return true,
             Ok(_) => {}
-            Err(error) => return !matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut),
+            Err(error) => {
+                return !matches!(
+                    error.kind(),
+                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                );
+            }
         }
     }
 }
@@ -288,8 +431,23 @@ fn server_certificates_are_chosen_by_name() {
     let dir = tempfile::tempdir().unwrap();
     for name in ["one.example.test", "two.example.test"] {
         let args = [
-            "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-subj", "/CN=x", "-days", "9",
-            "-addext", &format!("subjectAltName=DNS:{name}"), "-keyout", &format!("{name}.key"), "-out", &format!("{name}.pem"),
+            "req",
+            "-x509",
+            "-nodes",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-subj",
+            "/CN=x",
+            "-days",
+            "9",
+            "-addext",
+            &format!("subjectAltName=DNS:{name}"),
+            "-keyout",
+            &format!("{name}.key"),
+            "-out",
+            &format!("{name}.pem"),
         ]
         .map(str::to_owned);
         run(dir.path(), "openssl", &args.each_ref().map(String::as_str)).ok();
@@ -300,11 +458,34 @@ fn server_certificates_are_chosen_by_name() {
     - { cert: two.example.test.pem, key: \"${file:two.example.test.key}\" }
 ";
     let gateway = Gateway::start_in(dir, &config_with(&echo.url(), OPEN, tls));
-    for (sni, expected) in [("two.example.test", "two"), ("one.example.test", "one"), ("other.example.test", "one")] {
+    for (sni, expected) in [
+        ("two.example.test", "two"),
+        ("one.example.test", "one"),
+        ("other.example.test", "one"),
+    ] {
         let at = gateway.partners().to_string();
-        let shown = run(gateway.dir(), "openssl", &["s_client", "-connect", &at, "-servername", sni, "-showcerts"]);
+        let shown = run(
+            gateway.dir(),
+            "openssl",
+            &[
+                "s_client",
+                "-connect",
+                &at,
+                "-servername",
+                sni,
+                "-showcerts",
+            ],
+        );
         std::fs::write(gateway.dir().join("shown"), &shown.stdout).unwrap();
-        let names = run(gateway.dir(), "openssl", &["x509", "-in", "shown", "-noout", "-ext", "subjectAltName"]).ok();
-        assert!(names.contains(&format!("DNS:{expected}.example.test")), "{sni}: {names}");
+        let names = run(
+            gateway.dir(),
+            "openssl",
+            &["x509", "-in", "shown", "-noout", "-ext", "subjectAltName"],
+        )
+        .ok();
+        assert!(
+            names.contains(&format!("DNS:{expected}.example.test")),
+            "{sni}: {names}"
+        );
     }
 }

@@ -15,14 +15,21 @@ const ROUTES: &str = "      - { match: { prefix: /open }, require: none, upstrea
 fn seen(answer: &Answer, name: &str) -> Vec<String> {
     let told = answer.json();
     let fields = told["headers"].as_array().unwrap();
-    let values = fields.iter().filter(|pair| pair[0].as_str().unwrap().eq_ignore_ascii_case(name));
-    values.map(|pair| pair[1].as_str().unwrap().to_owned()).collect()
+    let values = fields
+        .iter()
+        .filter(|pair| pair[0].as_str().unwrap().eq_ignore_ascii_case(name));
+    values
+        .map(|pair| pair[1].as_str().unwrap().to_owned())
+        .collect()
 }
 
 fn names(answer: &Answer) -> Vec<String> {
     let told = answer.json();
     let fields = told["headers"].as_array().unwrap();
-    fields.iter().map(|pair| pair[0].as_str().unwrap().to_ascii_lowercase()).collect()
+    fields
+        .iter()
+        .map(|pair| pair[0].as_str().unwrap().to_ascii_lowercase())
+        .collect()
 }
 
 #[test]
@@ -35,9 +42,18 @@ fn the_upstream_sees_who_was_proved() {
         assert_eq!(seen(&answer, "x-countersign-app-name"), ["acme"]);
         assert!(seen(&answer, "x-countersign-app-id")[0].starts_with("app_"));
         assert_eq!(seen(&answer, "x-countersign-auth-method"), ["mtls"]);
-        assert_eq!(seen(&answer, "x-countersign-credential-id"), [acme.id.as_str()]);
-        assert_eq!(seen(&answer, "x-countersign-client-cert-serial"), [acme.serial.as_str()]);
-        assert_eq!(seen(&answer, "x-countersign-client-cert-sha256")[0].len(), 64);
+        assert_eq!(
+            seen(&answer, "x-countersign-credential-id"),
+            [acme.id.as_str()]
+        );
+        assert_eq!(
+            seen(&answer, "x-countersign-client-cert-serial"),
+            [acme.serial.as_str()]
+        );
+        assert_eq!(
+            seen(&answer, "x-countersign-client-cert-sha256")[0].len(),
+            64
+        );
         assert_eq!(seen(&answer, "x-forwarded-for"), ["127.0.0.1"]);
         assert_eq!(seen(&answer, "x-forwarded-proto"), ["https"]);
         assert_eq!(seen(&answer, "x-forwarded-host"), [HOST]);
@@ -73,7 +89,10 @@ fn a_forged_identity_never_reaches_the_upstream_on_any_route() {
         ("X-Amzn-Mtls-Clientcert", "forged"),
     ];
     for partner in [&acme.partner, &gateway.stranger()] {
-        for answer in [partner.get_with("/open", &forged), partner.get_h2("/open", &forged.map(|(name, value)| (lower(name), value)))] {
+        for answer in [
+            partner.get_with("/open", &forged),
+            partner.get_h2("/open", &forged.map(|(name, value)| (lower(name), value))),
+        ] {
             assert_eq!(answer.status, 200, "{answer:?}");
             let text = answer.text().to_ascii_lowercase();
             for trace in ["forged", "6.6.6.6", "zm9yz2vk"] {
@@ -81,7 +100,14 @@ fn a_forged_identity_never_reaches_the_upstream_on_any_route() {
             }
         }
     }
-    assert_eq!(seen(&gateway.stranger().get_with("/open", &forged), "x-countersign-app-id").len(), 0);
+    assert_eq!(
+        seen(
+            &gateway.stranger().get_with("/open", &forged),
+            "x-countersign-app-id"
+        )
+        .len(),
+        0
+    );
     assert!(gateway.ops_get("/metrics").1.lines().any(|line| {
         line.starts_with("countersign_header_spoof_attempts_total") && !line.ends_with(" 0")
     }));
@@ -96,11 +122,21 @@ fn look_alikes_of_header_names_are_refused() {
     let echo = Echo::start();
     let gateway = Gateway::start(&config(&echo.url(), ROUTES));
     for name in [
-        "X_Countersign_App_Id", "x-countersign_app-id", "X.Countersign.App.Id", "X~Countersign~App~Id", "X+Countersign+App+Id",
-        "Transfer_Encoding", "Content_Length", "Some_Header",
+        "X_Countersign_App_Id",
+        "x-countersign_app-id",
+        "X.Countersign.App.Id",
+        "X~Countersign~App~Id",
+        "X+Countersign+App+Id",
+        "Transfer_Encoding",
+        "Content_Length",
+        "Some_Header",
     ] {
         let answer = gateway.stranger().get_with("/open", &[(name, "1")]);
-        assert_eq!((answer.status, answer.reason().as_str()), (400, "header_invalid"), "{name}");
+        assert_eq!(
+            (answer.status, answer.reason().as_str()),
+            (400, "header_invalid"),
+            "{name}"
+        );
     }
     assert_eq!(echo.requests(), 0);
     assert_eq!(gateway.stranger().get("/open").status, 200);
@@ -111,7 +147,13 @@ fn connection_cannot_take_identity_away() {
     let echo = Echo::start();
     let gateway = Gateway::start(&config(&echo.url(), ROUTES));
     let acme = gateway.enrol("acme");
-    let tricks = [("Connection", "close, X-Countersign-App-Id, x-countersign-app-name, X-Forwarded-For, Host, X-Mine"), ("X-Mine", "1")];
+    let tricks = [
+        (
+            "Connection",
+            "close, X-Countersign-App-Id, x-countersign-app-name, X-Forwarded-For, Host, X-Mine",
+        ),
+        ("X-Mine", "1"),
+    ];
     let answer = acme.partner.get_with("/v1", &tricks);
     assert_eq!(seen(&answer, "x-countersign-app-name"), ["acme"]);
     assert_eq!(seen(&answer, "x-forwarded-for"), ["127.0.0.1"]);
@@ -123,7 +165,10 @@ fn fields_for_one_hop_stay_there() {
     let echo = Echo::start();
     let gateway = Gateway::start(&config(&echo.url(), ROUTES));
     let sent = [
-        ("Keep-Alive", "timeout=5"), ("Proxy-Authorization", "Basic eDp5"), ("Proxy-Connection", "keep-alive"), ("TE", "gzip"),
+        ("Keep-Alive", "timeout=5"),
+        ("Proxy-Authorization", "Basic eDp5"),
+        ("Proxy-Connection", "keep-alive"),
+        ("TE", "gzip"),
         ("HTTP2-Settings", "AAMAAABkAAQAoAAAAAIAAAAA"),
     ];
     let answer = gateway.stranger().get_with("/open", &sent);
@@ -133,7 +178,11 @@ fn fields_for_one_hop_stay_there() {
     }
     let back = gateway.stranger().get("/open/hop");
     assert_eq!(back.header("x-private"), None);
-    assert_eq!(back.header("x-countersign-app-id"), None, "an upstream does not speak in the gateway's name");
+    assert_eq!(
+        back.header("x-countersign-app-id"),
+        None,
+        "an upstream does not speak in the gateway's name"
+    );
 }
 
 #[test]
@@ -150,7 +199,13 @@ fn the_callers_own_key_stays_at_the_gate_unless_a_route_keeps_it() {
     assert_eq!(seen(&answer, "x-other"), ["kept"]);
     assert_eq!(seen(&answer, "x-countersign-credential-id"), [id]);
     assert_eq!(seen(&answer, "x-countersign-auth-method"), ["key"]);
-    assert_eq!(seen(&gateway.stranger().get_with("/keep", &fields), "authorization"), [bearer.clone()]);
+    assert_eq!(
+        seen(
+            &gateway.stranger().get_with("/keep", &fields),
+            "authorization"
+        ),
+        [bearer.clone()]
+    );
     assert!(!gateway.log().contains(&secret));
 }
 
@@ -193,7 +248,10 @@ fn trailers_carry_no_identity() {
 fn a_request_id_is_ours_and_is_told_to_both_sides() {
     let echo = Echo::start();
     let gateway = Gateway::start(&config(&echo.url(), ROUTES));
-    let answer = gateway.stranger().get_with("/open", &[("X-Request-Id", "mine"), ("traceparent", "nonsense")]);
+    let answer = gateway.stranger().get_with(
+        "/open",
+        &[("X-Request-Id", "mine"), ("traceparent", "nonsense")],
+    );
     let told = answer.header("x-request-id").unwrap().to_owned();
     assert!(told.starts_with("req_"));
     assert_eq!(seen(&answer, "x-request-id"), [told.clone()]);

@@ -12,3 +12,16 @@
 )]
 
 mod support;
+
+mod handshake;
+mod headers;
+mod routing;
+mod tokens;
+mod enrolment;
+mod revocation;
+mod forwarding;
+mod smuggling;
+mod limits;
+mod operations;
+mod admin_api;
+mod cli;

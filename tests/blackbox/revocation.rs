@@ -30,7 +30,12 @@ fn a_tunnel_is_cut_when_its_certificate_is_revoked() {
     let gateway = Gateway::start(&config(&echo.url(), ROUTES));
     let acme = gateway.enrol("acme");
     let mut tunnel = acme.partner.connect();
-    let switched = tunnel.request("GET", "/ws", &[("Connection", "Upgrade"), ("Upgrade", "websocket")], b"");
+    let switched = tunnel.request(
+        "GET",
+        "/ws",
+        &[("Connection", "Upgrade"), ("Upgrade", "websocket")],
+        b"",
+    );
     assert_eq!(switched.status, 101);
     tunnel.send(b"ping");
     assert_eq!(tunnel.read_exact(4), b"ping");
@@ -43,16 +48,25 @@ fn http2_requests_after_a_revocation_are_refused() {
     let echo = Echo::start();
     let gateway = Gateway::start(&config(&echo.url(), ROUTES));
     let acme = gateway.enrol("acme");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let mut sender = acme.partner.h2().await;
-        let request = || http::Request::get("https://api.example.test/").body(http_body_util::Full::default()).unwrap();
+        let request = || {
+            http::Request::get("https://api.example.test/")
+                .body(http_body_util::Full::default())
+                .unwrap()
+        };
         assert_eq!(sender.send_request(request()).await.unwrap().status(), 200);
         gateway.cli(&["cert", "revoke", &acme.id, "--yes"]).ok();
         let begun = Instant::now();
         loop {
             match sender.send_request(request()).await {
-                Ok(answer) if answer.status() == 200 => assert!(begun.elapsed() < Duration::from_secs(1)),
+                Ok(answer) if answer.status() == 200 => {
+                    assert!(begun.elapsed() < Duration::from_secs(1))
+                }
                 Ok(answer) => break assert_eq!(answer.status(), 403),
                 Err(_) => break,
             }
@@ -70,12 +84,26 @@ fn a_suspended_app_is_refused_and_a_resumed_one_let_in() {
     let bearer = format!("Bearer {secret}");
     gateway.cli(&["app", "suspend", "acme", "--yes"]).ok();
     let refused = acme.partner.get("/");
-    assert_eq!((refused.status, refused.reason().as_str()), (403, "app_suspended"));
-    let by_key = gateway.stranger().get_with("/key", &[("Authorization", &bearer)]);
-    assert_eq!((by_key.status, by_key.reason().as_str()), (403, "app_suspended"));
+    assert_eq!(
+        (refused.status, refused.reason().as_str()),
+        (403, "app_suspended")
+    );
+    let by_key = gateway
+        .stranger()
+        .get_with("/key", &[("Authorization", &bearer)]);
+    assert_eq!(
+        (by_key.status, by_key.reason().as_str()),
+        (403, "app_suspended")
+    );
     gateway.cli(&["app", "resume", "acme"]).ok();
     assert_eq!(acme.partner.get("/").status, 200);
-    assert_eq!(gateway.stranger().get_with("/key", &[("Authorization", &bearer)]).status, 200);
+    assert_eq!(
+        gateway
+            .stranger()
+            .get_with("/key", &[("Authorization", &bearer)])
+            .status,
+        200
+    );
 }
 
 #[test]
@@ -98,5 +126,9 @@ fn revoking_twice_is_a_conflict_and_revoking_nothing_not_found() {
     assert_eq!(gateway.cli(&["cert", "revoke", &acme.id, "--yes"]).code, 5);
     let absent = "crt_00000000000000000000000007";
     assert_eq!(gateway.cli(&["cert", "revoke", absent, "--yes"]).code, 3);
-    assert_eq!(gateway.cli(&["cert", "revoke", &acme.id]).code, 2, "asks first, and nobody is there to answer");
+    assert_eq!(
+        gateway.cli(&["cert", "revoke", &acme.id]).code,
+        2,
+        "asks first, and nobody is there to answer"
+    );
 }

@@ -6,7 +6,8 @@ use crate::support::client::Connection;
 use crate::support::gateway::{Gateway, config};
 use crate::support::upstream::Echo;
 
-const OPEN: &str = "      - { match: { prefix: /small }, require: none, body_max: 10, upstream: api }
+const OPEN: &str =
+    "      - { match: { prefix: /small }, require: none, body_max: 10, upstream: api }
       - { match: { prefix: / }, require: none, upstream: api }";
 
 fn gateway(echo: &Echo) -> Gateway {
@@ -59,7 +60,10 @@ fn nothing_hides_a_second_request() {
         assert_eq!(gateway.stranger().get("/honest").status, 200, "after {shown}");
     }
     let log = gateway.access_log();
-    assert!(log.iter().all(|line| line["path"] != "/smuggled"), "{log:?}");
+    assert!(
+        log.iter().all(|line| line["path"] != "/smuggled"),
+        "{log:?}"
+    );
 }
 
 #[test]
@@ -71,10 +75,20 @@ fn a_refused_request_leaves_nothing_that_becomes_the_next_one() {
         b"POST /small HTTP/1.1\r\nHost: api.example.test\r\nContent-Length: 60\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: api.example.test\r\n\r\n__________",
     );
     let answer = connection.answer();
-    assert_eq!((answer.status, answer.reason().as_str()), (413, "body_too_large"));
-    assert!(connection.try_answer().is_none_or(|next| next.status != 200));
+    assert_eq!(
+        (answer.status, answer.reason().as_str()),
+        (413, "body_too_large")
+    );
+    assert!(
+        connection
+            .try_answer()
+            .is_none_or(|next| next.status != 200)
+    );
     assert_eq!(echo.requests(), 0);
-    assert_eq!(gateway.stranger().post("/small", &[], b"0123456789").status, 200);
+    assert_eq!(
+        gateway.stranger().post("/small", &[], b"0123456789").status,
+        200
+    );
     let mut chunked = raw(
         &gateway,
         b"POST /small HTTP/1.1\r\nHost: api.example.test\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n01234567890\r\n0\r\n\r\n",
@@ -89,10 +103,25 @@ fn too_much_head_is_refused() {
     let long = "x".repeat(200_000);
     let many: String = (0..500).map(|n| format!("X-N{n}: 1\r\n")).collect();
     for (head, expected) in [
-        (format!("GET /{long} HTTP/1.1\r\nHost: api.example.test\r\n\r\n"), &[414, 431][..]),
-        (format!("GET / HTTP/1.1\r\nHost: api.example.test\r\nX-Long: {long}\r\n\r\n"), &[431]),
-        (format!("GET / HTTP/1.1\r\nHost: api.example.test\r\n{many}\r\n"), &[431]),
-        (format!("GET /{} HTTP/1.1\r\nHost: api.example.test\r\n\r\n", "y".repeat(20_000)), &[414]),
+        (
+            format!("GET /{long} HTTP/1.1\r\nHost: api.example.test\r\n\r\n"),
+            &[414, 431][..],
+        ),
+        (
+            format!("GET / HTTP/1.1\r\nHost: api.example.test\r\nX-Long: {long}\r\n\r\n"),
+            &[431],
+        ),
+        (
+            format!("GET / HTTP/1.1\r\nHost: api.example.test\r\n{many}\r\n"),
+            &[431],
+        ),
+        (
+            format!(
+                "GET /{} HTTP/1.1\r\nHost: api.example.test\r\n\r\n",
+                "y".repeat(20_000)
+            ),
+            &[414],
+        ),
     ] {
         let mut connection = gateway.stranger().connect();
         let _ = connection.try_send(head.as_bytes());
@@ -115,11 +144,23 @@ fn who_sends_nothing_or_too_slowly_is_let_go() {
     assert!(kept.is_closed_within(patience), "no next request");
     let mut half = raw(&gateway, b"GET / HTTP/1.1\r\nHost: api");
     let answer = half.try_answer();
-    assert!(answer.as_ref().is_none_or(|answer| answer.status == 408), "{answer:?}");
-    let mut stalled = raw(&gateway, b"POST / HTTP/1.1\r\nHost: api.example.test\r\nContent-Length: 10\r\n\r\nhalf");
+    assert!(
+        answer.as_ref().is_none_or(|answer| answer.status == 408),
+        "{answer:?}"
+    );
+    let mut stalled = raw(
+        &gateway,
+        b"POST / HTTP/1.1\r\nHost: api.example.test\r\nContent-Length: 10\r\n\r\nhalf",
+    );
     let answer = stalled.answer();
-    assert_eq!((answer.status, answer.reason().as_str()), (408, "body_timeout"));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    assert_eq!(
+        (answer.status, answer.reason().as_str()),
+        (408, "body_timeout")
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let sender = gateway.stranger().h2().await;
         let begun = std::time::Instant::now();
@@ -135,11 +176,16 @@ fn who_sends_nothing_or_too_slowly_is_let_go() {
 fn connections_of_one_address_are_bounded() {
     let echo = Echo::start();
     let bounded = "\"127.0.0.1:0\", connections_per_address: 4 }";
-    let gateway = Gateway::start(&config(&echo.url(), OPEN).replacen("\"127.0.0.1:0\" }", bounded, 1));
+    let gateway =
+        Gateway::start(&config(&echo.url(), OPEN).replacen("\"127.0.0.1:0\" }", bounded, 1));
     let held: Vec<Connection> = (0..4).map(|_| gateway.stranger().connect()).collect();
     assert!(gateway.stranger().try_connect("api.example.test").is_err());
     drop(held);
     crate::support::eventually::eventually("there is room again", || {
-        gateway.stranger().try_connect("api.example.test").ok().map(|mut connection| assert_eq!(connection.get("/").status, 200))
+        gateway
+            .stranger()
+            .try_connect("api.example.test")
+            .ok()
+            .map(|mut connection| assert_eq!(connection.get("/").status, 200))
     });
 }

@@ -6,7 +6,8 @@ use crate::support::client::{Answer, Partner};
 use crate::support::gateway::{Gateway, HOST, config};
 use crate::support::upstream::Echo;
 
-const ROUTES: &str = "      - { match: { prefix: /read }, require: token, scopes: [orders:read], upstream: api }
+const ROUTES: &str =
+    "      - { match: { prefix: /read }, require: token, scopes: [orders:read], upstream: api }
       - { match: { prefix: /write }, require: token, scopes: [orders:write], upstream: api }
       - { match: { prefix: /both }, require: mtls_and_token, upstream: api }
       - { match: { prefix: /key }, require: key, upstream: api }";
@@ -14,13 +15,20 @@ const ROUTES: &str = "      - { match: { prefix: /read }, require: token, scopes
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
 fn basic(id: &str, secret: &str) -> String {
-    format!("Basic {}", data_encoding::BASE64.encode(format!("{id}:{secret}").as_bytes()))
+    format!(
+        "Basic {}",
+        data_encoding::BASE64.encode(format!("{id}:{secret}").as_bytes())
+    )
 }
 
 fn exchange(partner: &Partner, id: &str, secret: &str, more: &str) -> Answer {
     let authorization = basic(id, secret);
     let form = format!("grant_type=client_credentials{more}");
-    partner.post("/oauth2/token", &[FORM, ("Authorization", &authorization)], form.as_bytes())
+    partner.post(
+        "/oauth2/token",
+        &[FORM, ("Authorization", &authorization)],
+        form.as_bytes(),
+    )
 }
 
 fn token(answer: &Answer) -> String {
@@ -34,7 +42,12 @@ fn call(partner: &Partner, path: &str, token: &str) -> Answer {
 
 fn claims(token: &str) -> Value {
     let payload = token.split('.').nth(1).unwrap();
-    serde_json::from_slice(&data_encoding::BASE64URL_NOPAD.decode(payload.as_bytes()).unwrap()).unwrap()
+    serde_json::from_slice(
+        &data_encoding::BASE64URL_NOPAD
+            .decode(payload.as_bytes())
+            .unwrap(),
+    )
+    .unwrap()
 }
 
 struct World {
@@ -49,7 +62,12 @@ fn world() -> World {
     let gateway = Gateway::start(&config(&echo.url(), ROUTES));
     gateway.cli_json(&["app", "create", "acme"]);
     let (id, secret) = gateway.key("acme", &["orders:read", "orders:list"]);
-    World { gateway, id, secret, _echo: echo }
+    World {
+        gateway,
+        id,
+        secret,
+        _echo: echo,
+    }
 }
 
 #[test]
@@ -59,7 +77,10 @@ fn a_key_becomes_a_token_and_the_token_a_call() {
     let answer = exchange(&partner, &world.id, &world.secret, "");
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let told = answer.json();
-    assert_eq!((told["token_type"].as_str(), told["expires_in"].as_u64()), (Some("Bearer"), Some(900)));
+    assert_eq!(
+        (told["token_type"].as_str(), told["expires_in"].as_u64()),
+        (Some("Bearer"), Some(900))
+    );
     assert_eq!(told["scope"], "orders:list orders:read");
     let token = token(&answer);
     let told = claims(&token);
@@ -71,18 +92,36 @@ fn a_key_becomes_a_token_and_the_token_a_call() {
     let told = answer.json().to_string();
     assert!(told.contains("orders:list orders:read") && !told.contains(&token));
     let refused = call(&partner, "/write", &token);
-    assert_eq!((refused.status, refused.reason().as_str()), (403, "scope_missing"));
-    assert!(refused.header("www-authenticate").unwrap().contains("insufficient_scope"));
+    assert_eq!(
+        (refused.status, refused.reason().as_str()),
+        (403, "scope_missing")
+    );
+    assert!(
+        refused
+            .header("www-authenticate")
+            .unwrap()
+            .contains("insufficient_scope")
+    );
 }
 
 #[test]
 fn the_secret_may_come_in_the_form_and_only_in_one_place() {
     let world = world();
     let partner = world.gateway.stranger();
-    let form = format!("grant_type=client_credentials&client_id={}&client_secret={}", world.id, world.secret);
+    let form = format!(
+        "grant_type=client_credentials&client_id={}&client_secret={}",
+        world.id, world.secret
+    );
     token(&partner.post("/oauth2/token", &[FORM], form.as_bytes()));
-    let both = partner.post("/oauth2/token", &[FORM, ("Authorization", &basic(&world.id, &world.secret))], form.as_bytes());
-    assert_eq!((both.status, both.json()["error"].as_str()), (400, Some("invalid_request")));
+    let both = partner.post(
+        "/oauth2/token",
+        &[FORM, ("Authorization", &basic(&world.id, &world.secret))],
+        form.as_bytes(),
+    );
+    assert_eq!(
+        (both.status, both.json()["error"].as_str()),
+        (400, Some("invalid_request"))
+    );
 }
 
 #[test]
@@ -91,9 +130,15 @@ fn scopes_are_a_subset_of_the_keys() {
     let partner = world.gateway.stranger();
     let less = exchange(&partner, &world.id, &world.secret, "&scope=orders:list");
     assert_eq!(less.json()["scope"], "orders:list");
-    assert_eq!(call(&partner, "/read", &token(&less)).reason(), "scope_missing");
+    assert_eq!(
+        call(&partner, "/read", &token(&less)).reason(),
+        "scope_missing"
+    );
     let more = exchange(&partner, &world.id, &world.secret, "&scope=orders:write");
-    assert_eq!((more.status, more.json()["error"].as_str()), (400, Some("invalid_scope")));
+    assert_eq!(
+        (more.status, more.json()["error"].as_str()),
+        (400, Some("invalid_scope"))
+    );
 }
 
 #[test]
@@ -103,19 +148,37 @@ fn wrong_unknown_and_revoked_secrets_look_alike() {
     let (gone, gone_secret) = world.gateway.key("acme", &[]);
     world.gateway.cli(&["key", "revoke", &gone, "--yes"]).ok();
     let mut wrong = world.secret.clone();
-    wrong.replace_range(40..41, if wrong.as_bytes()[40] == b'x' { "y" } else { "x" });
+    wrong.replace_range(
+        40..41,
+        if wrong.as_bytes()[40] == b'x' {
+            "y"
+        } else {
+            "x"
+        },
+    );
     let absent = "key_00000000000000000000000007";
-    let bodies: Vec<String> = [(&*world.id, &*wrong), (absent, &*world.secret), (&*gone, &*gone_secret), (&*world.id, "nonsense")]
-        .into_iter()
-        .map(|(id, secret)| {
-            let answer = exchange(&partner, id, secret, "");
-            assert_eq!((answer.status, answer.json()["error"].as_str()), (401, Some("invalid_client")));
-            let mut told = answer.json();
-            told.as_object_mut().unwrap().remove("request_id");
-            told.to_string()
-        })
-        .collect();
-    assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]), "{bodies:?}");
+    let bodies: Vec<String> = [
+        (&*world.id, &*wrong),
+        (absent, &*world.secret),
+        (&*gone, &*gone_secret),
+        (&*world.id, "nonsense"),
+    ]
+    .into_iter()
+    .map(|(id, secret)| {
+        let answer = exchange(&partner, id, secret, "");
+        assert_eq!(
+            (answer.status, answer.json()["error"].as_str()),
+            (401, Some("invalid_client"))
+        );
+        let mut told = answer.json();
+        told.as_object_mut().unwrap().remove("request_id");
+        told.to_string()
+    })
+    .collect();
+    assert!(
+        bodies.windows(2).all(|pair| pair[0] == pair[1]),
+        "{bodies:?}"
+    );
 }
 
 #[test]
@@ -126,13 +189,24 @@ fn malformed_requests_get_the_error_of_the_standard() {
     for (form, expected) in [
         ("", "invalid_request"),
         ("grant_type=password", "unsupported_grant_type"),
-        ("grant_type=client_credentials&grant_type=client_credentials", "invalid_request"),
+        (
+            "grant_type=client_credentials&grant_type=client_credentials",
+            "invalid_request",
+        ),
         ("grant_type=%zz", "invalid_request"),
         ("scope=orders:read", "invalid_request"),
         ("grant_type=client_credentials&scope=a%0ab", "invalid_scope"),
     ] {
-        let answer = partner.post("/oauth2/token", &[FORM, ("Authorization", &auth)], form.as_bytes());
-        assert_eq!((answer.status, answer.json()["error"].as_str()), (400, Some(expected)), "{form}");
+        let answer = partner.post(
+            "/oauth2/token",
+            &[FORM, ("Authorization", &auth)],
+            form.as_bytes(),
+        );
+        assert_eq!(
+            (answer.status, answer.json()["error"].as_str()),
+            (400, Some(expected)),
+            "{form}"
+        );
     }
     let huge = vec![b'a'; 100_000];
     assert_eq!(partner.post("/oauth2/token", &[FORM], &huge).status, 413);
@@ -148,11 +222,20 @@ fn a_token_minted_over_mtls_is_bound_to_the_certificate() {
     assert_eq!(call(&acme.partner, "/both", &token).status, 200);
     assert_eq!(call(&acme.partner, "/read", &token).status, 200);
     let stolen = call(&world.gateway.stranger(), "/read", &token);
-    assert_eq!((stolen.status, stolen.reason().as_str()), (401, "token_binding"));
+    assert_eq!(
+        (stolen.status, stolen.reason().as_str()),
+        (401, "token_binding")
+    );
     let zenith = world.gateway.enrol("zenith");
-    assert_eq!(call(&zenith.partner, "/read", &token).reason(), "token_binding");
+    assert_eq!(
+        call(&zenith.partner, "/read", &token).reason(),
+        "token_binding"
+    );
     let second = world.gateway.enrol_again("acme", "second");
-    assert_eq!(call(&second.partner, "/both", &token).reason(), "token_binding");
+    assert_eq!(
+        call(&second.partner, "/both", &token).reason(),
+        "token_binding"
+    );
 }
 
 #[test]
@@ -163,9 +246,17 @@ fn a_certificate_is_enough_to_be_a_client_and_not_for_another_apps_key() {
     let minted = acme.partner.post("/oauth2/token", &[FORM], form.as_bytes());
     assert_eq!(call(&acme.partner, "/both", &token(&minted)).status, 200);
     let zenith = world.gateway.enrol("zenith");
-    let refused = zenith.partner.post("/oauth2/token", &[FORM], form.as_bytes());
-    assert_eq!((refused.status, refused.json()["error"].as_str()), (401, Some("invalid_client")));
-    let bare = world.gateway.stranger().post("/oauth2/token", &[FORM], form.as_bytes());
+    let refused = zenith
+        .partner
+        .post("/oauth2/token", &[FORM], form.as_bytes());
+    assert_eq!(
+        (refused.status, refused.json()["error"].as_str()),
+        (401, Some("invalid_client"))
+    );
+    let bare = world
+        .gateway
+        .stranger()
+        .post("/oauth2/token", &[FORM], form.as_bytes());
     assert_eq!(bare.status, 401);
 }
 
@@ -174,18 +265,32 @@ fn revoking_the_key_the_certificate_or_the_app_ends_the_token() {
     let world = world();
     let acme = world.gateway.enrol_again("acme", "prod");
     let (other, other_secret) = world.gateway.key("acme", &["orders:read"]);
-    let by_key = token(&exchange(&world.gateway.stranger(), &other, &other_secret, ""));
+    let by_key = token(&exchange(
+        &world.gateway.stranger(),
+        &other,
+        &other_secret,
+        "",
+    ));
     let bound = token(&exchange(&acme.partner, &world.id, &world.secret, ""));
-    assert_eq!(call(&world.gateway.stranger(), "/read", &by_key).status, 200);
+    assert_eq!(
+        call(&world.gateway.stranger(), "/read", &by_key).status,
+        200
+    );
     world.gateway.cli(&["key", "revoke", &other, "--yes"]).ok();
     let refused = call(&world.gateway.stranger(), "/read", &by_key);
-    assert_eq!((refused.status, refused.reason().as_str()), (401, "credential_invalid"));
+    assert_eq!(
+        (refused.status, refused.reason().as_str()),
+        (401, "credential_invalid")
+    );
     assert_eq!(call(&acme.partner, "/read", &bound).status, 200);
     world.gateway.cli(&["app", "suspend", "acme", "--yes"]).ok();
     assert_eq!(call(&acme.partner, "/read", &bound).status, 403);
     world.gateway.cli(&["app", "resume", "acme"]).ok();
     assert_eq!(call(&acme.partner, "/read", &bound).status, 200);
-    world.gateway.cli(&["cert", "revoke", &acme.id, "--yes"]).ok();
+    world
+        .gateway
+        .cli(&["cert", "revoke", &acme.id, "--yes"])
+        .ok();
     assert_eq!(call(&acme.partner, "/read", &bound).status, 403);
 }
 
@@ -196,14 +301,36 @@ fn a_token_that_was_tampered_with_is_refused() {
     let good = token(&exchange(&partner, &world.id, &world.secret, ""));
     let parts: Vec<&str> = good.split('.').collect();
     let encode = |text: &str| data_encoding::BASE64URL_NOPAD.encode(text.as_bytes());
-    let none = format!("{}.{}.", encode(r#"{"alg":"none","typ":"at+jwt"}"#), parts[1]);
-    let hs = format!("{}.{}.{}", encode(r#"{"alg":"HS256","kid":"x","typ":"at+jwt"}"#), parts[1], parts[2]);
+    let none = format!(
+        "{}.{}.",
+        encode(r#"{"alg":"none","typ":"at+jwt"}"#),
+        parts[1]
+    );
+    let hs = format!(
+        "{}.{}.{}",
+        encode(r#"{"alg":"HS256","kid":"x","typ":"at+jwt"}"#),
+        parts[1],
+        parts[2]
+    );
     let mut longer = claims(&good);
     longer["exp"] = 4_000_000_000_u64.into();
     let extended = format!("{}.{}.{}", parts[0], encode(&longer.to_string()), parts[2]);
-    for bad in [none, hs, extended, format!("{good}="), format!("{good}x"), "a.b.c".to_owned(), "..".to_owned(), "x".repeat(9000)] {
+    for bad in [
+        none,
+        hs,
+        extended,
+        format!("{good}="),
+        format!("{good}x"),
+        "a.b.c".to_owned(),
+        "..".to_owned(),
+        "x".repeat(9000),
+    ] {
         let answer = call(&partner, "/read", &bad);
-        assert_eq!((answer.status, answer.reason().as_str()), (401, "credential_invalid"), "{bad}");
+        assert_eq!(
+            (answer.status, answer.reason().as_str()),
+            (401, "credential_invalid"),
+            "{bad}"
+        );
     }
     assert_eq!(call(&partner, "/read", &good).status, 200);
 }
@@ -212,9 +339,14 @@ fn a_token_that_was_tampered_with_is_refused() {
 fn discovery_says_what_holds() {
     let world = world();
     let partner = world.gateway.stranger();
-    let metadata = partner.get("/.well-known/oauth-authorization-server").json();
+    let metadata = partner
+        .get("/.well-known/oauth-authorization-server")
+        .json();
     assert_eq!(metadata["issuer"], format!("https://{HOST}"));
-    assert_eq!(metadata["token_endpoint"], format!("https://{HOST}/oauth2/token"));
+    assert_eq!(
+        metadata["token_endpoint"],
+        format!("https://{HOST}/oauth2/token")
+    );
     assert_eq!(metadata["tls_client_certificate_bound_access_tokens"], true);
     let jwks = partner.get("/.well-known/jwks.json").json();
     assert_eq!(jwks["keys"][0]["crv"], "P-256");
@@ -226,28 +358,53 @@ fn discovery_says_what_holds() {
 #[test]
 fn whoami_tells_each_caller_what_the_gate_sees() {
     let world = world();
-    let nobody = world.gateway.stranger().get("/.well-known/countersign/whoami").json();
+    let nobody = world
+        .gateway
+        .stranger()
+        .get("/.well-known/countersign/whoami")
+        .json();
     assert_eq!(nobody["authenticated"], false);
     let acme = world.gateway.enrol_again("acme", "prod");
     let somebody = acme.partner.get("/.well-known/countersign/whoami").json();
-    assert_eq!((somebody["authenticated"].as_bool(), somebody["app"]["name"].as_str()), (Some(true), Some("acme")));
+    assert_eq!(
+        (
+            somebody["authenticated"].as_bool(),
+            somebody["app"]["name"].as_str()
+        ),
+        (Some(true), Some("acme"))
+    );
     assert_eq!(somebody["certificate"]["serial"], acme.serial.as_str());
-    world.gateway.cli(&["cert", "revoke", &acme.id, "--yes"]).ok();
+    world
+        .gateway
+        .cli(&["cert", "revoke", &acme.id, "--yes"])
+        .ok();
     let gone = acme.partner.get("/.well-known/countersign/whoami").json();
-    assert_eq!((gone["authenticated"].as_bool(), gone["reason"].as_str()), (Some(false), Some("cert_revoked")));
+    assert_eq!(
+        (gone["authenticated"].as_bool(), gone["reason"].as_str()),
+        (Some(false), Some("cert_revoked"))
+    );
 }
 
 #[test]
 fn a_key_is_rotated_with_an_overlap() {
     let world = world();
     let partner = world.gateway.stranger();
-    let rotated = world.gateway.cli_json(&["key", "rotate", &world.id, "--overlap", "1h"]);
+    let rotated = world
+        .gateway
+        .cli_json(&["key", "rotate", &world.id, "--overlap", "1h"]);
     let fresh = rotated["secret"].as_str().unwrap();
-    let with = |secret: &str| partner.get_with("/key", &[("Authorization", &format!("Bearer {secret}"))]).status;
+    let with = |secret: &str| {
+        partner
+            .get_with("/key", &[("Authorization", &format!("Bearer {secret}"))])
+            .status
+    };
     assert_eq!((with(&world.secret), with(fresh)), (200, 200));
     let old = world.gateway.cli_json(&["key", "get", &world.id]);
     assert_eq!(old["state"], "retiring", "{old}");
     assert!(old["expires_at"].is_string());
-    world.gateway.cli(&["key", "revoke", &world.id, "--yes"]).ok();
+    world
+        .gateway
+        .cli(&["key", "revoke", &world.id, "--yes"])
+        .ok();
     assert_eq!((with(&world.secret), with(fresh)), (401, 200));
 }

@@ -1,0 +1,144 @@
+//! The command line as an operator types it.
+
+use std::fs;
+
+use crate::support::gateway::{Gateway, config};
+use crate::support::process::countersign;
+use crate::support::upstream::Echo;
+
+const ROUTES: &str = "      - { match: { prefix: / }, require: mtls, upstream: api }";
+
+#[test]
+fn every_command_explains_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    for command in [
+        "serve",
+        "demo",
+        "config",
+        "app",
+        "cert",
+        "key",
+        "csr",
+        "audit",
+        "admin-token",
+        "reload",
+        "drain",
+    ] {
+        let help = countersign(dir.path(), &[command, "--help"]).ok();
+        assert!(help.contains("Usage:"), "{command}");
+    }
+    assert_eq!(countersign(dir.path(), &["nonsense"]).code, 2);
+    assert!(
+        countersign(dir.path(), &["--version"])
+            .ok()
+            .contains(env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[test]
+fn completions_and_man_pages_are_made() {
+    let dir = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(
+            countersign(dir.path(), &["completions", shell])
+                .ok()
+                .contains("countersign")
+        );
+    }
+    countersign(dir.path(), &["man", "pages"]).ok();
+    assert!(dir.path().join("pages/countersign.1").exists());
+}
+
+#[test]
+fn a_configuration_is_checked_whole_with_places_and_suggestions() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = config("http://127.0.0.1:1", ROUTES);
+    fs::write(dir.path().join("good.yaml"), &good).unwrap();
+    countersign(dir.path(), &["config", "check", "--config", "good.yaml"]).ok();
+    let bad = good
+        .replace("workers: 2", "wrokers: 2")
+        .replace("upstream: api }", "upstream: apj }")
+        .replace(
+            "signing_key: token.key",
+            "signing_key: token.key, ttl: soon",
+        );
+    fs::write(dir.path().join("bad.yaml"), bad).unwrap();
+    let refused = countersign(dir.path(), &["config", "check", "--config", "bad.yaml"]);
+    assert_eq!(refused.code, 6, "{refused:?}");
+    let said = format!("{}{}", refused.stdout, refused.stderr);
+    assert!(
+        said.contains("wrokers") && said.contains("workers"),
+        "{said}"
+    );
+    let served = countersign(dir.path(), &["serve", "--config", "bad.yaml"]);
+    assert_eq!(served.code, 78, "{served:?}");
+    let absent = countersign(dir.path(), &["serve", "--config", "absent.yaml"]);
+    assert_eq!(absent.code, 78, "{absent:?}");
+}
+
+#[test]
+fn an_inline_secret_is_refused_and_not_repeated() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = config("http://127.0.0.1:1", ROUTES).replace(
+        "version: 1",
+        "version: 1\nkeys: { pepper: hunter2hunter2hunter2 }",
+    );
+    fs::write(dir.path().join("c.yaml"), text).unwrap();
+    let refused = countersign(dir.path(), &["config", "check", "--config", "c.yaml"]);
+    assert_eq!(refused.code, 6);
+    assert!(!format!("{refused:?}").contains("hunter2"), "{refused:?}");
+}
+
+#[test]
+fn lists_come_as_tables_json_and_yaml() {
+    let echo = Echo::start();
+    let gateway = Gateway::start(&config(&echo.url(), ROUTES));
+    let acme = gateway.enrol("acme");
+    assert!(gateway.cli(&["app", "list"]).ok().contains("acme"));
+    assert_eq!(
+        gateway.cli_json(&["cert", "list"])[0]["id"],
+        acme.id.as_str()
+    );
+    assert!(
+        gateway
+            .cli(&["cert", "list", "--output", "yaml"])
+            .ok()
+            .contains(&acme.id)
+    );
+    assert_eq!(
+        gateway
+            .cli_json(&["cert", "list", "--expiring", "1d"])
+            .as_array()
+            .unwrap()
+            .len(),
+        0
+    );
+    assert_eq!(
+        gateway
+            .cli_json(&["cert", "list", "--expiring", "100d"])
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(
+        gateway
+            .cli(&["cert", "list", "--expiring", "100d", "--fail"])
+            .code,
+        8
+    );
+    assert_eq!(gateway.cli(&["app", "get", "nobody"]).code, 3);
+    assert_eq!(gateway.cli(&["app", "create", "acme"]).code, 5);
+    assert_eq!(gateway.cli(&["app", "create", "Not A Name"]).code, 6);
+}
+
+#[test]
+fn without_a_gateway_it_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = countersign(
+        dir.path(),
+        &["app", "list", "--admin-socket", "nowhere.sock"],
+    );
+    assert_eq!(refused.code, 7, "{refused:?}");
+    assert!(refused.stderr.contains("nowhere.sock"), "{refused:?}");
+}

@@ -1,0 +1,415 @@
+//! What operators do and see: reload, drain, metrics, logs, and a process that is killed.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::support::eventually::eventually;
+use crate::support::gateway::{Gateway, HOST, config};
+use crate::support::process::{run, run_with_input};
+use crate::support::upstream::{Echo, misbehaving};
+
+const ROUTES: &str = "      - { match: { prefix: / }, require: mtls, upstream: api }";
+const OPEN: &str = "      - { match: { prefix: /open }, require: none, upstream: api }";
+
+/// The same configuration on the ports that the gateway has now.
+fn again(gateway: &Gateway, text: &str) -> String {
+    let mut parts = text.split("\"127.0.0.1:0\"");
+    let mut fixed = parts.next().unwrap().to_owned();
+    for (address, part) in [gateway.partners(), gateway.admin(), gateway.ops()]
+        .iter()
+        .zip(parts)
+    {
+        fixed.push_str(&format!("\"{address}\"{part}"));
+    }
+    fixed
+}
+
+#[test]
+fn a_reload_changes_routes_without_dropping_a_connection() {
+    let echo = Echo::start();
+    let text = config(&echo.url(), ROUTES);
+    let gateway = Gateway::start(&text);
+    let acme = gateway.enrol("acme");
+    let mut kept = acme.partner.connect();
+    assert_eq!(kept.get("/open").status, 200);
+    assert_eq!(gateway.stranger().get("/open").status, 401);
+    gateway.configure(&config(&echo.url(), &format!("{OPEN}\n{ROUTES}")));
+    gateway.signal("HUP");
+    eventually("the new route is there", || {
+        (gateway.stranger().get("/open").status == 200).then_some(())
+    });
+    assert_eq!(kept.get("/x").status, 200, "the old connection goes on");
+    assert_eq!(
+        gateway.metric("countersign_config_last_reload_successful"),
+        1.0
+    );
+}
+
+#[test]
+fn a_bad_file_changes_nothing_and_says_why() {
+    let echo = Echo::start();
+    let text = config(&echo.url(), ROUTES);
+    let gateway = Gateway::start(&text);
+    let acme = gateway.enrol("acme");
+    gateway.configure(&text.replace("upstream: api }", "upstream: apj }"));
+    let refused = gateway.cli(&["reload"]);
+    assert_eq!(refused.code, 6, "{refused:?}");
+    assert!(refused.stderr.contains("apj"), "{refused:?}");
+    assert_eq!(acme.partner.get("/").status, 200);
+    assert_eq!(
+        gateway.metric("countersign_config_last_reload_successful"),
+        0.0
+    );
+    gateway.configure("version: [");
+    gateway.signal("HUP");
+    eventually("the log says why", || {
+        gateway.log().contains("reload").then_some(())
+    });
+    assert_eq!(acme.partner.get("/").status, 200);
+    gateway.configure(&again(&gateway, &text));
+    gateway.cli(&["reload"]).ok();
+    assert_eq!(
+        gateway.metric("countersign_config_last_reload_successful"),
+        1.0
+    );
+}
+
+#[test]
+fn draining_finishes_what_runs_and_then_ends() {
+    let slow = misbehaving(|mut stream, _| {
+        #[expect(clippy::disallowed_methods, reason = "an upstream that takes its time")]
+        std::thread::sleep(Duration::from_secs(2));
+        let _ = std::io::Write::write_all(
+            &mut stream,
+            b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone",
+        );
+    });
+    let mut gateway = Gateway::start(&config(&slow, OPEN));
+    let mut running = gateway.stranger().connect();
+    let mut idle = gateway.stranger().connect();
+    assert_eq!(idle.get("/nothing").status, 404);
+    running.send(format!("GET /open HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes());
+    eventually("the request is under way", || {
+        (gateway.metric("countersign_http_requests_in_flight") >= 1.0).then_some(())
+    });
+    gateway.signal("TERM");
+    eventually("readiness goes first", || {
+        (gateway.ops_get("/readyz").0 == 503).then_some(())
+    });
+    let answer = running.answer();
+    assert_eq!((answer.status, answer.text().as_str()), (200, "done"));
+    assert!(idle.is_closed_within(Duration::from_secs(5)));
+    assert_eq!(gateway.wait(Duration::from_secs(15)), Some(0));
+}
+
+#[test]
+fn a_drain_that_takes_too_long_is_forced() {
+    let stuck = misbehaving(|_stream, _| std::thread::park());
+    let text = config(&stuck, OPEN).replace("version: 1", "version: 1\ndrain: { timeout: 1s }");
+    let mut gateway = Gateway::start(&text);
+    let mut running = gateway.stranger().connect();
+    running.send(format!("GET /open HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes());
+    eventually("the request is under way", || {
+        (gateway.metric("countersign_http_requests_in_flight") >= 1.0).then_some(())
+    });
+    gateway.signal("TERM");
+    assert!(gateway.wait(Duration::from_secs(10)).is_some());
+}
+
+#[test]
+fn every_reason_has_its_series_from_the_start_and_promtool_is_happy() {
+    let echo = Echo::start();
+    let gateway = Gateway::start(&config(&echo.url(), ROUTES));
+    let (status, metrics) = gateway.ops_get("/metrics");
+    assert_eq!(status, 200);
+    for series in [
+        "countersign_build_info",
+        "countersign_tls_handshakes_total",
+        "countersign_connections",
+        "countersign_auth_decisions_total",
+        "countersign_tokens_issued_total",
+        "countersign_credentials",
+        "countersign_credentials_expiring",
+        "countersign_ca_not_after_timestamp_seconds",
+        "countersign_server_cert_not_after_timestamp_seconds",
+        "countersign_config_last_reload_successful",
+        "process_cpu_seconds_total",
+        "process_resident_memory_bytes",
+        "reason=\"cert_revoked\"",
+        "reason=\"scope_missing\"",
+        "reason=\"rate_limited\"",
+    ] {
+        assert!(metrics.contains(series), "{series}");
+    }
+    let acme = gateway.enrol("acme");
+    assert_eq!(acme.partner.get("/").status, 200);
+    assert_eq!(acme.partner.get("/").status, 200);
+    let (_, metrics) = gateway.ops_get("/metrics");
+    let counted = metrics
+        .lines()
+        .find(|line| line.starts_with("countersign_http_requests_total") && line.contains("200"));
+    assert!(
+        counted.is_some_and(|line| line.ends_with(" 2")),
+        "{counted:?}"
+    );
+    let checked = run_with_input(
+        gateway.dir(),
+        "promtool",
+        &["check", "metrics"],
+        metrics.as_bytes(),
+    );
+    assert_eq!(checked.code, 0, "{checked:?}");
+}
+
+#[test]
+fn health_is_told_on_the_ops_port_only() {
+    let echo = Echo::start();
+    let gateway = Gateway::start(&config(&echo.url(), OPEN));
+    for path in ["/livez", "/readyz", "/startupz", "/readyz?verbose"] {
+        assert_eq!(gateway.ops_get(path).0, 200, "{path}");
+        assert_eq!(
+            gateway.stranger().get(path).status,
+            404,
+            "not on the partners' port"
+        );
+    }
+    assert_eq!(gateway.ops_get("/elsewhere").0, 404);
+}
+
+#[test]
+fn the_access_log_tells_who_and_why_and_no_secret() {
+    let echo = Echo::start();
+    let routes = format!(
+        "      - {{ match: {{ prefix: /key }}, require: mtls_and_key, upstream: api }}\n{ROUTES}"
+    );
+    let gateway = Gateway::start(&config(&echo.url(), &routes));
+    let acme = gateway.enrol("acme");
+    let (id, secret) = gateway.key("acme", &[]);
+    let bearer = format!("Bearer {secret}");
+    let answer = acme
+        .partner
+        .get_with("/key/x?token=hidden", &[("Authorization", &bearer)]);
+    let line = gateway.record_of(answer.header("x-request-id").unwrap());
+    assert_eq!(
+        (
+            line["status"].as_u64(),
+            line["path"].as_str(),
+            line["key"].as_str()
+        ),
+        (Some(200), Some("/key/x"), Some(&*id))
+    );
+    assert_eq!(line["certificate"], acme.serial.as_str());
+    assert!(line["app"].as_str().unwrap().starts_with("app_"));
+    let wrong = format!("{}x", &bearer[..bearer.len() - 1]);
+    let refused = acme
+        .partner
+        .get_with("/key/x", &[("Authorization", &wrong)]);
+    let line = gateway.record_of(refused.header("x-request-id").unwrap());
+    assert_eq!(
+        (line["status"].as_u64(), line["reason"].as_str()),
+        (Some(401), Some("key_malformed"))
+    );
+    assert_eq!(
+        refused.reason(),
+        "credential_invalid",
+        "the caller is not told which"
+    );
+    let everything = format!(
+        "{}{}{}",
+        gateway.log(),
+        fs::read_to_string(gateway.dir().join("access.log")).unwrap(),
+        gateway.ops_get("/metrics").1
+    );
+    for hidden in [secret.as_str(), "hidden", &secret[40..60]] {
+        assert!(!everything.contains(hidden), "{hidden}");
+    }
+}
+
+#[test]
+fn the_access_log_is_reopened_on_usr1() {
+    let echo = Echo::start();
+    let gateway = Gateway::start(&config(&echo.url(), OPEN));
+    gateway.stranger().get("/open");
+    eventually("the first line", || {
+        (!gateway.access_log().is_empty()).then_some(())
+    });
+    fs::rename(
+        gateway.dir().join("access.log"),
+        gateway.dir().join("access.log.1"),
+    )
+    .unwrap();
+    gateway.signal("USR1");
+    eventually("a new file", || {
+        gateway.dir().join("access.log").exists().then_some(())
+    });
+    gateway.stranger().get("/open/again");
+    eventually("the second line", || {
+        gateway
+            .access_log()
+            .iter()
+            .any(|line| line["path"] == "/open/again")
+            .then_some(())
+    });
+}
+
+#[test]
+fn killing_it_in_the_middle_of_writes_loses_no_acknowledged_change() {
+    let echo = Echo::start();
+    let text = config(&echo.url(), ROUTES);
+    let mut dir = tempfile::tempdir().unwrap();
+    let mut acknowledged: Vec<String> = Vec::new();
+    for round in 0..4 {
+        let gateway = Gateway::start_in(dir, &text);
+        let socket = gateway.socket();
+        let writer = std::thread::spawn({
+            let at = gateway.dir().to_owned();
+            move || {
+                let mut done = Vec::new();
+                for n in 0..200 {
+                    let name = format!("app-{round}-{n}");
+                    let args = [
+                        "app",
+                        "create",
+                        &name,
+                        "--admin-socket",
+                        socket.to_str().unwrap(),
+                    ];
+                    if crate::support::process::countersign(&at, &args).code != 0 {
+                        break;
+                    }
+                    done.push(name);
+                }
+                done
+            }
+        });
+        eventually("some writes are done", || {
+            (gateway.cli_json(&["app", "list"]).as_array()?.len() >= acknowledged.len() + 3)
+                .then_some(())
+        });
+        dir = gateway.kill();
+        let done = writer.join().unwrap();
+        assert!(!done.is_empty() && done.len() < 200, "killed in the middle");
+        acknowledged.extend(done);
+    }
+    let gateway = Gateway::start_in(dir, &text);
+    let listed = gateway.cli_json(&["app", "list"]);
+    let names: Vec<&str> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|app| app["name"].as_str().unwrap())
+        .collect();
+    for name in &acknowledged {
+        assert!(names.contains(&name.as_str()), "{name} is lost");
+    }
+    let audited = gateway.cli_json(&["audit", "list", "--limit", "1000"]);
+    let events = audited
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| event["action"] == "app.create")
+        .count();
+    assert_eq!(events, names.len(), "one audit event for each change");
+}
+
+#[test]
+fn what_it_cannot_trust_it_does_not_serve() {
+    let echo = Echo::start();
+    let text = config(&echo.url(), ROUTES);
+    let gateway = Gateway::start(&text);
+    let acme = gateway.enrol("acme");
+    assert_eq!(acme.partner.get("/").status, 200);
+    let mut dir = gateway.kill();
+    for (file, damage) in [
+        ("authority/issuing.pem", &b""[..]),
+        ("authority/issuing.key", b"not a key"),
+        ("authority/root.pem", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+        ("token.key", b"\0\0\0"),
+        ("store.db", b"this is no database, and long enough to be read as one; this is no database, and long enough to be read as one"),
+    ] {
+        let path = dir.path().join(file);
+        let good = fs::read(&path).unwrap();
+        fs::write(&path, damage).unwrap();
+        let (code, log, back) = Gateway::try_start_in(dir, &text).expect_err(file);
+        assert!(matches!(code, Some(1 | 78)), "{file}: {code:?} {log}");
+        dir = back;
+        fs::write(&path, &good).unwrap();
+        if file.starts_with("authority/") {
+            fs::remove_file(&path).unwrap();
+            let (_, log, back) = Gateway::try_start_in(dir, &text).expect_err(file);
+            assert!(log.contains("issuing") || log.contains("root"), "{log}");
+            dir = back;
+            fs::write(&path, &good).unwrap();
+        }
+    }
+    let gateway = Gateway::start_in(dir, &text);
+    let partner = gateway.partner(&gateway.dir().join("acme-prod.pem"), &acme.key);
+    drop(partner);
+    assert_eq!(
+        gateway.cli_json(&["app", "list"]).as_array().unwrap().len(),
+        1
+    );
+}
+
+#[test]
+fn keys_on_disk_are_the_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let echo = Echo::start();
+    let gateway = Gateway::start(&config(&echo.url(), ROUTES));
+    for file in [
+        "authority/issuing.key",
+        "authority/root.key",
+        "token.key",
+        "store.db",
+    ] {
+        let mode = fs::metadata(gateway.dir().join(file))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o077, 0, "{file}: {mode:o}");
+    }
+}
+
+#[test]
+fn traffic_flows_while_the_store_is_away() {
+    let echo = Echo::start();
+    let gateway = Gateway::start(&config(&echo.url(), ROUTES));
+    let acme = gateway.enrol("acme");
+    // A writer that never ends keeps every other one out.
+    let lock = rusqlite::Connection::open(gateway.dir().join("store.db")).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let refused = gateway.cli(&["app", "create", "zenith"]);
+    assert_ne!(refused.code, 0);
+    assert_eq!(acme.partner.get("/").status, 200);
+    lock.execute_batch("ROLLBACK").unwrap();
+    gateway.cli(&["app", "create", "zenith"]).ok();
+}
+
+#[test]
+fn the_demo_takes_its_own_tour() {
+    let dir = tempfile::tempdir().unwrap();
+    let tour = crate::support::process::countersign(
+        dir.path(),
+        &["demo", "--once", "--dir", "demo", "--listen", "127.0.0.1:0"],
+    );
+    assert_eq!(tour.code, 0, "{tour:?}");
+    for step in [
+        "cert_missing",
+        "whoami",
+        "token",
+        "cert_revoked",
+        "countersign_",
+    ] {
+        assert!(tour.stdout.contains(step), "{step}: {}", tour.stdout);
+    }
+    let again = crate::support::process::countersign(
+        dir.path(),
+        &["demo", "--once", "--dir", "demo", "--listen", "127.0.0.1:0"],
+    );
+    assert_eq!(again.code, 0, "the directory is used again: {again:?}");
+    let leaked = run(dir.path(), "grep", &["-rl", "BEGIN PRIVATE KEY", "demo"]);
+    assert!(
+        leaked.stdout.lines().all(|path| !path.ends_with(".log")),
+        "{leaked:?}"
+    );
+}
