@@ -359,8 +359,8 @@ fn without_comments_and_strings(text: &str) -> String {
             string_end(rest)
         } else if rest.starts_with("'\"'") {
             3
-        } else if rest.starts_with("'\\") {
-            rest[2..].find('\'').map_or(rest.len(), |at| at + 3)
+        } else if let Some(escape) = rest.strip_prefix("'\\") {
+            escape.find('\'').map_or(rest.len(), |at| at + 3)
         } else {
             0
         };

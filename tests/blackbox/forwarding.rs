@@ -87,7 +87,6 @@ fn upstreams_may_speak_http2() {
 
 #[test]
 fn an_upstreams_certificate_is_checked() {
-    let echo = Echo::start();
     let dir = tempfile::tempdir().unwrap();
     let authority = Stranger::new(dir.path(), "inside", "/CN=Inside");
     let made = pki::request(dir.path(), "backend");

@@ -204,7 +204,7 @@ fn the_callers_own_key_stays_at_the_gate_unless_a_route_keeps_it() {
             &gateway.stranger().get_with("/keep", &fields),
             "authorization"
         ),
-        [bearer.clone()]
+        [&*bearer]
     );
     assert!(!gateway.log().contains(&secret));
 }
@@ -254,7 +254,7 @@ fn a_request_id_is_ours_and_is_told_to_both_sides() {
     );
     let told = answer.header("x-request-id").unwrap().to_owned();
     assert!(told.starts_with("req_"));
-    assert_eq!(seen(&answer, "x-request-id"), [told.clone()]);
+    assert_eq!(seen(&answer, "x-request-id"), [&*told]);
     assert!(seen(&answer, "traceparent")[0].starts_with("00-"));
     assert_eq!(gateway.record_of(&told)["status"], 200);
 }

@@ -65,7 +65,7 @@ fn http2_requests_after_a_revocation_are_refused() {
         loop {
             match sender.send_request(request()).await {
                 Ok(answer) if answer.status() == 200 => {
-                    assert!(begun.elapsed() < Duration::from_secs(1))
+                    assert!(begun.elapsed() < Duration::from_secs(1));
                 }
                 Ok(answer) => break assert_eq!(answer.status(), 403),
                 Err(_) => break,

@@ -11,7 +11,7 @@ const OPEN: &str =
       - { match: { prefix: / }, require: none, upstream: api }";
 
 fn gateway(echo: &Echo) -> Gateway {
-    let timeouts = "\"127.0.0.1:0\", timeouts: { handshake: 2s, keep_alive: 2s, body: 1s } }";
+    let timeouts = "\"127.0.0.1:0\", timeouts: { handshake: 2s, first_request: 2s, header: 2s, keep_alive: 2s, body: 1s } }";
     Gateway::start(&config(&echo.url(), OPEN).replacen("\"127.0.0.1:0\" }", timeouts, 1))
 }
 
@@ -101,7 +101,7 @@ fn too_much_head_is_refused() {
     let echo = Echo::start();
     let gateway = gateway(&echo);
     let long = "x".repeat(200_000);
-    let many: String = (0..500).map(|n| format!("X-N{n}: 1\r\n")).collect();
+    let many = (0..500).fold(String::new(), |text, n| text + &format!("X-N{n}: 1\r\n"));
     for (head, expected) in [
         (
             format!("GET /{long} HTTP/1.1\r\nHost: api.example.test\r\n\r\n"),

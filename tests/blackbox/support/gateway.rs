@@ -29,7 +29,6 @@ pub struct Gateway {
 /// A partner's App with a certificate, as an operator and the partner make them together.
 #[derive(Debug)]
 pub struct Enrolled {
-    pub app: String,
     pub id: String,
     pub certificate: PathBuf,
     pub key: PathBuf,
@@ -192,7 +191,6 @@ impl Gateway {
         ];
         let signed = self.cli_json(&args);
         Enrolled {
-            app: app.to_owned(),
             id: signed["certificate"]["id"].as_str().unwrap().to_owned(),
             serial: signed["certificate"]["serial"].as_str().unwrap().to_owned(),
             partner: self.partner(&certificate, &made.key),
@@ -231,12 +229,14 @@ impl Gateway {
         (status, body.to_owned())
     }
 
-    /// The value of a series, by its exact name and labels; 0 when it is not there.
-    pub fn metric(&self, series: &str) -> f64 {
+    /// The sum of a metric's series, whatever their labels.
+    pub fn count(&self, metric: &str) -> u64 {
         let (_, text) = self.ops_get("/metrics");
         text.lines()
-            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
-            .unwrap_or(0.0)
+            .filter_map(|line| line.strip_prefix(metric))
+            .filter(|rest| rest.starts_with([' ', '{']))
+            .filter_map(|rest| rest.rsplit(' ').next()?.parse::<u64>().ok())
+            .sum()
     }
 
     /// Lines of the access log, as far as they are written.
