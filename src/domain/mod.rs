@@ -21,3 +21,4 @@ pub mod upstream;
 pub mod shelf;
 pub mod snapshot;
 pub mod record;
+pub mod listing;

@@ -193,6 +193,8 @@ reasons! {
     NotFound = "not_found", 404, Caller, "There is no such thing", "Check the id or name.";
     ScopeInvalid = "scope_invalid", 400, Caller, "The scope asked for is more than the key allows", "Ask for scopes that the key has.";
     StoreUnavailable = "store_unavailable", 503, Operator, "The store does not answer, so nothing was changed", "Try again; traffic is not affected.";
+    Unconfirmed = "unconfirmed", 503, Operator, "The change is stored, and not yet confirmed by the data plane",
+        "Look at what is stored before trying again; the gateway's log says why its workers do not answer.";
 }
 
 impl Reason {
@@ -270,6 +272,38 @@ mod tests {
     fn a_reasons_place_in_the_catalogue_is_its_number() {
         for (place, reason) in Reason::ALL.iter().enumerate() {
             assert_eq!(*reason as usize, place);
+        }
+    }
+
+    #[test]
+    fn every_reason_has_its_page_and_no_page_is_left_behind() {
+        let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let index = std::fs::read_to_string(docs.join("docs/reasons/README.md")).unwrap();
+        for reason in Reason::ALL {
+            let page = std::fs::read_to_string(docs.join(reason.page()))
+                .unwrap_or_else(|error| panic!("{}: {error}", reason.page()));
+            let code = reason.code();
+            assert!(page.starts_with(&format!("# `{code}`\n")), "{code}");
+            assert!(page.contains(reason.title()), "{code}: the title differs");
+            let status = match reason.status() {
+                0 => "no HTTP answer".to_owned(),
+                status => format!("HTTP {status}"),
+            };
+            assert!(page.contains(&status), "{code}: the status differs");
+            let hidden = page.contains("shown to the caller as [`credential_invalid`]");
+            assert_eq!(hidden, reason.shown() != *reason, "{code}: what is shown");
+            for part in ["What happened", "For the partner", "For the operator"] {
+                assert!(page.contains(&format!("\n## {part}\n")), "{code}: {part}");
+            }
+            assert!(index.contains(&format!("({code}.md)")), "{code}: the index");
+        }
+        for entry in std::fs::read_dir(docs.join("docs/reasons")).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let code = name.strip_suffix(".md").unwrap();
+            assert!(
+                code == "README" || Reason::from_code(code).is_some(),
+                "{name} is about no reason"
+            );
         }
     }
 
