@@ -1,1 +1,23 @@
-//! (in the making)
+//! The only room that sees private bytes: secrets, keys, certificates, TLS policies and tokens.
+//!
+//! It is the home of rustls, rcgen and x509-parser, and one provider (aws-lc-rs) does all the arithmetic.
+
+pub mod random;
+pub mod hash;
+pub mod der;
+pub mod pem;
+pub mod keypair;
+pub mod api_key;
+pub mod public_key;
+pub mod subject;
+pub mod x509;
+pub mod csr;
+pub mod issue;
+pub mod authority;
+pub mod verifier;
+pub mod tls;
+pub mod jwt;
+pub mod request;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,44 @@
+//! Digests, and comparing them without telling by the time taken where they differ.
+
+use aws_lc_rs::digest;
+use subtle::ConstantTimeEq;
+
+use crate::domain::certificate::Fingerprint;
+
+/// SHA-256 of `data`.
+pub fn sha256(data: &[u8]) -> [u8; 32] {
+    let mut output = [0_u8; 32];
+    output.copy_from_slice(digest::digest(&digest::SHA256, data).as_ref());
+    output
+}
+
+/// The fingerprint of a whole certificate (or of a `SubjectPublicKeyInfo`) in DER.
+pub fn fingerprint(der: &[u8]) -> Fingerprint {
+    Fingerprint::from_bytes(sha256(der))
+}
+
+/// Whether both are the same; takes as long wherever they differ. Only their lengths can be told from outside.
+pub fn constant_time_eq(one: &[u8], other: &[u8]) -> bool {
+    one.ct_eq(other).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_those_of_the_standard() {
+        assert_eq!(
+            fingerprint(b"abc").to_string(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+
+    #[test]
+    fn only_equal_bytes_are_equal() {
+        assert!(constant_time_eq(b"abc", b"abc"));
+        for (one, other) in [(&b"abc"[..], &b"abd"[..]), (b"abc", b"ab"), (b"", b"a")] {
+            assert!(!constant_time_eq(one, other));
+        }
+    }
+}

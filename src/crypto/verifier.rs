@@ -1,0 +1,502 @@
+//! rustls's client verifier: the chain first, then what webpki leaves to us, then the registry's word.
+
+use std::sync::Arc;
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore,
+    SignatureScheme,
+};
+
+use super::tls::{TlsError, provider};
+use super::x509::{self, Leaf};
+use crate::domain::certificate::Fingerprint;
+use crate::domain::reason::Reason;
+use crate::domain::time::{Timestamp, Validity};
+
+/// What the verifier asks the registry. Whoever answers knows the time.
+pub trait RegistryView: Send + Sync + std::fmt::Debug {
+    /// Whether a certificate that chains to us counts now.
+    fn judge(&self, fingerprint: &Fingerprint, validity: &Validity) -> Result<(), Reason>;
+}
+
+/// Whether clients are asked for a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuthMode {
+    Off,
+    Optional,
+    Required,
+}
+
+/// What becomes of a certificate that we signed and that does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reject {
+    /// The handshake is refused.
+    Alert,
+    /// The handshake is finished, so that the answers can say what is wrong; the walk lets nothing through.
+    Explain,
+}
+
+/// A reason that no TLS alert has a name for, carried inside of rustls's error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.title())]
+pub struct Refused(pub Reason);
+
+/// The verifier for connections whose client certificates have to lead to one of `anchors`.
+pub fn client_verifier(
+    anchors: Vec<CertificateDer<'static>>,
+    mode: ClientAuthMode,
+    reject: Reject,
+    registry: Arc<dyn RegistryView>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let mandatory = match mode {
+        ClientAuthMode::Off => return Ok(WebPkiClientVerifier::no_client_auth()),
+        ClientAuthMode::Optional => false,
+        ClientAuthMode::Required => true,
+    };
+    Ok(Arc::new(Verifier {
+        chain: chain_verifier(anchors).map_err(TlsError::Anchors)?,
+        mandatory,
+        reject,
+        registry,
+    }))
+}
+
+/// Verifies a certificate of our own making as a peer would.
+pub(super) fn verify_chain(
+    leaf: &[u8],
+    intermediates: &[CertificateDer<'_>],
+    anchors: &[CertificateDer<'static>],
+    purpose: Purpose,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let leaf = CertificateDer::from(leaf);
+    let now = unix_time(now);
+    match purpose {
+        Purpose::ClientAuth => {
+            chain_verifier(anchors.to_vec())?.verify_client_cert(&leaf, intermediates, now)?;
+            judge_usage(&leaf, &read(&leaf)?)
+        }
+        Purpose::ServerAuth => {
+            let parsed = rustls::server::ParsedCertificate::try_from(&leaf)?;
+            rustls::client::verify_server_cert_signed_by_trust_anchor(
+                &parsed,
+                &store(anchors.to_vec())?,
+                intermediates,
+                now,
+                provider().signature_verification_algorithms.all,
+            )
+        }
+    }
+}
+
+/// What a certificate of ours is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    ClientAuth,
+    ServerAuth,
+}
+
+/// The chain by webpki, the rest by us.
+#[derive(Debug)]
+struct Verifier {
+    chain: Arc<dyn ClientCertVerifier>,
+    mandatory: bool,
+    reject: Reject,
+    registry: Arc<dyn RegistryView>,
+}
+
+impl ClientCertVerifier for Verifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.mandatory
+    }
+
+    /// Clients with several certificates choose by these; without them some offer any certificate.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chain.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let leaf = read(end_entity)?;
+        // One that is expired or not valid yet passes when it is to be explained: the chain is
+        // verified at the moment of its validity that is nearest to now.
+        let at = match self.reject {
+            Reject::Alert => now,
+            Reject::Explain => nearest(now, &leaf.validity),
+        };
+        let verified = self
+            .chain
+            .verify_client_cert(end_entity, intermediates, at)
+            .map_err(|error| of_the_chain(error, end_entity))?;
+        judge_usage(end_entity, &leaf)?;
+        if self.reject == Reject::Alert {
+            self.registry
+                .judge(&leaf.fingerprint, &leaf.validity)
+                .map_err(of_the_registry)?;
+        }
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
+}
+
+fn chain_verifier(
+    anchors: Vec<CertificateDer<'static>>,
+) -> Result<Arc<dyn ClientCertVerifier>, Error> {
+    WebPkiClientVerifier::builder_with_provider(Arc::new(store(anchors)?), provider())
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| Error::General(error.to_string()))
+}
+
+fn store(anchors: Vec<CertificateDer<'static>>) -> Result<RootCertStore, Error> {
+    let mut store = RootCertStore::empty();
+    anchors
+        .into_iter()
+        .try_for_each(|anchor| store.add(anchor))?;
+    Ok(store)
+}
+
+fn read(certificate: &CertificateDer<'_>) -> Result<Leaf, Error> {
+    let leaf = x509::read_leaf(certificate).ok();
+    leaf.ok_or_else(|| CertificateError::BadEncoding.into())
+}
+
+/// webpki does not look at the key usage, and takes a leaf without an extended key usage for any use.
+/// Such leaves chain to us only if an authority that was brought along made them for something else.
+fn judge_usage(certificate: &CertificateDer<'_>, leaf: &Leaf) -> Result<(), Error> {
+    let usage = x509::read_usage(certificate)
+        .ok()
+        .ok_or(CertificateError::BadEncoding)?;
+    let authority = usage.authority || usage.signs_certificates || usage.signs_lists;
+    let client = usage.client_auth && usage.digital_signature.unwrap_or(true);
+    if authority || !client || leaf.key.is_none() {
+        return Err(CertificateError::InvalidPurpose.into());
+    }
+    Ok(())
+}
+
+/// webpki's word on the chain, made precise: two of its errors say less than we know.
+fn of_the_chain(error: Error, end_entity: &CertificateDer<'_>) -> Error {
+    match error {
+        // An issuer of the same name and another key is another issuer. What is left of this
+        // error then means one thing: the client does not hold the key of its certificate.
+        Error::InvalidCertificate(CertificateError::BadSignature) => {
+            CertificateError::UnknownIssuer.into()
+        }
+        Error::InvalidCertificate(CertificateError::Other(_))
+            if x509::read_usage(end_entity).is_ok_and(|usage| usage.authority) =>
+        {
+            CertificateError::InvalidPurpose.into()
+        }
+        other => other,
+    }
+}
+
+/// The alert that comes nearest to a reason.
+fn of_the_registry(reason: Reason) -> Error {
+    let error = match reason {
+        Reason::CertExpired => CertificateError::Expired,
+        Reason::CertNotYetValid => CertificateError::NotValidYet,
+        Reason::CertRevoked => CertificateError::Revoked,
+        Reason::CertUnregistered => CertificateError::ApplicationVerificationFailure,
+        other => CertificateError::Other(OtherError(Arc::new(Refused(other)))),
+    };
+    error.into()
+}
+
+fn nearest(now: UnixTime, validity: &Validity) -> UnixTime {
+    let seconds = |at: Timestamp| u64::try_from(at.unix_seconds()).unwrap_or(0);
+    let at = now.as_secs();
+    // Not `clamp`: it panics when a certificate's dates are the wrong way round.
+    let at = at
+        .min(seconds(validity.not_after))
+        .max(seconds(validity.not_before));
+    UnixTime::since_unix_epoch(std::time::Duration::from_secs(at))
+}
+
+fn unix_time(at: Timestamp) -> UnixTime {
+    UnixTime::since_unix_epoch(at.since(Timestamp::from_unix_seconds(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::testing::{Identity, Pki, client_params, handshake, hours, now};
+    use crate::crypto::tls::{TlsVersion, refusal};
+    use rcgen::{
+        BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, IsCa,
+        KeyPair, KeyUsagePurpose,
+    };
+
+    /// A registry that says the same of every certificate.
+    #[derive(Debug)]
+    struct Word(Result<(), Reason>);
+
+    impl RegistryView for Word {
+        fn judge(&self, _: &Fingerprint, _: &Validity) -> Result<(), Reason> {
+            self.0
+        }
+    }
+
+    fn attempt(
+        pki: &Pki,
+        identity: Option<&Identity>,
+        mode: ClientAuthMode,
+        reject: Reject,
+        word: Result<(), Reason>,
+    ) -> Result<bool, Reason> {
+        let registry = Arc::new(Word(word));
+        let verifier = client_verifier(pki.authority.anchors(), mode, reject, registry).unwrap();
+        let server = pki.server(Some(verifier), TlsVersion::V1_2);
+        let client = Arc::new(pki.connector(identity));
+        let (server, _) = handshake(&server, &client, "localhost");
+        match server {
+            Ok(server) => Ok(server.peer_certificates().is_some()),
+            Err(error) => Err(refusal(&error)),
+        }
+    }
+
+    fn explain(pki: &Pki, identity: &Identity) -> Result<bool, Reason> {
+        let word = Err(Reason::CertUnregistered);
+        let mode = ClientAuthMode::Required;
+        attempt(pki, Some(identity), mode, Reject::Explain, word)
+    }
+
+    fn alert(pki: &Pki, identity: &Identity, word: Result<(), Reason>) -> Result<bool, Reason> {
+        let mode = ClientAuthMode::Required;
+        attempt(pki, Some(identity), mode, Reject::Alert, word)
+    }
+
+    #[test]
+    fn the_mode_decides_who_is_asked_and_who_must_answer() {
+        use ClientAuthMode as M;
+        let pki = Pki::new();
+        let partner = pki.client(&client_params(hours(-1, 1)));
+        for (mode, identity, expected) in [
+            (M::Off, None, Ok(false)),
+            (M::Off, Some(&partner), Ok(false)),
+            (M::Optional, None, Ok(false)),
+            (M::Optional, Some(&partner), Ok(true)),
+            (M::Required, None, Err(Reason::CertMissing)),
+            (M::Required, Some(&partner), Ok(true)),
+        ] {
+            let seen = attempt(&pki, identity, mode, Reject::Alert, Ok(()));
+            assert_eq!(seen, expected, "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_count_passes_only_to_be_explained() {
+        let pki = Pki::new();
+        let valid = pki.client(&client_params(hours(-1, 1)));
+        let expired = pki.client(&client_params(hours(-2, -1)));
+        let early = pki.client(&client_params(hours(1, 2)));
+        for identity in [&valid, &expired, &early] {
+            assert_eq!(explain(&pki, identity), Ok(true));
+        }
+        assert_eq!(alert(&pki, &valid, Ok(())), Ok(true));
+        assert_eq!(alert(&pki, &expired, Ok(())), Err(Reason::CertExpired));
+        assert_eq!(alert(&pki, &early, Ok(())), Err(Reason::CertNotYetValid));
+        for reason in [
+            Reason::CertExpired,
+            Reason::CertNotYetValid,
+            Reason::CertRevoked,
+            Reason::CertUnregistered,
+            Reason::AppSuspended,
+            Reason::AppRevoked,
+        ] {
+            assert_eq!(alert(&pki, &valid, Err(reason)), Err(reason));
+        }
+    }
+
+    #[test]
+    fn other_authorities_get_the_alert_whatever_they_signed() {
+        let pki = Pki::new();
+        // Its authority bears the same names; only the keys differ.
+        let other = Pki::new();
+        for identity in [
+            other.client(&client_params(hours(-1, 1))),
+            other.client(&client_params(hours(-2, -1))),
+            self_signed(&client_params(hours(-1, 1))),
+        ] {
+            assert_eq!(explain(&pki, &identity), Err(Reason::CertUntrusted));
+            let told = alert(&pki, &identity, Ok(()));
+            assert!(matches!(
+                told,
+                Err(Reason::CertUntrusted | Reason::CertExpired)
+            ));
+        }
+        let mut with_chain = other.client(&client_params(hours(-1, 1)));
+        with_chain.chain.extend(other.authority.anchors());
+        assert_eq!(explain(&pki, &with_chain), Err(Reason::CertUntrusted));
+    }
+
+    fn self_signed(params: &CertificateParams) -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let chain = vec![params.self_signed(&key).unwrap().der().clone()];
+        Identity { chain, key }
+    }
+
+    #[test]
+    fn certificates_for_other_uses_are_refused() {
+        use ExtendedKeyUsagePurpose as E;
+        use KeyUsagePurpose as K;
+        let pki = Pki::new();
+        let with = |key_usages: &[K], extended: &[E]| {
+            let mut params = client_params(hours(-1, 1));
+            params.key_usages = key_usages.to_vec();
+            params.extended_key_usages = extended.to_vec();
+            params
+        };
+        let mut authority = client_params(hours(-1, 1));
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        for (params, accepted) in [
+            (with(&[K::DigitalSignature], &[E::ClientAuth]), true),
+            (with(&[], &[E::ClientAuth]), true),
+            (
+                with(&[K::DigitalSignature], &[E::ServerAuth, E::ClientAuth]),
+                true,
+            ),
+            (with(&[K::KeyEncipherment], &[E::ClientAuth]), false),
+            (with(&[K::KeyCertSign], &[E::ClientAuth]), false),
+            (
+                with(&[K::DigitalSignature, K::KeyCertSign], &[E::ClientAuth]),
+                false,
+            ),
+            (
+                with(&[K::DigitalSignature, K::CrlSign], &[E::ClientAuth]),
+                false,
+            ),
+            (with(&[K::DigitalSignature], &[E::ServerAuth]), false),
+            (with(&[K::DigitalSignature], &[E::Any]), false),
+            (with(&[K::DigitalSignature], &[]), false),
+            (authority, false),
+        ] {
+            let identity = pki.client(&params);
+            let expected = if accepted {
+                Ok(true)
+            } else {
+                Err(Reason::CertUsage)
+            };
+            assert_eq!(explain(&pki, &identity), expected, "{params:?}");
+            assert_eq!(alert(&pki, &identity, Ok(())), expected, "{params:?}");
+        }
+        let mut critical = client_params(hours(-1, 1));
+        let mut unknown = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+        unknown.set_criticality(true);
+        critical.custom_extensions = vec![unknown];
+        assert!(explain(&pki, &pki.client(&critical)).is_err());
+    }
+
+    #[test]
+    fn server_certificates_of_ours_are_no_client_certificates() {
+        let pki = Pki::new();
+        let hosts = ["localhost".to_owned()];
+        let (chain, key) = pki.authority.issue_server(&hosts, now()).unwrap();
+        let identity = Identity {
+            chain: crate::crypto::pem::certificates(&chain).unwrap(),
+            key: crate::crypto::keypair::from_secret(&key).unwrap(),
+        };
+        assert_eq!(explain(&pki, &identity), Err(Reason::CertUsage));
+    }
+
+    #[test]
+    fn keys_that_no_profile_accepts_are_refused() {
+        let pki = Pki::new();
+        let p521 = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).unwrap();
+        let identity = pki.client_with(&client_params(hours(-1, 1)), p521);
+        assert_eq!(explain(&pki, &identity), Err(Reason::CertUsage));
+        let p384 = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+        let identity = pki.client_with(&client_params(hours(-1, 1)), p384);
+        assert_eq!(explain(&pki, &identity), Ok(true));
+        let ed25519 = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let identity = pki.client_with(&client_params(hours(-1, 1)), ed25519);
+        assert_eq!(explain(&pki, &identity), Ok(true));
+    }
+
+    /// A certificate is public: whoever copies it has to be stopped by not having its key.
+    #[test]
+    fn a_stolen_certificate_is_nothing_without_its_key() {
+        let pki = Pki::new();
+        let stolen = Identity {
+            chain: pki.client(&client_params(hours(-1, 1))).chain,
+            key: KeyPair::generate().unwrap(),
+        };
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let client = Arc::new(pki.connector_for(Some(&stolen), &[version]));
+            let verifier = client_verifier(
+                pki.authority.anchors(),
+                ClientAuthMode::Required,
+                Reject::Explain,
+                Arc::new(Word(Ok(()))),
+            );
+            let server = pki.server(Some(verifier.unwrap()), TlsVersion::V1_2);
+            let (server, _) = handshake(&server, &client, "localhost");
+            assert_eq!(refusal(&server.unwrap_err()), Reason::CertBadSignature);
+        }
+    }
+
+    #[test]
+    fn dates_the_wrong_way_round_are_no_accident() {
+        let pki = Pki::new();
+        let identity = pki.client(&client_params(hours(1, -1)));
+        assert!(explain(&pki, &identity).is_err());
+        assert!(alert(&pki, &identity, Ok(())).is_err());
+    }
+
+    #[test]
+    fn garbage_is_malformed() {
+        let pki = Pki::new();
+        let verifier = client_verifier(
+            pki.authority.anchors(),
+            ClientAuthMode::Required,
+            Reject::Explain,
+            Arc::new(Word(Ok(()))),
+        )
+        .unwrap();
+        for bytes in [&b""[..], b"garbage", &[0x30, 0x80]] {
+            let error = verifier
+                .verify_client_cert(&CertificateDer::from(bytes), &[], unix_time(now()))
+                .unwrap_err();
+            assert_eq!(refusal(&error), Reason::CertMalformed);
+        }
+    }
+
+    #[test]
+    fn nothing_to_trust_is_an_error() {
+        for anchors in [Vec::new(), vec![CertificateDer::from(&b"garbage"[..])]] {
+            let registry = Arc::new(Word(Ok(())));
+            let made = client_verifier(anchors, ClientAuthMode::Optional, Reject::Alert, registry);
+            assert!(matches!(made, Err(TlsError::Anchors(_))));
+        }
+    }
+}
