@@ -1,1 +1,10 @@
-//! (in the making)
+//! What outlives the process: the registry and its audit trail, behind one trait.
+
+pub mod repository;
+pub mod change;
+pub mod error;
+
+pub mod sqlite;
+
+#[cfg(test)]
+mod contract;

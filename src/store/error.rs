@@ -1,0 +1,46 @@
+//! Why the store did not do what it was asked.
+
+/// Why the store did not do what it was asked; nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What is stored does not allow the change.
+    #[error("the change conflicts with what is stored")]
+    Conflict(#[source] Conflict),
+    /// A stored value cannot be understood. Nothing is guessed in its place.
+    #[error("the stored value {table}.{column} of {row} is corrupt")]
+    Corrupt {
+        table: &'static str,
+        column: &'static str,
+        /// The row's id, as far as it can be read.
+        row: String,
+    },
+    /// What the change is about, or the App that it belongs to, is not stored.
+    #[error("what is to be changed is not stored")]
+    Missing,
+    /// The store cannot be used: not readable, not writable, damaged, busy for too long.
+    #[error("the store is not available")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What stood in the way of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    #[error("something with this id, fingerprint or serial number is stored already")]
+    Duplicate,
+    #[error("a certificate with this key was revoked because the key was compromised")]
+    KeyCompromised,
+    #[error("another App has a certificate with this key")]
+    KeyOfOtherApp,
+    #[error("another App has this name")]
+    NameTaken,
+    #[error("it is in another state by now, or in one that has no way out")]
+    StateChanged,
+    #[error("the App has as many certificates that count as it may have")]
+    TooManyActive,
+}
+
+impl From<Conflict> for Error {
+    fn from(conflict: Conflict) -> Self {
+        Self::Conflict(conflict)
+    }
+}

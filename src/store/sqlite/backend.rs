@@ -1,0 +1,128 @@
+//! The store's promises, kept by SQLite.
+
+use std::path::Path;
+
+use super::super::change::Change;
+use super::super::error::Error;
+use super::super::repository::{Contents, Store};
+use super::pool::Pool;
+use super::{admin_tokens, apps, audit, certificates, changes, file, keys};
+use crate::domain::admin::AdminToken;
+use crate::domain::api_key::ApiKey;
+use crate::domain::app::App;
+use crate::domain::certificate::{Certificate, Fingerprint};
+use crate::domain::id::{AdminTokenId, AppId, AuditEventId, CertificateId, KeyId};
+use crate::domain::listing::{AuditFilter, CertificateFilter, KeyFilter, Page};
+use crate::domain::name::Name;
+use crate::domain::record::AuditEvent;
+
+/// Connections that read. Administrators are few, and requests never ask the store.
+const READERS: usize = 4;
+
+/// A store in one SQLite file, or in memory.
+#[derive(Debug)]
+pub struct SqliteStore {
+    pool: Pool,
+}
+
+impl SqliteStore {
+    /// Opens the store in the file at `path`, and makes it when there is no file.
+    ///
+    /// Refuses a file that is damaged, empty, unreadable, another program's, or written by a newer version.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let writer = file::open_writer(path)?;
+        let readers: Result<Vec<_>, _> = (0..READERS).map(|_| file::open_reader(path)).collect();
+        Ok(Self {
+            pool: Pool::new(writer, readers?),
+        })
+    }
+
+    /// A store that is gone when it is dropped.
+    pub fn in_memory() -> Result<Self, Error> {
+        Ok(Self {
+            pool: Pool::new(file::open_in_memory()?, Vec::new()),
+        })
+    }
+}
+
+impl Store for SqliteStore {
+    fn load(&self) -> Result<Contents, Error> {
+        self.pool.read(|connection| {
+            Ok(Contents {
+                revision: changes::revision(connection)?,
+                apps: apps::all(connection)?,
+                certificates: certificates::all(connection)?,
+                keys: keys::all(connection)?,
+            })
+        })
+    }
+
+    fn revision(&self) -> Result<u64, Error> {
+        self.pool.read(changes::revision)
+    }
+
+    fn app(&self, id: AppId) -> Result<Option<App>, Error> {
+        self.pool.read(|connection| apps::find(connection, id))
+    }
+
+    fn app_by_name(&self, name: &Name) -> Result<Option<App>, Error> {
+        self.pool
+            .read(|connection| apps::find_by_name(connection, name))
+    }
+
+    fn apps(&self, page: &Page<AppId>) -> Result<Vec<App>, Error> {
+        self.pool.read(|connection| apps::list(connection, page))
+    }
+
+    fn certificate(&self, id: CertificateId) -> Result<Option<Certificate>, Error> {
+        self.pool
+            .read(|connection| certificates::find(connection, id))
+    }
+
+    fn certificates(
+        &self,
+        filter: &CertificateFilter,
+        page: &Page<CertificateId>,
+    ) -> Result<Vec<Certificate>, Error> {
+        self.pool
+            .read(|connection| certificates::list(connection, filter, page))
+    }
+
+    fn certificates_by_key(&self, digest: &Fingerprint) -> Result<Vec<Certificate>, Error> {
+        self.pool
+            .read(|connection| certificates::find_by_key(connection, digest))
+    }
+
+    fn key(&self, id: KeyId) -> Result<Option<ApiKey>, Error> {
+        self.pool.read(|connection| keys::find(connection, id))
+    }
+
+    fn keys(&self, filter: &KeyFilter, page: &Page<KeyId>) -> Result<Vec<ApiKey>, Error> {
+        self.pool
+            .read(|connection| keys::list(connection, filter, page))
+    }
+
+    fn admin_token(&self, id: AdminTokenId) -> Result<Option<AdminToken>, Error> {
+        self.pool
+            .read(|connection| admin_tokens::find(connection, id))
+    }
+
+    fn admin_tokens(&self, page: &Page<AdminTokenId>) -> Result<Vec<AdminToken>, Error> {
+        self.pool
+            .read(|connection| admin_tokens::list(connection, page))
+    }
+
+    fn audit(
+        &self,
+        filter: &AuditFilter,
+        page: &Page<AuditEventId>,
+    ) -> Result<Vec<AuditEvent>, Error> {
+        self.pool
+            .read(|connection| audit::list(connection, filter, page))
+    }
+
+    fn change(&self, changes: &[Change], event: &AuditEvent) -> Result<u64, Error> {
+        self.pool
+            .write(|connection| changes::make(connection, changes, event))
+    }
+}

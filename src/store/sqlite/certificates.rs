@@ -1,0 +1,285 @@
+//! Certificates: what requests ask of them in one table, the documents in another.
+
+use rusqlite::{Connection, params};
+
+use super::super::error::{Conflict, Error};
+use super::apps;
+use super::filter::Conditions;
+use super::table::{Record, Table};
+use crate::domain::certificate::{Certificate, Fingerprint, KeyAlgorithm, SerialNumber};
+use crate::domain::credential::{CredentialState, RevocationReason};
+use crate::domain::id::{AppId, AuthorityId, CertificateId};
+use crate::domain::listing::{CertificateFilter, Page};
+use crate::domain::snapshot::CertificateEntry;
+use crate::domain::time::{Timestamp, Validity};
+
+static CERTIFICATES: Table = Table {
+    name: "certificates",
+    columns: &[
+        "id",
+        "app",
+        "name",
+        "authority",
+        "fingerprint",
+        "key_digest",
+        "serial",
+        "key",
+        "subject",
+        "not_before",
+        "not_after",
+        "state",
+        "created_at",
+        "revoked_at",
+        "revocation_reason",
+    ],
+    show,
+};
+
+/// The columns that a snapshot needs, which are all that is read of a million rows at start.
+static ENTRIES: Table = Table {
+    name: "certificates",
+    columns: &[
+        "id",
+        "app",
+        "fingerprint",
+        "serial",
+        "not_before",
+        "not_after",
+        "state",
+    ],
+    show,
+};
+
+static DOCUMENTS: Table = Table {
+    name: "certificate_documents",
+    columns: &["id", "pem"],
+    show,
+};
+
+fn show(bits: u128) -> String {
+    CertificateId::from_bits(bits).to_string()
+}
+
+/// Everything but the document.
+fn read(record: &Record<'_>) -> Result<Certificate, Error> {
+    Ok(Certificate {
+        id: CertificateId::from_bits(record.bits("id")?),
+        app: AppId::from_bits(record.bits("app")?),
+        name: record.parsed("name")?,
+        authority: AuthorityId::from_bits(record.bits("authority")?),
+        fingerprint: record.value("fingerprint").map(Fingerprint::from_bytes)?,
+        key_digest: record.value("key_digest").map(Fingerprint::from_bytes)?,
+        serial: serial(record)?,
+        key: record.word("key", &KeyAlgorithm::ALL, KeyAlgorithm::as_str)?,
+        subject: record.value("subject")?,
+        validity: validity(record)?,
+        state: state(record)?,
+        created_at: record.time("created_at")?,
+        revoked_at: record.time_if_any("revoked_at")?,
+        revocation_reason: record.word_if_any(
+            "revocation_reason",
+            &RevocationReason::ALL,
+            RevocationReason::as_str,
+        )?,
+        pem: String::new(),
+    })
+}
+
+fn read_entry(record: &Record<'_>) -> Result<(Fingerprint, CertificateEntry), Error> {
+    let entry = CertificateEntry {
+        id: CertificateId::from_bits(record.bits("id")?),
+        app: AppId::from_bits(record.bits("app")?),
+        serial: serial(record)?,
+        validity: validity(record)?,
+        state: state(record)?,
+    };
+    Ok((
+        record.value("fingerprint").map(Fingerprint::from_bytes)?,
+        entry,
+    ))
+}
+
+fn serial(record: &Record<'_>) -> Result<SerialNumber, Error> {
+    let octets: Vec<u8> = record.value("serial")?;
+    SerialNumber::from_bytes(&octets)
+        .ok()
+        .ok_or_else(|| record.corrupt("serial"))
+}
+
+fn validity(record: &Record<'_>) -> Result<Validity, Error> {
+    Ok(Validity {
+        not_before: record.time("not_before")?,
+        not_after: record.time("not_after")?,
+    })
+}
+
+fn state(record: &Record<'_>) -> Result<CredentialState, Error> {
+    record.word("state", &CredentialState::ALL, CredentialState::as_str)
+}
+
+/// Reads certificates, each with its document.
+fn select(
+    connection: &Connection,
+    rest: &str,
+    params: impl rusqlite::Params,
+) -> Result<Vec<Certificate>, Error> {
+    let mut certificates = CERTIFICATES.list(connection, rest, params, read)?;
+    for certificate in &mut certificates {
+        certificate.pem = document(connection, certificate.id)?;
+    }
+    Ok(certificates)
+}
+
+fn document(connection: &Connection, id: CertificateId) -> Result<String, Error> {
+    let bytes = id.bits().to_be_bytes();
+    let read = |record: &Record<'_>| record.value("pem");
+    DOCUMENTS
+        .one(connection, "WHERE id = ?", [bytes], read)?
+        .ok_or_else(|| Error::Corrupt {
+            table: DOCUMENTS.name,
+            column: "pem",
+            row: id.to_string(),
+        })
+}
+
+pub(super) fn find(
+    connection: &Connection,
+    id: CertificateId,
+) -> Result<Option<Certificate>, Error> {
+    let found = select(connection, "WHERE id = ?", [id.bits().to_be_bytes()])?;
+    Ok(found.into_iter().next())
+}
+
+pub(super) fn find_by_key(
+    connection: &Connection,
+    digest: &Fingerprint,
+) -> Result<Vec<Certificate>, Error> {
+    let rest = "WHERE key_digest = ? ORDER BY id";
+    select(connection, rest, [digest.as_bytes()])
+}
+
+pub(super) fn all(connection: &Connection) -> Result<Vec<(Fingerprint, CertificateEntry)>, Error> {
+    ENTRIES.list(connection, "", [], read_entry)
+}
+
+pub(super) fn list(
+    connection: &Connection,
+    filter: &CertificateFilter,
+    page: &Page<CertificateId>,
+) -> Result<Vec<Certificate>, Error> {
+    // A certificate counts until the end of the second that it names.
+    let filter = CertificateFilter {
+        at: filter.at.map(Timestamp::whole_seconds),
+        ..*filter
+    };
+    let mut conditions = Conditions::default();
+    conditions.credentials(&filter, "not_after");
+    if let Some(after) = page.after {
+        conditions.and("id > ?", after.bits().to_be_bytes().to_vec());
+    }
+    let query = conditions.query("id", page.limit);
+    let values = rusqlite::params_from_iter(conditions.values);
+    select(connection, &query, values)
+}
+
+pub(super) fn add(
+    connection: &Connection,
+    certificate: &Certificate,
+    active_max: u32,
+    now: Timestamp,
+) -> Result<(), Error> {
+    apps::may_grow(connection, certificate.app)?;
+    judge_key(connection, certificate)?;
+    if active(connection, certificate.app, now)? >= active_max {
+        return Err(Conflict::TooManyActive.into());
+    }
+    let id = certificate.id.bits().to_be_bytes();
+    connection
+        .prepare_cached(
+            "INSERT INTO certificates (id, app, name, authority, fingerprint, key_digest, serial, key, subject, \
+             not_before, not_after, state, created_at, revoked_at, revocation_reason) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            id,
+            certificate.app.bits().to_be_bytes(),
+            certificate.name.as_str(),
+            certificate.authority.bits().to_be_bytes(),
+            certificate.fingerprint.as_bytes(),
+            certificate.key_digest.as_bytes(),
+            certificate.serial.as_bytes(),
+            certificate.key.as_str(),
+            certificate.subject,
+            certificate.validity.not_before.unix_millis(),
+            certificate.validity.not_after.unix_millis(),
+            certificate.state.as_str(),
+            certificate.created_at.unix_millis(),
+            certificate.revoked_at.map(Timestamp::unix_millis),
+            certificate.revocation_reason.map(RevocationReason::as_str),
+        ])?;
+    connection
+        .prepare_cached("INSERT INTO certificate_documents (id, pem) VALUES (?, ?)")?
+        .execute(params![id, certificate.pem])?;
+    Ok(())
+}
+
+/// A key belongs to one App for ever, and one that somebody else may hold belongs to nobody.
+fn judge_key(connection: &Connection, certificate: &Certificate) -> Result<(), Error> {
+    let same_key = CERTIFICATES.list(
+        connection,
+        "WHERE key_digest = ?",
+        [certificate.key_digest.as_bytes()],
+        read,
+    )?;
+    if same_key.iter().any(|known| known.app != certificate.app) {
+        return Err(Conflict::KeyOfOtherApp.into());
+    }
+    let compromised = Some(RevocationReason::KeyCompromise);
+    if same_key
+        .iter()
+        .any(|known| known.revocation_reason == compromised)
+    {
+        return Err(Conflict::KeyCompromised.into());
+    }
+    Ok(())
+}
+
+/// How many of the App's certificates count at `now`.
+fn active(connection: &Connection, app: AppId, now: Timestamp) -> Result<u32, Error> {
+    let count = connection
+        .prepare_cached(
+            "SELECT count(*) FROM certificates \
+             WHERE app = ? AND state IN ('active', 'retiring') AND not_after >= ?",
+        )?
+        .query_row(
+            params![app.bits().to_be_bytes(), now.whole_seconds().unix_millis()],
+            |row| row.get(0),
+        )?;
+    Ok(count)
+}
+
+pub(super) fn revoke(
+    connection: &Connection,
+    id: CertificateId,
+    at: Timestamp,
+    reason: RevocationReason,
+) -> Result<(), Error> {
+    let id = id.bits().to_be_bytes();
+    let rows = connection
+        .prepare_cached(
+            "UPDATE certificates SET state = 'revoked', revoked_at = ?2, revocation_reason = ?3 \
+             WHERE id = ?1 AND state <> 'revoked'",
+        )?
+        .execute(params![id, at.unix_millis(), reason.as_str()])?;
+    CERTIFICATES.changed(connection, id, rows)
+}
+
+pub(super) fn retire(connection: &Connection, id: CertificateId) -> Result<(), Error> {
+    let id = id.bits().to_be_bytes();
+    let rows = connection
+        .prepare_cached(
+            "UPDATE certificates SET state = 'retiring' WHERE id = ? AND state = 'active'",
+        )?
+        .execute([id])?;
+    CERTIFICATES.changed(connection, id, rows)
+}

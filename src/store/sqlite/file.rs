@@ -1,0 +1,211 @@
+//! The database file: made whole, opened only when it is sound, read by its owner alone.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::super::error::Error;
+use super::error::Refusal;
+use super::migrate;
+
+/// "CSGN": tells our files from other programs' (`PRAGMA application_id`).
+const APPLICATION_ID: i32 = 0x4353_474e;
+
+/// What the header of a SQLite file takes; the file is always longer.
+const HEADER_BYTES: u64 = 100;
+
+/// How long to wait for another process that writes, for example a backup; then the change is refused.
+const BUSY_MAX: Duration = Duration::from_secs(5);
+
+/// Statements kept prepared by each connection: all that the room has.
+const STATEMENTS_MAX: usize = 64;
+
+/// Opens the connection that writes, with the file checked and its schema up to date. Makes the file when there is none.
+pub(super) fn open_writer(path: &Path) -> Result<Connection, Error> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create(path)?,
+        Err(source) => return Err(unusable(path, source).into()),
+        Ok(_) => {}
+    }
+    let whole = inspect(path)?;
+    keep_private(path).map_err(|source| unusable(path, source))?;
+    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    check(&connection, path, whole)?;
+    let mode: String = connection
+        .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
+        .map_err(|source| unreadable(path, source))?;
+    if mode != "wal" {
+        let path = path.to_owned();
+        return Err(Refusal::NoWriteAheadLog { path }.into());
+    }
+    migrate::run(&mut connection)?;
+    Ok(connection)
+}
+
+/// Opens a connection that only reads; the file was opened by [`open_writer`] before.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, Error> {
+    Ok(connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?)
+}
+
+/// Opens a database that lives as long as its connection.
+pub(super) fn open_in_memory() -> Result<Connection, Error> {
+    let mut connection = Connection::open_in_memory()?;
+    configure(&connection)?;
+    migrate::run(&mut connection)?;
+    Ok(connection)
+}
+
+/// Makes the database beside its place and puts it there when it is whole,
+/// so that a file which is empty or half made was damaged, and never just begun.
+fn create(path: &Path) -> Result<(), Error> {
+    let draft = beside(path, &format!(".new-{}", std::process::id()));
+    let made = draw_up(&draft)
+        .and_then(|()| put_in_place(&draft, path).map_err(|source| unusable(path, source).into()));
+    // Linked under its own name by now, or good for nothing.
+    let _ = fs::remove_file(&draft);
+    made
+}
+
+fn draw_up(draft: &Path) -> Result<(), Error> {
+    match fs::remove_file(draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(unusable(draft, error).into());
+        }
+        _ => {}
+    }
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(draft)
+        .map_err(|source| unusable(draft, source))?;
+    let mut connection = connect(draft, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    migrate::run(&mut connection)?;
+    Ok(connection.close().map_err(|(_, error)| error)?)
+}
+
+/// A link instead of a rename: it never replaces a store that another process has made meanwhile.
+fn put_in_place(draft: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(draft, path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => File::open(directory(path))?.sync_all(),
+    }
+}
+
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Refuses what SQLite would take for a new database, or would complain about in fewer words.
+/// Answers with the file's length, unless a log beside it holds pages of it.
+fn inspect(path: &Path) -> Result<Option<u64>, Refusal> {
+    let metadata = fs::metadata(path).map_err(|source| unusable(path, source))?;
+    if !metadata.is_file() {
+        let path = path.to_owned();
+        return Err(Refusal::NotAFile { path });
+    }
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(|source| unusable(path, source))?;
+    if metadata.len() < HEADER_BYTES {
+        let path = path.to_owned();
+        return Err(Refusal::CutShort { path });
+    }
+    let logged = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
+    Ok((!logged).then_some(metadata.len()))
+}
+
+/// Takes from others what only the owner may do with the file and with what SQLite keeps beside it.
+fn keep_private(path: &Path) -> io::Result<()> {
+    for file in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
+        match fs::metadata(&file) {
+            Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
+                fs::set_permissions(&file, Permissions::from_mode(0o600))?;
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Reads every page once: a damaged file is found now, and not by the request that needs it.
+///
+/// SQLite reads the missing end of a last page as zeros, so `length` is compared too.
+fn check(connection: &Connection, path: &Path, length: Option<u64>) -> Result<(), Error> {
+    let unreadable = |source| unreadable(path, source);
+    let application: i32 = connection
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .map_err(unreadable)?;
+    if application != APPLICATION_ID {
+        let path = path.to_owned();
+        return Err(Refusal::Foreign { path }.into());
+    }
+    let finding: String = connection
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(unreadable)?;
+    let bytes: i64 = connection
+        .query_row(
+            "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(unreadable)?;
+    if length.is_some_and(|length| i64::try_from(length).is_ok_and(|length| length < bytes)) {
+        let path = path.to_owned();
+        return Err(Refusal::CutShort { path }.into());
+    }
+    if finding != "ok" {
+        let path = path.to_owned();
+        return Err(Refusal::Damaged { path, finding }.into());
+    }
+    Ok(())
+}
+
+/// Paths are paths: without the flag for it, SQLite reads no URI in them.
+fn connect(path: &Path, access: OpenFlags) -> Result<Connection, Refusal> {
+    Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .and_then(|connection| configure(&connection).map(|()| connection))
+        .map_err(|source| unreadable(path, source))
+}
+
+fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.busy_timeout(BUSY_MAX)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // What was acknowledged survives a loss of power, not only of the process.
+    connection.pragma_update(None, "synchronous", "full")?;
+    // A file that somebody else prepared runs no code of theirs, and odd pages are refused.
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "cell_size_check", true)
+}
+
+fn unusable(path: &Path, source: io::Error) -> Refusal {
+    Refusal::File {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn unreadable(path: &Path, source: rusqlite::Error) -> Refusal {
+    Refusal::Unreadable {
+        path: path.to_owned(),
+        source,
+    }
+}

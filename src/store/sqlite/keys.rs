@@ -1,0 +1,154 @@
+//! API keys in their table: digests, never secrets.
+
+use ipnet::IpNet;
+use rusqlite::{Connection, params};
+
+use super::super::error::Error;
+use super::apps;
+use super::filter::Conditions;
+use super::table::{Record, Table};
+use crate::domain::api_key::{ApiKey, Environment, SecretDigest};
+use crate::domain::credential::{CredentialState, RevocationReason};
+use crate::domain::id::{AppId, KeyId};
+use crate::domain::listing::{KeyFilter, Page};
+use crate::domain::snapshot::KeyEntry;
+use crate::domain::time::Timestamp;
+
+static KEYS: Table = Table {
+    name: "keys",
+    columns: &[
+        "id",
+        "app",
+        "name",
+        "environment",
+        "digest",
+        "scopes",
+        "networks",
+        "state",
+        "created_at",
+        "expires_at",
+        "revoked_at",
+        "revocation_reason",
+    ],
+    show: |bits| KeyId::from_bits(bits).to_string(),
+};
+
+fn read(record: &Record<'_>) -> Result<ApiKey, Error> {
+    Ok(ApiKey {
+        id: KeyId::from_bits(record.bits("id")?),
+        app: AppId::from_bits(record.bits("app")?),
+        name: record.parsed("name")?,
+        environment: record.word(
+            "environment",
+            &[Environment::Live, Environment::Test],
+            Environment::as_str,
+        )?,
+        digest: record.value("digest").map(SecretDigest)?,
+        scopes: record.parsed("scopes")?,
+        networks: networks(record)?,
+        state: record.word("state", &CredentialState::ALL, CredentialState::as_str)?,
+        created_at: record.time("created_at")?,
+        expires_at: record.time_if_any("expires_at")?,
+        revoked_at: record.time_if_any("revoked_at")?,
+        revocation_reason: record.word_if_any(
+            "revocation_reason",
+            &RevocationReason::ALL,
+            RevocationReason::as_str,
+        )?,
+    })
+}
+
+/// Networks stand in one text, separated by blanks.
+fn networks(record: &Record<'_>) -> Result<Vec<IpNet>, Error> {
+    let text: String = record.value("networks")?;
+    text.split_whitespace()
+        .map(|network| {
+            network
+                .parse()
+                .ok()
+                .ok_or_else(|| record.corrupt("networks"))
+        })
+        .collect()
+}
+
+pub(super) fn find(connection: &Connection, id: KeyId) -> Result<Option<ApiKey>, Error> {
+    KEYS.one(connection, "WHERE id = ?", [id.bits().to_be_bytes()], read)
+}
+
+pub(super) fn all(connection: &Connection) -> Result<Vec<KeyEntry>, Error> {
+    KEYS.list(connection, "", [], |record| {
+        read(record).map(|key| KeyEntry::from(&key))
+    })
+}
+
+pub(super) fn list(
+    connection: &Connection,
+    filter: &KeyFilter,
+    page: &Page<KeyId>,
+) -> Result<Vec<ApiKey>, Error> {
+    let mut conditions = Conditions::default();
+    conditions.credentials(filter, "expires_at");
+    if let Some(after) = page.after {
+        conditions.and("id > ?", after.bits().to_be_bytes().to_vec());
+    }
+    let query = conditions.query("id", page.limit);
+    let values = rusqlite::params_from_iter(conditions.values);
+    KEYS.list(connection, &query, values, read)
+}
+
+pub(super) fn create(connection: &Connection, key: &ApiKey) -> Result<(), Error> {
+    apps::may_grow(connection, key.app)?;
+    let networks: Vec<String> = key.networks.iter().map(ToString::to_string).collect();
+    connection
+        .prepare_cached(
+            "INSERT INTO keys (id, app, name, environment, digest, scopes, networks, state, created_at, \
+             expires_at, revoked_at, revocation_reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            key.id.bits().to_be_bytes(),
+            key.app.bits().to_be_bytes(),
+            key.name.as_str(),
+            key.environment.as_str(),
+            key.digest.0,
+            key.scopes.to_string(),
+            networks.join(" "),
+            key.state.as_str(),
+            key.created_at.unix_millis(),
+            key.expires_at.map(Timestamp::unix_millis),
+            key.revoked_at.map(Timestamp::unix_millis),
+            key.revocation_reason.map(RevocationReason::as_str),
+        ])?;
+    Ok(())
+}
+
+/// The earlier of the two ends stays: retiring a key never makes it live longer.
+pub(super) fn retire(
+    connection: &Connection,
+    id: KeyId,
+    expires_at: Timestamp,
+) -> Result<(), Error> {
+    let id = id.bits().to_be_bytes();
+    let rows = connection
+        .prepare_cached(
+            "UPDATE keys SET state = 'retiring', expires_at = min(coalesce(expires_at, ?2), ?2) \
+             WHERE id = ?1 AND state = 'active'",
+        )?
+        .execute(params![id, expires_at.unix_millis()])?;
+    KEYS.changed(connection, id, rows)
+}
+
+pub(super) fn revoke(
+    connection: &Connection,
+    id: KeyId,
+    at: Timestamp,
+    reason: RevocationReason,
+) -> Result<(), Error> {
+    let id = id.bits().to_be_bytes();
+    let rows = connection
+        .prepare_cached(
+            "UPDATE keys SET state = 'revoked', revoked_at = ?2, revocation_reason = ?3 \
+             WHERE id = ?1 AND state <> 'revoked'",
+        )?
+        .execute(params![id, at.unix_millis(), reason.as_str()])?;
+    KEYS.changed(connection, id, rows)
+}

@@ -1,0 +1,21 @@
+//! The store in one SQLite file: the first choice wherever one gateway runs alone.
+
+pub mod backend;
+
+mod changes;
+mod apps;
+mod certificates;
+mod keys;
+mod admin_tokens;
+mod audit;
+
+mod table;
+mod filter;
+
+mod file;
+mod migrate;
+mod pool;
+mod error;
+
+#[cfg(test)]
+mod tests;

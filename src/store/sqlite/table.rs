@@ -1,0 +1,144 @@
+//! Rows read into values that were checked; what cannot be read is named, never guessed.
+
+use std::str::FromStr;
+
+use rusqlite::types::FromSql;
+use rusqlite::{Connection, Params, Row};
+
+use super::super::error::{Conflict, Error};
+use crate::domain::time::Timestamp;
+
+/// A table as it is read. The first column is the id.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub name: &'static str,
+    pub columns: &'static [&'static str],
+    /// Writes an id of this table as people know it.
+    pub show: fn(u128) -> String,
+}
+
+/// An id as the database keeps it.
+pub(super) type IdBytes = [u8; 16];
+
+impl Table {
+    /// Reads the rows that `rest`, the query behind `FROM`, asks for.
+    pub fn list<T>(
+        &'static self,
+        connection: &Connection,
+        rest: &str,
+        params: impl Params,
+        read: impl Fn(&Record<'_>) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        let query = format!(
+            "SELECT {} FROM {} {rest}",
+            self.columns.join(", "),
+            self.name
+        );
+        let mut statement = connection.prepare_cached(&query)?;
+        let mut rows = statement.query(params)?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push(read(&Record { table: self, row })?);
+        }
+        Ok(found)
+    }
+
+    /// Reads the row that `rest` asks for, if there is one.
+    pub fn one<T>(
+        &'static self,
+        connection: &Connection,
+        rest: &str,
+        params: impl Params,
+        read: impl Fn(&Record<'_>) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        let found = self.list(connection, rest, params, read)?;
+        Ok(found.into_iter().next())
+    }
+
+    /// Judges a conditional update of the row with this id, by the number of rows that it changed.
+    pub fn changed(&self, connection: &Connection, id: IdBytes, rows: usize) -> Result<(), Error> {
+        if rows > 0 {
+            return Ok(());
+        }
+        let query = format!("SELECT 1 FROM {} WHERE id = ?", self.name);
+        if connection.prepare_cached(&query)?.exists([id])? {
+            Err(Conflict::StateChanged.into())
+        } else {
+            Err(Error::Missing)
+        }
+    }
+}
+
+/// One row being read.
+#[derive(Debug)]
+pub(super) struct Record<'a> {
+    table: &'static Table,
+    row: &'a Row<'a>,
+}
+
+impl Record<'_> {
+    /// The value of a column, if it has the right shape.
+    pub fn value<T: FromSql>(&self, column: &'static str) -> Result<T, Error> {
+        let place = self.table.columns.iter().position(|name| *name == column);
+        place
+            .and_then(|place| self.row.get(place).ok())
+            .ok_or_else(|| self.corrupt(column))
+    }
+
+    /// A text that a type of the domain reads.
+    pub fn parsed<T: FromStr>(&self, column: &'static str) -> Result<T, Error> {
+        let text: String = self.value(column)?;
+        text.parse().ok().ok_or_else(|| self.corrupt(column))
+    }
+
+    /// The bits of an id.
+    pub fn bits(&self, column: &'static str) -> Result<u128, Error> {
+        self.value(column).map(u128::from_be_bytes)
+    }
+
+    pub fn time(&self, column: &'static str) -> Result<Timestamp, Error> {
+        self.value(column).map(Timestamp::from_unix_millis)
+    }
+
+    pub fn time_if_any(&self, column: &'static str) -> Result<Option<Timestamp>, Error> {
+        let millis: Option<i64> = self.value(column)?;
+        Ok(millis.map(Timestamp::from_unix_millis))
+    }
+
+    /// The one of `all` that is written as the column's text.
+    pub fn word<T: Copy>(
+        &self,
+        column: &'static str,
+        all: &[T],
+        word: fn(T) -> &'static str,
+    ) -> Result<T, Error> {
+        self.word_if_any(column, all, word)?
+            .ok_or_else(|| self.corrupt(column))
+    }
+
+    /// Like [`Record::word`], where there may be none.
+    pub fn word_if_any<T: Copy>(
+        &self,
+        column: &'static str,
+        all: &[T],
+        word: fn(T) -> &'static str,
+    ) -> Result<Option<T>, Error> {
+        let Some(text) = self.value::<Option<String>>(column)? else {
+            return Ok(None);
+        };
+        let known = all.iter().copied().find(|known| word(*known) == text);
+        known.map(Some).ok_or_else(|| self.corrupt(column))
+    }
+
+    pub fn corrupt(&self, column: &'static str) -> Error {
+        let id = self.row.get(0).map(u128::from_be_bytes);
+        Error::Corrupt {
+            table: self.table.name,
+            column,
+            row: id.map_or_else(
+                |_| "a row without a readable id".to_owned(),
+                self.table.show,
+            ),
+        }
+    }
+}
