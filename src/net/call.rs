@@ -1,0 +1,102 @@
+//! One HTTP/1.1 exchange over a connection of its own, for tools that ask seldom.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Why there was no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    #[error("the answer is longer than {0} bytes")]
+    AnswerTooLong(usize),
+    #[error("the connection ended before the answer was complete")]
+    Exchange(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Sends one request and waits for the whole answer, which may have `body_max` bytes.
+pub async fn exchange<I>(
+    io: I,
+    request: http::Request<Full<Bytes>>,
+    body_max: usize,
+) -> Result<http::Response<Bytes>, CallError>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(io))
+        .await
+        .map_err(|error| CallError::Exchange(error.into()))?;
+    let exchange = async move {
+        let answer = sender
+            .send_request(request)
+            .await
+            .map_err(|error| CallError::Exchange(error.into()))?;
+        let (head, body) = answer.into_parts();
+        match Limited::new(body, body_max).collect().await {
+            Ok(body) => Ok(http::Response::from_parts(head, body.to_bytes())),
+            Err(error) if error.is::<LengthLimitError>() => Err(CallError::AnswerTooLong(body_max)),
+            Err(error) => Err(CallError::Exchange(error)),
+        }
+    };
+    // The connection ends by itself once the sender is gone; what it says about its end tells nothing new.
+    let (answer, _ended) = tokio::join!(exchange, connection);
+    answer
+}
+
+/// Whom a client trusts, and nobody else.
+#[derive(Clone, Debug)]
+pub struct Trust(Arc<ClientConfig>);
+
+/// Why a text does not say whom to trust.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    #[error("there is no certificate in the authority's PEM")]
+    Empty,
+    #[error("the authority's PEM cannot be read")]
+    Pem(#[source] rustls::pki_types::pem::Error),
+    #[error("the authority's certificate cannot be used")]
+    Certificate(#[source] rustls::Error),
+}
+
+impl Trust {
+    /// Trusts the authorities in `ca_pem` to name servers.
+    pub fn authorities(ca_pem: &str) -> Result<Self, TrustError> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
+            let certificate = certificate.map_err(TrustError::Pem)?;
+            roots.add(certificate).map_err(TrustError::Certificate)?;
+        }
+        if roots.is_empty() {
+            return Err(TrustError::Empty);
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(TrustError::Certificate)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self(Arc::new(config)))
+    }
+
+    /// Shakes hands as a TLS client with the server called `host`: a name, or an address without brackets.
+    pub async fn connect<I>(&self, io: I, host: &str) -> io::Result<TlsStream<I>>
+    where
+        I: AsyncRead + AsyncWrite + Unpin,
+    {
+        let name =
+            ServerName::try_from(host.to_owned()).map_err(|error: InvalidDnsNameError| {
+                io::Error::new(io::ErrorKind::InvalidInput, error)
+            })?;
+        TlsConnector::from(Arc::clone(&self.0))
+            .connect(name, io)
+            .await
+    }
+}

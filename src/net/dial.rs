@@ -1,0 +1,266 @@
+//! Opening connections: resolve, race the addresses, connect, shake hands.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+use super::stream::Stream;
+use super::tls::{self, ClientConfig};
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    #[error("the name does not resolve")]
+    Resolve(#[source] io::Error),
+    #[error("no address takes connections")]
+    Connect(#[source] io::Error),
+    #[error("connecting took too long")]
+    Timeout(#[source] tokio::time::error::Elapsed),
+    #[error("the TLS handshake failed")]
+    Tls(#[source] io::Error),
+}
+
+/// A host and port that connections are opened to, with what its name resolved to.
+#[derive(Debug)]
+pub struct Destination {
+    host: String,
+    port: u16,
+    known: RefCell<Option<Known>>,
+    /// Where among the addresses the next connection begins, so that they share the load.
+    turn: Cell<usize>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    at: Instant,
+    addresses: Rc<[SocketAddr]>,
+}
+
+impl Destination {
+    pub fn new(host: &str, port: u16) -> Self {
+        Self {
+            host: host.to_owned(),
+            port,
+            known: RefCell::new(None),
+            turn: Cell::new(0),
+        }
+    }
+
+    /// Opens a connection; `timeout` spans resolving, connecting and TLS.
+    pub async fn open(
+        &self,
+        tls: Option<Arc<ClientConfig>>,
+        timeout: Duration,
+    ) -> Result<Stream, DialError> {
+        tokio::time::timeout(timeout, self.open_without_limit(tls))
+            .await
+            .map_err(DialError::Timeout)?
+    }
+
+    async fn open_without_limit(
+        &self,
+        tls: Option<Arc<ClientConfig>>,
+    ) -> Result<Stream, DialError> {
+        let addresses = self.resolve().await.map_err(DialError::Resolve)?;
+        let stream = match race(&addresses, self.turn.get()).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                // The name may lead elsewhere by now.
+                self.known.replace(None);
+                return Err(DialError::Connect(error));
+            }
+        };
+        self.turn.set(self.turn.get().wrapping_add(1));
+        stream.set_nodelay(true).map_err(DialError::Connect)?;
+        let Some(config) = tls else {
+            return Ok(Stream::Plain(stream));
+        };
+        match tls::connect(stream, config, &self.host).await {
+            Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
+            Err(error) if tls::is_refusal(&error) => Err(DialError::Tls(error)),
+            Err(error) => Err(DialError::Connect(error)),
+        }
+    }
+
+    async fn resolve(&self) -> io::Result<Rc<[SocketAddr]>> {
+        if let Ok(address) = self.host.parse::<IpAddr>() {
+            return Ok(Rc::new([SocketAddr::new(address, self.port)]));
+        }
+        let known = self.known.borrow().clone();
+        if let Some(known) = &known
+            && known.at.elapsed() < KNOWN_FOR
+        {
+            return Ok(Rc::clone(&known.addresses));
+        }
+        let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
+        match (found.map(Iterator::collect::<Vec<_>>), known) {
+            (Ok(addresses), _) if !addresses.is_empty() => {
+                let addresses: Rc<[SocketAddr]> = alternate(&addresses).into();
+                let at = Instant::now();
+                self.known.replace(Some(Known {
+                    at,
+                    addresses: Rc::clone(&addresses),
+                }));
+                Ok(addresses)
+            }
+            // A resolver that is away for a moment does not make working addresses wrong.
+            (_, Some(known)) => Ok(known.addresses),
+            (Ok(_), None) => Err(io::Error::new(io::ErrorKind::NotFound, "no address")),
+            (Err(error), None) => Err(error),
+        }
+    }
+}
+
+/// The families in turn, in the order within each that the resolver gave, beginning with its favourite.
+fn alternate(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let of = |family: bool| {
+        addresses
+            .iter()
+            .filter(move |address| address.is_ipv6() == family)
+    };
+    let (mut one, mut other) = (of(first_is_v6), of(!first_is_v6));
+    let mut result = Vec::with_capacity(addresses.len());
+    loop {
+        let next = [one.next(), other.next()];
+        if next == [None, None] {
+            return result;
+        }
+        result.extend(next.into_iter().flatten());
+    }
+}
+
+type Attempt = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
+
+/// Connects to the first address that answers (RFC 8305): each gets a head start before the next is tried beside it.
+async fn race(addresses: &[SocketAddr], turn: usize) -> io::Result<TcpStream> {
+    let mut waiting = order(addresses, turn);
+    let mut attempts: Vec<Attempt> = Vec::new();
+    let mut head_start: Option<Pin<Box<Sleep>>> = None;
+    let mut last_error = None;
+    poll_fn(|cx| {
+        loop {
+            let mut place = 0;
+            while let Some(attempt) = attempts.get_mut(place) {
+                match attempt.as_mut().poll(cx) {
+                    Poll::Ready(Ok(stream)) => return Poll::Ready(Ok(stream)),
+                    Poll::Ready(Err(error)) => {
+                        last_error = Some(error);
+                        head_start = None;
+                        drop(attempts.swap_remove(place));
+                    }
+                    Poll::Pending => place += 1,
+                }
+            }
+            if let Some(sleep) = &mut head_start
+                && (waiting.is_empty() || sleep.as_mut().poll(cx).is_pending())
+            {
+                return Poll::Pending;
+            }
+            match waiting.pop_front() {
+                Some(address) => {
+                    attempts.push(Box::pin(TcpStream::connect(address)));
+                    head_start = Some(Box::pin(tokio::time::sleep(HEAD_START)));
+                }
+                None if attempts.is_empty() => {
+                    let none = || io::Error::new(io::ErrorKind::NotFound, "no address");
+                    return Poll::Ready(Err(last_error.take().unwrap_or_else(none)));
+                }
+                None => return Poll::Pending,
+            }
+        }
+    })
+    .await
+}
+
+/// The addresses to try. Those of one family take turns; among two, the resolver's favourite stays first.
+fn order(addresses: &[SocketAddr], turn: usize) -> VecDeque<SocketAddr> {
+    let mut order: VecDeque<_> = addresses.iter().copied().collect();
+    let v6 = order.iter().filter(|address| address.is_ipv6()).count();
+    if let Some(steps) = turn.checked_rem(order.len())
+        && (v6 == 0 || v6 == order.len())
+    {
+        order.rotate_left(steps);
+    }
+    order.truncate(ATTEMPTS_MAX);
+    order
+}
+
+const KNOWN_FOR: Duration = Duration::from_secs(10);
+const HEAD_START: Duration = Duration::from_millis(250);
+const ATTEMPTS_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let mixed = addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "10.0.0.1:1"]);
+        let expected = addresses(&["[::1]:1", "10.0.0.1:1", "[::2]:1", "[::3]:1"]);
+        assert_eq!(alternate(&mixed), expected);
+        assert_eq!(order(&mixed, 1), mixed, "the favourite stays first");
+    }
+
+    #[test]
+    fn addresses_of_one_family_share_the_load() {
+        let all = addresses(&["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"]);
+        assert_eq!(order(&all, 1).front(), all.get(1));
+        assert_eq!(order(&all, 3).front(), all.first());
+        assert!(order(&[], 1).is_empty());
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn an_address_that_refuses_is_passed_over() {
+        let dead = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let refusing = dead.local_addr().unwrap();
+        drop(dead);
+        let alive = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let answering = alive.local_addr().unwrap();
+        let stream = race(&[refusing, answering], 0).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), answering);
+        assert!(race(&[refusing], 0).await.is_err());
+        assert!(race(&[], 0).await.is_err());
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_name_resolves_once_for_a_while() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let destination = Destination::new("localhost", port);
+        let timeout = Duration::from_secs(5);
+        assert!(destination.open(None, timeout).await.is_ok());
+        let at = destination.known.borrow().as_ref().unwrap().at;
+        assert!(destination.open(None, timeout).await.is_ok());
+        assert_eq!(destination.known.borrow().as_ref().unwrap().at, at);
+        drop(listener);
+        let refused = destination.open(None, timeout).await;
+        assert!(matches!(refused, Err(DialError::Connect(_))));
+        assert!(destination.known.borrow().is_none(), "a failure asks again");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn an_unknown_name_does_not_resolve() {
+        let destination = Destination::new("does-not-exist.invalid", 80);
+        let result = destination.open(None, Duration::from_secs(5)).await;
+        assert!(matches!(
+            result,
+            Err(DialError::Resolve(_) | DialError::Timeout(_))
+        ));
+    }
+}

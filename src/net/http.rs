@@ -1,0 +1,104 @@
+//! hyper's builders with every bound that they leave open by default.
+
+use std::future::Future;
+use std::time::Duration;
+
+use hyper::client;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::TokioTimer;
+
+/// The adapter between tokio's streams and hyper's.
+pub use hyper_util::rt::TokioIo;
+
+/// Runs what hyper spawns on the worker's own thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LocalExec;
+
+impl<F> hyper::rt::Executor<F> for LocalExec
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+}
+
+/// What a client may make a server hold and wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerBounds {
+    /// Bytes of a request's head.
+    pub header_bytes_max: u32,
+    /// From the end of one HTTP/1 request to the whole head of the next; the keep-alive time, too.
+    pub header_timeout: Duration,
+    /// HTTP/2 streams open at once on one connection.
+    pub streams_max: u32,
+    /// How often a quiet HTTP/2 connection is asked for a sign of life, and how long the answer may take.
+    pub ping_interval: Duration,
+    pub ping_timeout: Duration,
+}
+
+impl Default for ServerBounds {
+    fn default() -> Self {
+        Self {
+            header_bytes_max: 32 << 10,
+            header_timeout: Duration::from_secs(60),
+            streams_max: 128,
+            ping_interval: Duration::from_secs(30),
+            ping_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A server of HTTP/1.1. Serve with `with_upgrades` when something may be upgraded.
+///
+/// Still the caller's to bound: bodies that stall, and answers that are not read.
+pub fn http1_server(bounds: &ServerBounds) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(bounds.header_timeout)
+        .max_header_size(usize::try_from(bounds.header_bytes_max).unwrap_or(usize::MAX))
+        // hyper wants 8 KiB at least; a head must fit as a whole.
+        .max_buf_size(
+            BUFFER_MAX.max(usize::try_from(bounds.header_bytes_max).unwrap_or(BUFFER_MAX)),
+        );
+    builder
+}
+
+/// A server of HTTP/2.
+///
+/// Still the caller's to bound: the time to the preface and the first request, bodies that stall, and idleness.
+pub fn http2_server<E: Clone>(executor: E, bounds: &ServerBounds) -> http2::Builder<E> {
+    let mut builder = http2::Builder::new(executor);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(bounds.streams_max)
+        .max_header_list_size(bounds.header_bytes_max)
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(1024)
+        .keep_alive_interval(bounds.ping_interval)
+        .keep_alive_timeout(bounds.ping_timeout)
+        // A stream's answer that is not read holds this much; 128 of them are 32 MiB a connection.
+        .max_send_buf_size(256 << 10)
+        .initial_stream_window_size(256 << 10)
+        .initial_connection_window_size(1 << 20)
+        .enable_connect_protocol();
+    builder
+}
+
+/// A client of HTTP/2 with prior knowledge, whose tasks stay on this thread.
+pub fn http2_client() -> client::conn::http2::Builder<LocalExec> {
+    let mut builder = client::conn::http2::Builder::new(LocalExec);
+    builder
+        .timer(TokioTimer::new())
+        .max_header_list_size(64 << 10)
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(4 << 20)
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(10))
+        .max_send_buf_size(256 << 10);
+    builder
+}
+
+const BUFFER_MAX: usize = 64 << 10;

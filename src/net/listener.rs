@@ -1,0 +1,95 @@
+//! Listening sockets: bound once, accepted from until the end, whatever the kernel is short of.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Binds a listening TCP socket.
+///
+/// With `reuse_port` several sockets share one address and the kernel spreads the connections over them:
+/// one for each worker. An IPv6 address takes IPv4 as well. What is accepted inherits `TCP_NODELAY`,
+/// which saves a system call for each connection.
+pub fn bind(
+    address: SocketAddr,
+    backlog: i32,
+    reuse_port: bool,
+) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    if reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    socket.set_tcp_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    Ok(socket.into())
+}
+
+/// Waits for the next connection. Never ends with an error: one that concerns a single connection is skipped,
+/// and when descriptors or memory run out it waits a little, since trying again at once would only spin.
+pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    let mut pause = PAUSE_MIN;
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) if concerns_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, pause_ms = pause.as_millis(), "cannot accept connections");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+        }
+    }
+}
+
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_workers_can_share_one_port() {
+        let first = bind("127.0.0.1:0".parse().unwrap(), 16, true).unwrap();
+        let address = first.local_addr().unwrap();
+        assert!(bind(address, 16, true).is_ok());
+        assert!(
+            bind(address, 16, false).is_err(),
+            "one that does not share is refused"
+        );
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_is_accepted_sends_without_delay() {
+        let listener = bind("127.0.0.1:0".parse().unwrap(), 16, false).unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (accepted, peer) = accept(&listener).await;
+        assert_eq!(peer, client.local_addr().unwrap());
+        assert!(accepted.nodelay().unwrap());
+    }
+}

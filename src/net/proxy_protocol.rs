@@ -1,0 +1,163 @@
+//! The PROXY protocol, versions 1 and 2: what a load balancer says about the connection that it passes on.
+
+use std::io;
+use std::net::SocketAddr;
+
+use proxy_header::{ParseConfig, ProxyHeader};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::{Instant, timeout_at};
+
+/// Why there is no header to go by.
+#[derive(Debug, thiserror::Error)]
+pub enum HeaderError {
+    #[error("the PROXY header is malformed")]
+    Malformed,
+    #[error("the PROXY header did not arrive in time")]
+    Timeout(#[source] tokio::time::error::Elapsed),
+    #[error("the connection ended before its PROXY header")]
+    Io(#[source] io::Error),
+}
+
+/// Reads the header that must come first, and not one byte more: what follows is TLS and nobody else's to buffer.
+///
+/// `None` when the load balancer speaks for itself, as its health checks do. Call it only for peers that are
+/// trusted to send one, since whoever sends it chooses the address.
+pub async fn read_header<S>(
+    stream: &mut S,
+    deadline: Instant,
+) -> Result<Option<SocketAddr>, HeaderError>
+where
+    S: AsyncRead + Unpin,
+{
+    let bytes = timeout_at(deadline, read_bytes(stream))
+        .await
+        .map_err(HeaderError::Timeout)??;
+    let (header, length) = ProxyHeader::parse(&bytes, ParseConfig::default())
+        .ok()
+        .ok_or(HeaderError::Malformed)?;
+    if length != bytes.len() {
+        return Err(HeaderError::Malformed);
+    }
+    Ok(header.proxied_address().map(|address| address.source))
+}
+
+async fn read_bytes<S>(stream: &mut S) -> Result<Vec<u8>, HeaderError>
+where
+    S: AsyncRead + Unpin,
+{
+    // Both versions are longer than the signature of version 2, so reading that much never takes too much.
+    let mut bytes = vec![0; SIGNATURE.len()];
+    stream
+        .read_exact(&mut bytes)
+        .await
+        .map_err(HeaderError::Io)?;
+    if bytes == SIGNATURE {
+        let mut rest = [0; 4];
+        stream
+            .read_exact(&mut rest)
+            .await
+            .map_err(HeaderError::Io)?;
+        bytes.extend_from_slice(&rest);
+        let [_, _, high, low] = rest;
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        if length > V2_LENGTH_MAX {
+            return Err(HeaderError::Malformed);
+        }
+        let mut tail = vec![0; length];
+        stream
+            .read_exact(&mut tail)
+            .await
+            .map_err(HeaderError::Io)?;
+        bytes.extend_from_slice(&tail);
+        return Ok(bytes);
+    }
+    if !bytes.starts_with(b"PROXY ") {
+        return Err(HeaderError::Malformed);
+    }
+    // Byte by byte, because the line's end is not known before it is seen; at most 95 of them.
+    while !bytes.ends_with(b"\r\n") {
+        if bytes.len() >= V1_LENGTH_MAX {
+            return Err(HeaderError::Malformed);
+        }
+        bytes.push(stream.read_u8().await.map_err(HeaderError::Io)?);
+    }
+    Ok(bytes)
+}
+
+const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+/// The longest line of version 1, by its specification.
+const V1_LENGTH_MAX: usize = 107;
+/// Addresses are 216 bytes at most; the rest is for TLVs, which no load balancer fills with more.
+const V2_LENGTH_MAX: usize = 2048;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::io::AsyncWriteExt;
+
+    async fn read(bytes: &[u8]) -> (Result<Option<SocketAddr>, HeaderError>, Vec<u8>) {
+        let (mut ours, mut theirs) = tokio::io::duplex(4096);
+        theirs.write_all(bytes).await.unwrap();
+        drop(theirs);
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let result = read_header(&mut ours, deadline).await;
+        let mut rest = Vec::new();
+        ours.read_to_end(&mut rest).await.unwrap();
+        (result, rest)
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn version_1_names_the_source_and_leaves_what_follows() {
+        let (address, rest) = read(b"PROXY TCP4 192.0.2.1 192.0.2.2 5000 443\r\nhello").await;
+        assert_eq!(address.unwrap(), Some("192.0.2.1:5000".parse().unwrap()));
+        assert_eq!(rest, b"hello");
+        let (address, rest) = read(b"PROXY UNKNOWN\r\nhello").await;
+        assert_eq!(address.unwrap(), None);
+        assert_eq!(rest, b"hello");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn version_2_names_the_source_and_leaves_what_follows() {
+        let mut bytes = SIGNATURE.to_vec();
+        bytes.extend([
+            0x21, 0x11, 0, 12, 192, 0, 2, 1, 192, 0, 2, 2, 0x13, 0x88, 1, 187,
+        ]);
+        bytes.extend(b"hello");
+        let (address, rest) = read(&bytes).await;
+        assert_eq!(address.unwrap(), Some("192.0.2.1:5000".parse().unwrap()));
+        assert_eq!(rest, b"hello");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_health_check_of_the_load_balancer_speaks_for_itself() {
+        let mut bytes = SIGNATURE.to_vec();
+        bytes.extend([0x20, 0, 0, 0]);
+        assert_eq!(read(&bytes).await.0.unwrap(), None);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_is_no_header_is_refused() {
+        let mut long = SIGNATURE.to_vec();
+        long.extend([0x21, 0x11, 0xff, 0xff]);
+        for bytes in [
+            &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x00\x00\x00"[..],
+            b"PROXY TCP4 nonsense\r\n",
+            b"PROXY TCP4 192.0.2.1 192.0.2.2 5000 443",
+            &[b"PROXY ".as_slice(), &[b'x'; 200], b"\r\n"].concat(),
+            b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            &long,
+            b"",
+        ] {
+            assert!(read(bytes).await.0.is_err(), "{bytes:?}");
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_silent_peer_is_not_waited_for() {
+        let (mut ours, _theirs) = tokio::io::duplex(64);
+        let deadline = Instant::now() + Duration::from_millis(20);
+        let result = read_header(&mut ours, deadline).await;
+        assert!(matches!(result, Err(HeaderError::Timeout(_))));
+    }
+}

@@ -1,0 +1,132 @@
+//! TLS handshakes with a deadline: as a server that picks its configuration by the name asked for, and as a client.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
+
+/// What a listener offers; made by `crypto`, handed on by rooms that do not name rustls.
+pub type ServerConfig = rustls::ServerConfig;
+/// What an upstream is asked for; made by `crypto`.
+pub type ClientConfig = rustls::ClientConfig;
+/// A connection that a client opened.
+pub type ServerStream<S> = tokio_rustls::server::TlsStream<S>;
+/// A connection that we opened.
+pub type ClientStream<S> = tokio_rustls::client::TlsStream<S>;
+
+/// What a finished handshake proved and chose.
+#[derive(Debug)]
+pub struct Handshake<S> {
+    pub stream: ServerStream<S>,
+    /// The name that the client asked for, in lower case.
+    pub sni: Option<String>,
+    /// What `pick` answered for it.
+    pub policy: u16,
+    /// Whether HTTP/2 was agreed on; HTTP/1.1 otherwise.
+    pub alpn_h2: bool,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    pub cipher: &'static str,
+    pub resumed: bool,
+    /// The client's own certificate in DER. On a resumed session it comes from the ticket, unverified today.
+    pub peer_certificate: Option<Vec<u8>>,
+    /// The key exchange group, for example `X25519MLKEM768`.
+    pub group: Option<&'static str>,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    #[error("the handshake took too long")]
+    Timeout(#[source] tokio::time::error::Elapsed),
+    /// The refusal of rustls, if it was one, is inside the error; the client has been told by an alert.
+    #[error("the handshake failed")]
+    Failed(#[source] io::Error),
+}
+
+/// Shakes hands with a client. `pick` chooses the configuration by the name asked for and says which policy it is.
+///
+/// The deadline spans everything from the first byte to the last. A client that is refused gets its alert.
+pub async fn accept<S, P>(
+    stream: S,
+    pick: P,
+    deadline: Instant,
+) -> Result<Handshake<S>, AcceptError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    P: FnOnce(Option<&str>) -> (u16, Arc<ServerConfig>),
+{
+    timeout_at(deadline, shake_hands(stream, pick))
+        .await
+        .map_err(AcceptError::Timeout)?
+        .map_err(AcceptError::Failed)
+}
+
+async fn shake_hands<S, P>(stream: S, pick: P) -> io::Result<Handshake<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    P: FnOnce(Option<&str>) -> (u16, Arc<ServerConfig>),
+{
+    let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+    let sni = start
+        .client_hello()
+        .server_name()
+        .map(str::to_ascii_lowercase);
+    let (policy, config) = pick(sni.as_deref());
+    let stream = start.into_stream(config).await?;
+    let session = stream.get_ref().1;
+    Ok(Handshake {
+        sni,
+        policy,
+        alpn_h2: session.alpn_protocol() == Some(b"h2"),
+        version: session
+            .protocol_version()
+            .and_then(|version| version.as_str())
+            .map_or("unknown", short_version),
+        cipher: session
+            .negotiated_cipher_suite()
+            .and_then(|suite| suite.suite().as_str())
+            .unwrap_or("unknown"),
+        resumed: session.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+        peer_certificate: session
+            .peer_certificates()
+            .and_then(|chain| chain.first())
+            .map(|leaf| leaf.as_ref().to_vec()),
+        group: session
+            .negotiated_key_exchange_group()
+            .and_then(|group| group.name().as_str()),
+        stream,
+    })
+}
+
+fn short_version(name: &'static str) -> &'static str {
+    match name {
+        "TLSv1_3" => "TLSv1.3",
+        "TLSv1_2" => "TLSv1.2",
+        other => other,
+    }
+}
+
+/// Shakes hands with a server that must prove to be `name`, a host name or an address.
+pub async fn connect<S>(
+    stream: S,
+    config: Arc<ClientConfig>,
+    name: &str,
+) -> io::Result<ClientStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let name = ServerName::try_from(name.to_owned())
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    TlsConnector::from(config).connect(name, stream).await
+}
+
+/// Whether TLS itself refused, and not the network below it.
+pub fn is_refusal(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| {
+        inner.is::<rustls::Error>() || inner.is::<rustls::pki_types::InvalidDnsNameError>()
+    })
+}
