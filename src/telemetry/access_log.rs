@@ -1,0 +1,241 @@
+//! The access log: a thread that writes finished lines to standard output or a file, and can open the file anew.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Where the lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// Appended to; made with mode 0640 when it is not there, for the log's readers are the group.
+    File(PathBuf),
+    Stdout,
+}
+
+/// The access log's thread. Dropping it writes what is left and waits for the thread.
+#[derive(Debug)]
+pub struct AccessLog {
+    orders: SyncSender<Order>,
+    lost: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Reopen,
+    Stop,
+}
+
+/// How often the lines are fetched: soon enough for a person who watches, seldom enough for one write to take many.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// A buffer that a burst has grown beyond this is given back.
+const BUFFER_KEPT_MAX: usize = 1024 * 1024;
+
+/// How long a destination that failed is left alone.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Opens the destination and starts the thread.
+///
+/// Ten times a second, and once more at the end, `fill` appends whole lines to the buffer that it is given.
+/// What decides how many lines may wait is whoever collects them; this thread only ever waits for the destination.
+pub fn spawn(
+    destination: Destination,
+    fill: impl FnMut(&mut Vec<u8>) + Send + 'static,
+) -> io::Result<AccessLog> {
+    let sink = open(&destination)?;
+    // One order of each kind may wait; a second `Reopen` behind a first would change nothing.
+    let (orders, inbox) = sync_channel(2);
+    let lost = Arc::new(AtomicU64::new(0));
+    let mut writer = Writer {
+        destination,
+        sink: Some(sink),
+        retry_at: None,
+        lost: Arc::clone(&lost),
+    };
+    let thread = std::thread::Builder::new()
+        .name("countersign-access-log".to_owned())
+        .spawn(move || writer.run(&inbox, fill))?;
+    Ok(AccessLog {
+        orders,
+        lost,
+        thread: Some(thread),
+    })
+}
+
+impl AccessLog {
+    /// Opens the file anew, after a rotation moved the old one away.
+    pub fn reopen(&self) {
+        if let Err(TrySendError::Disconnected(_)) = self.orders.try_send(Order::Reopen) {
+            tracing::error!("the access log's thread has ended");
+        }
+    }
+
+    /// Bytes that could not be written.
+    pub fn lost_bytes(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        let _ended_already = self.orders.send(Order::Stop);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the access log's thread has panicked");
+        }
+    }
+}
+
+struct Writer {
+    destination: Destination,
+    sink: Option<Box<dyn Write + Send>>,
+    retry_at: Option<Instant>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Writer {
+    fn run(&mut self, inbox: &Receiver<Order>, mut fill: impl FnMut(&mut Vec<u8>)) {
+        let mut buffer = Vec::new();
+        loop {
+            let order = inbox.recv_timeout(INTERVAL);
+            fill(&mut buffer);
+            self.write(&buffer);
+            buffer.clear();
+            buffer.shrink_to(BUFFER_KEPT_MAX);
+            match order {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Order::Reopen) => self.reopen(),
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn write(&mut self, lines: &[u8]) {
+        if lines.is_empty() {
+            return;
+        }
+        if self.retry_at.is_some_and(|at| Instant::now() >= at) {
+            self.reopen();
+        }
+        let written = match &mut self.sink {
+            Some(sink) => sink.write_all(lines).and_then(|()| sink.flush()),
+            None => Err(io::Error::from(io::ErrorKind::NotConnected)),
+        };
+        let Err(error) = written else { return };
+        let bytes = u64::try_from(lines.len()).unwrap_or(u64::MAX);
+        self.lost.fetch_add(bytes, Ordering::Relaxed);
+        if self.sink.take().is_some() {
+            tracing::error!(%error, "the access log cannot be written");
+        }
+        self.retry_at
+            .get_or_insert_with(|| Instant::now() + RETRY_AFTER);
+    }
+
+    fn reopen(&mut self) {
+        match open(&self.destination) {
+            Ok(sink) => {
+                self.sink = Some(sink);
+                self.retry_at = None;
+            }
+            Err(error) => {
+                // The old file is still open, and lines in it are better than no lines.
+                tracing::error!(%error, "the access log cannot be opened anew");
+                self.retry_at = Some(Instant::now() + RETRY_AFTER);
+            }
+        }
+    }
+}
+
+fn open(destination: &Destination) -> io::Result<Box<dyn Write + Send>> {
+    match destination {
+        Destination::Stdout => Ok(Box::new(io::stdout())),
+        Destination::File(path) => {
+            let file: File = OpenOptions::new()
+                .append(true)
+                .create(true)
+                .mode(0o640)
+                .open(path)?;
+            Ok(Box::new(file))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    type Lines = Arc<Mutex<Vec<u8>>>;
+
+    fn start(path: &std::path::Path) -> (AccessLog, Lines) {
+        let lines = Lines::default();
+        let source = Arc::clone(&lines);
+        let log = spawn(Destination::File(path.to_owned()), move |buffer| {
+            buffer.append(&mut source.lock().unwrap());
+        });
+        (log.unwrap(), lines)
+    }
+
+    fn add(lines: &Lines, line: &str) {
+        lines.lock().unwrap().extend_from_slice(line.as_bytes());
+    }
+
+    fn eventually(mut fact: impl FnMut() -> bool) {
+        let end = Instant::now() + Duration::from_secs(10);
+        while !fact() {
+            assert!(Instant::now() < end, "it did not come true");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn what_was_collected_is_written_before_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let (log, lines) = start(&path);
+        add(&lines, "{\"status\":200}\n");
+        drop(log);
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            "{\"status\":200}\n"
+        );
+    }
+
+    #[test]
+    fn after_a_rotation_lines_go_to_the_new_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, old) = (folder.path().join("access.log"), folder.path().join("old"));
+        let (log, lines) = start(&path);
+        add(&lines, "one\n");
+        eventually(|| std::fs::read_to_string(&path).is_ok_and(|text| text == "one\n"));
+        std::fs::rename(&path, &old).unwrap();
+        log.reopen();
+        eventually(|| path.exists());
+        add(&lines, "two\n");
+        drop(log);
+        assert_eq!(std::fs::read_to_string(&old).unwrap(), "one\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "two\n");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_an_error_at_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("missing").join("access.log");
+        assert!(spawn(Destination::File(path), |_| {}).is_err());
+    }
+
+    #[test]
+    fn a_full_disk_costs_lines_and_is_counted() {
+        let (log, lines) = start(std::path::Path::new("/dev/full"));
+        add(&lines, "lost\n");
+        eventually(|| log.lost_bytes() == 5);
+    }
+}
