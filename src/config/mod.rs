@@ -1,1 +1,37 @@
-//! (in the making)
+//! The operator's words: one YAML file, the environment and flags, read into plain structs.
+//!
+//! Two shapes, no more: what was written (the sections here) and what is used (`domain` values, made in
+//! [`catalog`], and each room's own settings, made by the daemon).
+
+pub mod root;
+pub mod listeners;
+pub mod tls;
+pub mod authority;
+pub mod hosts;
+pub mod upstreams;
+pub mod tokens;
+pub mod store;
+pub mod logs;
+
+pub mod text;
+pub mod span;
+pub mod size;
+pub mod rate;
+pub mod address;
+pub mod secret;
+pub mod file;
+
+pub mod load;
+pub mod path;
+pub mod document;
+pub mod overlay;
+pub mod decode;
+pub mod fetch;
+pub mod check;
+pub mod problem;
+pub mod suggest;
+
+pub mod catalog;
+
+pub mod schema;
+pub mod annotate;

@@ -1,0 +1,4 @@
+//! x
+pub fn annotated_default() -> String {
+    String::new()
+}

@@ -1,0 +1,39 @@
+//! Reads every file and secret that a configuration names.
+
+use super::file::{ReadError, Surroundings};
+use super::path::YamlPath;
+use super::problem::Finding;
+use super::root::Config;
+
+/// Reads them all, and tells of each that cannot be read.
+pub fn fetch(config: &mut Config, surroundings: &Surroundings<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut note = |path: YamlPath, outcome: Result<(), ReadError>| {
+        if let Err(error) = outcome {
+            findings.push(Finding::new(path, error.to_string()));
+        }
+    };
+    let certificates = YamlPath::root().key("tls").key("certificates");
+    for (index, certificate) in config.tls.certificates.iter_mut().enumerate() {
+        let path = certificates.index(index);
+        note(path.key("cert"), certificate.cert.fetch(surroundings));
+        note(path.key("key"), certificate.key.fetch(surroundings));
+    }
+    for (name, upstream) in &mut config.upstreams {
+        let path = YamlPath::root().key("upstreams").key(name).key("tls");
+        let tls = &mut upstream.tls;
+        for (key, file) in [("ca", &mut tls.ca), ("client_cert", &mut tls.client_cert)] {
+            if let Some(file) = file {
+                note(path.key(key), file.fetch(surroundings));
+            }
+        }
+        if let Some(key) = &mut tls.client_key {
+            note(path.key("client_key"), key.fetch(surroundings));
+        }
+    }
+    if let Some(pepper) = &mut config.keys.pepper {
+        let path = YamlPath::root().key("keys").key("pepper");
+        note(path, pepper.fetch(surroundings));
+    }
+    findings
+}

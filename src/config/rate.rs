@@ -1,0 +1,99 @@
+//! Rates as they are written: `100/s`, `5000/h`, `10/15m`.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::span::Span;
+use super::text::text_value;
+
+/// So many requests per so much time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    pub count: u32,
+    pub period: Span,
+}
+
+/// Faster than any gateway answers; below it, two requests are never less than a nanosecond apart.
+const PER_SECOND_MAX: u128 = 1_000_000;
+
+/// A text that is not a rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a rate is a whole number per time, like 100/s, 5000/h or 10/15m, and at most 1000000/s")]
+pub struct InvalidRate;
+
+impl std::str::FromStr for Rate {
+    type Err = InvalidRate;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (count, period) = text.split_once('/').ok_or(InvalidRate)?;
+        let digits = !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit());
+        let count: u32 = count.parse().ok().filter(|_| digits).ok_or(InvalidRate)?;
+        let one = format!("1{period}");
+        let period: Span = period
+            .parse()
+            .or_else(|_| one.parse())
+            .ok()
+            .ok_or(InvalidRate)?;
+        let most = PER_SECOND_MAX * period.get().as_millis() / 1000;
+        if count == 0 || u128::from(count) > most {
+            return Err(InvalidRate);
+        }
+        Ok(Self { count, period })
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.period.get() {
+            period if period == Duration::from_secs(1) => Some("s"),
+            period if period == Duration::from_mins(1) => Some("m"),
+            period if period == Duration::from_hours(1) => Some("h"),
+            period if period == Duration::from_hours(24) => Some("d"),
+            _ => None,
+        };
+        match unit {
+            Some(unit) => write!(f, "{}/{unit}", self.count),
+            None => write!(f, "{}/{}", self.count, self.period),
+        }
+    }
+}
+
+text_value!(
+    Rate,
+    "Rate",
+    r"^[0-9]+/([0-9]+)?(ms|s|m|h|d|w)$",
+    "Requests per time: 100/s, 5000/h, 10/15m."
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_read_as_people_write_them() {
+        for (text, count, seconds, written) in [
+            ("100/s", 100, 1, "100/s"),
+            ("5000/h", 5000, 3600, "5000/h"),
+            ("10/15m", 10, 900, "10/15m"),
+            ("1/1d", 1, 86_400, "1/d"),
+        ] {
+            let rate: Rate = text.parse().unwrap();
+            assert_eq!((rate.count, rate.period), (count, Span::from_secs(seconds)));
+            assert_eq!(rate.to_string(), written);
+        }
+        for bad in [
+            "",
+            "100",
+            "/s",
+            "0/s",
+            "+1/s",
+            "1/0s",
+            "1/",
+            "1.5/s",
+            "1000001/s",
+            "1/s/s",
+        ] {
+            assert!(bad.parse::<Rate>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The whole configuration: one YAML file's sections.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::authority::Authority;
+use super::hosts::{Host, HostName};
+use super::listeners::{Admin, Listeners, Ops};
+use super::logs::{AccessLog, Log};
+use super::span::Span;
+use super::store::Store;
+use super::tls::Tls;
+use super::tokens::{Keys, Tokens};
+use super::upstreams::Upstream;
+use crate::domain::name::Name;
+
+/// What a Countersign gateway needs to know. Apps and their credentials live in the store, not here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The version of this format; there is only 1.
+    pub version: u32,
+    /// Where the gateway keeps what it makes: the store, the authority, the key that signs tokens, the local
+    /// admin socket. A relative path begins at this file's directory, here and everywhere below.
+    pub data_directory: PathBuf,
+    /// Threads that carry traffic; one per core when not set.
+    pub workers: Option<NonZeroU16>,
+    pub listeners: Listeners,
+    pub admin: Admin,
+    pub ops: Ops,
+    pub tls: Tls,
+    pub authority: Authority,
+    /// The hosts that partners call, by name: `api.example.com`, `*.example.com`, or `*` for every other.
+    #[schemars(with = "BTreeMap<String, Host>")]
+    pub hosts: BTreeMap<HostName, Host>,
+    /// The APIs behind the gateway, by the names that routes use.
+    #[schemars(with = "BTreeMap<String, Upstream>")]
+    pub upstreams: BTreeMap<Name, Upstream>,
+    pub tokens: Tokens,
+    pub keys: Keys,
+    pub store: Store,
+    pub access_log: AccessLog,
+    pub log: Log,
+    pub drain: Drain,
+    /// The directory of the configuration file.
+    #[serde(skip)]
+    pub directory: PathBuf,
+}
+
+/// How the gateway stops.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Drain {
+    /// How long requests may take to finish after the gateway was told to stop; then they are cut.
+    pub timeout: Span,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self {
+            timeout: Span::from_secs(30),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            version: 1,
+            data_directory: "/var/lib/countersign".into(),
+            workers: None,
+            listeners: Listeners::default(),
+            admin: Admin::default(),
+            ops: Ops::default(),
+            tls: Tls::default(),
+            authority: Authority::default(),
+            hosts: BTreeMap::new(),
+            upstreams: BTreeMap::new(),
+            tokens: Tokens::default(),
+            keys: Keys::default(),
+            store: Store::default(),
+            access_log: AccessLog::default(),
+            log: Log::default(),
+            drain: Drain::default(),
+            directory: PathBuf::new(),
+        }
+    }
+}
+
+/// Places of files, with their defaults filled in and relative ones begun at the file's directory.
+impl Config {
+    pub fn data_directory(&self) -> PathBuf {
+        self.directory.join(&self.data_directory)
+    }
+
+    /// Holds `root.pem`, `root.key`, `issuing.pem` and `issuing.key`.
+    pub fn authority_directory(&self) -> PathBuf {
+        self.place(self.authority.directory.as_deref(), "authority")
+    }
+
+    /// The private key that signs access tokens, in PEM; made when it is missing.
+    pub fn token_signing_key(&self) -> PathBuf {
+        self.place(self.tokens.signing_key.as_deref(), "token-signing.pem")
+    }
+
+    /// The unix socket of the admin API.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.place(self.admin.socket.as_deref(), "admin.sock")
+    }
+
+    /// The file of the SQLite store.
+    pub fn store_path(&self) -> PathBuf {
+        let written = self.store.url.as_ref().map(|url| url.path());
+        self.place(written, "countersign.db")
+    }
+
+    fn place(&self, written: Option<&Path>, default: &str) -> PathBuf {
+        match written {
+            Some(path) => self.directory.join(path),
+            None => self.data_directory().join(default),
+        }
+    }
+}

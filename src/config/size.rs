@@ -1,0 +1,100 @@
+//! Sizes as they are written: `512`, `64KiB`, `10MiB`, `1GiB`.
+
+use std::fmt;
+
+use super::span::split;
+use super::text::text_value;
+
+/// A number of bytes, at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(u64);
+
+const UNITS: [(&str, u64); 5] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("", 1),
+];
+
+/// A text that is not a size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a size is a whole number of bytes, KiB, MiB, GiB or TiB, like 64KiB, and more than nothing"
+)]
+pub struct InvalidSize;
+
+impl Size {
+    pub const fn from_kib(kib: u64) -> Self {
+        Self(kib << 10)
+    }
+
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl std::str::FromStr for Size {
+    type Err = InvalidSize;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (count, unit) = split(text, |character| character.is_ascii_digit());
+        let count: u64 = count.parse().ok().ok_or(InvalidSize)?;
+        let factor = UNITS
+            .iter()
+            .find_map(|(name, factor)| (*name == unit).then_some(*factor))
+            .ok_or(InvalidSize)?;
+        match count.checked_mul(factor) {
+            Some(bytes) if bytes > 0 => Ok(Self(bytes)),
+            _ => Err(InvalidSize),
+        }
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = UNITS
+            .iter()
+            .find(|(_, factor)| self.0.is_multiple_of(*factor));
+        let (unit, factor) = whole.copied().unwrap_or(("", 1));
+        write!(f, "{}{unit}", self.0 / factor)
+    }
+}
+
+text_value!(
+    Size,
+    "Size",
+    r"^[0-9]+(KiB|MiB|GiB|TiB)?$",
+    "A number of bytes: 512, 64KiB, 10MiB."
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_as_people_write_them() {
+        for (text, bytes, written) in [
+            ("512", 512, "512"),
+            ("64KiB", 65_536, "64KiB"),
+            ("1024KiB", 1_048_576, "1MiB"),
+            ("3GiB", 3_221_225_472, "3GiB"),
+        ] {
+            let size: Size = text.parse().unwrap();
+            assert_eq!(size.get(), bytes, "{text}");
+            assert_eq!(size.to_string(), written, "{text}");
+        }
+        for bad in [
+            "",
+            "0",
+            "KiB",
+            "1kb",
+            "1 KiB",
+            "-1",
+            "99999999999999999999",
+            "18014398509481984TiB",
+        ] {
+            assert!(bad.parse::<Size>().is_err(), "{bad}");
+        }
+    }
+}

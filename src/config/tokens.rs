@@ -1,0 +1,45 @@
+//! The token service and the keys that are exchanged there.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::secret::SecretReference;
+use super::span::Span;
+
+/// The token service: a key is exchanged for a short-lived access token at `POST /oauth2/token`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tokens {
+    /// The issuer and audience of access tokens: the `https` origin that partners call, without a path.
+    /// Without one, no tokens are issued.
+    pub issuer: Option<String>,
+    /// How long an access token counts.
+    pub ttl: Span,
+    /// How long one that is bound to a certificate counts.
+    pub ttl_bound: Span,
+    /// The file of the private key that signs tokens, in PEM; `token-signing.pem` in the data directory when not set.
+    /// Made when it is missing.
+    pub signing_key: Option<PathBuf>,
+}
+
+/// How keys are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keys {
+    /// Where a secret of 32 or more characters is that every key's digest depends on, so that a stolen store is
+    /// worth nothing. It cannot be changed later without losing all keys.
+    pub pepper: Option<SecretReference>,
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self {
+            issuer: None,
+            ttl: Span::from_secs(15 * 60),
+            ttl_bound: Span::from_secs(60 * 60),
+            signing_key: None,
+        }
+    }
+}
