@@ -1,0 +1,395 @@
+//! Keys: made, looked at, rotated with an overlap, revoked.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde_json::{Value, json};
+
+use super::apps::{find_active, find_active_by_id};
+use super::audit::event;
+use super::error::Error;
+use super::publish::{Changed, Plan, Touched};
+use super::service::Control;
+use crate::crypto::api_key::generate_key;
+use crate::crypto::random;
+use crate::domain::admin::Actor;
+use crate::domain::api_key::{ApiKey, Environment, NETWORKS_MAX};
+use crate::domain::credential::{CredentialId, CredentialState, Ended, RevocationReason};
+use crate::domain::id::KeyId;
+use crate::domain::listing::{KeyFilter, Page};
+use crate::domain::name::Name;
+use crate::domain::scope::ScopeSet;
+use crate::domain::secret::Secret;
+use crate::domain::snapshot::KeyEntry;
+use crate::domain::time::Timestamp;
+use crate::store::change::Change;
+use crate::store::repository::Store;
+
+/// The longest life that may be asked for; who wants more, wants a key that does not expire, and can have that.
+pub(super) const EXPIRY_MAX: Duration = Duration::from_hours(24 * 3650);
+
+/// How long a rotated key still works when nobody says otherwise.
+pub const OVERLAP: Duration = Duration::from_hours(24);
+
+/// The longest overlap: two keys that both work for longer than this are no rotation.
+const OVERLAP_MAX: Duration = Duration::from_hours(24 * 90);
+
+/// What an operator says about a key to be.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    /// The App's id or name.
+    pub app: String,
+    pub name: Name,
+    pub environment: Environment,
+    pub scopes: ScopeSet,
+    /// Where the key may be used from; everywhere when empty.
+    pub networks: Vec<IpNet>,
+    /// Never expires when absent.
+    pub expires_in: Option<Duration>,
+}
+
+impl Control {
+    /// Makes a key. The secret is in the answer and nowhere else.
+    pub async fn create_key(
+        &self,
+        actor: &Actor,
+        new: NewKey,
+    ) -> Result<Changed<(ApiKey, Secret)>, Error> {
+        let (actor, now) = (actor.clone(), self.now());
+        if new.networks.len() > NETWORKS_MAX {
+            return Err(Error::invalid(format!(
+                "a key is bound to at most {NETWORKS_MAX} networks"
+            )));
+        }
+        let expires_at = expiry(new.expires_in, now)?;
+        let id = KeyId::from_bits(random::id_bits(now));
+        let secret = generate_key(id, new.environment);
+        let digest = self.hasher().digest(secret.expose());
+        let created = self.commit(move |store| {
+            let app = find_active(store, &new.app)?;
+            let key = ApiKey {
+                id,
+                app: app.id,
+                name: new.name,
+                environment: new.environment,
+                digest,
+                scopes: new.scopes,
+                networks: new.networks,
+                state: CredentialState::Active,
+                created_at: now,
+                expires_at,
+                revoked_at: None,
+                revocation_reason: None,
+            };
+            Ok(Plan {
+                changes: vec![Change::CreateKey(key.clone())],
+                event: event(&actor, now, "key.create", &id, Some(app.id), detail(&key)),
+                touched: vec![Touched::Key(KeyEntry::from(&key))],
+                ended: Vec::new(),
+                value: key,
+            })
+        });
+        Ok(created.await?.map(|key| (key, secret)))
+    }
+
+    pub async fn key(&self, id: KeyId) -> Result<ApiKey, Error> {
+        let now = self.now();
+        self.read(move |store| Ok(as_of(find(store, id)?, now)))
+            .await
+    }
+
+    pub async fn keys(&self, filter: KeyFilter, page: Page<KeyId>) -> Result<Vec<ApiKey>, Error> {
+        let now = self.now();
+        let filter = KeyFilter {
+            at: Some(now),
+            ..filter
+        };
+        self.read(move |store| {
+            let found = store.keys(&filter, &page)?.into_iter();
+            Ok(found.map(|key| as_of(key, now)).collect())
+        })
+        .await
+    }
+
+    /// Makes a successor with the same name, scopes, networks and end; the old key works on for `overlap`,
+    /// or until its own end if that comes first.
+    pub async fn rotate_key(
+        &self,
+        actor: &Actor,
+        id: KeyId,
+        overlap: Duration,
+    ) -> Result<Changed<(ApiKey, Secret)>, Error> {
+        if overlap > OVERLAP_MAX {
+            return Err(Error::invalid("an overlap is at most 90 days"));
+        }
+        let (actor, now) = (actor.clone(), self.now());
+        let hasher = self.hasher().clone();
+        self.commit(move |store| {
+            let old = find(store, id)?;
+            refuse_unless_active(&old, now)?;
+            find_active_by_id(store, old.app)?;
+            let new_id = KeyId::from_bits(random::id_bits(now));
+            let secret = generate_key(new_id, old.environment);
+            let new = ApiKey {
+                id: new_id,
+                digest: hasher.digest(secret.expose()),
+                created_at: now,
+                ..old.clone()
+            };
+            let ends = now.plus(overlap);
+            let ends = old.expires_at.map_or(ends, |end| end.min(ends));
+            let old = ApiKey {
+                state: CredentialState::Retiring,
+                expires_at: Some(ends),
+                ..old
+            };
+            let detail = json!({"name": new.name, "successor": new_id, "retires_at": ends});
+            let retire = Change::RetireKey {
+                id,
+                expires_at: ends,
+            };
+            Ok(Plan {
+                changes: vec![retire, Change::CreateKey(new.clone())],
+                event: event(&actor, now, "key.rotate", &id, Some(old.app), detail),
+                touched: [&old, &new].map(|key| Touched::Key(key.into())).into(),
+                ended: Vec::new(),
+                value: (new, secret),
+            })
+        })
+        .await
+    }
+
+    /// Ends a key at once, and with it every token that was minted from it.
+    pub async fn revoke_key(
+        &self,
+        actor: &Actor,
+        id: KeyId,
+        reason: RevocationReason,
+    ) -> Result<Changed<ApiKey>, Error> {
+        let (actor, now) = (actor.clone(), self.now());
+        self.commit(move |store| {
+            let key = find(store, id)?;
+            if let Some(at) = key.revoked_at {
+                return Err(Error::conflict(format!("{id} was revoked at {at}")));
+            }
+            let key = ApiKey {
+                state: CredentialState::Revoked,
+                revoked_at: Some(now),
+                revocation_reason: Some(reason),
+                ..key
+            };
+            let detail = json!({"name": key.name, "reason": reason});
+            let change = Change::RevokeKey {
+                id,
+                at: now,
+                reason,
+            };
+            Ok(Plan {
+                changes: vec![change],
+                event: event(&actor, now, "key.revoke", &id, Some(key.app), detail),
+                touched: vec![Touched::Key(KeyEntry::from(&key))],
+                ended: vec![Ended::Credential(CredentialId::Key(id))],
+                value: key,
+            })
+        })
+        .await
+    }
+}
+
+/// When something made at `now` ends, if it was asked to.
+pub(super) fn expiry(
+    expires_in: Option<Duration>,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, Error> {
+    match expires_in {
+        Some(span) if span.is_zero() || span > EXPIRY_MAX => Err(Error::invalid(
+            "an expiry is more than zero and at most 3650 days",
+        )),
+        span => Ok(span.map(|span| now.plus(span))),
+    }
+}
+
+fn find(store: &dyn Store, id: KeyId) -> Result<ApiKey, Error> {
+    let found = store.key(id)?;
+    found.ok_or_else(|| Error::not_found("key", id))
+}
+
+/// The key with the state that it is in at `now`.
+fn as_of(key: ApiKey, now: Timestamp) -> ApiKey {
+    ApiKey {
+        state: key.state.at(now, key.expires_at),
+        ..key
+    }
+}
+
+fn refuse_unless_active(key: &ApiKey, now: Timestamp) -> Result<(), Error> {
+    let id = key.id;
+    match key.state.at(now, key.expires_at) {
+        CredentialState::Active => Ok(()),
+        CredentialState::Retiring => Err(Error::conflict(format!(
+            "{id} has been rotated already; rotate its successor"
+        ))),
+        state => Err(Error::conflict(format!(
+            "{id} is {}; make a new key",
+            state.as_str()
+        ))),
+    }
+}
+
+fn detail(key: &ApiKey) -> Value {
+    let networks: Vec<_> = key.networks.iter().map(ToString::to_string).collect();
+    json!({
+        "name": key.name,
+        "environment": key.environment,
+        "scopes": key.scopes.to_string(),
+        "networks": networks.join(" "),
+        "expires_at": key.expires_at,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::testing::{ACTOR, Fixture, new_key};
+    use crate::crypto::api_key::parse_key;
+    use crate::domain::reason::Reason;
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    #[tokio::test]
+    async fn a_key_is_shown_once_and_kept_as_a_digest() {
+        let fixture = Fixture::new().await;
+        let app = fixture.app("acme").await;
+        let (key, secret) = fixture.key("acme", "orders:read").await;
+        assert_eq!(parse_key(secret.expose()), Ok(key.id));
+        assert!(fixture.hasher.matches(secret.expose(), &key.digest));
+        let snapshot = fixture.snapshot();
+        let (entry, owner) = snapshot.live_key(key.id, fixture.control.now()).unwrap();
+        assert_eq!((entry.digest, owner.id), (key.digest, app.id));
+        assert_eq!(fixture.control.key(key.id).await.unwrap(), key);
+        let event = fixture.last_event().await;
+        assert_eq!(event.action, "key.create");
+        let told = serde_json::to_string(&event).unwrap();
+        assert!(!told.contains(secret.expose()));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_made_is_refused() {
+        let fixture = Fixture::new().await;
+        for app in ["acme", "asleep"] {
+            fixture.app(app).await;
+        }
+        let control = &fixture.control;
+        control.suspend_app(&ACTOR, "asleep").await.unwrap();
+        let good = || new_key("acme", "");
+        let networks = vec!["10.0.0.0/8".parse().unwrap(); NETWORKS_MAX + 1];
+        let endless = Some(DAY * 4000);
+        for (new, reason) in [
+            (new_key("asleep", ""), Reason::Conflict),
+            (new_key("nobody", ""), Reason::NotFound),
+            (NewKey { networks, ..good() }, Reason::InputInvalid),
+            (
+                NewKey {
+                    expires_in: Some(Duration::ZERO),
+                    ..good()
+                },
+                Reason::InputInvalid,
+            ),
+            (
+                NewKey {
+                    expires_in: endless,
+                    ..good()
+                },
+                Reason::InputInvalid,
+            ),
+        ] {
+            let refused = control.create_key(&ACTOR, new).await.unwrap_err();
+            assert_eq!(refused.reason, reason);
+        }
+        assert_eq!(fixture.snapshot().keys.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_rotated_key_works_through_the_overlap_and_its_successor_has_the_same_bounds() {
+        let fixture = Fixture::new().await;
+        fixture.app("acme").await;
+        let new = NewKey {
+            networks: vec!["10.0.0.0/8".parse().unwrap()],
+            expires_in: Some(DAY * 90),
+            ..new_key("acme", "a b")
+        };
+        let control = &fixture.control;
+        let (old, _) = control.create_key(&ACTOR, new).await.unwrap().value;
+        let rotated = control.rotate_key(&ACTOR, old.id, DAY).await.unwrap();
+        let (new, secret) = rotated.value;
+        assert_eq!(parse_key(secret.expose()), Ok(new.id));
+        let bounds = |key: &ApiKey| (key.scopes.clone(), key.networks.clone(), key.expires_at);
+        assert_eq!(bounds(&new), bounds(&old));
+        assert_eq!(fixture.last_event().await.action, "key.rotate");
+
+        let live = |id| fixture.snapshot().live_key(id, control.now()).err();
+        assert_eq!((live(old.id), live(new.id)), (None, None));
+        let state = control.key(old.id).await.unwrap().state;
+        assert_eq!(state, CredentialState::Retiring);
+        let again = control.rotate_key(&ACTOR, old.id, DAY).await.unwrap_err();
+        assert_eq!(again.reason, Reason::Conflict);
+
+        fixture.clock.advance(DAY + Duration::from_secs(1));
+        assert_eq!(live(old.id), Some(Reason::KeyExpired));
+        assert_eq!(live(new.id), None);
+        let state = control.key(old.id).await.unwrap().state;
+        assert_eq!(state, CredentialState::Expired);
+    }
+
+    #[tokio::test]
+    async fn rotation_never_extends_a_life() {
+        let fixture = Fixture::new().await;
+        fixture.app("acme").await;
+        let new = NewKey {
+            expires_in: Some(Duration::from_hours(1)),
+            ..new_key("acme", "")
+        };
+        let control = &fixture.control;
+        let (old, _) = control.create_key(&ACTOR, new).await.unwrap().value;
+        let rotated = control.rotate_key(&ACTOR, old.id, DAY).await.unwrap();
+        let (new, _) = rotated.value;
+        assert_eq!(new.expires_at, old.expires_at);
+        let retired = control.key(old.id).await.unwrap();
+        assert_eq!(retired.expires_at, old.expires_at);
+        let snapshot = fixture.snapshot();
+        let entry = snapshot.keys.get(&old.id).unwrap();
+        assert_eq!(entry.expires_at, old.expires_at);
+
+        let endless = control.rotate_key(&ACTOR, new.id, DAY * 91).await;
+        assert_eq!(endless.unwrap_err().reason, Reason::InputInvalid);
+        fixture.clock.advance(DAY);
+        let late = control.rotate_key(&ACTOR, new.id, DAY).await.unwrap_err();
+        assert_eq!(late.reason, Reason::Conflict);
+    }
+
+    #[tokio::test]
+    async fn neither_a_revoked_key_nor_one_of_a_suspended_app_is_rotated() {
+        let fixture = Fixture::new().await;
+        fixture.app("acme").await;
+        let (key, _) = fixture.key("acme", "").await;
+        let control = &fixture.control;
+        control.suspend_app(&ACTOR, "acme").await.unwrap();
+        let asleep = control.rotate_key(&ACTOR, key.id, DAY).await.unwrap_err();
+        assert_eq!(asleep.reason, Reason::Conflict);
+
+        let reason = RevocationReason::default();
+        let revoked = control.revoke_key(&ACTOR, key.id, reason).await.unwrap();
+        assert_eq!(revoked.value.state, CredentialState::Revoked);
+        let ended = Ended::Credential(CredentialId::Key(key.id));
+        assert_eq!(fixture.last_told().1, [ended]);
+        control.resume_app(&ACTOR, "acme").await.unwrap();
+        let live = fixture.snapshot().live_key(key.id, control.now()).err();
+        assert_eq!(live, Some(Reason::KeyRevoked));
+        for again in [
+            control.rotate_key(&ACTOR, key.id, DAY).await.err(),
+            control.revoke_key(&ACTOR, key.id, reason).await.err(),
+        ] {
+            assert_eq!(again.unwrap().reason, Reason::Conflict);
+        }
+    }
+}

@@ -1,0 +1,599 @@
+//! Store → Snapshot: the one way by which a change is stored, published and confirmed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use super::error::Error;
+use crate::domain::app::App;
+use crate::domain::certificate::Fingerprint;
+use crate::domain::credential::{CredentialId, Ended};
+use crate::domain::reason::Reason;
+use crate::domain::record::{AuditEvent, Receipt};
+use crate::domain::shelf::Shelf;
+use crate::domain::snapshot::{Catalog, CertificateEntry, KeyEntry, Snapshot};
+use crate::domain::token::VerificationKey;
+use crate::store::change::Change;
+use crate::store::repository::{Contents, Store};
+
+/// How long a change waits for the data plane. Workers answer within milliseconds; one that does not is stuck,
+/// and the operator has to hear of it while still at the terminal.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
+
+/// A snapshot on its way to the data plane.
+#[derive(Debug)]
+pub struct Publication {
+    pub snapshot: Arc<Snapshot>,
+    /// What stopped counting with it: open connections on any of these are to be closed.
+    pub ended: Vec<Ended>,
+    /// Answered once every worker decides by the snapshot.
+    pub receipt: oneshot::Sender<Receipt>,
+}
+
+/// What a use case decided: what to store, with its audit event, and what the data plane has to know of it.
+#[derive(Debug)]
+pub(super) struct Plan<T> {
+    pub value: T,
+    pub changes: Vec<Change>,
+    pub event: AuditEvent,
+    /// The entries of the snapshot that differ afterwards, as they are afterwards.
+    pub touched: Vec<Touched>,
+    pub ended: Vec<Ended>,
+}
+
+/// One entry of the snapshot with its new value.
+#[derive(Clone, Debug)]
+pub(super) enum Touched {
+    App(App),
+    Certificate(Fingerprint, CertificateEntry),
+    Key(KeyEntry),
+}
+
+/// What came of a change, and the proof that it is in force.
+#[derive(Clone, Debug)]
+pub struct Changed<T> {
+    pub value: T,
+    pub receipt: Receipt,
+}
+
+impl<T> Changed<T> {
+    pub(super) fn map<U>(self, f: impl FnOnce(T) -> U) -> Changed<U> {
+        Changed {
+            value: f(self.value),
+            receipt: self.receipt,
+        }
+    }
+}
+
+/// Owns the making of snapshots. Cloning it is cheap; all clones are one publisher.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Arc<dyn Store>,
+    live: ArcSwap<Snapshot>,
+    /// Held from reading what a change depends on until its snapshot is on its way, so that
+    /// snapshots leave in the order of the revisions they were made from.
+    state: Mutex<State>,
+    outlet: mpsc::Sender<Publication>,
+    tasks: TaskTracker,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The store's revision that the newest snapshot stands for.
+    revision: u64,
+    /// What ended in snapshots that the data plane did not take; it is told with the next one.
+    /// Grows by what an operator ends while nothing is confirmed, which is never much.
+    owed: Vec<Ended>,
+}
+
+impl Publisher {
+    /// Loads the first snapshot. It is returned and not sent: the data plane starts with it.
+    pub async fn start(
+        store: Arc<dyn Store>,
+        catalog: Arc<Catalog>,
+        verification_keys: Arc<[VerificationKey]>,
+        outlet: mpsc::Sender<Publication>,
+    ) -> Result<(Self, Arc<Snapshot>), Error> {
+        let contents = load(&store).await?;
+        let revision = contents.revision;
+        let first = Arc::new(build(1, contents, catalog, verification_keys));
+        let inner = Inner {
+            store,
+            live: ArcSwap::new(Arc::clone(&first)),
+            state: Mutex::new(State {
+                revision,
+                owed: Vec::new(),
+            }),
+            outlet,
+            tasks: TaskTracker::new(),
+        };
+        let publisher = Self {
+            inner: Arc::new(inner),
+        };
+        Ok((publisher, first))
+    }
+
+    /// The newest snapshot, which the data plane has or is about to have.
+    pub fn current(&self) -> Arc<Snapshot> {
+        self.inner.live.load_full()
+    }
+
+    /// Publishes new routes and upstreams over the same registry.
+    pub async fn set_catalog(&self, catalog: Arc<Catalog>) -> Result<Receipt, Error> {
+        self.run(|inner| async move {
+            let mut state = inner.state.lock().await;
+            let current = inner.live.load_full();
+            let snapshot = Snapshot {
+                version: current.version + 1,
+                catalog,
+                ..Snapshot::clone(&current)
+            };
+            let waiting = inner.send(&mut state, snapshot, Vec::new()).await;
+            drop(state);
+            confirm(waiting, "the configuration").await
+        })
+        .await
+    }
+
+    /// Waits for the changes that have begun; none begins afterwards is the caller's promise.
+    pub async fn finish(&self) {
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    /// Decides with the store at hand, stores the decision, publishes it, and waits for the receipt.
+    ///
+    /// `decide` may block. Nobody else changes anything while it runs, so what it reads stays true until
+    /// it is stored; the store's own conditions guard against another process.
+    pub(super) async fn commit<T: Send + 'static>(
+        &self,
+        decide: impl FnOnce(&dyn Store) -> Result<Plan<T>, Error> + Send + 'static,
+    ) -> Result<Changed<T>, Error> {
+        self.run(|inner| async move {
+            let mut state = inner.state.lock().await;
+            let stored = inner.store(decide).await?;
+            let (snapshot, lost) = inner
+                .next(&mut state, stored.revision, stored.touched)
+                .await;
+            let others = lost.into_iter().filter(|end| !stored.ended.contains(end));
+            let ended = stored.ended.iter().copied().chain(others).collect();
+            let waiting = inner.send(&mut state, snapshot, ended).await;
+            drop(state);
+            let receipt = confirm(waiting, &stored.subject).await?;
+            Ok(Changed {
+                value: stored.value,
+                receipt,
+            })
+        })
+        .await
+    }
+
+    /// Stores a change that the data plane has no part in.
+    pub(super) async fn record<T: Send + 'static>(
+        &self,
+        decide: impl FnOnce(&dyn Store) -> Result<Plan<T>, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.run(|inner| async move {
+            let mut state = inner.state.lock().await;
+            let stored = inner.store(decide).await?;
+            if stored.revision == state.revision + 1 {
+                state.revision = stored.revision;
+            }
+            Ok(stored.value)
+        })
+        .await
+    }
+
+    /// Runs to the end even when the caller leaves: what is stored must be published too.
+    async fn run<T: Send + 'static, F: Future<Output = Result<T, Error>> + Send + 'static>(
+        &self,
+        work: impl FnOnce(Arc<Inner>) -> F,
+    ) -> Result<T, Error> {
+        let work = self.inner.tasks.spawn(work(Arc::clone(&self.inner)));
+        work.await
+            .map_err(|error| Error::internal("the change was not carried out", error))?
+    }
+}
+
+struct Stored<T> {
+    value: T,
+    subject: String,
+    touched: Vec<Touched>,
+    ended: Vec<Ended>,
+    revision: u64,
+}
+
+impl Inner {
+    async fn store<T: Send + 'static>(
+        &self,
+        decide: impl FnOnce(&dyn Store) -> Result<Plan<T>, Error> + Send + 'static,
+    ) -> Result<Stored<T>, Error> {
+        blocking(&self.store, move |store| {
+            let plan = decide(store)?;
+            let revision = store.change(&plan.changes, &plan.event)?;
+            let event = plan.event;
+            info!(actor = %event.actor, action = %event.action, subject = %event.subject, revision, "change stored");
+            Ok(Stored {
+                value: plan.value,
+                subject: event.subject,
+                touched: plan.touched,
+                ended: plan.ended,
+                revision,
+            })
+        })
+        .await
+    }
+
+    /// The snapshot after a change, and what ended in it without our doing.
+    async fn next(
+        &self,
+        state: &mut State,
+        revision: u64,
+        touched: Vec<Touched>,
+    ) -> (Snapshot, Vec<Ended>) {
+        let current = self.live.load_full();
+        if revision == state.revision + 1 {
+            state.revision = revision;
+            return (changed(&current, touched, revision), Vec::new());
+        }
+        // Somebody else wrote to the store as well, so what changed is not ours alone to say.
+        match load(&self.store).await {
+            Ok(contents) => {
+                state.revision = contents.revision;
+                let (version, catalog) = (current.version + 1, Arc::clone(&current.catalog));
+                let keys = Arc::clone(&current.verification_keys);
+                let snapshot = build(version, contents, catalog, keys);
+                let lost = lost(&current, &snapshot);
+                (snapshot, lost)
+            }
+            // The revision stays behind, so the next change tries to load again.
+            Err(error) => {
+                warn!(error = %error, "store changed by others cannot be read; publishing our own change only");
+                (changed(&current, touched, state.revision), Vec::new())
+            }
+        }
+    }
+
+    /// Hands the snapshot to the data plane; nothing when it does not take it.
+    async fn send(
+        &self,
+        state: &mut State,
+        snapshot: Snapshot,
+        ended: Vec<Ended>,
+    ) -> Option<oneshot::Receiver<Receipt>> {
+        let snapshot = Arc::new(snapshot);
+        self.live.store(Arc::clone(&snapshot));
+        state.owed.extend(ended);
+        let place = timeout(CONFIRM_WITHIN, self.outlet.reserve()).await;
+        let place = place.ok()?.ok()?;
+        let (receipt, waiting) = oneshot::channel();
+        place.send(Publication {
+            snapshot,
+            ended: std::mem::take(&mut state.owed),
+            receipt,
+        });
+        Some(waiting)
+    }
+}
+
+async fn confirm(
+    waiting: Option<oneshot::Receiver<Receipt>>,
+    subject: &str,
+) -> Result<Receipt, Error> {
+    if let Some(waiting) = waiting
+        && let Ok(Ok(receipt)) = timeout(CONFIRM_WITHIN, waiting).await
+    {
+        return Ok(receipt);
+    }
+    warn!(%subject, "data plane did not confirm a snapshot in time");
+    Err(Error::new(
+        Reason::Unconfirmed,
+        format!("stored, not confirmed: the data plane did not answer in time about {subject}"),
+    ))
+}
+
+/// Runs a query where it may block.
+pub(super) async fn blocking<T: Send + 'static>(
+    store: &Arc<dyn Store>,
+    query: impl FnOnce(&dyn Store) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let store = Arc::clone(store);
+    tokio::task::spawn_blocking(move || query(&*store))
+        .await
+        .map_err(|error| Error::internal("the operation was not carried out", error))?
+}
+
+async fn load(store: &Arc<dyn Store>) -> Result<Contents, Error> {
+    blocking(store, |store| Ok(store.load()?)).await
+}
+
+fn build(
+    version: u64,
+    contents: Contents,
+    catalog: Arc<Catalog>,
+    verification_keys: Arc<[VerificationKey]>,
+) -> Snapshot {
+    let apps = contents.apps.into_iter();
+    let keys = contents.keys.into_iter();
+    Snapshot {
+        version,
+        revision: contents.revision,
+        catalog,
+        apps: Shelf::build(apps.map(|app| (app.id, Arc::new(app)))),
+        certificates: Shelf::build(contents.certificates),
+        keys: Shelf::build(keys.map(|key| (key.id, Arc::new(key)))),
+        verification_keys,
+    }
+}
+
+/// `current` with the touched entries replaced; all else is shared with it.
+fn changed(current: &Snapshot, touched: Vec<Touched>, revision: u64) -> Snapshot {
+    let mut next = Snapshot {
+        version: current.version + 1,
+        revision,
+        ..current.clone()
+    };
+    for entry in touched {
+        match entry {
+            Touched::App(app) => next.apps = next.apps.with(app.id, Arc::new(app)),
+            Touched::Certificate(fingerprint, entry) => {
+                next.certificates = next.certificates.with(fingerprint, entry);
+            }
+            Touched::Key(key) => next.keys = next.keys.with(key.id, Arc::new(key)),
+        }
+    }
+    next
+}
+
+/// What counted in `before` and does not in `after`.
+fn lost(before: &Snapshot, after: &Snapshot) -> Vec<Ended> {
+    let apps = before
+        .apps
+        .iter()
+        .filter(|(id, _)| before.active_app(**id).is_ok() && after.active_app(**id).is_err())
+        .map(|(id, _)| Ended::App(*id));
+    let certificates = before
+        .certificates
+        .iter()
+        .filter(|(print, entry)| {
+            let now = after.certificates.get(print);
+            entry.state.counts() && !now.is_some_and(|entry| entry.state.counts())
+        })
+        .map(|(_, entry)| Ended::Credential(CredentialId::Certificate(entry.id)));
+    let keys = before
+        .keys
+        .iter()
+        .filter(|(id, key)| {
+            let now = after.keys.get(id);
+            key.state.counts() && !now.is_some_and(|key| key.state.counts())
+        })
+        .map(|(id, _)| Ended::Credential(CredentialId::Key(*id)));
+    apps.chain(certificates).chain(keys).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::apps::NewApp;
+    use crate::control::testing::{ACTOR, CSR, Fixture, Told, catalog, confirm_all};
+    use crate::domain::app::AppState;
+    use crate::domain::time::Timestamp;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn what_is_published_is_what_the_store_holds() {
+        let fixture = Fixture::new().await;
+        fixture.app("acme").await;
+        fixture.app("other").await;
+        fixture.key("acme", "a").await;
+        let (key, _) = fixture.key("other", "b").await;
+        let overlap = Duration::from_hours(1);
+        let rotated = fixture.control.rotate_key(&ACTOR, key.id, overlap).await;
+        rotated.unwrap();
+        fixture.sign("acme", "prod", CSR).await.unwrap();
+        fixture.control.suspend_app(&ACTOR, "other").await.unwrap();
+        let (told, _) = fixture.last_told();
+        let contents = fixture.store.load().unwrap();
+        let fresh = build(1, contents, catalog(1), Arc::new([]));
+        assert_eq!(told.revision, fresh.revision);
+        assert_eq!(told.version, 8);
+        let apps = |snapshot: &Snapshot| {
+            let mut all: Vec<_> = snapshot.apps.iter().map(|(_, app)| app.clone()).collect();
+            all.sort_by_key(|app| app.id);
+            all
+        };
+        let keys = |snapshot: &Snapshot| {
+            let mut all: Vec<_> = snapshot.keys.iter().map(|(_, key)| key.clone()).collect();
+            all.sort_by_key(|key| key.id);
+            all
+        };
+        let certificates = |snapshot: &Snapshot| {
+            let all = snapshot.certificates.iter();
+            all.map(|(print, entry)| (*print, *entry))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(apps(&told), apps(&fresh));
+        assert_eq!(keys(&told), keys(&fresh));
+        assert_eq!(certificates(&told), certificates(&fresh));
+    }
+
+    #[tokio::test]
+    async fn a_change_shares_all_that_stayed_the_same() {
+        let fixture = Fixture::new().await;
+        let app = fixture.app("acme").await;
+        let before = fixture.snapshot();
+        fixture.key("acme", "").await;
+        let after = fixture.snapshot();
+        let shared = |a: &Snapshot, b: &Snapshot| {
+            Arc::ptr_eq(a.apps.get(&app.id).unwrap(), b.apps.get(&app.id).unwrap())
+        };
+        assert!(shared(&before, &after));
+        assert!(Arc::ptr_eq(&before.catalog, &after.catalog));
+    }
+
+    #[tokio::test]
+    async fn a_new_catalog_keeps_the_registry() {
+        let fixture = Fixture::new().await;
+        let app = fixture.app("acme").await;
+        let receipt = fixture.control.publisher().set_catalog(catalog(2)).await;
+        let snapshot = fixture.snapshot();
+        assert_eq!(receipt.unwrap().version, snapshot.version);
+        assert_eq!(snapshot.catalog.generation, 2);
+        assert!(snapshot.active_app(app.id).is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_others_wrote_to_the_store_is_published_with_the_next_change() {
+        let fixture = Fixture::new().await;
+        let app = fixture.app("acme").await;
+        let change = Change::SetAppState {
+            id: app.id,
+            from: AppState::Active,
+            to: AppState::Suspended,
+        };
+        let mut event = fixture.last_event().await;
+        event.id = crate::domain::id::AuditEventId::from_bits(1);
+        fixture.store.change(&[change], &event).unwrap();
+        assert!(fixture.snapshot().active_app(app.id).is_ok());
+        fixture.app("other").await;
+        let (snapshot, ended) = fixture.last_told();
+        assert_eq!(
+            snapshot.active_app(app.id).unwrap_err(),
+            Reason::AppSuspended
+        );
+        assert_eq!(ended, [Ended::App(app.id)]);
+        assert_eq!(snapshot.revision, fixture.store.revision().unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_data_plane_is_reported_and_the_change_is_kept() {
+        let (outlet, mut publications) = mpsc::channel(1);
+        let fixture = Fixture::with_outlet(outlet, Told::default()).await;
+        let new = |name: &str| NewApp {
+            name: name.parse().unwrap(),
+            contact: None,
+        };
+        let refused = fixture.control.create_app(&ACTOR, new("acme")).await;
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.reason, Reason::Unconfirmed);
+        assert!(refused.detail.starts_with("stored, not confirmed"));
+        let app = fixture.control.app("acme").await.unwrap();
+
+        // The queue is full now, so the data plane cannot even be told; what ended is owed to it.
+        let suspended = fixture.control.suspend_app(&ACTOR, "acme").await;
+        assert_eq!(suspended.unwrap_err().reason, Reason::Unconfirmed);
+        drop(publications.recv().await);
+        let told = confirm_all(publications);
+        fixture
+            .control
+            .create_app(&ACTOR, new("other"))
+            .await
+            .unwrap();
+        let (snapshot, ended) = told.lock().unwrap().last().cloned().unwrap();
+        assert_eq!(ended, [Ended::App(app.id)]);
+        assert_eq!(
+            snapshot.active_app(app.id).unwrap_err(),
+            Reason::AppSuspended
+        );
+    }
+
+    #[tokio::test]
+    async fn a_change_whose_caller_leaves_is_published_all_the_same() {
+        let fixture = Fixture::new().await;
+        let new = NewApp {
+            name: "acme".parse().unwrap(),
+            contact: None,
+        };
+        {
+            let mut change = std::pin::pin!(fixture.control.create_app(&ACTOR, new));
+            assert!(poll_once(change.as_mut()).await.is_none());
+        }
+        fixture.control.publisher().finish().await;
+        let app = fixture.store.app_by_name(&"acme".parse().unwrap()).unwrap();
+        assert!(fixture.snapshot().active_app(app.unwrap().id).is_ok());
+        assert_eq!(fixture.last_told().0.version, fixture.snapshot().version);
+    }
+
+    async fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+        let mut future = future;
+        std::future::poll_fn(|context| {
+            std::task::Poll::Ready(match future.as_mut().poll(context) {
+                std::task::Poll::Ready(output) => Some(output),
+                std::task::Poll::Pending => None,
+            })
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn many_changes_at_once_leave_in_the_order_of_their_revisions() {
+        let fixture = Fixture::new().await;
+        let tasks = TaskTracker::new();
+        for place in 0..20 {
+            let control = fixture.control.clone();
+            tasks.spawn(async move {
+                let name = format!("app-{place}").parse().unwrap();
+                let new = NewApp {
+                    name,
+                    contact: None,
+                };
+                control.create_app(&ACTOR, new).await.unwrap();
+            });
+        }
+        tasks.close();
+        tasks.wait().await;
+        let told = fixture.told.lock().unwrap();
+        let order: Vec<_> = told
+            .iter()
+            .map(|(snapshot, _)| (snapshot.version, snapshot.revision))
+            .collect();
+        assert!(order.is_sorted());
+        assert_eq!(fixture.snapshot().apps.len(), 20);
+        assert_eq!(told.last().unwrap().0.apps.len(), 20);
+    }
+
+    #[tokio::test]
+    async fn a_decision_that_panics_changes_nothing_and_harms_no_other() {
+        let fixture = Fixture::new().await;
+        let failed = fixture
+            .control
+            .commit::<()>(|_| panic!("a bug in a use case"))
+            .await;
+        assert_eq!(failed.unwrap_err().reason, Reason::Internal);
+        fixture.app("acme").await;
+    }
+
+    #[tokio::test]
+    async fn a_change_that_the_store_refuses_is_not_published() {
+        let fixture = Fixture::new().await;
+        let before = fixture.snapshot();
+        let id = crate::domain::id::AppId::from_bits(9);
+        let refused = fixture.control.commit(move |_| {
+            let detail = json!({});
+            let at = Timestamp::from_unix_seconds(0);
+            Ok(Plan {
+                value: (),
+                changes: vec![Change::SetAppState {
+                    id,
+                    from: AppState::Active,
+                    to: AppState::Revoked,
+                }],
+                event: crate::control::audit::event(&ACTOR, at, "app.revoke", &id, None, detail),
+                touched: Vec::new(),
+                ended: vec![Ended::App(id)],
+            })
+        });
+        assert_eq!(refused.await.unwrap_err().reason, Reason::NotFound);
+        assert!(Arc::ptr_eq(&before, &fixture.snapshot()));
+    }
+}

@@ -1,0 +1,106 @@
+//! Control: what operators can do, behind one handle. One file per noun adds its operations to it.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::error::Error;
+use super::publish::{Changed, Plan, Publisher, blocking};
+use crate::crypto::api_key::SecretHasher;
+use crate::crypto::authority::Authority;
+use crate::domain::certificate::Profile;
+use crate::domain::time::{Clock, Timestamp};
+use crate::store::repository::Store;
+
+/// What [`Control`] works with.
+#[derive(Debug)]
+pub struct Parts {
+    pub store: Arc<dyn Store>,
+    pub publisher: Publisher,
+    pub authority: Arc<Authority>,
+    pub hasher: Arc<SecretHasher>,
+    pub profile: Profile,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The operations of the control plane. Cloning it is cheap.
+///
+/// Who may do what is the edge's question; here every change is written down with the [`Actor`] who made it.
+///
+/// [`Actor`]: crate::domain::admin::Actor
+#[derive(Clone, Debug)]
+pub struct Control {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Arc<dyn Store>,
+    publisher: Publisher,
+    authority: Arc<Authority>,
+    hasher: Arc<SecretHasher>,
+    profile: ArcSwap<Profile>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Control {
+    pub fn new(parts: Parts) -> Self {
+        let inner = Inner {
+            store: parts.store,
+            publisher: parts.publisher,
+            authority: parts.authority,
+            hasher: parts.hasher,
+            profile: ArcSwap::from_pointee(parts.profile),
+            clock: parts.clock,
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Signs by another profile from now on, for a reload.
+    pub fn set_profile(&self, profile: Profile) {
+        self.inner.profile.store(Arc::new(profile));
+    }
+
+    pub fn publisher(&self) -> &Publisher {
+        &self.inner.publisher
+    }
+
+    pub fn authority(&self) -> &Arc<Authority> {
+        &self.inner.authority
+    }
+
+    pub(super) fn hasher(&self) -> &Arc<SecretHasher> {
+        &self.inner.hasher
+    }
+
+    pub(super) fn profile(&self) -> Arc<Profile> {
+        self.inner.profile.load_full()
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&dyn Store) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        blocking(&self.inner.store, query).await
+    }
+
+    pub(super) async fn commit<T: Send + 'static>(
+        &self,
+        decide: impl FnOnce(&dyn Store) -> Result<Plan<T>, Error> + Send + 'static,
+    ) -> Result<Changed<T>, Error> {
+        self.inner.publisher.commit(decide).await
+    }
+
+    pub(super) async fn record<T: Send + 'static>(
+        &self,
+        decide: impl FnOnce(&dyn Store) -> Result<Plan<T>, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.inner.publisher.record(decide).await
+    }
+}

@@ -1,0 +1,219 @@
+//! A control plane to test with: SQLite in memory, a clock held in the hand, and a data plane that confirms.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+use super::apps::NewApp;
+use super::certificates::{SignRequest, SignedCertificate};
+use super::keys::NewKey;
+use super::publish::{Changed, Publication, Publisher};
+use super::service::{Control, Parts};
+use crate::crypto::api_key::SecretHasher;
+use crate::crypto::authority::Authority;
+use crate::domain::admin::Actor;
+use crate::domain::api_key::{ApiKey, Environment};
+use crate::domain::app::App;
+use crate::domain::certificate::Profile;
+use crate::domain::credential::Ended;
+use crate::domain::listing::{AuditFilter, Page};
+use crate::domain::record::{AuditEvent, Receipt};
+use crate::domain::route::RouteTable;
+use crate::domain::secret::Secret;
+use crate::domain::snapshot::{Catalog, Snapshot};
+use crate::domain::time::{Clock, Timestamp};
+use crate::store::sqlite::backend::SqliteStore;
+
+pub const ACTOR: Actor = Actor::Local { uid: 7 };
+
+/// A plain P-256 request.
+pub const CSR: &str = "\
+-----BEGIN CERTIFICATE REQUEST-----
+MIHOMHYCAQAwFDESMBAGA1UEAwwJcGFydG5lci1hMFkwEwYHKoZIzj0CAQYIKoZI
+zj0DAQcDQgAEjtwqdIwoWY3VudTpxdhh6XQx1BOmFP76aERNuCnE3P84bj0RP1iT
+0jil6XA5v73Hzuj/9jW9EZM0EK27XQ8+l6AAMAoGCCqGSM49BAMCA0gAMEUCIQCd
+SNYUEz1iRJtOdOo4yBqp/Eitgxwgov5Pl8gFcFwspQIgMU+81QhwlWjzHJKAhreR
+hdbVywKgHx7RtugroRH8CuE=
+-----END CERTIFICATE REQUEST-----
+";
+
+/// Another, with a key of its own.
+pub const OTHER_CSR: &str = "\
+-----BEGIN CERTIFICATE REQUEST-----
+MIHOMHYCAQAwFDESMBAGA1UEAwwJcGFydG5lci1iMFkwEwYHKoZIzj0CAQYIKoZI
+zj0DAQcDQgAEBfPJR1Su0swebQ0eDec/AjLn/vf8ZHezZwZx+1eOFlS7u4qgvrxC
+jWrP+FSHOOqxos2hvMeeziYcaLcyq53gZ6AAMAoGCCqGSM49BAMCA0gAMEUCIGI1
+9B5nv5PNqGI5fU8YvqahGKH97197sg3cbEhls3LGAiEAp3HOJ1h4xzah7ZQFoaQx
+S/kIw+p5sgMZhMJgM46uaAM=
+-----END CERTIFICATE REQUEST-----
+";
+
+/// One with a P-521 key, which no profile accepts.
+pub const P521_CSR: &str = "\
+-----BEGIN CERTIFICATE REQUEST-----
+MIIBTjCBsQIBADAMMQowCAYDVQQDDAFjMIGbMBAGByqGSM49AgEGBSuBBAAjA4GG
+AAQAsn7iwvzXVAYWiZ65d6C4/vvOGzmJOi/ctP2qbRA0RNwC1iBR+vU61Yej5e6r
+VZqCn6Xpl7hKbeaKHQcPRskHAI0AZFMlHKhWhO0hpeS1Pt4cYt1TcMKcaF8Gni2M
+Ki0gf14REgPzAaceXUBpNrZAAgMFKKFb2n9fhFHtFGjdREryUEKgADAKBggqhkjO
+PQQDAgOBiwAwgYcCQT2+5sUsy3/DcFs4oOD8AhN5h8rDPUtGwFq04XpJgF7rEwBz
+QdsIBxsrO9Bv9N5x/m6e5X1eXGwBQVrWNod1L+GTAkIBiy8u0eQyLVZFt6idLg3T
+9EivAGFCfuWDHboJK+LKOcbWo/0dx3ODMCqH39yQvCFS0cHRswctfn7KEYjDmXyH
+kSI=
+-----END CERTIFICATE REQUEST-----
+";
+
+#[derive(Debug)]
+pub struct HandClock(AtomicI64);
+
+impl HandClock {
+    pub fn at(seconds: i64) -> Arc<Self> {
+        Arc::new(Self(AtomicI64::new(seconds * 1000)))
+    }
+
+    pub fn advance(&self, span: Duration) {
+        let millis = i64::try_from(span.as_millis()).unwrap();
+        self.0.fetch_add(millis, Ordering::SeqCst);
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// What the data plane was told, in order.
+pub type Told = Arc<Mutex<Vec<(Arc<Snapshot>, Vec<Ended>)>>>;
+
+pub struct Fixture {
+    pub control: Control,
+    pub clock: Arc<HandClock>,
+    pub store: Arc<SqliteStore>,
+    pub hasher: Arc<SecretHasher>,
+    pub told: Told,
+}
+
+impl Fixture {
+    pub async fn new() -> Self {
+        let (outlet, publications) = mpsc::channel(8);
+        let told = confirm_all(publications);
+        Self::with_outlet(outlet, told).await
+    }
+
+    pub async fn with_outlet(outlet: mpsc::Sender<Publication>, told: Told) -> Self {
+        let clock = HandClock::at(1_800_000_000);
+        let store = Arc::new(SqliteStore::in_memory().unwrap());
+        let (publisher, _) = Publisher::start(store.clone(), catalog(1), Arc::new([]), outlet)
+            .await
+            .unwrap();
+        let made = Authority::generate("Test", clock.now()).unwrap();
+        let (cert, key) = (&made.issuing_cert_pem, &made.issuing_key_pem);
+        let authority = Authority::load(cert, key, &made.root_cert_pem, clock.now()).unwrap();
+        let hasher = Arc::new(SecretHasher::new(Some(Secret::new("pepper".to_owned()))));
+        let control = Control::new(Parts {
+            store: store.clone(),
+            publisher,
+            authority: Arc::new(authority),
+            hasher: hasher.clone(),
+            profile: Profile::default(),
+            clock: clock.clone(),
+        });
+        Self {
+            control,
+            clock,
+            store,
+            hasher,
+            told,
+        }
+    }
+
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.control.publisher().current()
+    }
+
+    pub async fn app(&self, name: &str) -> App {
+        let new = NewApp {
+            name: name.parse().unwrap(),
+            contact: None,
+        };
+        self.control.create_app(&ACTOR, new).await.unwrap()
+    }
+
+    pub async fn key(&self, app: &str, scopes: &str) -> (ApiKey, Secret) {
+        let created = self.control.create_key(&ACTOR, new_key(app, scopes)).await;
+        created.unwrap().value
+    }
+
+    pub async fn sign(
+        &self,
+        app: &str,
+        name: &str,
+        csr: &str,
+    ) -> Result<Changed<SignedCertificate>, super::error::Error> {
+        let request = SignRequest {
+            app: app.to_owned(),
+            name: name.parse().unwrap(),
+            csr: csr.into(),
+            lifetime: None,
+        };
+        self.control.sign_certificate(&ACTOR, request).await
+    }
+
+    /// What the data plane was told last.
+    pub fn last_told(&self) -> (Arc<Snapshot>, Vec<Ended>) {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.last().cloned().unwrap()
+    }
+
+    /// The newest line of the audit trail.
+    pub async fn last_event(&self) -> AuditEvent {
+        let page = Page::first(1);
+        let events = self.control.audit(AuditFilter::default(), page).await;
+        events.unwrap().remove(0)
+    }
+}
+
+pub fn new_key(app: &str, scopes: &str) -> NewKey {
+    NewKey {
+        app: app.to_owned(),
+        name: "server".parse().unwrap(),
+        environment: Environment::Live,
+        scopes: scopes.parse().unwrap(),
+        networks: Vec::new(),
+        expires_in: None,
+    }
+}
+
+pub fn catalog(generation: u64) -> Arc<Catalog> {
+    Arc::new(Catalog {
+        generation,
+        routes: RouteTable::default(),
+        upstreams: HashMap::new(),
+        tls_policies: HashMap::new(),
+        issuer: "https://gateway.test".into(),
+    })
+}
+
+/// A data plane of two workers that takes every snapshot and closes one connection for each thing that ended.
+pub fn confirm_all(mut publications: mpsc::Receiver<Publication>) -> Told {
+    let told = Told::default();
+    let kept = Arc::clone(&told);
+    TaskTracker::new().spawn(async move {
+        while let Some(publication) = publications.recv().await {
+            let receipt = Receipt {
+                version: publication.snapshot.version,
+                workers: 2,
+                connections_closed: u32::try_from(publication.ended.len()).unwrap(),
+            };
+            let mut told = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            told.push((publication.snapshot, publication.ended));
+            drop(told);
+            let _ = publication.receipt.send(receipt);
+        }
+    });
+    told
+}
