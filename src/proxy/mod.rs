@@ -1,1 +1,38 @@
-//! (in the making)
+//! The data plane: what happens to a connection and to a request, declared in the order of the walk.
+
+pub mod connection;
+pub mod accept;
+pub mod handshake;
+pub mod exchange;
+pub mod identify;
+pub mod route;
+pub mod authorize;
+pub mod limit;
+pub mod forward;
+pub mod record;
+pub mod respond;
+
+pub mod request;
+pub mod headers;
+pub mod protocols;
+pub mod forwarding;
+pub mod identity_fields;
+pub mod body;
+pub mod upgrade;
+pub mod local;
+pub mod deliver;
+pub mod upstream;
+pub mod counters;
+pub mod verifier;
+
+pub mod plane;
+pub mod worker;
+pub mod serve;
+pub mod panics;
+pub mod live;
+pub mod peer;
+pub mod seats;
+pub mod refusal;
+pub mod error;
+pub mod metrics;
+pub mod settings;

@@ -1,0 +1,365 @@
+//! Bodies on their way through: bounded, watched, counted, and never held whole.
+
+use std::cell::Cell;
+use std::error::Error as StdError;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+use crate::domain::reason::Reason;
+
+use super::error::Error;
+use super::headers;
+use super::live::Running;
+use super::metrics::WorkerMetrics;
+use super::record::Recording;
+use super::upstream::body::AnswerBody;
+
+/// A request's body as it arrives.
+#[derive(Debug)]
+pub struct RequestBody<B> {
+    inner: B,
+    bounds: BodyBounds,
+    /// Where the record counts what arrives.
+    count: Rc<Cell<u64>>,
+    metrics: Rc<WorkerMetrics>,
+    /// Made when the first piece is waited for; many bodies are there at once and never need it.
+    stall: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+    over: bool,
+}
+
+/// How much of a body, and how slowly.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyBounds {
+    pub bytes_max: Option<u64>,
+    pub stall: Duration,
+}
+
+impl<B> RequestBody<B> {
+    pub fn new(
+        inner: B,
+        bounds: BodyBounds,
+        count: Rc<Cell<u64>>,
+        metrics: Rc<WorkerMetrics>,
+    ) -> Self {
+        Self {
+            inner,
+            bounds,
+            count,
+            metrics,
+            stall: None,
+            waiting: false,
+            over: false,
+        }
+    }
+
+    /// Whether the body has stalled, now that nothing more has come.
+    fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
+        let deadline = || Instant::now() + self.bounds.stall;
+        let stall = match &mut self.stall {
+            Some(stall) => {
+                if !self.waiting {
+                    stall.as_mut().reset(deadline());
+                }
+                stall
+            }
+            none => none.insert(Box::pin(tokio::time::sleep_until(deadline()))),
+        };
+        self.waiting = true;
+        stall.as_mut().poll(cx).map(|()| Reason::BodyTimeout)
+    }
+
+    fn take(&mut self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, Reason> {
+        self.waiting = false;
+        if let Some(data) = frame.data_ref() {
+            let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+            let count = self.count.get().saturating_add(length);
+            self.count.set(count);
+            if self.bounds.bytes_max.is_some_and(|max| count > max) {
+                return Err(Reason::BodyTooLarge);
+            }
+        }
+        if let Some(trailers) = frame.trailers_mut() {
+            let spoofed = headers::clean_trailers(trailers);
+            self.metrics.all.spoofed(&spoofed);
+        }
+        Ok(frame)
+    }
+
+    fn end(&mut self, error: Error) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        self.over = true;
+        Poll::Ready(Some(Err(error)))
+    }
+}
+
+impl<B> Body for RequestBody<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: StdError + Send + Sync + 'static,
+{
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = self.get_mut();
+        if this.over {
+            return Poll::Ready(None);
+        }
+        match Pin::new(&mut this.inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => match this.take(frame) {
+                Ok(frame) => Poll::Ready(Some(Ok(frame))),
+                Err(reason) => this.end(Error::downstream(reason)),
+            },
+            Poll::Ready(Some(Err(error))) => {
+                let reason = broken(&error);
+                this.end(Error::downstream(reason).because(error))
+            }
+            Poll::Ready(None) => {
+                this.over = true;
+                Poll::Ready(None)
+            }
+            Poll::Pending => match this.poll_stall(cx) {
+                Poll::Ready(reason) => this.end(Error::downstream(reason)),
+                Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.over || self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// Whether a body that broke off was badly framed, or its client has left.
+fn broken(error: &(dyn StdError + 'static)) -> Reason {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            return match io.kind() {
+                std::io::ErrorKind::InvalidInput
+                | std::io::ErrorKind::InvalidData
+                | std::io::ErrorKind::Other => Reason::RequestMalformed,
+                _ => Reason::ClientClosed,
+            };
+        }
+        next = error.source();
+    }
+    Reason::ClientClosed
+}
+
+/// What an answer is made of.
+#[derive(Debug)]
+pub enum Content {
+    /// Made here.
+    Whole(Bytes),
+    Upstream(AnswerBody),
+}
+
+/// An answer's body as it leaves. Holds the record of its exchange, which closes with it.
+#[derive(Debug)]
+pub struct ResponseBody {
+    content: Content,
+    /// What the answer's head promised, where it did.
+    promised: Option<u64>,
+    sent: u64,
+    exchange: Option<(Recording, Running)>,
+}
+
+impl ResponseBody {
+    /// `bodyless`: whether the answer has a head only, as to `HEAD`.
+    pub fn new(content: Content, bodyless: bool, recording: Recording, running: Running) -> Self {
+        let promised = match &content {
+            _ if bodyless => Some(0),
+            Content::Whole(bytes) => u64::try_from(bytes.len()).ok(),
+            Content::Upstream(body) => body.size_hint().exact(),
+        };
+        Self {
+            content,
+            promised,
+            sent: 0,
+            exchange: Some((recording, running)),
+        }
+    }
+
+    /// The body of an answer after which the connection is a tunnel; the tunnel keeps the record.
+    pub fn none() -> Self {
+        Self {
+            content: Content::Whole(Bytes::new()),
+            promised: Some(0),
+            sent: 0,
+            exchange: None,
+        }
+    }
+
+    fn note(&mut self, polled: &Poll<Option<Result<Frame<Bytes>, Error>>>) {
+        let Some((recording, running)) = &mut self.exchange else {
+            return;
+        };
+        match polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(data) = frame.data_ref() {
+                    recording.sent(data.len());
+                    let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+                    self.sent = self.sent.saturating_add(length);
+                    running.gave();
+                }
+            }
+            Poll::Ready(Some(Err(error))) => recording.reason(error.reason),
+            Poll::Ready(None) => recording.complete(),
+            Poll::Pending => {}
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = self.get_mut();
+        if let Some((_, running)) = &mut this.exchange {
+            running.taken();
+        }
+        let polled = match &mut this.content {
+            Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Content::Upstream(body) => Pin::new(body).poll_frame(cx),
+        };
+        this.note(&polled);
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Whole(bytes) => bytes.is_empty(),
+            Content::Upstream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Whole(bytes) => {
+                SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
+            }
+            Content::Upstream(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    /// hyper drops a body as soon as all promised bytes are there, without asking for its end.
+    fn drop(&mut self) {
+        let whole = self.promised.is_some_and(|promised| self.sent >= promised);
+        let whole = whole || self.is_end_stream();
+        if let Some((recording, running)) = &mut self.exchange {
+            if whole {
+                recording.complete();
+            } else if let Some(reason) = running.cut() {
+                recording.reason(reason);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+
+    use http::{HeaderMap, HeaderValue};
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    /// A body in pieces; `None` among them is one that never comes.
+    struct Pieces(VecDeque<Option<Frame<Bytes>>>);
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            match self.0.pop_front() {
+                Some(Some(frame)) => Poll::Ready(Some(Ok(frame))),
+                Some(None) => {
+                    self.0.push_front(None);
+                    Poll::Pending
+                }
+                None => Poll::Ready(None),
+            }
+        }
+    }
+
+    fn body(pieces: Vec<Option<Frame<Bytes>>>, bytes_max: Option<u64>) -> RequestBody<Pieces> {
+        RequestBody::new(
+            Pieces(pieces.into()),
+            BodyBounds {
+                bytes_max,
+                stall: Duration::from_secs(30),
+            },
+            Rc::default(),
+            Rc::clone(&crate::proxy::record::tests::book().metrics),
+        )
+    }
+
+    fn data(text: &'static str) -> Frame<Bytes> {
+        Frame::data(Bytes::from_static(text.as_bytes()))
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_body_within_its_bound_passes_and_one_byte_more_does_not() {
+        let fits = body(vec![Some(data("abc")), Some(data("de"))], Some(5));
+        let count = Rc::clone(&fits.count);
+        assert_eq!(fits.collect().await.unwrap().to_bytes(), "abcde");
+        assert_eq!(count.get(), 5);
+        let error = body(vec![Some(data("abc")), Some(data("def"))], Some(5))
+            .collect()
+            .await;
+        assert_eq!(error.unwrap_err().reason, Reason::BodyTooLarge);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_body_that_stalls_ends() {
+        let mut stalls = body(vec![Some(data("abc")), None], None);
+        stalls.bounds.stall = Duration::from_millis(20);
+        let began = Instant::now();
+        let error = stalls.collect().await.unwrap_err();
+        assert_eq!(error.reason, Reason::BodyTimeout);
+        assert!(began.elapsed() >= Duration::from_millis(20));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn trailers_lose_what_they_may_not_say() {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        trailers.insert("x-countersign-app-id", HeaderValue::from_static("forged"));
+        let body = body(
+            vec![Some(data("abc")), Some(Frame::trailers(trailers))],
+            None,
+        );
+        let collected = body.collect().await.unwrap();
+        let left = collected.trailers().unwrap();
+        assert_eq!(left.len(), 1);
+        assert!(left.contains_key("grpc-status"));
+    }
+}

@@ -1,0 +1,66 @@
+//! The outer walk, once for each connection: accept → handshake → requests until either side is done.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::domain::identity::Evidence;
+use crate::domain::reason::Reason;
+use crate::net::tls::ServerStream;
+
+use super::live::Connection;
+use super::metrics::Shaken;
+use super::worker::Worker;
+use super::{accept, exchange, handshake, identify, serve};
+
+/// Serves one connection from its first packet to its last.
+pub async fn serve(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
+    let (stream, connection) = match open(&worker, stream, remote).await {
+        Ok(opened) => opened,
+        Err(reason) => {
+            tracing::debug!(%remote, %reason, "connection refused");
+            return worker.metrics.all.handshake_failed(reason);
+        }
+    };
+    let answer = {
+        let (worker, connection) = (Rc::clone(&worker), Rc::clone(&connection));
+        move |request| exchange::run(Rc::clone(&worker), Rc::clone(&connection), request)
+    };
+    let timeouts = &worker.settings.timeouts;
+    let why = serve::http(stream, &connection, &worker.server, timeouts, answer).await;
+    worker.metrics.all.connection_closed(why);
+}
+
+/// One deadline spans everything up to the end of the first request's head: what is late here is late there.
+async fn open(
+    worker: &Worker,
+    mut stream: TcpStream,
+    remote: SocketAddr,
+) -> Result<(ServerStream<TcpStream>, Rc<Connection>), Reason> {
+    let began = Instant::now();
+    let deadline = began + worker.settings.timeouts.first_request;
+    let mut seat = worker.seats.take()?;
+    let origin = accept::admit(&mut seat, &mut stream, remote, &worker.settings, deadline).await?;
+    let policies = worker.tls.load_full();
+    let proved = handshake::prove(stream, origin, &policies, deadline).await?;
+
+    let now = worker.clock.now();
+    let certificate = identify::certificate(&worker.snapshot.load(), &proved.peer, now);
+    let metrics = &worker.metrics.all;
+    metrics
+        .handshake_duration
+        .observe(began.elapsed().as_secs_f64());
+    metrics.handshake_finished(Shaken {
+        tls_version: proved.peer.tls_version,
+        resumed: proved.resumed,
+        quarantined: match certificate {
+            Evidence::Refused(reason) => Some(reason),
+            Evidence::Absent | Evidence::Proved(_) => None,
+        },
+    });
+    let open = metrics.connection(proved.peer.http2);
+    let connection = worker.live.open(proved.peer, seat, open, deadline);
+    Ok((proved.stream, connection))
+}

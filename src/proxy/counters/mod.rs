@@ -1,0 +1,4 @@
+//! Where rate limits count.
+
+pub mod standing;
+pub mod local;

@@ -1,0 +1,131 @@
+//! The end of an exchange: its answer leaves, and the record goes with it.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::{HeaderName, Method, Response, StatusCode, header};
+use hyper::upgrade::OnUpgrade;
+
+use crate::net::stream::UpstreamIo;
+
+use super::body::{Content, ResponseBody};
+use super::live::{Connection, Running};
+use super::metrics::Open;
+use super::record::Recording;
+use super::upgrade;
+use super::worker::Worker;
+
+/// What a request comes to.
+#[derive(Debug)]
+pub enum Answer {
+    Response(Response<Content>),
+    /// The upstream has agreed to another protocol.
+    Tunnel(Response<()>, OnUpgrade, Box<dyn UpstreamIo>),
+}
+
+impl From<Response<Bytes>> for Answer {
+    fn from(response: Response<Bytes>) -> Self {
+        Self::Response(response.map(Content::Whole))
+    }
+}
+
+/// Sends the answer to a request of `method` on its way.
+pub fn deliver(
+    answer: Answer,
+    method: &Method,
+    mut recording: Recording,
+    running: Running,
+    worker: &Rc<Worker>,
+    connection: &Rc<Connection>,
+) -> Response<ResponseBody> {
+    match answer {
+        Answer::Response(response) => {
+            let (mut parts, mut content) = response.into_parts();
+            recording.status(parts.status.as_u16());
+            if let (&Method::HEAD, Content::Whole(bytes)) = (method, &mut content) {
+                // The length is that of the answer to GET, whose bytes do not follow.
+                parts
+                    .headers
+                    .insert(header::CONTENT_LENGTH, bytes.len().into());
+                bytes.clear();
+            }
+            let bodyless = method == Method::HEAD
+                || matches!(
+                    parts.status,
+                    StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+                );
+            let body = ResponseBody::new(content, bodyless, recording, running);
+            Response::from_parts(parts, body)
+        }
+        Answer::Tunnel(mut response, client, upstream) => {
+            if connection.peer.http2 {
+                agree_as_http2(&mut response);
+            }
+            recording.status(response.status().as_u16());
+            let tunnel = Tunnel {
+                client,
+                upstream,
+                recording,
+                running,
+                connection: Rc::clone(connection),
+                open: Open::new(worker.metrics.all.tunnels.clone()),
+            };
+            let idle = worker.settings.timeouts.tunnel_idle;
+            worker.tasks.spawn_local(tunnel.run(idle));
+            response.map(|()| ResponseBody::none())
+        }
+    }
+}
+
+/// Under HTTP/2 the answer to an extended CONNECT is 200, and says nothing of HTTP/1.1's handshake (RFC 8441, 5).
+fn agree_as_http2(response: &mut Response<()>) {
+    *response.status_mut() = StatusCode::OK;
+    *response.version_mut() = http::Version::HTTP_2;
+    for name in [
+        header::CONNECTION,
+        header::UPGRADE,
+        HeaderName::from_static("sec-websocket-accept"),
+    ] {
+        response.headers_mut().remove(name);
+    }
+}
+
+/// An upgraded connection, or stream of one. The connection counts as open until it ends.
+struct Tunnel {
+    client: OnUpgrade,
+    upstream: Box<dyn UpstreamIo>,
+    recording: Recording,
+    running: Running,
+    connection: Rc<Connection>,
+    open: Open,
+}
+
+impl Tunnel {
+    async fn run(self, idle: std::time::Duration) {
+        let Self {
+            client,
+            upstream,
+            mut recording,
+            running,
+            connection,
+            open,
+        } = self;
+        let mut carried = None;
+        let copied = upgrade::tunnel(client, upstream, idle, |bytes_in, bytes_out| {
+            carried = Some((bytes_in, bytes_out));
+        });
+        let over = tokio::select! {
+            biased;
+            why = connection.tunnel_over() => Some(why),
+            () = copied => None,
+        };
+        if let Some((bytes_in, bytes_out)) = carried {
+            recording.carried(bytes_in, bytes_out);
+        }
+        match over {
+            Some(why) => recording.reason(why.reason()),
+            None => recording.complete(),
+        }
+        drop((recording, running, open));
+    }
+}

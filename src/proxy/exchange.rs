@@ -1,0 +1,389 @@
+//! The inner walk, once for each request: identify → route → authorize → limit → forward → respond → record.
+//!
+//! Everything up to the permit is decided by one snapshot and without a pause, so that whatever ends after the
+//! snapshot was read finds this connection in the list of those that used it.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use crate::domain::identity::{Caller, CertificateProof, Evidence};
+use crate::domain::policy::Permit;
+use crate::domain::reason::Reason;
+use crate::domain::route::{LocalEndpoint, Route, Target};
+use crate::domain::snapshot::Snapshot;
+use crate::domain::time::Timestamp;
+use crate::domain::upstream::Upstream;
+
+use super::body::{BodyBounds, Content, RequestBody, ResponseBody};
+use super::counters::standing::Strictest;
+use super::deliver::{Answer, deliver};
+use super::forward::{self, Outbound};
+use super::forwarding::{self, RequestName};
+use super::live::{Connection, Running};
+use super::local::{self, LocalRequest, PeerFacts};
+use super::metrics::Closed;
+use super::record::{Opening, Recording};
+use super::refusal::{Extra, Refusal};
+use super::worker::Worker;
+use super::{authorize, identify, limit, panics, protocols, request, respond, route};
+
+/// Answers one request of `connection`, whatever happens.
+pub async fn run(
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let running = Running::new(Rc::clone(&connection));
+    connection.begin_request();
+    let now = worker.clock.now();
+    let origin = connection.peer.origin;
+    let (parts, body) = request.into_parts();
+    let method = parts.method.clone();
+    let name = forwarding::name_request(&parts.headers, origin.trusted_hop, now);
+    let mut recording = Recording::open(
+        &worker.book,
+        &Opening {
+            at: now,
+            request_id: name.id,
+            client: origin.address,
+            method: &method,
+            path: parts.uri.path(),
+            protocol: parts.version,
+        },
+    );
+    let exchange = Exchange {
+        worker: &worker,
+        connection: &connection,
+        name: &name,
+        now,
+    };
+    let walked = panics::caught(exchange.walk(parts, body, &mut recording)).await;
+    let answer = match walked {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(refusal)) => exchange.refuse(&refusal, &mut recording),
+        Err(panic) => {
+            worker.metrics.all.panics.inc();
+            let panic = panics::message(&*panic);
+            tracing::error!(request_id = %name.id, panic, "an exchange panicked");
+            exchange.refuse(&Reason::Internal.into(), &mut recording)
+        }
+    };
+    deliver(answer, &method, recording, running, &worker, &connection)
+}
+
+/// What every step of one exchange may need.
+#[derive(Clone, Copy)]
+struct Exchange<'a> {
+    worker: &'a Rc<Worker>,
+    connection: &'a Rc<Connection>,
+    name: &'a RequestName,
+    now: Timestamp,
+}
+
+/// What the walk has decided about a request by the time that it may go on.
+struct Decided {
+    permit: Permit,
+    destination: Destination,
+    outbound: Outbound<()>,
+    strictest: Option<Strictest>,
+}
+
+enum Destination {
+    Upstream(Arc<Upstream>),
+    Local(LocalEndpoint, Arc<Snapshot>, Evidence<CertificateProof>),
+}
+
+impl Exchange<'_> {
+    async fn walk(
+        self,
+        mut parts: Parts,
+        body: Incoming,
+        recording: &mut Recording,
+    ) -> Result<Answer, Refusal> {
+        let has_body = !http_body::Body::is_end_stream(&body);
+        let decided = self.decide(&mut parts, has_body, recording)?;
+        let bounds = BodyBounds {
+            bytes_max: decided.permit.route().body_max,
+            stall: self.worker.settings.timeouts.body_stall,
+        };
+        let least = http_body::Body::size_hint(&body).lower();
+        if bounds.bytes_max.is_some_and(|max| least > max) {
+            return Err(Reason::BodyTooLarge.into());
+        }
+        let metrics = Rc::clone(&self.worker.metrics);
+        let body = RequestBody::new(body, bounds, recording.bytes_in(), metrics);
+        let strictest = decided.strictest.clone();
+        let mut answer = match &decided.destination {
+            Destination::Upstream(upstream) => {
+                let upstream = Arc::clone(upstream);
+                self.forward(decided, &upstream, parts, body, recording)
+                    .await?
+            }
+            Destination::Local(..) => self.answer_here(decided, parts, body, recording).await?,
+        };
+        let headers = match &mut answer {
+            Answer::Response(response) => response.headers_mut(),
+            Answer::Tunnel(response, ..) => response.headers_mut(),
+        };
+        respond::name(headers, self.name);
+        if let Some(strictest) = &strictest {
+            respond::allowance(headers, strictest);
+        }
+        Ok(answer)
+    }
+
+    /// The walk up to the permit, in its order. Nothing here waits.
+    fn decide(
+        self,
+        parts: &mut Parts,
+        has_body: bool,
+        recording: &mut Recording,
+    ) -> Result<Decided, Refusal> {
+        let (worker, peer, now) = (self.worker, &self.connection.peer, self.now);
+        let (metrics, address) = (&worker.metrics, peer.origin.address);
+        let snapshot = worker.snapshot.load();
+        let asked = request::read(parts, &worker.settings.http, &metrics.all)?;
+        recording.host(&asked.host.name);
+
+        let certificate = identify::certificate(&snapshot, peer, now);
+        let found = route::find(&snapshot, &asked.host.name, &asked.path, &asked.method);
+        self.quarantine(&certificate, found.as_ref().ok().copied())?;
+        let route = found?;
+        recording.route(route, metrics.route(route, snapshot.catalog.generation));
+        route::same_tls_policy(
+            &snapshot,
+            &asked.host.name,
+            peer.policy,
+            self.connection.was_used(),
+        )?;
+        let upgrade = protocols::upgrade(parts, route.upgrades, has_body)?;
+
+        let requirement = route.policy.requirement;
+        let verifier = &worker.verifier;
+        let bearer = identify::bearer(
+            requirement,
+            &parts.headers,
+            &certificate,
+            peer,
+            verifier,
+            &snapshot,
+            now,
+        );
+        let caller = Caller {
+            certificate,
+            bearer,
+        };
+        let permit = self.authorize(&caller, route, recording)?;
+        let strictest = self.limit(&permit, address)?;
+
+        let destination = match &route.target {
+            Target::Local(endpoint) => {
+                Destination::Local(*endpoint, Arc::clone(&snapshot), caller.certificate)
+            }
+            Target::Upstream(name) => {
+                let upstream = snapshot.catalog.upstreams.get(name);
+                Destination::Upstream(Arc::clone(upstream.ok_or(Reason::Internal)?))
+            }
+        };
+        let identity =
+            request::constant_fields(self.connection, &permit, &asked.host, snapshot.version);
+        let target = request::target(parts, &asked.path)?;
+        let (method, host) = (asked.method, asked.host);
+        let mut headers = std::mem::take(&mut parts.headers);
+        let keep = route.keep_credential || matches!(destination, Destination::Local(..));
+        request::clean(&mut headers, self.connection, &host, keep, &metrics.all)?;
+        Ok(Decided {
+            permit,
+            destination,
+            outbound: Outbound {
+                method,
+                target,
+                host: host.value,
+                headers,
+                identity,
+                upgrade,
+                body: (),
+            },
+            strictest,
+        })
+    }
+
+    /// A refused certificate gets explanations and nothing else, and not many of them.
+    fn quarantine(
+        self,
+        certificate: &Evidence<CertificateProof>,
+        route: Option<&Arc<Route>>,
+    ) -> Result<(), Refusal> {
+        if let Evidence::Refused(reason) = certificate {
+            let count = self.connection.count_quarantined();
+            let max = self.worker.settings.quarantine_requests;
+            if count >= max {
+                self.connection.end(Closed::Quarantine);
+            }
+            if count > max {
+                return Err((*reason).into());
+            }
+        }
+        Ok(authorize::quarantine(certificate, route)?)
+    }
+
+    fn authorize(
+        self,
+        caller: &Caller,
+        route: &Arc<Route>,
+        recording: &mut Recording,
+    ) -> Result<Permit, Refusal> {
+        let metrics = &self.worker.metrics;
+        let failures = self.worker.verifier.failures();
+        let address = self.connection.peer.origin.address;
+        let wait = |reason| match failures.check(address) {
+            Err(wait) => Refusal::with(reason, Extra::RetryAfter(wait)),
+            Ok(()) => reason.into(),
+        };
+        let decision = match &route.target {
+            // The endpoint checks secrets itself, so guessing there is slowed down here.
+            Target::Local(LocalEndpoint::Token) if failures.check(address).is_err() => {
+                Err(Reason::AuthRateLimited.into())
+            }
+            _ => authorize::check(caller, route),
+        };
+        let permit = decision.map_err(|refusal| {
+            metrics.all.auth_refused(refusal.reason);
+            match refusal.reason {
+                Reason::AuthRateLimited => wait(refusal.reason),
+                _ => refusal,
+            }
+        })?;
+        let identity = permit.identity();
+        if let Some(identity) = identity {
+            self.connection.remember(identity);
+            recording.identity(identity);
+        }
+        metrics.auth_allowed(identity.map(crate::domain::identity::Identity::method));
+        Ok(permit)
+    }
+
+    fn limit(
+        self,
+        permit: &Permit,
+        address: std::net::IpAddr,
+    ) -> Result<Option<Strictest>, Refusal> {
+        let metrics = &self.worker.metrics;
+        match limit::spend(permit, address, &self.worker.counters) {
+            Ok(strictest) => {
+                if let Some(strictest) = &strictest {
+                    metrics.limited(strictest.limit.name.as_str(), true);
+                }
+                Ok(strictest)
+            }
+            Err(strictest) => {
+                metrics.limited(strictest.limit.name.as_str(), false);
+                Err(Refusal::with(
+                    Reason::RateLimited,
+                    Extra::Limited(strictest),
+                ))
+            }
+        }
+    }
+
+    async fn forward(
+        self,
+        decided: Decided,
+        upstream: &Arc<Upstream>,
+        mut parts: Parts,
+        body: RequestBody<Incoming>,
+        recording: &mut Recording,
+    ) -> Result<Answer, Refusal> {
+        let client = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
+        let mut outbound = with_body(decided.outbound, body);
+        outbound
+            .headers
+            .insert(forwarding::REQUEST_ID, self.name.value.clone());
+        let sent = Instant::now();
+        let upstreams = &self.worker.upstreams;
+        let answered = forward::send(&decided.permit, upstream, upstreams, outbound).await?;
+        recording.upstream_answered(sent);
+        match (answered, client) {
+            (forward::Answer::Response(response), _) => {
+                Ok(Answer::Response(response.map(Content::Upstream)))
+            }
+            (forward::Answer::Tunnel(head, io), Some(client)) => {
+                Ok(Answer::Tunnel(Response::from_parts(head, ()), client, io))
+            }
+            (forward::Answer::Tunnel(..), None) => Err(Reason::UpgradeRefused.into()),
+        }
+    }
+
+    async fn answer_here(
+        self,
+        decided: Decided,
+        parts: Parts,
+        body: RequestBody<Incoming>,
+        recording: &mut Recording,
+    ) -> Result<Answer, Refusal> {
+        let Destination::Local(endpoint, snapshot, certificate) = decided.destination else {
+            return Err(Reason::Internal.into());
+        };
+        let mut request = Request::from_parts(parts, local::read(body).await?);
+        *request.headers_mut() = decided.outbound.headers;
+        let host: &HeaderValue = &decided.outbound.host;
+        request
+            .headers_mut()
+            .insert(http::header::HOST, host.clone());
+        let peer = &self.connection.peer;
+        let call = self.worker.local.call(LocalRequest {
+            endpoint,
+            request,
+            snapshot,
+            peer: PeerFacts {
+                address: peer.origin.address,
+                certificate,
+                leaf: peer.leaf.clone(),
+                tls_version: peer.tls_version,
+                sni: peer.sni.clone(),
+            },
+            request_id: self.name.id,
+            now: self.now,
+        });
+        let response = call.await;
+        if let Some(reason) = response.extensions().get::<Reason>() {
+            recording.reason(*reason);
+        }
+        if endpoint == LocalEndpoint::Token && response.status() == http::StatusCode::UNAUTHORIZED {
+            let failures = self.worker.verifier.failures();
+            failures.count(peer.origin.address);
+        }
+        Ok(response.into())
+    }
+
+    fn refuse(self, refusal: &Refusal, recording: &mut Recording) -> Answer {
+        recording.reason(refusal.reason);
+        if let Some(cause) = &refusal.cause {
+            let source = std::error::Error::source(cause);
+            tracing::debug!(request_id = %self.name.id, %cause, source, "exchange failed");
+        }
+        let about = respond::Circumstances {
+            request: self.name,
+            leaf: self.connection.peer.leaf.as_deref(),
+            now: self.now,
+        };
+        respond::refuse(refusal, about).into()
+    }
+}
+
+fn with_body<B>(outbound: Outbound<()>, body: B) -> Outbound<B> {
+    Outbound {
+        method: outbound.method,
+        target: outbound.target,
+        host: outbound.host,
+        headers: outbound.headers,
+        identity: outbound.identity,
+        upgrade: outbound.upgrade,
+        body,
+    }
+}

@@ -1,0 +1,228 @@
+//! The step that forwards: a permit and a request in, the upstream's answer out.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method};
+use http_body::Body;
+
+use super::error::Error;
+use super::identity_fields::IdentityFields;
+use super::upstream::answer_head::Asked;
+use super::upstream::body::AnswerBody;
+use super::upstream::http1;
+use super::upstream::http2::{self, Http2Body};
+use super::upstream::pool::{Lease, Pool, SharedLease};
+use super::upstream::request::{AnyBody, Head};
+use super::upstream::sender::Sender;
+use super::upstream::upstreams::Upstreams;
+use super::upstream::websocket;
+use crate::domain::policy::Permit;
+use crate::domain::reason::Reason;
+use crate::domain::upstream::{Protocol, Timeouts, Upstream};
+use crate::net::http::TokioIo;
+use crate::net::stream::{Guarded, UpstreamIo};
+
+/// A request as it goes to the upstream.
+#[derive(Debug)]
+pub struct Outbound<B> {
+    pub method: Method,
+    pub target: PathAndQuery,
+    /// The Host to send.
+    pub host: HeaderValue,
+    /// Clean already: nothing reserved, nothing hop-by-hop.
+    pub headers: HeaderMap,
+    pub identity: Rc<IdentityFields>,
+    /// The protocol that the client asks for in place of HTTP, where the route allows it.
+    pub upgrade: Option<HeaderValue>,
+    pub body: B,
+}
+
+/// What the upstream answered.
+#[derive(Debug)]
+pub enum Answer {
+    Response(http::Response<AnswerBody>),
+    /// The upstream agreed to the upgrade. The head is what the client expects: 101 after an HTTP/1.1 upgrade,
+    /// 200 after an extended CONNECT.
+    Tunnel(http::response::Parts, Box<dyn UpstreamIo>),
+}
+
+/// Forwards a request that the policy permitted, over a connection of this worker.
+///
+/// A request that has no body to lose, and whose method makes sending it twice harmless, is sent once more when a
+/// connection that was kept turns out to be dead before anything was answered.
+pub async fn send<B>(
+    _permit: &Permit,
+    upstream: &Arc<Upstream>,
+    upstreams: &Rc<Upstreams>,
+    outbound: Outbound<B>,
+) -> Result<Answer, Error>
+where
+    B: Body<Data = Bytes, Error = Error> + 'static,
+{
+    let (head, body) = split(outbound)?;
+    let pool = upstreams.pool(upstream);
+    let exchange = Exchange {
+        head: &head,
+        timeouts: &upstream.timeouts,
+        pool: &pool,
+    };
+    let first = exchange.run(upstream.protocol, body, false).await;
+    let answer = match first {
+        Err(Failed {
+            error,
+            body: Some(body),
+            reused: true,
+        }) if error.retry && head.method.is_idempotent() => {
+            tracing::debug!(upstream = %upstream.name, "a kept connection was dead, trying a new one");
+            exchange.run(upstream.protocol, body, true).await
+        }
+        other => other,
+    }
+    .map_err(|failed| failed.error)?;
+    match answer {
+        // To an HTTP/2 client, success would mean that there is a tunnel.
+        Answer::Response(response)
+            if head.method == Method::CONNECT && response.status().is_success() =>
+        {
+            Err(Error::upstream(Reason::UpstreamFailed).because("the upstream ignored the upgrade"))
+        }
+        Answer::Tunnel(mut parts, stream) => {
+            websocket::agree(&mut parts, &head);
+            Ok(Answer::Tunnel(parts, stream))
+        }
+        answer @ Answer::Response(_) => Ok(answer),
+    }
+}
+
+fn split<B>(outbound: Outbound<B>) -> Result<(Head, Option<AnyBody>), Error>
+where
+    B: Body<Data = Bytes, Error = Error> + 'static,
+{
+    let connect = outbound.method == Method::CONNECT;
+    if connect && outbound.upgrade.is_none() {
+        // We are nobody's forward proxy.
+        return Err(Error::downstream(Reason::UpgradeRefused));
+    }
+    // What follows an extended CONNECT is the tunnel's and no body.
+    let body = Some(outbound.body).filter(|body| !connect && !body.is_end_stream());
+    let head = Head {
+        method: outbound.method,
+        target: outbound.target,
+        host: outbound.host,
+        headers: outbound.headers,
+        identity: outbound.identity,
+        upgrade: outbound.upgrade,
+    };
+    Ok((head, body.map(|body| Box::pin(body) as AnyBody)))
+}
+
+/// What stays the same when a request is sent again.
+struct Exchange<'a> {
+    head: &'a Head,
+    timeouts: &'a Timeouts,
+    pool: &'a Rc<Pool>,
+}
+
+struct Failed {
+    error: Error,
+    /// The body, if none of it is gone.
+    body: Option<Option<AnyBody>>,
+    /// On a connection that was kept.
+    reused: bool,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self {
+            error,
+            body: None,
+            reused: false,
+        }
+    }
+}
+
+impl Exchange<'_> {
+    async fn run(
+        &self,
+        protocol: Protocol,
+        body: Option<AnyBody>,
+        fresh: bool,
+    ) -> Result<Answer, Failed> {
+        let slot = self.pool.admit().await?;
+        match protocol {
+            Protocol::Http1 => {
+                let lease = self.pool.lease(slot, fresh).await?;
+                self.over_http1(lease, body).await
+            }
+            Protocol::Http2 => {
+                let lease = self.pool.lease_shared(slot, fresh).await?;
+                self.over_http2(lease, body).await
+            }
+        }
+    }
+
+    async fn over_http1(&self, mut lease: Lease, body: Option<AnyBody>) -> Result<Answer, Failed> {
+        let asked = Asked {
+            head_only: self.head.method == Method::HEAD,
+            upgrade: self.head.upgrade.as_ref(),
+        };
+        let connection = lease.connection();
+        let mut sender = Sender::begin(connection, self.head, body);
+        let answer = match http1::exchange(connection, &mut sender, asked, self.timeouts).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                return Err(Failed {
+                    error,
+                    body: sender.reclaim().ok(),
+                    reused: lease.reused,
+                });
+            }
+        };
+        if answer.switched {
+            let (connection, guard) = lease.into_connection();
+            let stream = Guarded::new(connection.into_stream(), guard);
+            return Ok(Answer::Tunnel(answer.parts, Box::new(stream)));
+        }
+        let body = match http1::body(lease, &answer, sender, self.timeouts.idle) {
+            Ok(bytes) => AnswerBody::whole(bytes),
+            Err(body) => body.into(),
+        };
+        Ok(Answer::Response(http::Response::from_parts(
+            answer.parts,
+            body,
+        )))
+    }
+
+    async fn over_http2(
+        &self,
+        lease: SharedLease,
+        body: Option<AnyBody>,
+    ) -> Result<Answer, Failed> {
+        let outcome = match http2::exchange(&lease, self.head, body, self.timeouts).await {
+            Ok(outcome) => outcome,
+            Err((error, body)) => {
+                return Err(Failed {
+                    error,
+                    body,
+                    reused: lease.reused,
+                });
+            }
+        };
+        match outcome {
+            http2::Outcome::Answer(response) => {
+                let (mut parts, incoming) = response.into_parts();
+                http2::clean(&mut parts.headers);
+                let body = Http2Body::new(incoming, lease, self.timeouts.idle).into();
+                Ok(Answer::Response(http::Response::from_parts(parts, body)))
+            }
+            http2::Outcome::Tunnel(mut parts, upgraded) => {
+                http2::clean(&mut parts.headers);
+                let stream = Guarded::new(TokioIo::new(upgraded), lease);
+                Ok(Answer::Tunnel(parts, Box::new(stream)))
+            }
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The fields that we set: who calls, where the request came from, and under which name it is traced.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::crypto::random;
+use crate::domain::id::RequestId;
+use crate::domain::identity::{Bearer, Identity};
+use crate::domain::time::Timestamp;
+
+use super::identity_fields::IdentityFields;
+
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+const APP_ID: HeaderName = HeaderName::from_static("x-countersign-app-id");
+const APP_NAME: HeaderName = HeaderName::from_static("x-countersign-app-name");
+const AUTH_METHOD: HeaderName = HeaderName::from_static("x-countersign-auth-method");
+const CREDENTIAL_ID: HeaderName = HeaderName::from_static("x-countersign-credential-id");
+const SCOPES: HeaderName = HeaderName::from_static("x-countersign-scopes");
+const CERT_SERIAL: HeaderName = HeaderName::from_static("x-countersign-client-cert-serial");
+const CERT_SHA256: HeaderName = HeaderName::from_static("x-countersign-client-cert-sha256");
+
+const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// The longest request id of a trusted hop that is taken over.
+const REQUEST_ID_CHARS_MAX: usize = 128;
+
+/// Everything that stays the same from one request to the next: who calls, and from where to which host.
+/// Made once per connection, identity and host.
+pub fn constant_fields(
+    identity: Option<&Identity>,
+    address: IpAddr,
+    host: &HeaderValue,
+    trusted_hop: bool,
+) -> IdentityFields {
+    let mut fields = Vec::with_capacity(12);
+    if let Some(identity) = identity {
+        push_identity(&mut fields, identity);
+    }
+    // What a trusted hop has said is appended to for each request; see [`append_forwarding`].
+    if !trusted_hop {
+        push(&mut fields, FORWARDED, &forwarded(address, host));
+        push(&mut fields, FORWARDED_FOR, &address.to_string());
+        fields.push((FORWARDED_HOST, host.clone()));
+        fields.push((FORWARDED_PROTO, HeaderValue::from_static("https")));
+    }
+    IdentityFields::new(fields)
+}
+
+fn push(fields: &mut Vec<(HeaderName, HeaderValue)>, name: HeaderName, text: &str) {
+    // Every text here is of letters, digits and a few signs that fields allow; what would not be is left out.
+    if let Ok(value) = HeaderValue::from_str(text) {
+        fields.push((name, value));
+    }
+}
+
+fn push_identity(fields: &mut Vec<(HeaderName, HeaderValue)>, identity: &Identity) {
+    if let Some(app) = identity.app() {
+        push(fields, APP_ID, &app.id.to_string());
+        push(fields, APP_NAME, app.name.as_str());
+    }
+    let certificate = identity.certificate();
+    let credential = identity
+        .key()
+        .map(|key| key.to_string())
+        .or_else(|| certificate.map(|proof| proof.id.to_string()));
+    if let Some(credential) = credential {
+        push(fields, CREDENTIAL_ID, &credential);
+    }
+    push(fields, AUTH_METHOD, identity.method().as_str());
+    if let Some(scopes) = identity.bearer().map(Bearer::scopes) {
+        push(fields, SCOPES, &scopes.to_string());
+    }
+    if let Some(proof) = certificate {
+        push(fields, CERT_SERIAL, &proof.serial.to_string());
+        push(fields, CERT_SHA256, &proof.fingerprint.to_string());
+    }
+}
+
+/// One element of `Forwarded` (RFC 7239): an IPv6 address, and a host with a port, stand in quotes.
+fn forwarded(address: IpAddr, host: &HeaderValue) -> String {
+    let host = host.to_str().unwrap_or_default();
+    let quote = if host.contains([':', '[']) { "\"" } else { "" };
+    match address {
+        IpAddr::V4(address) => format!("for={address};host={quote}{host}{quote};proto=https"),
+        IpAddr::V6(address) => {
+            format!("for=\"[{address}]\";host={quote}{host}{quote};proto=https")
+        }
+    }
+}
+
+/// Behind a trusted hop: keeps what it says, and adds the hop itself to the way.
+pub fn append_forwarding(headers: &mut HeaderMap, address: IpAddr, host: &HeaderValue) {
+    append(headers, &FORWARDED_FOR, &address.to_string());
+    append(headers, &FORWARDED, &forwarded(address, host));
+    headers
+        .entry(FORWARDED_HOST)
+        .or_insert_with(|| host.clone());
+    headers
+        .entry(FORWARDED_PROTO)
+        .or_insert(HeaderValue::from_static("https"));
+}
+
+fn append(headers: &mut HeaderMap, name: &HeaderName, element: &str) {
+    let mut list = Vec::new();
+    for value in headers.get_all(name) {
+        list.extend_from_slice(value.as_bytes());
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(element.as_bytes());
+    if let Ok(value) = HeaderValue::from_bytes(&list) {
+        headers.insert(name, value);
+    }
+}
+
+/// Under which name a request is known.
+#[derive(Clone, Debug)]
+pub struct RequestName {
+    /// In the record of the exchange.
+    pub id: RequestId,
+    /// In answers and at the upstream: a trusted hop's own spelling, or ours.
+    pub value: HeaderValue,
+}
+
+/// Names a request: as a trusted hop did, or anew.
+pub fn name_request(headers: &HeaderMap, trusted_hop: bool, now: Timestamp) -> RequestName {
+    let given = headers
+        .get(REQUEST_ID)
+        .filter(|value| trusted_hop && is_request_id(value));
+    if let Some(value) = given {
+        return RequestName {
+            id: read_id(value).unwrap_or_else(|| new_id(now)),
+            value: value.clone(),
+        };
+    }
+    let id = new_id(now);
+    let value = HeaderValue::from_str(&id.to_string());
+    RequestName {
+        id,
+        value: value.expect("an id is of letters, digits and '_'"),
+    }
+}
+
+fn new_id(now: Timestamp) -> RequestId {
+    RequestId::from_bits(random::id_bits(now))
+}
+
+fn is_request_id(value: &HeaderValue) -> bool {
+    (1..=REQUEST_ID_CHARS_MAX).contains(&value.len())
+        && value
+            .as_bytes()
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte))
+}
+
+/// The 128 bits of an id of ours, of a UUID, or of 32 hexadecimal digits, so that the record can be found by it.
+fn read_id(value: &HeaderValue) -> Option<RequestId> {
+    let text = value.to_str().ok()?;
+    if let Ok(id) = text.parse() {
+        return Some(id);
+    }
+    let digits: String = text.chars().filter(|letter| *letter != '-').collect();
+    let uuid = digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let bits = uuid.then(|| u128::from_str_radix(&digits, 16))?;
+    bits.ok().map(RequestId::from_bits)
+}
+
+/// Keeps a valid `traceparent` (W3C Trace Context) or begins a trace of our own.
+pub fn trace(headers: &mut HeaderMap) {
+    let mut given = headers.get_all(&TRACEPARENT).iter();
+    let valid = given.next().is_some_and(is_traceparent) && given.next().is_none();
+    if valid {
+        return;
+    }
+    headers.remove(TRACESTATE);
+    let trace = u128::from_be_bytes(random::bytes()) | 1;
+    let span = u64::from_be_bytes(random::bytes()) | 1;
+    let text = format!("00-{trace:032x}-{span:016x}-00");
+    headers.insert(
+        TRACEPARENT,
+        HeaderValue::from_str(&text).expect("hexadecimal digits and hyphens"),
+    );
+}
+
+fn is_traceparent(value: &HeaderValue) -> bool {
+    let Ok(text) = value.to_str() else {
+        return false;
+    };
+    let mut parts = text.split('-');
+    let mut part = |length: usize, zero_allowed: bool| {
+        parts.next().is_some_and(|digits| {
+            digits.len() == length
+                && digits
+                    .bytes()
+                    .all(|digit| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit))
+                && (zero_allowed || digits.bytes().any(|digit| digit != b'0'))
+        })
+    };
+    let known = part(2, true) && part(32, false) && part(16, false) && part(2, true);
+    // Later versions may add parts; version 00 has exactly these, and ff is never one.
+    known && !text.starts_with("ff") && (parts.next().is_none() || !text.starts_with("00"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn value(text: &str) -> HeaderValue {
+        HeaderValue::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_caller_is_forwarded_with_its_address_host_and_scheme() {
+        let check = |address: &str, host: &str, expected: &str| {
+            let fields = constant_fields(None, address.parse().unwrap(), &value(host), false);
+            assert_eq!(fields.fields[0].1, expected);
+            assert_eq!(fields.fields.len(), 4);
+        };
+        check(
+            "192.0.2.1",
+            "api.example.com",
+            "for=192.0.2.1;host=api.example.com;proto=https",
+        );
+        check(
+            "2001:db8::1",
+            "api.example.com:8443",
+            "for=\"[2001:db8::1]\";host=\"api.example.com:8443\";proto=https",
+        );
+    }
+
+    #[test]
+    fn a_trusted_hop_is_appended_to() {
+        let mut headers = HeaderMap::new();
+        headers.append("x-forwarded-for", value("203.0.113.7"));
+        headers.append("x-forwarded-for", value("198.51.100.1"));
+        headers.insert("x-forwarded-proto", value("http"));
+        append_forwarding(&mut headers, HERE, &value("api.example.com"));
+        let one = |name: &str| {
+            let all: Vec<_> = headers.get_all(name).iter().collect();
+            assert_eq!(all.len(), 1, "{name}");
+            all[0].to_str().unwrap().to_owned()
+        };
+        assert_eq!(
+            one("x-forwarded-for"),
+            "203.0.113.7, 198.51.100.1, 192.0.2.1"
+        );
+        assert_eq!(one("x-forwarded-proto"), "http");
+        assert_eq!(one("x-forwarded-host"), "api.example.com");
+        assert_eq!(
+            one("forwarded"),
+            "for=192.0.2.1;host=api.example.com;proto=https"
+        );
+    }
+
+    #[test]
+    fn only_a_trusted_hop_names_a_request() {
+        let now = Timestamp::from_unix_seconds(1);
+        let named = |text: &str, trusted: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, value(text));
+            name_request(&headers, trusted, now)
+        };
+        let uuid = "0190163d-8694-739b-aea5-966c26f8ad91";
+        assert_ne!(named(uuid, false).value, uuid);
+        assert_eq!(named(uuid, true).value, uuid);
+        assert_eq!(
+            named(uuid, true).id.bits(),
+            0x0190_163d_8694_739b_aea5_966c_26f8_ad91
+        );
+        assert_eq!(named("abc/1", true).value, "abc/1");
+        assert_ne!(named("a b", true).value, "a b");
+        assert_ne!(named(&"x".repeat(129), true).value, "x".repeat(129));
+        let ours = name_request(&HeaderMap::new(), true, now);
+        assert_eq!(ours.value, ours.id.to_string());
+    }
+
+    #[test]
+    fn a_valid_trace_is_kept_and_any_other_replaced() {
+        let check = |text: &str, kept: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert(TRACEPARENT, value(text));
+            headers.insert(TRACESTATE, value("a=1"));
+            trace(&mut headers);
+            assert_eq!(headers[TRACEPARENT] == text, kept, "{text}");
+            assert_eq!(headers.contains_key(TRACESTATE), kept, "{text}");
+            assert!(is_traceparent(&headers[TRACEPARENT]), "{text}");
+        };
+        let rest = "-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        check(&format!("00{rest}"), true);
+        check(&format!("cc{rest}-extra"), true);
+        check(&format!("00{rest}-extra"), false);
+        check(&format!("ff{rest}"), false);
+        check(&format!("00{rest}").to_uppercase(), false);
+        check(
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            false,
+        );
+        check(
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            false,
+        );
+        check("", false);
+        check("nonsense", false);
+    }
+}

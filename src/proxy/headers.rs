@@ -1,0 +1,673 @@
+//! Which header fields of a request may reach an upstream: nothing that asserts an identity, nothing that is
+//! for this connection only, and no name that an upstream might read as another one.
+//!
+//! The order matters. Everything is taken off first, what `Connection` names included; our own fields are set
+//! afterwards by [`super::forwarding`], so that no caller can have one of them removed.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+
+use crate::domain::reason::Reason;
+use crate::domain::request::normal_host;
+
+/// Names that one `Connection` field may list. Honest clients list three or four.
+const CONNECTION_OPTIONS_MAX: usize = 32;
+
+macro_rules! families {
+    ($($(#[$doc:meta])* $name:ident = $label:literal,)*) => {
+        /// Fields by which upstreams learn who calls. Only we say that, so these never pass.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Family {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Family {
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The family's name in metrics.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $label,)* }
+            }
+        }
+    };
+}
+
+families! {
+    /// Of Amazon's load balancers and CDN.
+    Amazon = "amazon",
+    /// `Client-Cert` and `Client-Cert-Chain` of RFC 9440, and `X-Client-Cert…`.
+    ClientCert = "client_cert",
+    /// Of Kong and other API gateways.
+    Consumer = "consumer",
+    /// Our own.
+    Countersign = "countersign",
+    /// Envoy's `X-Forwarded-Client-Cert`, Traefik's `X-Forwarded-Tls-Client-Cert` and what authenticating proxies set.
+    Forwarded = "forwarded",
+    /// Of service meshes and identity-aware proxies.
+    Mesh = "mesh",
+    /// `X-Real-Ip`, `X-Original-Url` and the like: where a request came from or went to.
+    Origin = "origin",
+    /// `Remote-User` and its kin.
+    RemoteUser = "remote_user",
+    /// `X-Ssl-…` and `Ssl-Client-…` of nginx and HAProxy.
+    Ssl = "ssl",
+}
+
+/// The family that a field belongs to, whatever it uses where others have a hyphen.
+pub fn family(name: &str) -> Option<Family> {
+    if is_plain(name) {
+        plain_family(name)
+    } else {
+        let folded: String = name
+            .chars()
+            .map(|letter| match letter {
+                'a'..='z' | '0'..='9' => letter,
+                'A'..='Z' => letter.to_ascii_lowercase(),
+                _ => '-',
+            })
+            .collect();
+        plain_family(&folded)
+    }
+}
+
+fn plain_family(name: &str) -> Option<Family> {
+    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    match name.as_bytes().first()? {
+        b'x' if begins(&["x-countersign"]) => Some(Family::Countersign),
+        b'x' if begins(&["x-ssl", "x-tls-client", "x-mtls"]) => Some(Family::Ssl),
+        b'x' if begins(&[
+            "x-client-cert",
+            "x-client-verify",
+            "x-client-dn",
+            "x-client-id",
+        ]) =>
+        {
+            Some(Family::ClientCert)
+        }
+        b'x' if begins(&[
+            "x-consumer",
+            "x-credential",
+            "x-anonymous-consumer",
+            "x-authenticated",
+        ]) =>
+        {
+            Some(Family::Consumer)
+        }
+        b'x' if begins(&["x-amzn-mtls", "x-amzn-oidc", "x-amzn-tls"]) => Some(Family::Amazon),
+        b'x' if begins(&[
+            "x-forwarded-client-cert",
+            "x-forwarded-tls-client",
+            "x-forwarded-user",
+            "x-forwarded-email",
+            "x-forwarded-groups",
+            "x-forwarded-preferred-username",
+            "x-forwarded-access-token",
+            "x-auth-request",
+        ]) =>
+        {
+            Some(Family::Forwarded)
+        }
+        b'x' if begins(&[
+            "x-pomerium",
+            "x-goog-authenticated",
+            "x-goog-iap",
+            "x-envoy-peer",
+            "x-spiffe",
+        ]) =>
+        {
+            Some(Family::Mesh)
+        }
+        b'x' if begins(&[
+            "x-remote-user",
+            "x-remote-group",
+            "x-webauth-user",
+            "x-user-id",
+        ]) =>
+        {
+            Some(Family::RemoteUser)
+        }
+        b'x' if begins(&[
+            "x-real-ip",
+            "x-client-ip",
+            "x-cluster-client-ip",
+            "x-original-",
+            "x-rewrite-url",
+            "x-envoy-external-address",
+        ]) =>
+        {
+            Some(Family::Origin)
+        }
+        b'c' if begins(&["client-cert"]) => Some(Family::ClientCert),
+        b'c' if begins(&["cloudfront-viewer-"]) => Some(Family::Amazon),
+        b's' if begins(&["ssl-client", "ssl-cipher", "ssl-protocol", "ssl-session"]) => {
+            Some(Family::Ssl)
+        }
+        b'l' if begins(&["l5d-client-id"]) => Some(Family::Mesh),
+        b'r' if begins(&[
+            "remote-user",
+            "remote-email",
+            "remote-groups",
+            "remote-name",
+            "remote-addr",
+        ]) =>
+        {
+            Some(Family::RemoteUser)
+        }
+        b't' if name == "true-client-ip" => Some(Family::Origin),
+        b'f' if begins(&["fastly-client-ip"]) => Some(Family::Origin),
+        _ => None,
+    }
+}
+
+/// `a-z`, `0-9` and `-`; the HTTP library has made upper case lower already.
+fn is_plain(name: &str) -> bool {
+    name.bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+/// Refuses names that some upstream folds to another one (`x_client_id`, `transfer.encoding`), and says which
+/// families were imitated.
+pub fn refuse_odd_names(headers: &HeaderMap) -> Result<(), OddNames> {
+    if headers.keys().all(|name| is_plain(name.as_str())) {
+        return Ok(());
+    }
+    let imitated = headers
+        .keys()
+        .filter(|name| !is_plain(name.as_str()))
+        .filter_map(|name| family(name.as_str()))
+        .collect();
+    Err(OddNames { imitated })
+}
+
+/// Some field's name has other characters than letters, digits and hyphens.
+#[derive(Debug, PartialEq, Eq)]
+pub struct OddNames {
+    pub imitated: Vec<Family>,
+}
+
+/// What of the caller's own fields a route wants to keep.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Keep {
+    /// The caller's key or token.
+    pub credential: bool,
+    /// What a trusted hop says about where the request came from.
+    pub forwarding: bool,
+}
+
+/// Takes off everything that must not reach an upstream; gives back the families that the caller tried to set.
+pub fn clean(headers: &mut HeaderMap, keep: Keep) -> Result<Vec<Family>, Reason> {
+    remove_named_by_connection(headers)?;
+    let mut spoofed = Vec::new();
+    let mut doomed: Vec<HeaderName> = Vec::new();
+    for name in headers.keys() {
+        let found = family(name.as_str());
+        spoofed.extend(found);
+        if found.is_some() || never_forwarded(name, keep) {
+            doomed.push(name.clone());
+        }
+    }
+    for name in doomed {
+        headers.remove(name);
+    }
+    limit_te(headers);
+    join_cookies(headers);
+    Ok(spoofed)
+}
+
+/// Fields that are for this hop, or that we set ourselves.
+fn never_forwarded(name: &HeaderName, keep: Keep) -> bool {
+    match name.as_str() {
+        // RFC 9110, 7.6.1. `Host` is sent by the upstream connection; `Expect` is answered by us.
+        "connection" | "expect" | "host" | "http2-settings" | "keep-alive" | "proxy-authenticate"
+        | "proxy-authorization" | "proxy-connection" | "transfer-encoding" | "upgrade"
+        // CGI programs take it for a setting of theirs.
+        | "proxy"
+        | "x-request-id" => true,
+        "authorization" | "x-api-key" => !keep.credential,
+        "forwarded" | "via" => !keep.forwarding,
+        other => other.starts_with("x-forwarded-") && !keep.forwarding,
+    }
+}
+
+/// Removes what `Connection` lists (RFC 9110, 7.6.1). A caller that lists what a request needs is up to no good.
+fn remove_named_by_connection(headers: &mut HeaderMap) -> Result<(), Reason> {
+    if !headers.contains_key(header::CONNECTION) {
+        return Ok(());
+    }
+    let mut named = Vec::new();
+    for value in headers.get_all(header::CONNECTION) {
+        let text = value.to_str().ok().ok_or(Reason::HeaderInvalid)?;
+        for option in text
+            .split(',')
+            .map(str::trim)
+            .filter(|option| !option.is_empty())
+        {
+            if named.len() == CONNECTION_OPTIONS_MAX {
+                return Err(Reason::HeaderInvalid);
+            }
+            let name = HeaderName::try_from(option)
+                .ok()
+                .ok_or(Reason::HeaderInvalid)?;
+            if matches!(
+                name.as_str(),
+                "host" | "content-length" | "content-type" | "authorization" | "cookie"
+            ) {
+                return Err(Reason::HeaderInvalid);
+            }
+            named.push(name);
+        }
+    }
+    for name in named {
+        // Removed below in any case; `te` is kept where it says `trailers`.
+        if name != header::TE {
+            headers.remove(name);
+        }
+    }
+    Ok(())
+}
+
+/// `TE` is for this hop, but gRPC asks its upstream for `trailers` with it.
+fn limit_te(headers: &mut HeaderMap) {
+    let Some(value) = headers.get(header::TE) else {
+        return;
+    };
+    let trailers = value.to_str().is_ok_and(|text| {
+        text.split(',')
+            .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+    });
+    headers.remove(header::TE);
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// HTTP/2 clients split `Cookie` for compression; HTTP/1.1 upstreams get it whole (RFC 9113, 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(header::COOKIE).iter();
+    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else {
+        return;
+    };
+    let mut whole = first.as_bytes().to_vec();
+    for crumb in std::iter::once(second).chain(crumbs) {
+        whole.extend_from_slice(b"; ");
+        whole.extend_from_slice(crumb.as_bytes());
+    }
+    if let Ok(whole) = HeaderValue::from_bytes(&whole) {
+        headers.insert(header::COOKIE, whole);
+    }
+}
+
+/// Takes off trailers whatever could change how a request is framed, routed or attributed (RFC 9110, 6.5.1).
+pub fn clean_trailers(trailers: &mut HeaderMap) -> Vec<Family> {
+    let mut spoofed = Vec::new();
+    let mut doomed: Vec<HeaderName> = Vec::new();
+    for name in trailers.keys() {
+        let found = family(name.as_str());
+        spoofed.extend(found);
+        if found.is_some() || !is_plain(name.as_str()) || never_a_trailer(name) {
+            doomed.push(name.clone());
+        }
+    }
+    for name in doomed {
+        trailers.remove(name);
+    }
+    spoofed
+}
+
+fn never_a_trailer(name: &HeaderName) -> bool {
+    never_forwarded(name, Keep::default())
+        || matches!(
+            name.as_str(),
+            "content-length"
+                | "content-type"
+                | "content-encoding"
+                | "content-range"
+                | "cookie"
+                | "set-cookie"
+                | "te"
+                | "trailer"
+                | "traceparent"
+                | "tracestate"
+                | "cache-control"
+                | "max-forwards"
+                | "range"
+                | "if-match"
+                | "if-none-match"
+                | "if-modified-since"
+                | "if-unmodified-since"
+                | "if-range"
+                | "www-authenticate"
+        )
+}
+
+/// The host that a request is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// As routes are found by: lower case, without port and trailing dot.
+    pub name: Box<str>,
+    /// What the upstream is told: the same name, with the port that the caller gave.
+    pub value: HeaderValue,
+}
+
+/// Finds the one host of a request: `Host`, `:authority` and the target's absolute form must agree.
+pub fn host(parts: &Parts) -> Result<Host, Reason> {
+    let mut fields = parts.headers.get_all(header::HOST).iter();
+    let field = fields.next();
+    if fields.next().is_some() {
+        return Err(Reason::HeaderInvalid);
+    }
+    let field = field
+        .map(|value| value.to_str().ok().ok_or(Reason::HostInvalid))
+        .transpose()?;
+    let target = parts.uri.authority().map(http::uri::Authority::as_str);
+    let raw = target.or(field).ok_or(Reason::HostInvalid)?;
+    let name = normal_host(raw).ok_or(Reason::HostInvalid)?;
+    if let (Some(field), Some(target)) = (field, target) {
+        let other = normal_host(field).ok_or(Reason::HostInvalid)?;
+        if other != name || port(field) != port(target) {
+            return Err(Reason::HostInvalid);
+        }
+    }
+    let value = match (parts.headers.get(header::HOST), &name) {
+        (Some(value), name) if value.as_bytes() == name.as_bytes() => value.clone(),
+        _ => value(&name, port(raw)).ok_or(Reason::HostInvalid)?,
+    };
+    Ok(Host {
+        name: name.into(),
+        value,
+    })
+}
+
+fn value(name: &str, port: &str) -> Option<HeaderValue> {
+    if port.is_empty() {
+        HeaderValue::from_str(name).ok()
+    } else {
+        HeaderValue::from_str(&format!("{name}:{port}")).ok()
+    }
+}
+
+/// The digits after the colon that ends an authority, if any.
+fn port(authority: &str) -> &str {
+    let after_brackets = authority.rsplit(']').next().unwrap_or(authority);
+    after_brackets.split_once(':').map_or("", |(_, port)| port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
+        }
+        headers
+    }
+
+    fn cleaned(fields: &[(&str, &str)], keep: Keep) -> Vec<String> {
+        let mut headers = headers(fields);
+        clean(&mut headers, keep).unwrap();
+        headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn fields_that_assert_an_identity_are_known_in_every_spelling() {
+        let check = |name: &str, expected: Option<Family>| {
+            assert_eq!(family(name), expected, "{name}");
+        };
+        for name in [
+            "x-countersign-app-id",
+            "x_countersign_app_id",
+            "x.countersign.app.id",
+            "x-countersign_app-id",
+            "x~countersign+app-id",
+            "x-countersign",
+            "X-Countersign-Assertion",
+        ] {
+            check(name, Some(Family::Countersign));
+        }
+        check("client-cert", Some(Family::ClientCert));
+        check("client-cert-chain", Some(Family::ClientCert));
+        check("client_cert", Some(Family::ClientCert));
+        check("x-client-cert-serial", Some(Family::ClientCert));
+        check("x_client_id", Some(Family::ClientCert));
+        check("x-ssl-client-verify", Some(Family::Ssl));
+        check("ssl-client-subject-dn", Some(Family::Ssl));
+        check("ssl_client_cert", Some(Family::Ssl));
+        check("x-forwarded-client-cert", Some(Family::Forwarded));
+        check("x-forwarded-tls-client-cert-info", Some(Family::Forwarded));
+        check("x-real-ip", Some(Family::Origin));
+        check("x-original-url", Some(Family::Origin));
+        check("x-consumer-custom-id", Some(Family::Consumer));
+        check("x-credential-identifier", Some(Family::Consumer));
+        check("x-amzn-mtls-clientcert-leaf", Some(Family::Amazon));
+        check("remote-user", Some(Family::RemoteUser));
+        check("remote_user", Some(Family::RemoteUser));
+        check("l5d-client-id", Some(Family::Mesh));
+        check("x-pomerium-jwt-assertion", Some(Family::Mesh));
+        for name in [
+            "x-request-id",
+            "client-version",
+            "x-client",
+            "accept",
+            "x-api-version",
+        ] {
+            check(name, None);
+        }
+    }
+
+    #[test]
+    fn every_family_is_taken_off_and_told() {
+        for name in [
+            "x-countersign-app-id",
+            "client-cert",
+            "x-ssl-client-s-dn",
+            "x-forwarded-client-cert",
+            "x-real-ip",
+            "x-consumer-id",
+            "x-amzn-mtls-clientcert",
+            "remote-user",
+            "l5d-client-id",
+        ] {
+            let mut headers = headers(&[(name, "forged"), (name, "twice"), ("accept", "*/*")]);
+            let spoofed = clean(
+                &mut headers,
+                Keep {
+                    credential: true,
+                    forwarding: true,
+                },
+            );
+            assert_eq!(spoofed, Ok(vec![family(name).unwrap()]), "{name}");
+            assert_eq!(headers.len(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_that_fold_to_others_are_refused() {
+        let refused = |name: &str, imitated: &[Family]| {
+            let found = refuse_odd_names(&headers(&[(name, "1")])).unwrap_err();
+            assert_eq!(found.imitated, imitated, "{name}");
+        };
+        refused("transfer_encoding", &[]);
+        refused("content.length", &[]);
+        refused("x_countersign_app_id", &[Family::Countersign]);
+        refused("x-real~ip", &[Family::Origin]);
+        refused("remote+user", &[Family::RemoteUser]);
+        assert_eq!(refuse_odd_names(&headers(&[("x-plain-1", "1")])), Ok(()));
+    }
+
+    #[test]
+    fn what_is_for_this_hop_stays_on_it() {
+        let left = cleaned(
+            &[
+                ("connection", "close, X-Mine"),
+                ("x-mine", "1"),
+                ("keep-alive", "timeout=5"),
+                ("proxy-connection", "keep-alive"),
+                ("proxy-authorization", "Basic x"),
+                ("transfer-encoding", "chunked"),
+                ("upgrade", "websocket"),
+                ("http2-settings", "AAMAAABk"),
+                ("expect", "100-continue"),
+                ("host", "api.example.com"),
+                ("te", "gzip, trailers"),
+                ("accept", "*/*"),
+            ],
+            Keep::default(),
+        );
+        assert_eq!(left, ["accept: */*", "te: trailers"]);
+    }
+
+    #[test]
+    fn connection_may_not_name_what_a_request_needs() {
+        for named in [
+            "host",
+            "Content-Length",
+            "authorization",
+            "cookie",
+            "x y",
+            "a,\u{e9}",
+        ] {
+            let mut headers = headers(&[("connection", named)]);
+            assert_eq!(
+                clean(&mut headers, Keep::default()),
+                Err(Reason::HeaderInvalid),
+                "{named}"
+            );
+        }
+        let many = vec!["x"; CONNECTION_OPTIONS_MAX + 1].join(",");
+        let mut headers = headers(&[("connection", &many)]);
+        assert_eq!(
+            clean(&mut headers, Keep::default()),
+            Err(Reason::HeaderInvalid)
+        );
+    }
+
+    #[test]
+    fn credentials_and_forwarding_pass_only_where_they_may() {
+        let fields = [
+            ("authorization", "Bearer x"),
+            ("x-api-key", "x"),
+            ("forwarded", "for=1.2.3.4"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x-forwarded-proto", "http"),
+        ];
+        assert_eq!(cleaned(&fields, Keep::default()), Vec::<String>::new());
+        let credential = Keep {
+            credential: true,
+            forwarding: false,
+        };
+        assert_eq!(
+            cleaned(&fields, credential),
+            ["authorization: Bearer x", "x-api-key: x"]
+        );
+        let forwarding = Keep {
+            credential: false,
+            forwarding: true,
+        };
+        assert_eq!(cleaned(&fields, forwarding).len(), 3);
+    }
+
+    #[test]
+    fn crumbs_of_cookies_are_joined() {
+        let left = cleaned(
+            &[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")],
+            Keep::default(),
+        );
+        assert_eq!(left, ["cookie: a=1; b=2; c=3"]);
+    }
+
+    #[test]
+    fn trailers_cannot_become_headers() {
+        let mut trailers = headers(&[
+            ("grpc-status", "0"),
+            ("x-countersign-app-id", "forged"),
+            ("x_odd", "1"),
+            ("content-length", "5"),
+            ("transfer-encoding", "chunked"),
+            ("host", "x"),
+            ("authorization", "x"),
+            ("connection", "close"),
+            ("x-forwarded-for", "1.2.3.4"),
+        ]);
+        assert_eq!(clean_trailers(&mut trailers), [Family::Countersign]);
+        let left: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["grpc-status"]);
+    }
+
+    fn host_of(uri: &str, hosts: &[&str]) -> Result<(String, String), Reason> {
+        let mut request = http::Request::builder().uri(uri);
+        for host in hosts {
+            request = request.header("host", *host);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        host(&parts).map(|host| (host.name.into(), host.value.to_str().unwrap().to_owned()))
+    }
+
+    #[test]
+    fn a_request_has_one_host_however_it_names_it() {
+        let check = |uri: &str, hosts: &[&str], expected: Result<(&str, &str), Reason>| {
+            let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            assert_eq!(host_of(uri, hosts), expected, "{uri} {hosts:?}");
+        };
+        check(
+            "/",
+            &["api.example.com"],
+            Ok(("api.example.com", "api.example.com")),
+        );
+        check(
+            "/",
+            &["API.example.com."],
+            Ok(("api.example.com", "api.example.com")),
+        );
+        check(
+            "/",
+            &["api.example.com:8443"],
+            Ok(("api.example.com", "api.example.com:8443")),
+        );
+        check(
+            "https://api.example.com/",
+            &[],
+            Ok(("api.example.com", "api.example.com")),
+        );
+        check(
+            "https://api.example.com/",
+            &["Api.example.com"],
+            Ok(("api.example.com", "api.example.com")),
+        );
+        check(
+            "https://[::1]:8443/",
+            &["[::1]:8443"],
+            Ok(("[::1]", "[::1]:8443")),
+        );
+        check(
+            "https://api.example.com/",
+            &["other.example.com"],
+            Err(Reason::HostInvalid),
+        );
+        check(
+            "https://api.example.com/",
+            &["api.example.com:1"],
+            Err(Reason::HostInvalid),
+        );
+        check(
+            "https://user@api.example.com/",
+            &[],
+            Err(Reason::HostInvalid),
+        );
+        check(
+            "/",
+            &["a.example.com", "a.example.com"],
+            Err(Reason::HeaderInvalid),
+        );
+        check("/", &[], Err(Reason::HostInvalid));
+        check("/", &[""], Err(Reason::HostInvalid));
+        check("/", &["a b"], Err(Reason::HostInvalid));
+    }
+}

@@ -1,0 +1,154 @@
+//! A request becomes a caller: its certificate, and its key or token where the route looks at one. Never refuses.
+
+use http::{HeaderMap, HeaderName, header};
+
+use crate::domain::identity::{Bearer, CertificateProof, Evidence};
+use crate::domain::policy::Requirement;
+use crate::domain::reason::Reason;
+use crate::domain::snapshot::Snapshot;
+use crate::domain::time::Timestamp;
+
+use super::peer::Peer;
+use super::verifier::{Presenter, Verifier};
+
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// How keys begin; everything else that is sent as a bearer is taken for a token.
+const KEY_PREFIX: &str = "sk_";
+
+/// Asks the registry whether the connection's certificate counts now.
+pub fn certificate(snapshot: &Snapshot, peer: &Peer, now: Timestamp) -> Evidence<CertificateProof> {
+    let Some(leaf) = peer.leaf.as_deref() else {
+        return Evidence::Absent;
+    };
+    match snapshot.judge(&leaf.fingerprint, &leaf.validity, now) {
+        Ok(proof) => Evidence::Proved(proof),
+        Err(reason) => Evidence::Refused(reason),
+    }
+}
+
+/// Verifies the request's key or token, if `requirement` looks at one at all.
+pub fn bearer(
+    requirement: Requirement,
+    headers: &HeaderMap,
+    certificate: &Evidence<CertificateProof>,
+    peer: &Peer,
+    verifier: &Verifier,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> Evidence<Bearer> {
+    if !requirement.looks_at_bearer() {
+        return Evidence::Absent;
+    }
+    let credential = match presented(headers) {
+        Ok(Some(credential)) => credential,
+        Ok(None) => return Evidence::Absent,
+        Err(reason) => return Evidence::Refused(reason),
+    };
+    let by = Presenter {
+        address: peer.origin.address,
+        certificate: certificate.proved().map(|proof| &proof.fingerprint),
+        now,
+    };
+    let verified = match credential {
+        Shown::Key(text) => verifier.key(text, by, snapshot),
+        Shown::Token(text) => verifier.token(text, by, snapshot),
+    };
+    match verified {
+        Ok(bearer) => Evidence::Proved(bearer),
+        Err(reason) => Evidence::Refused(reason),
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Shown<'a> {
+    Key(&'a str),
+    Token(&'a str),
+}
+
+/// What a request presents. Two credentials at once are none: an upstream or a log might take the other one.
+fn presented(headers: &HeaderMap) -> Result<Option<Shown<'_>>, Reason> {
+    let bearer = match one(headers, &header::AUTHORIZATION, Reason::TokenMalformed)? {
+        Some(text) => after_bearer(text),
+        None => None,
+    };
+    let key = one(headers, &API_KEY, Reason::KeyMalformed)?;
+    match (bearer, key) {
+        (Some(bearer), Some(key)) if bearer != key => Err(Reason::KeyMalformed),
+        (Some(text), _) if text.starts_with(KEY_PREFIX) => Ok(Some(Shown::Key(text))),
+        (Some(text), _) => Ok(Some(Shown::Token(text))),
+        (None, Some(text)) => Ok(Some(Shown::Key(text))),
+        (None, None) => Ok(None),
+    }
+}
+
+fn one<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+    malformed: Reason,
+) -> Result<Option<&'a str>, Reason> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).ok().ok_or(malformed),
+        (Some(_), Some(_)) => Err(malformed),
+    }
+}
+
+/// What follows `Bearer`; other schemes are not ours.
+fn after_bearer(text: &str) -> Option<&str> {
+    let (scheme, rest) = text.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_shows_one_credential_or_none() {
+        let check = |fields: &[(&'static str, &str)],
+                     expected: Result<Option<Shown<'_>>, Reason>| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.append(*name, value.parse().unwrap());
+            }
+            assert_eq!(presented(&headers), expected, "{fields:?}");
+        };
+        check(&[], Ok(None));
+        check(
+            &[("authorization", "Bearer sk_live_1")],
+            Ok(Some(Shown::Key("sk_live_1"))),
+        );
+        check(
+            &[("authorization", "bearer  eyJ")],
+            Ok(Some(Shown::Token("eyJ"))),
+        );
+        check(
+            &[("x-api-key", "sk_live_1")],
+            Ok(Some(Shown::Key("sk_live_1"))),
+        );
+        check(&[("x-api-key", "eyJ")], Ok(Some(Shown::Key("eyJ"))));
+        check(&[("authorization", "Basic dXNlcjpw")], Ok(None));
+        check(
+            &[("authorization", "Basic x"), ("x-api-key", "sk_1")],
+            Ok(Some(Shown::Key("sk_1"))),
+        );
+        check(
+            &[("authorization", "Bearer sk_1"), ("x-api-key", "sk_1")],
+            Ok(Some(Shown::Key("sk_1"))),
+        );
+        check(
+            &[("authorization", "Bearer sk_1"), ("x-api-key", "sk_2")],
+            Err(Reason::KeyMalformed),
+        );
+        check(
+            &[("authorization", "Bearer a"), ("authorization", "Bearer b")],
+            Err(Reason::TokenMalformed),
+        );
+        check(
+            &[("x-api-key", "a"), ("x-api-key", "a")],
+            Err(Reason::KeyMalformed),
+        );
+    }
+}

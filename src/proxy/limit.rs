@@ -1,0 +1,220 @@
+//! A permitted request spends allowance: every limit of its route, or none of them.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::domain::identity::Identity;
+use crate::domain::limit::{Limit, Per};
+use crate::domain::policy::Permit;
+
+use super::counters::local::{BucketKey, Counters, Subject};
+use super::counters::standing::Strictest;
+use super::peer::counted;
+
+/// Takes one request from every limit of the permit's route. `Ok(None)` when the route has none.
+///
+/// A refusal names the limit that takes longest to come back, and nothing is taken from any.
+pub fn spend(
+    permit: &Permit,
+    address: IpAddr,
+    counters: &Counters,
+) -> Result<Option<Strictest>, Strictest> {
+    let limits = &permit.route().limits;
+    if limits.is_empty() {
+        return Ok(None);
+    }
+    let now = counters.now();
+    let keys: Vec<(BucketKey, &Arc<Limit>)> = limits
+        .iter()
+        .map(|limit| (key(limit, permit, address), limit))
+        .collect();
+    if let Some(refused) = longest_wait(&keys, counters, now) {
+        return Err(refused);
+    }
+    take_all(&keys, counters, now)
+}
+
+/// Looks before anything is taken, so that a request which one limit refuses never makes another refuse too.
+fn longest_wait(
+    keys: &[(BucketKey, &Arc<Limit>)],
+    counters: &Counters,
+    now: u64,
+) -> Option<Strictest> {
+    if keys.len() < 2 {
+        return None;
+    }
+    keys.iter()
+        .map(|(key, limit)| Strictest {
+            limit: Arc::clone(limit),
+            standing: counters.look(key, &limit.allowance(), now),
+        })
+        .filter(|seen| !seen.standing.retry_after.is_zero())
+        .max_by_key(|seen| seen.standing.retry_after)
+}
+
+fn take_all(
+    keys: &[(BucketKey, &Arc<Limit>)],
+    counters: &Counters,
+    now: u64,
+) -> Result<Option<Strictest>, Strictest> {
+    let mut strictest: Option<Strictest> = None;
+    for (place, (key, limit)) in keys.iter().enumerate() {
+        match counters.take(key, &limit.allowance(), now) {
+            Ok(standing) => {
+                if strictest
+                    .as_ref()
+                    .is_none_or(|found| standing.remaining < found.standing.remaining)
+                {
+                    strictest = Some(Strictest {
+                        limit: Arc::clone(limit),
+                        standing,
+                    });
+                }
+            }
+            Err(standing) => {
+                for (taken, limit) in keys.iter().take(place) {
+                    counters.give_back(taken, &limit.allowance(), now);
+                }
+                return Err(Strictest {
+                    limit: Arc::clone(limit),
+                    standing,
+                });
+            }
+        }
+    }
+    Ok(strictest)
+}
+
+/// Whose bucket a limit counts in. A caller without a key is counted by its App, and one without an App by
+/// its address, so that no request escapes a limit by proving less.
+fn key(limit: &Limit, permit: &Permit, address: IpAddr) -> BucketKey {
+    let identity = permit.identity();
+    let app = || {
+        identity
+            .and_then(Identity::app)
+            .map(|app| Subject::App(app.id))
+    };
+    let known = match limit.per {
+        Per::App => app(),
+        Per::Key => identity
+            .and_then(Identity::key)
+            .map(Subject::Key)
+            .or_else(app),
+        Per::Address => None,
+        Per::Route => Some(Subject::Route(Arc::clone(&permit.route().name))),
+    };
+    BucketKey {
+        limit: Some(limit.name.clone()),
+        subject: known.unwrap_or_else(|| Subject::Address(counted(address))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::counters::local::Buckets;
+    use super::*;
+    use crate::domain::identity::{Caller, Evidence};
+    use crate::domain::name::Name;
+    use crate::domain::policy::{Policy, Requirement};
+    use crate::domain::route::{HostPattern, PathPattern, Route, Target};
+    use crate::domain::scope::ScopeSet;
+
+    fn limit(name: &str, per: Per, count: u32, burst: u32) -> Arc<Limit> {
+        Arc::new(Limit {
+            name: name.parse().unwrap(),
+            per,
+            count,
+            period: Duration::from_hours(1),
+            burst,
+        })
+    }
+
+    fn permit(limits: Vec<Arc<Limit>>) -> Permit {
+        let route = Arc::new(Route {
+            name: "orders".into(),
+            host: HostPattern::Any,
+            path: PathPattern::prefix("/").unwrap(),
+            methods: Vec::new(),
+            policy: Policy {
+                requirement: Requirement::None,
+                scopes: ScopeSet::default(),
+            },
+            limits,
+            target: Target::Upstream("orders".parse::<Name>().unwrap()),
+            body_max: None,
+            ambiguous_paths: false,
+            keep_credential: false,
+            upgrades: false,
+        });
+        let caller = Caller {
+            certificate: Evidence::Absent,
+            bearer: Evidence::Absent,
+        };
+        Policy::decide(&caller, &route).unwrap()
+    }
+
+    fn counters() -> Counters {
+        Counters::new(Arc::new(Buckets::new(1024)))
+    }
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+
+    #[test]
+    fn a_route_without_limits_spends_nothing() {
+        assert!(
+            spend(&permit(Vec::new()), HERE, &counters())
+                .unwrap()
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn the_limit_with_least_left_is_the_one_that_is_told() {
+        let permit = permit(vec![
+            limit("wide", Per::Route, 1000, 100),
+            limit("narrow", Per::Address, 1000, 3),
+        ]);
+        let told = spend(&permit, HERE, &counters()).unwrap().unwrap();
+        assert_eq!(told.limit.name.as_str(), "narrow");
+        assert_eq!(told.standing.remaining, 2);
+    }
+
+    #[test]
+    fn a_refused_request_charges_no_limit() {
+        let counters = counters();
+        let permit = permit(vec![
+            limit("wide", Per::Route, 1, 5),
+            limit("narrow", Per::Address, 1, 1),
+        ]);
+        assert!(spend(&permit, HERE, &counters).is_ok());
+        for _ in 0..10 {
+            let refused = spend(&permit, HERE, &counters).unwrap_err();
+            assert_eq!(refused.limit.name.as_str(), "narrow");
+        }
+        // Four of five are left in the wide limit, for others.
+        let told = spend(&permit, THERE, &counters).unwrap().unwrap();
+        assert_eq!(told.limit.name.as_str(), "narrow");
+        let wide = BucketKey {
+            limit: Some("wide".parse().unwrap()),
+            subject: Subject::Route("orders".into()),
+        };
+        let standing = counters.look(&wide, &permit.route().limits[0].allowance(), counters.now());
+        assert_eq!(standing.remaining, 3);
+    }
+
+    #[test]
+    fn of_several_used_up_limits_the_longest_wait_is_told() {
+        let counters = counters();
+        let permit = permit(vec![
+            limit("short", Per::Route, 3600, 1),
+            limit("long", Per::Address, 1, 1),
+        ]);
+        assert!(spend(&permit, HERE, &counters).is_ok());
+        let refused = spend(&permit, HERE, &counters).unwrap_err();
+        assert_eq!(refused.limit.name.as_str(), "long");
+        assert!(refused.standing.retry_after > Duration::from_mins(59));
+    }
+}

@@ -1,0 +1,390 @@
+//! A worker's open connections, by the credentials that are used on them, so that ending one closes them.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
+use std::rc::{Rc, Weak};
+
+use tokio::sync::Notify;
+use tokio::time::{Duration, Instant};
+
+use crate::domain::credential::{CredentialId, Ended};
+use crate::domain::identity::Identity;
+use crate::domain::reason::Reason;
+
+use super::identity_fields::IdentityFields;
+use super::metrics::{Closed, Open};
+use super::peer::Peer;
+use super::seats::Seat;
+use super::settings::Timeouts;
+
+/// Credentials that may be used on one connection. A client that uses more gets a new connection, since each
+/// is remembered for as long as the connection lives.
+const CREDENTIALS_MAX: usize = 64;
+
+/// How often a connection with a running request is looked at: a wait that begins meanwhile is overslept by
+/// no more than this.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// The connections of one worker.
+#[derive(Debug, Default)]
+pub struct Live {
+    next: Cell<u64>,
+    connections: RefCell<HashMap<u64, Weak<Connection>>>,
+    by_credential: RefCell<HashMap<Ended, HashSet<u64>>>,
+    /// Whether what opens now has to end at once.
+    ending: Cell<Option<Closed>>,
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Open,
+    /// Finishes what runs and takes nothing new.
+    Ending(Closed),
+    /// Ends now.
+    Cut(Closed),
+}
+
+/// What a connection's watchdog is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    LookAgain(Instant),
+    End(Closed),
+    Cut(Closed),
+}
+
+/// One open connection, shared by its exchanges and tunnels. It counts as open until the last of them is done.
+#[derive(Debug)]
+pub struct Connection {
+    pub peer: Peer,
+    live: Rc<Live>,
+    id: u64,
+    stage: Cell<Stage>,
+    changed: Notify,
+    /// When the stage was left that the connection began with.
+    ending_since: Cell<Option<Instant>>,
+    /// By when the first request has to be there.
+    first_request_by: Instant,
+    served: Cell<u32>,
+    quarantined: Cell<u32>,
+    running: Cell<u32>,
+    /// Answers of which the client has yet to take what it was given last.
+    unread: Cell<u32>,
+    progress: Cell<Instant>,
+    used: RefCell<Vec<Ended>>,
+    fields: RefCell<Option<(FieldsFor, Rc<IdentityFields>)>>,
+    _seat: Seat,
+    _open: Open,
+}
+
+/// What the constant fields of a request depend on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldsFor {
+    pub snapshot: u64,
+    pub certificate: Option<crate::domain::id::CertificateId>,
+    pub key: Option<crate::domain::id::KeyId>,
+    /// The token, when there is one: its scopes may be fewer than its key's.
+    pub token: Option<crate::domain::id::TokenId>,
+    pub host: http::HeaderValue,
+}
+
+impl Live {
+    /// Registers a connection that has finished its handshake.
+    pub fn open(
+        self: &Rc<Self>,
+        peer: Peer,
+        seat: Seat,
+        open: Open,
+        first_request_by: Instant,
+    ) -> Rc<Connection> {
+        let id = self.next.get();
+        self.next.set(id + 1);
+        let now = Instant::now();
+        let connection = Rc::new(Connection {
+            peer,
+            live: Rc::clone(self),
+            id,
+            stage: Cell::new(Stage::Open),
+            changed: Notify::new(),
+            ending_since: Cell::new(None),
+            first_request_by,
+            served: Cell::new(0),
+            quarantined: Cell::new(0),
+            running: Cell::new(0),
+            unread: Cell::new(0),
+            progress: Cell::new(now),
+            used: RefCell::default(),
+            fields: RefCell::default(),
+            _seat: seat,
+            _open: open,
+        });
+        self.connections
+            .borrow_mut()
+            .insert(id, Rc::downgrade(&connection));
+        if let Some(why) = self.ending.get() {
+            connection.end(why);
+        }
+        connection
+    }
+
+    /// Closes every connection on which one of `ended` is in use; gives back how many there were.
+    pub fn end(&self, ended: &[Ended]) -> u32 {
+        let mut ids = HashSet::new();
+        let by_credential = self.by_credential.borrow();
+        for what in ended {
+            ids.extend(by_credential.get(what).into_iter().flatten().copied());
+        }
+        drop(by_credential);
+        let mut closed = 0;
+        for connection in ids.into_iter().filter_map(|id| self.find(id)) {
+            connection.end(Closed::Ended);
+            closed += 1;
+        }
+        closed
+    }
+
+    /// Lets every connection finish what runs, and take nothing new; those that are still shaking hands, too.
+    pub fn end_all(&self, why: Closed) {
+        self.ending.set(Some(why));
+        for connection in self.all() {
+            connection.end(why);
+        }
+    }
+
+    /// Cuts every connection.
+    pub fn cut_all(&self, why: Closed) {
+        for connection in self.all() {
+            connection.cut(why);
+        }
+    }
+
+    fn all(&self) -> Vec<Rc<Connection>> {
+        let connections = self.connections.borrow();
+        connections.values().filter_map(Weak::upgrade).collect()
+    }
+
+    fn find(&self, id: u64) -> Option<Rc<Connection>> {
+        self.connections.borrow().get(&id).and_then(Weak::upgrade)
+    }
+
+    fn forget(&self, id: u64, used: &[Ended]) {
+        let mut by_credential = self.by_credential.borrow_mut();
+        for what in used {
+            if let Some(ids) = by_credential.get_mut(what) {
+                ids.remove(&id);
+                if ids.is_empty() {
+                    by_credential.remove(what);
+                }
+            }
+        }
+        self.connections.borrow_mut().remove(&id);
+    }
+}
+
+impl Connection {
+    /// Counts one more request, and says how many came before it.
+    pub fn begin_request(&self) -> u32 {
+        self.progress.set(Instant::now());
+        let served = self.served.get();
+        self.served.set(served.saturating_add(1));
+        served
+    }
+
+    /// Whether a request was served before the one that is running.
+    pub fn was_used(&self) -> bool {
+        self.served.get() > 1
+    }
+
+    /// Counts one more request with a refused certificate; says how many there were with this one.
+    pub fn count_quarantined(&self) -> u32 {
+        let count = self.quarantined.get().saturating_add(1);
+        self.quarantined.set(count);
+        count
+    }
+
+    /// Remembers which credentials are in use here. Called without a pause after the snapshot that accepted
+    /// them was read: what ends later finds the connection, what ended before was refused.
+    pub fn remember(&self, identity: &Identity) {
+        let certificate = identity
+            .certificate()
+            .map(|proof| Ended::Credential(CredentialId::Certificate(proof.id)));
+        let key = identity
+            .key()
+            .map(|key| Ended::Credential(CredentialId::Key(key)));
+        let app = identity.app().map(|app| Ended::App(app.id));
+        for what in [certificate, key, app].into_iter().flatten() {
+            self.remember_one(what);
+        }
+    }
+
+    fn remember_one(&self, what: Ended) {
+        let mut used = self.used.borrow_mut();
+        if used.contains(&what) {
+            return;
+        }
+        if used.len() >= CREDENTIALS_MAX {
+            drop(used);
+            self.end(Closed::Finished);
+            return;
+        }
+        used.push(what);
+        let mut by_credential = self.live.by_credential.borrow_mut();
+        by_credential.entry(what).or_default().insert(self.id);
+    }
+
+    /// The constant fields of a request, made by `make` when the last request's were others.
+    pub fn fields(
+        &self,
+        wanted: FieldsFor,
+        make: impl FnOnce() -> IdentityFields,
+    ) -> Rc<IdentityFields> {
+        let mut fields = self.fields.borrow_mut();
+        match &*fields {
+            Some((kept, last)) if *kept == wanted => Rc::clone(last),
+            _ => {
+                let fresh = Rc::new(make());
+                *fields = Some((wanted, Rc::clone(&fresh)));
+                fresh
+            }
+        }
+    }
+
+    /// Lets the connection finish what runs, and take nothing new.
+    pub fn end(&self, why: Closed) {
+        if self.stage.get() == Stage::Open {
+            self.ending_since.set(Some(Instant::now()));
+            self.stage.set(Stage::Ending(why));
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Ends the connection, whatever runs on it.
+    pub fn cut(&self, why: Closed) {
+        let why = match self.stage.get() {
+            Stage::Ending(first) => first,
+            Stage::Open => why,
+            Stage::Cut(_) => return,
+        };
+        self.stage.set(Stage::Cut(why));
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until the stage is another than `seen`.
+    pub async fn stage_after(&self, seen: Stage) -> Stage {
+        loop {
+            let changed = self.changed.notified();
+            let stage = self.stage.get();
+            if stage != seen {
+                return stage;
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until a tunnel on this connection has to end: at once when its credential has ended, and at the
+    /// deadline when the gateway stops.
+    pub async fn tunnel_over(&self) -> Closed {
+        let mut seen = self.stage.get();
+        loop {
+            match seen {
+                Stage::Cut(why) | Stage::Ending(why @ Closed::Ended) => return why,
+                Stage::Open | Stage::Ending(_) => seen = self.stage_after(seen).await,
+            }
+        }
+    }
+
+    /// What is to be done about this connection at `now`.
+    pub fn watch(&self, now: Instant, timeouts: &Timeouts) -> Watch {
+        let progress = self.progress.get();
+        let running = self.running.get() > 0;
+        if self.served.get() == 0 && now >= self.first_request_by {
+            return Watch::Cut(Closed::Stalled);
+        }
+        if self.unread.get() > 0 && now >= progress + timeouts.write_stall {
+            return Watch::Cut(Closed::Stalled);
+        }
+        match (self.stage.get(), self.ending_since.get()) {
+            (Stage::Ending(why), Some(since)) if !running || why == Closed::Ended => {
+                let end = since + timeouts.ended_grace;
+                return if now >= end {
+                    Watch::Cut(why)
+                } else {
+                    Watch::LookAgain(end)
+                };
+            }
+            _ => {}
+        }
+        let next = if running {
+            now + LOOK_EVERY.min(timeouts.write_stall)
+        } else if self.served.get() == 0 {
+            self.first_request_by
+        } else {
+            progress + timeouts.idle
+        };
+        if now < next {
+            Watch::LookAgain(next)
+        } else {
+            Watch::End(Closed::Idle)
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.live.forget(self.id, &self.used.borrow());
+    }
+}
+
+/// A request that runs on a connection, until its answer has been taken or given up.
+#[derive(Debug)]
+pub struct Running {
+    connection: Rc<Connection>,
+    unread: bool,
+}
+
+impl Running {
+    pub fn new(connection: Rc<Connection>) -> Self {
+        connection.running.set(connection.running.get() + 1);
+        Self {
+            connection,
+            unread: false,
+        }
+    }
+
+    /// The client was given a piece of the answer.
+    pub fn gave(&mut self) {
+        self.connection.progress.set(Instant::now());
+        if !self.unread {
+            self.unread = true;
+            let unread = self.connection.unread.get();
+            self.connection.unread.set(unread + 1);
+        }
+    }
+
+    /// Why the connection was cut, if it was.
+    pub fn cut(&self) -> Option<Reason> {
+        match self.connection.stage.get() {
+            Stage::Cut(why) => Some(why.reason()),
+            Stage::Open | Stage::Ending(_) => None,
+        }
+    }
+
+    /// The client has taken what it was given, and there is room for more.
+    pub fn taken(&mut self) {
+        if self.unread {
+            self.unread = false;
+            self.connection.progress.set(Instant::now());
+            let unread = self.connection.unread.get();
+            self.connection.unread.set(unread.saturating_sub(1));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.taken();
+        self.connection.progress.set(Instant::now());
+        let running = self.connection.running.get();
+        self.connection.running.set(running.saturating_sub(1));
+    }
+}

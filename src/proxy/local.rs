@@ -1,0 +1,86 @@
+//! What the gateway answers itself on the partners' port, behind the same walk as everything else.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use crate::crypto::x509::Leaf;
+use crate::domain::id::RequestId;
+use crate::domain::identity::{CertificateProof, Evidence};
+use crate::domain::reason::Reason;
+use crate::domain::route::LocalEndpoint;
+use crate::domain::snapshot::Snapshot;
+use crate::domain::time::Timestamp;
+
+use super::error::Error;
+
+/// A token request is a few hundred bytes; nothing else that is answered here has a body.
+const BODY_MAX: usize = 16 << 10;
+
+/// Whoever answers for the local endpoints.
+pub trait LocalService: Send + Sync + Debug {
+    fn call(&self, request: LocalRequest) -> Pin<Box<dyn Future<Output = Response<Bytes>> + Send>>;
+}
+
+/// A request to an endpoint of our own.
+#[derive(Debug)]
+pub struct LocalRequest {
+    pub endpoint: LocalEndpoint,
+    pub request: Request<Bytes>,
+    pub snapshot: Arc<Snapshot>,
+    pub peer: PeerFacts,
+    pub request_id: RequestId,
+    pub now: Timestamp,
+}
+
+/// What an endpoint may know of who asks.
+#[derive(Clone, Debug)]
+pub struct PeerFacts {
+    pub address: IpAddr,
+    pub certificate: Evidence<CertificateProof>,
+    /// The certificate that was shown, whether it counts or not.
+    pub leaf: Option<Arc<Leaf>>,
+    pub tls_version: &'static str,
+    pub sni: Option<Box<str>>,
+}
+
+/// Reads a request's small body whole.
+pub async fn read<B>(body: B) -> Result<Bytes, Error>
+where
+    B: Body<Data = Bytes, Error = Error>,
+{
+    match Limited::new(body, BODY_MAX).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(Error::downstream(Reason::BodyTooLarge))
+        }
+        Err(error) => match error.downcast::<Error>() {
+            Ok(error) => Err(*error),
+            Err(error) => Err(Error::downstream(Reason::RequestMalformed).because(error)),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Full;
+
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_small_body_is_read_whole_and_a_large_one_refused() {
+        let body = |length: usize| {
+            Full::new(Bytes::from(vec![b'x'; length])).map_err(|never| match never {})
+        };
+        assert_eq!(read(body(BODY_MAX)).await.unwrap().len(), BODY_MAX);
+        let error = read(body(BODY_MAX + 1)).await.unwrap_err();
+        assert_eq!(error.reason, Reason::BodyTooLarge);
+    }
+}

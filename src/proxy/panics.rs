@@ -1,0 +1,49 @@
+//! A fault of ours ends one exchange, not the connection or the worker.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+
+/// Runs `future`, and gives back its panic if it has one.
+///
+/// What it borrowed may be half changed then. That is safe here, because what exchanges share are counters and
+/// caches, and each of those is changed in one go.
+pub async fn caught<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
+    let mut future = pin!(future);
+    std::future::poll_fn(move |cx| {
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    })
+    .await
+}
+
+/// What a panic said.
+pub fn message(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&'static str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a panic without words")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_panic_is_caught_even_after_a_pause() {
+        let panic = caught(async {
+            tokio::task::yield_now().await;
+            panic!("on {}", "purpose");
+        })
+        .await
+        .unwrap_err();
+        assert_eq!(message(&*panic), "on purpose");
+        assert_eq!(caught(async { 5 }).await.unwrap(), 5);
+    }
+}

@@ -1,0 +1,78 @@
+//! The other side of a connection, as far as accepting it and shaking hands have shown.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::crypto::x509::Leaf;
+use crate::domain::certificate::Fingerprint;
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The client's address: the socket's, or what a trusted PROXY protocol header says.
+    pub address: IpAddr,
+    /// Whether the client is a proxy whose forwarding fields are believed.
+    pub trusted_hop: bool,
+}
+
+/// What is known of the other side for as long as the connection lives.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    pub origin: Origin,
+    /// The certificate whose key the client has proved to hold, and whose chain is one of ours.
+    /// Whether it counts is asked of the registry for each request.
+    pub leaf: Option<Arc<Leaf>>,
+    /// The TLS policy that the handshake was made under.
+    pub policy: u16,
+    pub sni: Option<Box<str>>,
+    pub tls_version: &'static str,
+    /// Whether ALPN chose HTTP/2; nothing else chooses it.
+    pub http2: bool,
+}
+
+impl Peer {
+    pub fn fingerprint(&self) -> Option<&Fingerprint> {
+        self.leaf.as_deref().map(|leaf| &leaf.fingerprint)
+    }
+}
+
+/// Whether `address` lies in one of `networks`.
+pub fn within(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
+}
+
+/// The address under which a client is counted: an IPv6 customer has a whole network of 64 bits.
+pub fn counted(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(std::net::Ipv6Addr::from_bits(
+            address.to_bits() & !u128::from(u64::MAX),
+        )),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_client_is_counted_by_its_network_and_a_mapped_one_by_its_ipv4_address() {
+        let check = |address: &str, expected: &str| {
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(counted(address), expected.parse::<IpAddr>().unwrap());
+        };
+        check("192.0.2.1", "192.0.2.1");
+        check("::ffff:192.0.2.1", "192.0.2.1");
+        check("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::");
+    }
+
+    #[test]
+    fn a_mapped_address_lies_in_its_ipv4_network() {
+        let networks = ["192.0.2.0/24".parse().unwrap()];
+        assert!(within(&networks, "::ffff:192.0.2.9".parse().unwrap()));
+        assert!(!within(&networks, "192.0.3.9".parse().unwrap()));
+    }
+}

@@ -1,0 +1,321 @@
+//! The data plane: one thread for each worker, the snapshot that all of them decide by, and how it is replaced.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::task::TaskTracker;
+
+use crate::crypto::api_key::SecretHasher;
+use crate::domain::credential::Ended;
+use crate::domain::record::Receipt;
+use crate::domain::snapshot::Snapshot;
+use crate::domain::time::Clock;
+use crate::net::http::ServerBounds;
+use crate::net::listener;
+
+use super::counters::local::{Buckets, Counters};
+use super::handshake::TlsPolicies;
+use super::live::Live;
+use super::local::LocalService;
+use super::metrics::{Closed, Metrics, WorkerMetrics};
+use super::record::{Book, Ledger};
+use super::seats::Seats;
+use super::settings::Settings;
+use super::upstream::upstreams::{Connectors, Upstreams};
+use super::verifier::{Failures, Verifier};
+use super::worker::Worker;
+use super::{connection, panics};
+
+/// What the data plane is given to work with.
+#[derive(Debug)]
+pub struct Wiring<'a> {
+    pub live: Arc<ArcSwap<Snapshot>>,
+    pub tls: Arc<ArcSwap<TlsPolicies>>,
+    pub connectors: Arc<ArcSwap<Connectors>>,
+    /// One for each worker, all of one address.
+    pub listeners: Vec<std::net::TcpListener>,
+    pub local: Arc<dyn LocalService>,
+    pub hasher: Arc<SecretHasher>,
+    pub clock: Arc<dyn Clock>,
+    pub ledger: Arc<Ledger>,
+    pub registry: &'a prometheus::Registry,
+}
+
+/// The running data plane.
+#[derive(Debug)]
+pub struct Proxy {
+    live: Arc<ArcSwap<Snapshot>>,
+    workers: Vec<Handle>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    orders: mpsc::UnboundedSender<Order>,
+    thread: JoinHandle<()>,
+}
+
+/// What a worker is told. There is no bound, because only the daemon sends: one for each change of its own.
+#[derive(Debug)]
+enum Order {
+    /// Close what is open on these, and say how many connections that were.
+    End(Arc<[Ended]>, oneshot::Sender<u32>),
+    /// Take no more connections, let those that are open finish, and cut the rest at the deadline.
+    Drain(Instant),
+}
+
+/// What crosses into a worker's thread; the rest is made there.
+struct Plan {
+    number: usize,
+    settings: Arc<Settings>,
+    live: Arc<ArcSwap<Snapshot>>,
+    tls: Arc<ArcSwap<TlsPolicies>>,
+    connectors: Arc<ArcSwap<Connectors>>,
+    local: Arc<dyn LocalService>,
+    hasher: Arc<SecretHasher>,
+    clock: Arc<dyn Clock>,
+    ledger: Arc<Ledger>,
+    seats: Arc<Seats>,
+    buckets: Arc<Buckets>,
+    metrics: Metrics,
+}
+
+impl Proxy {
+    /// Starts a worker for each listener. Connections are taken from now on.
+    pub fn start(settings: Settings, wiring: Wiring<'_>) -> io::Result<Self> {
+        let metrics = Metrics::register(wiring.registry).map_err(io::Error::other)?;
+        let seats = Arc::new(Seats::new(&settings));
+        let buckets = Arc::new(Buckets::new(settings.buckets_max));
+        let settings = Arc::new(settings);
+        let mut workers = Vec::with_capacity(wiring.listeners.len());
+        for (number, listener) in wiring.listeners.into_iter().enumerate() {
+            let plan = Plan {
+                number,
+                settings: Arc::clone(&settings),
+                live: Arc::clone(&wiring.live),
+                tls: Arc::clone(&wiring.tls),
+                connectors: Arc::clone(&wiring.connectors),
+                local: Arc::clone(&wiring.local),
+                hasher: Arc::clone(&wiring.hasher),
+                clock: Arc::clone(&wiring.clock),
+                ledger: Arc::clone(&wiring.ledger),
+                seats: Arc::clone(&seats),
+                buckets: Arc::clone(&buckets),
+                metrics: metrics.clone(),
+            };
+            workers.push(start_worker(listener, plan)?);
+        }
+        Ok(Self {
+            live: wiring.live,
+            workers,
+        })
+    }
+
+    /// Puts a snapshot in force and closes what is open on something that has ended.
+    ///
+    /// The snapshot first: a request that is being decided by the old one has told its worker what it uses
+    /// before the worker reads the order, and every later request is decided by the new one.
+    pub async fn publish(&self, snapshot: Arc<Snapshot>, ended: &[Ended]) -> Receipt {
+        let version = snapshot.version;
+        self.live.store(snapshot);
+        let ended: Arc<[Ended]> = ended.into();
+        let mut answers = Vec::with_capacity(self.workers.len());
+        for worker in &self.workers {
+            let (answer, answered) = oneshot::channel();
+            if worker
+                .orders
+                .send(Order::End(Arc::clone(&ended), answer))
+                .is_ok()
+            {
+                answers.push(answered);
+            }
+        }
+        let mut receipt = Receipt {
+            version,
+            workers: 0,
+            connections_closed: 0,
+        };
+        for answered in answers {
+            // A worker that ended meanwhile has no connections left.
+            if let Ok(closed) = answered.await {
+                receipt.workers += 1;
+                receipt.connections_closed += closed;
+            }
+        }
+        receipt
+    }
+
+    /// Takes no more connections; what is open may finish within `within`, and is cut then. Returns at once.
+    pub fn drain(&self, within: Duration) {
+        let deadline = Instant::now() + within;
+        for worker in &self.workers {
+            // One that cannot be told has ended already.
+            let _told = worker.orders.send(Order::Drain(deadline));
+        }
+    }
+
+    /// Whether every worker has ended, which each does after [`Proxy::drain`].
+    pub fn has_ended(&self) -> bool {
+        self.workers
+            .iter()
+            .all(|worker| worker.thread.is_finished())
+    }
+
+    /// Waits until every worker has ended, which it does after [`Proxy::drain`]. Blocks its thread.
+    pub fn join(self) {
+        for worker in self.workers {
+            if worker.thread.join().is_err() {
+                tracing::error!("a worker panicked");
+            }
+        }
+    }
+}
+
+fn start_worker(listener: std::net::TcpListener, plan: Plan) -> io::Result<Handle> {
+    let (orders, received) = mpsc::unbounded_channel();
+    let (started, ready) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new()
+        .name(format!("worker-{}", plan.number))
+        .spawn(move || match runtime(listener) {
+            Ok((runtime, listener)) => {
+                // Whoever started this thread waits for the word, so it is there to hear it.
+                let _heard = started.send(Ok(()));
+                runtime.block_on(work(worker(plan), listener, received));
+            }
+            Err(error) => {
+                let _heard = started.send(Err(error));
+            }
+        })?;
+    ready.recv().map_err(io::Error::other)??;
+    Ok(Handle { orders, thread })
+}
+
+fn runtime(listener: std::net::TcpListener) -> io::Result<(LocalRuntime, TcpListener)> {
+    listener.set_nonblocking(true)?;
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())?;
+    let entered = runtime.enter();
+    let listener = TcpListener::from_std(listener)?;
+    drop(entered);
+    Ok((runtime, listener))
+}
+
+fn worker(plan: Plan) -> Rc<Worker> {
+    let settings = plan.settings;
+    let counters = Rc::new(Counters::new(plan.buckets));
+    let metrics = Rc::new(WorkerMetrics::new(plan.metrics));
+    let failures = Failures::new(
+        Rc::clone(&counters),
+        settings.failed_authentication.allowance(),
+    );
+    Rc::new(Worker {
+        server: ServerBounds {
+            header_bytes_max: u32::try_from(settings.http.headers_bytes_max).unwrap_or(u32::MAX),
+            header_timeout: settings.timeouts.idle,
+            streams_max: settings.http.streams_max,
+            ..ServerBounds::default()
+        },
+        snapshot: plan.live,
+        tls: plan.tls,
+        seats: plan.seats,
+        local: plan.local,
+        clock: plan.clock,
+        upstreams: Upstreams::new(plan.connectors),
+        counters,
+        verifier: Verifier::new(plan.hasher, failures, settings.verified_tokens_max),
+        live: Rc::new(Live::default()),
+        book: Rc::new(Book {
+            ledger: plan.ledger,
+            worker: plan.number,
+            metrics: Rc::clone(&metrics),
+        }),
+        metrics,
+        tasks: TaskTracker::new(),
+        settings,
+    })
+}
+
+/// A worker's life: connections and orders, until it is told to drain.
+async fn work(
+    worker: Rc<Worker>,
+    listener: TcpListener,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+) {
+    let deadline = loop {
+        tokio::select! {
+            biased;
+            order = orders.recv() => match order {
+                Some(Order::End(ended, answer)) => end(&worker, &ended, answer),
+                Some(Order::Drain(deadline)) => break deadline,
+                // Nobody is left to give orders: the process is on its way out.
+                None => break Instant::now(),
+            },
+            (stream, remote) = listener::accept(&listener) => spawn(&worker, stream, remote),
+        }
+    };
+    take_the_waiting(&worker, &listener).await;
+    drop(listener);
+    drain(&worker, deadline, orders).await;
+}
+
+fn end(worker: &Worker, ended: &[Ended], answer: oneshot::Sender<u32>) {
+    // Whoever asked may have given up waiting; the connections are closed all the same.
+    let _heard = answer.send(worker.live.end(ended));
+}
+
+fn spawn(worker: &Rc<Worker>, stream: TcpStream, remote: std::net::SocketAddr) {
+    let served = connection::serve(Rc::clone(worker), stream, remote);
+    let metrics = worker.metrics.all.clone();
+    worker.tasks.spawn_local(async move {
+        if let Err(panic) = panics::caught(served).await {
+            metrics.panics.inc();
+            let panic = panics::message(&*panic);
+            tracing::error!(%remote, panic, "a connection panicked");
+        }
+    });
+}
+
+/// The kernel has accepted these already, and would reset them when the socket is closed.
+async fn take_the_waiting(worker: &Rc<Worker>, listener: &TcpListener) {
+    std::future::poll_fn(|cx| {
+        while let Poll::Ready(Ok((stream, remote))) = listener.poll_accept(cx) {
+            spawn(worker, stream, remote);
+        }
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// Lets everything finish until the deadline, and cuts what is left. Orders to end something are still obeyed,
+/// and another order to drain can only bring the deadline nearer.
+async fn drain(worker: &Worker, mut deadline: Instant, mut orders: mpsc::UnboundedReceiver<Order>) {
+    worker.live.end_all(Closed::Drain);
+    worker.tasks.close();
+    let mut told = true;
+    loop {
+        tokio::select! {
+            () = worker.tasks.wait() => return,
+            () = sleep_until(deadline) => break,
+            order = orders.recv(), if told => match order {
+                Some(Order::End(ended, answer)) => end(worker, &ended, answer),
+                Some(Order::Drain(sooner)) => deadline = deadline.min(sooner),
+                None => told = false,
+            },
+        }
+    }
+    worker.live.cut_all(Closed::Drain);
+    // What was cut writes its records; what still shakes hands is dropped with the runtime.
+    let _all_gone = timeout_at(deadline + LAST_WORDS, worker.tasks.wait()).await;
+}
+
+/// How long connections that were cut may take to write their records.
+const LAST_WORDS: Duration = Duration::from_millis(200);

@@ -1,0 +1,320 @@
+//! One record per exchange, however it ends: a guard that is opened with the exchange and writes when it is dropped.
+
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::Method;
+use tokio::time::Instant;
+
+use crate::domain::id::RequestId;
+use crate::domain::identity::Identity;
+use crate::domain::reason::Reason;
+use crate::domain::record::AccessRecord;
+use crate::domain::route::Route;
+use crate::domain::time::Timestamp;
+
+use super::metrics::{Open, RouteMetrics, WorkerMetrics};
+
+/// Records that one worker holds until the log's writer takes them: half a second of a very busy one.
+/// When the writer falls further behind, records are dropped and counted; traffic does not wait for a disk.
+const HELD_MAX: usize = 65_536;
+
+/// The most bytes of a path that a record keeps.
+const PATH_MAX: usize = 1024;
+
+/// What the workers have written down and the log's writer has not taken yet.
+#[derive(Debug)]
+pub struct Ledger {
+    workers: Box<[Mutex<Vec<AccessRecord>>]>,
+    dropped: AtomicU64,
+}
+
+impl Ledger {
+    pub fn new(workers: usize) -> Self {
+        Self {
+            workers: (0..workers).map(|_| Mutex::default()).collect(),
+            dropped: AtomicU64::new(0),
+        }
+    }
+
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Takes what `worker` has written.
+    pub fn drain(&self, worker: usize) -> Vec<AccessRecord> {
+        let Some(held) = self.workers.get(worker) else {
+            return Vec::new();
+        };
+        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = held.len();
+        std::mem::replace(&mut held, Vec::with_capacity(room))
+    }
+
+    /// Records that were dropped because nobody took them.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    fn write(&self, worker: usize, record: AccessRecord) {
+        let held = self.workers.get(worker);
+        let mut held = match held {
+            Some(held) => held.lock().unwrap_or_else(PoisonError::into_inner),
+            None => return,
+        };
+        if held.len() < HELD_MAX {
+            held.push(record);
+        } else {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A worker's page of the ledger, and the metrics that are counted with each record.
+#[derive(Debug)]
+pub struct Book {
+    pub ledger: Arc<Ledger>,
+    pub worker: usize,
+    pub metrics: Rc<WorkerMetrics>,
+}
+
+/// What is known of a request before anything is decided.
+#[derive(Debug)]
+pub struct Opening<'a> {
+    pub at: Timestamp,
+    pub request_id: RequestId,
+    pub client: IpAddr,
+    pub method: &'a Method,
+    pub path: &'a str,
+    pub protocol: http::Version,
+}
+
+/// An exchange that is being written down. Dropping it closes the record.
+#[derive(Debug)]
+pub struct Recording {
+    record: Option<AccessRecord>,
+    book: Rc<Book>,
+    began: Instant,
+    /// Shared with the request's body, which the forwarding step owns.
+    bytes_in: Rc<Cell<u64>>,
+    series: Rc<RouteMetrics>,
+    running: Open,
+    complete: bool,
+}
+
+impl Recording {
+    pub fn open(book: &Rc<Book>, opening: &Opening<'_>) -> Self {
+        let series = Rc::clone(&book.metrics.unrouted);
+        Self {
+            record: Some(AccessRecord {
+                at: opening.at,
+                request_id: opening.request_id,
+                client: opening.client,
+                method: opening.method.clone(),
+                host: None,
+                path: shortened(opening.path).into(),
+                protocol: opening.protocol,
+                route: None,
+                status: Reason::ClientClosed.status(),
+                reason: None,
+                app: None,
+                key: None,
+                certificate: None,
+                auth: None,
+                duration: std::time::Duration::ZERO,
+                upstream: None,
+                bytes_in: 0,
+                bytes_out: 0,
+            }),
+            book: Rc::clone(book),
+            began: Instant::now(),
+            bytes_in: Rc::default(),
+            running: series.running(),
+            series,
+            complete: false,
+        }
+    }
+
+    pub fn host(&mut self, host: &str) {
+        self.note(|record| record.host = Some(host.into()));
+    }
+
+    pub fn route(&mut self, route: &Route, series: Rc<RouteMetrics>) {
+        self.note(|record| record.route = Some(Arc::clone(&route.name)));
+        self.running = series.running();
+        self.series = series;
+    }
+
+    pub fn identity(&mut self, identity: &Identity) {
+        self.note(|record| {
+            record.app = identity.app().map(|app| app.id);
+            record.key = identity.key();
+            record.certificate = identity.certificate().map(|proof| proof.serial);
+            record.auth = Some(identity.method());
+        });
+    }
+
+    /// The upstream has begun to answer what was sent at `sent`.
+    pub fn upstream_answered(&mut self, sent: Instant) {
+        let took = sent.elapsed();
+        self.series.upstream_duration.observe(took.as_secs_f64());
+        self.note(|record| record.upstream = Some(took));
+    }
+
+    pub fn status(&mut self, status: u16) {
+        self.note(|record| record.status = status);
+    }
+
+    /// Says why the exchange was refused or cut short; the first reason stays.
+    pub fn reason(&mut self, reason: Reason) {
+        self.note(|record| {
+            record.reason.get_or_insert(reason);
+        });
+    }
+
+    /// Where the request's body counts what arrives.
+    pub fn bytes_in(&self) -> Rc<Cell<u64>> {
+        Rc::clone(&self.bytes_in)
+    }
+
+    pub fn sent(&mut self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.note(|record| record.bytes_out = record.bytes_out.saturating_add(bytes));
+    }
+
+    /// What a tunnel carried.
+    pub fn carried(&mut self, bytes_in: u64, bytes_out: u64) {
+        self.bytes_in.set(bytes_in);
+        self.note(|record| record.bytes_out = bytes_out);
+    }
+
+    /// The answer is whole; what is dropped without this was left by the client.
+    pub fn complete(&mut self) {
+        self.complete = true;
+    }
+
+    pub fn request_id(&self) -> Option<RequestId> {
+        self.record.as_ref().map(|record| record.request_id)
+    }
+
+    fn note(&mut self, change: impl FnOnce(&mut AccessRecord)) {
+        if let Some(record) = &mut self.record {
+            change(record);
+        }
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        let Some(mut record) = self.record.take() else {
+            return;
+        };
+        if !self.complete {
+            record.reason.get_or_insert(Reason::ClientClosed);
+        }
+        record.duration = self.began.elapsed();
+        record.bytes_in = self.bytes_in.get();
+        self.series
+            .answered(&record.method, record.status, record.duration);
+        if let Some(reason) = record.reason {
+            self.book.metrics.all.refused(reason);
+        }
+        self.book.ledger.write(self.book.worker, record);
+    }
+}
+
+fn shortened(path: &str) -> &str {
+    let end = path.floor_char_boundary(PATH_MAX);
+    path.get(..end).unwrap_or_default()
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use crate::proxy::metrics::Metrics;
+
+    /// A book for tests, and the ledger that it writes to.
+    pub fn book() -> Rc<Book> {
+        let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+        Rc::new(Book {
+            ledger: Arc::new(Ledger::new(1)),
+            worker: 0,
+            metrics: Rc::new(WorkerMetrics::new(metrics)),
+        })
+    }
+
+    /// A recording of `GET /orders`.
+    pub fn recording(book: &Rc<Book>) -> Recording {
+        Recording::open(
+            book,
+            &Opening {
+                at: Timestamp::from_unix_seconds(1),
+                request_id: RequestId::from_bits(1),
+                client: IpAddr::from([192, 0, 2, 1]),
+                method: &Method::GET,
+                path: "/orders",
+                protocol: http::Version::HTTP_11,
+            },
+        )
+    }
+
+    #[test]
+    fn an_exchange_that_ends_well_leaves_one_record() {
+        let book = book();
+        let mut recording = recording(&book);
+        recording.status(200);
+        recording.sent(5);
+        recording.bytes_in().set(7);
+        recording.complete();
+        assert!(book.ledger.drain(0).is_empty(), "not before it has ended");
+        drop(recording);
+        let records = book.ledger.drain(0);
+        assert_eq!(records.len(), 1);
+        assert_eq!((records[0].status, records[0].reason), (200, None));
+        assert_eq!((records[0].bytes_in, records[0].bytes_out), (7, 5));
+        assert!(book.ledger.drain(0).is_empty());
+    }
+
+    #[test]
+    fn an_exchange_that_the_client_left_says_so() {
+        let book = book();
+        drop(recording(&book));
+        let mut answered = recording(&book);
+        answered.status(200);
+        drop(answered);
+        let records = book.ledger.drain(0);
+        let ends: Vec<_> = records.iter().map(|r| (r.status, r.reason)).collect();
+        let left = Some(Reason::ClientClosed);
+        assert_eq!(ends, [(499, left), (200, left)]);
+    }
+
+    #[test]
+    fn the_first_reason_stays() {
+        let book = book();
+        let mut recording = recording(&book);
+        recording.reason(Reason::BodyTimeout);
+        recording.reason(Reason::UpstreamFailed);
+        drop(recording);
+        assert_eq!(book.ledger.drain(0)[0].reason, Some(Reason::BodyTimeout));
+    }
+
+    #[test]
+    fn records_that_nobody_takes_are_dropped_and_counted() {
+        let book = book();
+        for _ in 0..HELD_MAX + 3 {
+            drop(recording(&book));
+        }
+        assert_eq!(book.ledger.dropped(), 3);
+        assert_eq!(book.ledger.drain(0).len(), HELD_MAX);
+    }
+
+    #[test]
+    fn a_long_path_is_cut_where_a_character_ends() {
+        assert_eq!(shortened("/orders"), "/orders");
+        assert_eq!(shortened(&"x".repeat(2000)).len(), PATH_MAX);
+        assert_eq!(shortened(&"é".repeat(1000)).len(), PATH_MAX);
+    }
+}

@@ -1,0 +1,61 @@
+//! A refusal on its way to the answer: the reason, and what an answer may add to it.
+
+use std::time::Duration;
+
+use crate::domain::reason::Reason;
+use crate::domain::scope::ScopeSet;
+
+use super::counters::standing::Strictest;
+use super::error::Error;
+
+/// Why a request gets no answer of an upstream. Most refusals are a [`Reason`] and nothing more.
+#[derive(Debug)]
+pub struct Refusal {
+    pub reason: Reason,
+    pub extra: Extra,
+    /// What went wrong below, for the log; the caller never sees it.
+    pub cause: Option<Error>,
+}
+
+/// What some refusals say besides their reason.
+#[derive(Debug, Default)]
+pub enum Extra {
+    #[default]
+    Nothing,
+    /// The methods that would have been let in.
+    Allow(Vec<http::Method>),
+    /// The connection has served requests before, so that a new one may help (RFC 9110, 15.5.20).
+    Misdirected,
+    /// When to come back.
+    RetryAfter(Duration),
+    /// The limit that is used up.
+    Limited(Strictest),
+    /// The scopes that the route needs.
+    Scopes(ScopeSet),
+}
+
+impl Refusal {
+    pub fn with(reason: Reason, extra: Extra) -> Self {
+        Self {
+            reason,
+            extra,
+            cause: None,
+        }
+    }
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self::with(reason, Extra::Nothing)
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self {
+            reason: error.reason,
+            extra: Extra::Nothing,
+            cause: Some(error),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! A request as it came and as it goes on.
+
+use std::rc::Rc;
+
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method};
+
+use crate::domain::identity::{Bearer, Identity};
+use crate::domain::policy::Permit;
+use crate::domain::reason::Reason;
+use crate::domain::request::Path;
+
+use super::forwarding;
+use super::headers::{self, Host, Keep};
+use super::identity_fields::IdentityFields;
+use super::live::{Connection, FieldsFor};
+use super::metrics::Metrics;
+use super::protocols;
+use super::settings::HttpBounds;
+
+/// What of a request's head decides where it goes, once the head is found to be sound.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    pub host: Host,
+    pub path: Path<'a>,
+    /// The method that routes are found by.
+    pub method: Method,
+}
+
+/// Reads a head. Whatever two readers might read in two ways is refused here, before anything is decided by it.
+pub fn read<'a>(
+    parts: &'a Parts,
+    bounds: &HttpBounds,
+    metrics: &Metrics,
+) -> Result<Asked<'a>, Reason> {
+    let target = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
+    if target.len() > bounds.target_bytes_max {
+        return Err(Reason::UriTooLong);
+    }
+    if parts.headers.len() > bounds.headers_max {
+        return Err(Reason::HeadersTooLarge);
+    }
+    headers::refuse_odd_names(&parts.headers).map_err(|odd| {
+        metrics.spoofed(&odd.imitated);
+        Reason::HeaderInvalid
+    })?;
+    Ok(Asked {
+        host: headers::host(parts)?,
+        method: protocols::routed_method(parts)?,
+        path: Path::read(parts.uri.path())
+            .ok()
+            .ok_or(Reason::PathInvalid)?,
+    })
+}
+
+/// The target to forward: the very path that was matched, and the query as it came.
+pub fn target(parts: &Parts, path: &Path<'_>) -> Result<PathAndQuery, Reason> {
+    let given = parts.uri.path_and_query().ok_or(Reason::PathInvalid)?;
+    if given.path() == path.as_str() {
+        return Ok(given.clone());
+    }
+    let text = match given.query() {
+        Some(query) => format!("{}?{query}", path.as_str()),
+        None => path.as_str().to_owned(),
+    };
+    PathAndQuery::try_from(text).ok().ok_or(Reason::PathInvalid)
+}
+
+/// Makes a request's fields fit to be forwarded, and counts what had to be taken off.
+pub fn clean(
+    headers: &mut HeaderMap,
+    connection: &Connection,
+    host: &Host,
+    keep_credential: bool,
+    metrics: &Metrics,
+) -> Result<(), Reason> {
+    let origin = connection.peer.origin;
+    let keep = Keep {
+        credential: keep_credential,
+        forwarding: origin.trusted_hop,
+    };
+    let spoofed = headers::clean(headers, keep)?;
+    metrics.spoofed(&spoofed);
+    if origin.trusted_hop {
+        forwarding::append_forwarding(headers, origin.address, &host.value);
+    }
+    forwarding::trace(headers);
+    Ok(())
+}
+
+/// The fields that stay the same as long as the same caller asks the same host over the same connection.
+pub fn constant_fields(
+    connection: &Connection,
+    permit: &Permit,
+    host: &Host,
+    snapshot: u64,
+) -> Rc<IdentityFields> {
+    let identity = permit.identity();
+    let wanted = FieldsFor {
+        snapshot,
+        certificate: identity
+            .and_then(Identity::certificate)
+            .map(|proof| proof.id),
+        key: identity.and_then(Identity::key),
+        token: match identity.and_then(Identity::bearer) {
+            Some(Bearer::Token { claims, .. }) => Some(claims.id),
+            _ => None,
+        },
+        host: host.value.clone(),
+    };
+    let origin = connection.peer.origin;
+    connection.fields(wanted, || {
+        forwarding::constant_fields(identity, origin.address, &host.value, origin.trusted_hop)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_that_was_matched_is_forwarded_with_the_query_as_it_came() {
+        let check = |raw: &str, expected: &str| {
+            let (parts, ()) = http::Request::builder()
+                .uri(raw)
+                .body(())
+                .unwrap()
+                .into_parts();
+            let path = Path::read(parts.uri.path()).unwrap();
+            assert_eq!(target(&parts, &path).unwrap().as_str(), expected);
+        };
+        check("/v1/orders", "/v1/orders");
+        check("/v1/orders?a=%61&b", "/v1/orders?a=%61&b");
+        check("/v1/%6frders?a=%61", "/v1/orders?a=%61");
+        check("/v1/a%2fb", "/v1/a%2Fb");
+    }
+}

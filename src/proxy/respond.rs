@@ -1,0 +1,354 @@
+//! A reason becomes an answer: status, fields and a problem that helps (RFC 9457). The only place where it does.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use serde_json::{Map, Value, json};
+
+use crate::crypto::x509::Leaf;
+use crate::domain::reason::Reason;
+use crate::domain::time::Timestamp;
+
+use super::counters::standing::Strictest;
+use super::forwarding::{REQUEST_ID, RequestName};
+use super::refusal::{Extra, Refusal};
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// When to come back after a refusal that says nothing better: soon, and not at once.
+const RETRY_SECONDS: u64 = 1;
+
+/// What an answer says besides the reason.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances<'a> {
+    pub request: &'a RequestName,
+    /// The certificate that the connection was opened with.
+    pub leaf: Option<&'a Leaf>,
+    pub now: Timestamp,
+}
+
+/// The answer to a refused request.
+pub fn refuse(refusal: &Refusal, about: Circumstances<'_>) -> Response<Bytes> {
+    let shown = refusal.reason.shown();
+    let status = status(shown, &refusal.extra);
+    let body = problem(shown, status, &refusal.extra, about).to_string();
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    name(headers, about.request);
+    if status == StatusCode::UNAUTHORIZED || shown == Reason::ScopeMissing {
+        headers.insert(header::WWW_AUTHENTICATE, challenge(shown, &refusal.extra));
+    }
+    if let Extra::Allow(methods) = &refusal.extra {
+        let list: Vec<&str> = methods.iter().map(http::Method::as_str).collect();
+        insert(headers, header::ALLOW, &list.join(", "));
+    }
+    if let Extra::Limited(strictest) = &refusal.extra {
+        allowance(headers, strictest);
+    }
+    if matches!(status.as_u16(), 429 | 503) {
+        headers.insert(header::RETRY_AFTER, retry_after(&refusal.extra).into());
+    }
+    response
+}
+
+/// Gives an answer the name that its request is known by.
+pub fn name(headers: &mut HeaderMap, request: &RequestName) {
+    headers.insert(REQUEST_ID, request.value.clone());
+}
+
+/// Tells how the nearest limit stands (draft-ietf-httpapi-ratelimit-headers).
+pub fn allowance(headers: &mut HeaderMap, strictest: &Strictest) {
+    let limit = &strictest.limit;
+    let standing = &strictest.standing;
+    let name = limit.name.as_str();
+    let window = limit.period.as_secs().max(1);
+    insert(
+        headers,
+        RATE_LIMIT_POLICY,
+        &format!("\"{name}\";q={};w={window}", limit.count),
+    );
+    let reset = whole_seconds(standing.full_in.max(standing.retry_after));
+    insert(
+        headers,
+        RATE_LIMIT,
+        &format!("\"{name}\";r={};t={reset}", standing.remaining),
+    );
+}
+
+fn status(shown: Reason, extra: &Extra) -> StatusCode {
+    let code = match extra {
+        Extra::Misdirected => 421,
+        // What is refused in the handshake has no status of its own, and gets here only after one.
+        _ if shown.status() == 0 => 403,
+        _ => shown.status(),
+    };
+    StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn problem(shown: Reason, status: StatusCode, extra: &Extra, about: Circumstances<'_>) -> Value {
+    let request_id = about.request.value.to_str().unwrap_or_default();
+    let mut problem = Map::new();
+    let mut say = |name: &str, value: Value| problem.insert(name.to_owned(), value);
+    say("type", format!("urn:countersign:reason:{shown}").into());
+    say("title", shown.title().into());
+    say("status", status.as_u16().into());
+    say("detail", shown.help().into());
+    say("reason", shown.code().into());
+    say("request_id", request_id.into());
+    match extra {
+        Extra::Limited(strictest) => {
+            say("limit", strictest.limit.name.as_str().into());
+            say("per", strictest.limit.per.as_str().into());
+            say("retry_after", retry_after(extra).into());
+        }
+        Extra::RetryAfter(_) => {
+            say("retry_after", retry_after(extra).into());
+        }
+        Extra::Scopes(scopes) => {
+            say("scope", scopes.to_string().into());
+        }
+        Extra::Allow(_) | Extra::Misdirected | Extra::Nothing => {}
+    }
+    if let Some(leaf) = about.leaf.filter(|_| is_about_the_certificate(shown)) {
+        say("serial", leaf.serial.to_string().into());
+        say("fingerprint", leaf.fingerprint.to_string().into());
+        say("not_before", json!(leaf.validity.not_before));
+        say("not_after", json!(leaf.validity.not_after));
+        say("now", json!(about.now));
+        say("reject_id", request_id.into());
+    }
+    Value::Object(problem)
+}
+
+const fn is_about_the_certificate(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::AppRevoked
+            | Reason::AppSuspended
+            | Reason::CertExpired
+            | Reason::CertNotYetValid
+            | Reason::CertRevoked
+            | Reason::CertUnregistered
+            | Reason::TokenBinding
+    )
+}
+
+/// RFC 6750, 3: a request without a credential is told the scheme and nothing more.
+fn challenge(shown: Reason, extra: &Extra) -> HeaderValue {
+    let text = match (shown, extra) {
+        (Reason::CredentialMissing, _) => "Bearer realm=\"countersign\"".to_owned(),
+        // No scheme is registered for TLS client certificates; a challenge there must be (RFC 9110, 15.5.2).
+        (Reason::CertMissing, _) => "Certificate realm=\"countersign\"".to_owned(),
+        (Reason::ScopeMissing, Extra::Scopes(scopes)) => {
+            format!(
+                "Bearer realm=\"countersign\", error=\"insufficient_scope\", scope=\"{scopes}\""
+            )
+        }
+        (reason, _) => format!(
+            "Bearer realm=\"countersign\", error=\"invalid_token\", error_description=\"{}\"",
+            reason.title()
+        ),
+    };
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("Bearer"))
+}
+
+fn retry_after(extra: &Extra) -> u64 {
+    match extra {
+        Extra::Limited(strictest) => whole_seconds(strictest.standing.retry_after),
+        Extra::RetryAfter(wait) => whole_seconds(*wait),
+        _ => RETRY_SECONDS,
+    }
+}
+
+/// Rounded up, so that whoever waits that long is let in; at least one.
+fn whole_seconds(span: std::time::Duration) -> u64 {
+    let up = u64::from(span.subsec_nanos() > 0);
+    span.as_secs().saturating_add(up).max(1)
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::certificate::{Fingerprint, SerialNumber};
+    use crate::domain::id::RequestId;
+    use crate::domain::limit::{Limit, Per};
+    use crate::domain::time::Validity;
+    use crate::proxy::counters::standing::Standing;
+
+    fn request() -> RequestName {
+        RequestName {
+            id: RequestId::from_bits(1),
+            value: HeaderValue::from_static("req_1"),
+        }
+    }
+
+    fn leaf() -> Leaf {
+        Leaf {
+            fingerprint: Fingerprint::from_bytes([0xab; 32]),
+            key_digest: Fingerprint::from_bytes([1; 32]),
+            serial: SerialNumber::from_bytes(&[0x0a, 0xff]).unwrap(),
+            validity: Validity {
+                not_before: "2026-01-01T00:00:00Z".parse().unwrap(),
+                not_after: "2026-02-01T00:00:00Z".parse().unwrap(),
+            },
+            subject: "CN=acme".to_owned(),
+            sans: Vec::new(),
+            key: None,
+        }
+    }
+
+    fn answered(refusal: impl Into<Refusal>) -> (Response<Bytes>, Value) {
+        let request = request();
+        let leaf = leaf();
+        let response = refuse(
+            &refusal.into(),
+            Circumstances {
+                request: &request,
+                leaf: Some(&leaf),
+                now: "2026-03-01T12:00:00Z".parse().unwrap(),
+            },
+        );
+        let body = serde_json::from_slice(response.body()).unwrap();
+        (response, body)
+    }
+
+    #[test]
+    fn every_reason_has_an_answer_that_says_which_it_is() {
+        for reason in Reason::ALL.iter().copied() {
+            let (response, body) = answered(reason);
+            assert!(response.status().as_u16() >= 400, "{reason}");
+            assert_eq!(body["reason"], reason.shown().code(), "{reason}");
+            assert_eq!(body["status"], response.status().as_u16(), "{reason}");
+            assert_eq!(body["request_id"], "req_1", "{reason}");
+            assert_eq!(response.headers()["x-request-id"], "req_1", "{reason}");
+            assert_eq!(
+                response.headers()[header::CONTENT_TYPE],
+                "application/problem+json"
+            );
+            let challenged = response.headers().contains_key(header::WWW_AUTHENTICATE);
+            assert_eq!(
+                challenged,
+                response.status() == 401 || reason == Reason::ScopeMissing,
+                "{reason}"
+            );
+        }
+    }
+
+    #[test]
+    fn secrets_that_are_wrong_unknown_revoked_or_expired_look_the_same() {
+        let (expected, _) = answered(Reason::KeyWrong);
+        for reason in [
+            Reason::KeyUnknown,
+            Reason::KeyRevoked,
+            Reason::KeyExpired,
+            Reason::KeyMalformed,
+            Reason::TokenSignature,
+            Reason::TokenEnded,
+        ] {
+            let (response, _) = answered(reason);
+            assert_eq!(response.status(), expected.status(), "{reason}");
+            assert_eq!(response.headers(), expected.headers(), "{reason}");
+            assert_eq!(response.body(), expected.body(), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_refused_certificate_is_explained() {
+        let (response, body) = answered(Reason::CertExpired);
+        assert_eq!(response.status(), 403);
+        assert_eq!(body["serial"], "0aff");
+        assert_eq!(body["not_after"], "2026-02-01T00:00:00Z");
+        assert_eq!(body["not_before"], "2026-01-01T00:00:00Z");
+        assert_eq!(body["now"], "2026-03-01T12:00:00Z");
+        assert_eq!(body["reject_id"], "req_1");
+        let (_, body) = answered(Reason::RouteUnknown);
+        assert_eq!(body.get("serial"), None);
+    }
+
+    #[test]
+    fn a_missing_method_names_the_others() {
+        let extra = Extra::Allow(vec![http::Method::GET, http::Method::PUT]);
+        let (response, _) = answered(Refusal::with(Reason::MethodUnknown, extra));
+        assert_eq!(response.status(), 405);
+        assert_eq!(response.headers()[header::ALLOW], "GET, PUT");
+    }
+
+    #[test]
+    fn a_used_up_limit_says_which_and_until_when() {
+        let strictest = Strictest {
+            limit: Arc::new(Limit {
+                name: "orders".parse().unwrap(),
+                per: Per::App,
+                count: 100,
+                period: Duration::from_mins(1),
+                burst: 20,
+            }),
+            standing: Standing {
+                remaining: 0,
+                full_in: Duration::from_secs(12),
+                retry_after: Duration::from_millis(600),
+            },
+        };
+        let (response, body) = answered(Refusal::with(
+            Reason::RateLimited,
+            Extra::Limited(strictest),
+        ));
+        assert_eq!(response.status(), 429);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        assert_eq!(response.headers()["ratelimit"], "\"orders\";r=0;t=12");
+        assert_eq!(
+            response.headers()["ratelimit-policy"],
+            "\"orders\";q=100;w=60"
+        );
+        assert_eq!(body["limit"], "orders");
+        assert_eq!(body["retry_after"], 1);
+    }
+
+    #[test]
+    fn challenges_are_those_of_rfc_6750() {
+        let challenge = |refusal: Refusal| {
+            let (response, _) = answered(refusal);
+            response.headers()[header::WWW_AUTHENTICATE]
+                .to_str()
+                .unwrap()
+                .to_owned()
+        };
+        assert_eq!(
+            challenge(Reason::CredentialMissing.into()),
+            "Bearer realm=\"countersign\""
+        );
+        assert!(challenge(Reason::TokenExpired.into()).contains("error=\"invalid_token\""));
+        let scopes = Extra::Scopes("orders:read orders:write".parse().unwrap());
+        assert_eq!(
+            challenge(Refusal::with(Reason::ScopeMissing, scopes)),
+            "Bearer realm=\"countersign\", error=\"insufficient_scope\", scope=\"orders:read orders:write\""
+        );
+    }
+
+    #[test]
+    fn another_tls_policy_is_421_only_on_a_used_connection() {
+        let (fresh, _) = answered(Reason::HostMismatch);
+        assert_eq!(fresh.status(), 403);
+        let (used, _) = answered(Refusal::with(Reason::HostMismatch, Extra::Misdirected));
+        assert_eq!(used.status(), 421);
+    }
+}

@@ -1,0 +1,129 @@
+//! What the operator decides about the partners' listener, as plain values.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::domain::limit::Allowance;
+
+/// Everything that the data plane is told at its start and keeps until the process ends.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Connections of all workers together. Each may hold about 100 KiB, so this bounds memory.
+    pub connections_max: usize,
+    /// Connections from one IPv4 address or one IPv6 network of 64 bits, all workers together.
+    pub connections_per_address: usize,
+    /// Who begins a connection with a PROXY protocol header. Nobody else may, and these must.
+    pub proxy_protocol_from: Vec<IpNet>,
+    /// Whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed and appended to.
+    pub trusted_hops: Vec<IpNet>,
+    pub timeouts: Timeouts,
+    pub http: HttpBounds,
+    /// Requests that a connection with a refused certificate may ask before it is closed. Sixteen are
+    /// enough for a person with `curl` and for a client that retries, and too few to be worth anything.
+    pub quarantine_requests: u32,
+    /// Failed attempts to authenticate that one address may make.
+    pub failed_authentication: FailedAuthentication,
+    /// Access tokens that each worker remembers as verified, about 600 bytes each.
+    pub verified_tokens_max: usize,
+    /// Buckets of rate limits, all workers together, about 150 bytes each.
+    pub buckets_max: usize,
+}
+
+/// How long things may take.
+#[derive(Clone, Debug)]
+pub struct Timeouts {
+    /// From the connection's first packet to the end of the first request's head: PROXY header and TLS included.
+    pub first_request: Duration,
+    /// A connection without a request, and a head that does not end.
+    pub idle: Duration,
+    /// A request's body from which nothing arrives.
+    pub body_stall: Duration,
+    /// An answer of which the client takes nothing.
+    pub write_stall: Duration,
+    /// A tunnel in which nothing moves either way.
+    pub tunnel_idle: Duration,
+    /// What still runs on a connection whose credential has ended is cut after this.
+    pub ended_grace: Duration,
+}
+
+/// How large a request may be, and how many at a time.
+#[expect(
+    clippy::struct_field_names,
+    reason = "each is an upper bound, and says so where it is used"
+)]
+#[derive(Clone, Debug)]
+pub struct HttpBounds {
+    /// All header fields of a request together, in bytes.
+    pub headers_bytes_max: usize,
+    /// Header fields of a request.
+    pub headers_max: usize,
+    /// The request target, in bytes.
+    pub target_bytes_max: usize,
+    /// Requests at a time on one HTTP/2 connection.
+    pub streams_max: u32,
+}
+
+/// So many failures per so much time, with so many at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailedAuthentication {
+    pub count: u32,
+    pub period: Duration,
+    pub burst: u32,
+}
+
+impl FailedAuthentication {
+    pub fn allowance(&self) -> Allowance {
+        let period = u64::try_from(self.period.as_nanos()).unwrap_or(u64::MAX);
+        let interval = (period / u64::from(self.count.max(1))).max(1);
+        Allowance {
+            interval,
+            window: interval.saturating_mul(u64::from(self.burst.max(1))),
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connections_max: 20_000,
+            connections_per_address: 1024,
+            proxy_protocol_from: Vec::new(),
+            trusted_hops: Vec::new(),
+            timeouts: Timeouts::default(),
+            http: HttpBounds::default(),
+            quarantine_requests: 16,
+            failed_authentication: FailedAuthentication {
+                count: 30,
+                period: Duration::from_mins(1),
+                burst: 30,
+            },
+            verified_tokens_max: 16_384,
+            buckets_max: 1 << 20,
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            first_request: Duration::from_secs(10),
+            idle: Duration::from_mins(1),
+            body_stall: Duration::from_secs(30),
+            write_stall: Duration::from_mins(1),
+            tunnel_idle: Duration::from_mins(5),
+            ended_grace: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Default for HttpBounds {
+    fn default() -> Self {
+        Self {
+            headers_bytes_max: 32 << 10,
+            headers_max: 100,
+            target_bytes_max: 8 << 10,
+            streams_max: 128,
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! An exchange over HTTP/1.1, without a task and without a channel: whoever waits for the answer drives it,
+//! and the answer's body owns the connection until it has ended.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+use super::answer_head::{AnswerHead, Asked, Framing, Parsed, Parser};
+use super::chunked::{Chunked, Malformed, Piece};
+use super::connection::Connection;
+use super::pool::Lease;
+use super::sender::{SendError, Sender, Waits};
+use crate::domain::reason::Reason;
+use crate::domain::upstream::Timeouts;
+use crate::proxy::error::Error;
+
+/// Sends the request and waits for the head of its answer, which may come while the body is still being sent.
+pub async fn exchange(
+    connection: &mut Connection,
+    sender: &mut Sender,
+    asked: Asked<'_>,
+    timeouts: &Timeouts,
+) -> Result<AnswerHead, Error> {
+    let mut parser = Parser::default();
+    let mut interim = 0;
+    let mut broken = None;
+    let mut watched = None;
+    poll_fn(|cx| {
+        let mut waits = None;
+        if broken.is_none() {
+            match sender.poll(cx, connection) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(SendError::Body(error))) => return Poll::Ready(Err(error)),
+                // An upstream that has heard enough may have answered before it closed.
+                Poll::Ready(Err(SendError::Write(error))) => broken = Some(error),
+                Poll::Pending => waits = Some(sender.waits_for()),
+            }
+        }
+        // What comes before we have said a word answers nothing of ours.
+        while sender.has_begun() {
+            match parser
+                .take(&mut connection.input, asked)
+                .map_err(nonsense)?
+            {
+                Some(Parsed::Final(head)) => return Poll::Ready(Ok(head)),
+                Some(Parsed::Interim) if interim == INTERIM_MAX => {
+                    return Poll::Ready(Err(nonsense(Malformed("too many interim answers"))));
+                }
+                Some(Parsed::Interim) => interim += 1,
+                None => match connection.poll_fill(cx) {
+                    Poll::Ready(Ok(0)) => {
+                        let cause = broken
+                            .take()
+                            .unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
+                        return Poll::Ready(Err(died(cause, connection, interim)));
+                    }
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Ready(Err(error)) => {
+                        return Poll::Ready(Err(died(error, connection, interim)));
+                    }
+                    Poll::Pending => break,
+                },
+            }
+        }
+        if let (Some(_), false) = (&broken, sender.has_begun()) {
+            let cause = broken
+                .take()
+                .unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
+            return Poll::Ready(Err(died(cause, connection, interim)));
+        }
+        let situation = Some((waits, sender.progress()));
+        if watched != situation {
+            watched = situation;
+            let time = if waits.is_some() {
+                timeouts.idle
+            } else {
+                timeouts.first_byte
+            };
+            connection.deadline.set(time);
+        }
+        ready!(connection.deadline.poll(cx));
+        Poll::Ready(Err(match waits {
+            Some(Waits::Client) => Error::downstream(Reason::BodyTimeout),
+            Some(Waits::Upstream) | None => Error::upstream(Reason::UpstreamTimeout),
+        }))
+    })
+    .await
+}
+
+/// A connection that ended before the answer did. Where nothing at all was answered, the upstream has most
+/// likely closed it for being idle, and another connection may do.
+fn died(cause: io::Error, connection: &Connection, interim: usize) -> Error {
+    let error = Error::upstream(Reason::UpstreamFailed).because(cause);
+    if connection.input.is_empty() && interim == 0 {
+        error.worth_a_retry()
+    } else {
+        error
+    }
+}
+
+fn nonsense(malformed: Malformed) -> Error {
+    Error::upstream(Reason::UpstreamFailed).because(malformed)
+}
+
+/// A body that is still arriving.
+#[derive(Debug)]
+pub struct Http1Body {
+    /// Absent once the body has ended, one way or the other.
+    lease: Option<Lease>,
+    coding: Coding,
+    /// The rest of the request, when the upstream answered before it had it all.
+    sender: Option<Sender>,
+    keep_alive: bool,
+    idle: Duration,
+    waiting: bool,
+}
+
+#[derive(Debug)]
+enum Coding {
+    Length(u64),
+    Chunked(Chunked),
+    UntilClose,
+}
+
+/// The body that follows `head`. A small one that has come with the head is taken at once, and its connection
+/// goes back before the client has seen a byte.
+pub fn body(
+    mut lease: Lease,
+    head: &AnswerHead,
+    sender: Sender,
+    idle: Duration,
+) -> Result<Bytes, Http1Body> {
+    // An upstream that answers early may drop the rest of the request or may not; its connection is not trusted.
+    let keep_alive = head.keep_alive && sender.is_done();
+    let coding = match head.framing {
+        Framing::Length(length) => {
+            let input = &mut lease.connection().input;
+            if let Ok(length) = usize::try_from(length)
+                && input.len() >= length
+            {
+                let bytes = input.split_to(length).freeze();
+                release(lease, keep_alive);
+                return Ok(bytes);
+            }
+            Coding::Length(length)
+        }
+        Framing::Chunked => Coding::Chunked(Chunked::default()),
+        Framing::UntilClose => Coding::UntilClose,
+    };
+    Err(Http1Body {
+        lease: Some(lease),
+        coding,
+        sender: Some(sender).filter(|sender| !sender.is_done()),
+        keep_alive,
+        idle,
+        waiting: false,
+    })
+}
+
+fn release(mut lease: Lease, keep_alive: bool) {
+    if keep_alive && lease.connection().input.is_empty() {
+        lease.give_back();
+    }
+}
+
+impl Http1Body {
+    pub fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let result = ready!(self.poll_piece(cx));
+        self.waiting = false;
+        Poll::Ready(match result {
+            Ok(Some(frame)) => {
+                // Nobody asks for more of a body that has reached its length.
+                if matches!(self.coding, Coding::Length(0)) {
+                    self.end();
+                }
+                Some(Ok(frame))
+            }
+            Ok(None) => {
+                self.end();
+                None
+            }
+            Err(error) => {
+                self.lease = None;
+                Some(Err(error))
+            }
+        })
+    }
+
+    fn end(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            release(lease, self.keep_alive);
+        }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, Error>> {
+        let Some(lease) = &mut self.lease else {
+            return Poll::Ready(Ok(None));
+        };
+        let connection = lease.connection();
+        if let Some(sender) = &mut self.sender {
+            match sender.poll(cx, connection) {
+                Poll::Pending => {}
+                Poll::Ready(Err(SendError::Body(error))) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(()) | Err(SendError::Write(_))) => self.sender = None,
+            }
+        }
+        loop {
+            if let Some(piece) = self.coding.take(connection).map_err(nonsense)? {
+                return Poll::Ready(Ok(match piece {
+                    Piece::Data(data) => Some(Frame::data(data)),
+                    Piece::Trailers(trailers) => Some(Frame::trailers(trailers)),
+                    Piece::End => None,
+                }));
+            }
+            match connection.poll_fill(cx) {
+                Poll::Ready(Ok(0)) if matches!(self.coding, Coding::UntilClose) => {
+                    return Poll::Ready(Ok(None));
+                }
+                Poll::Ready(Ok(0)) => {
+                    let cause = io::Error::from(io::ErrorKind::UnexpectedEof);
+                    return Poll::Ready(
+                        Err(Error::upstream(Reason::UpstreamFailed).because(cause)),
+                    );
+                }
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(
+                        Err(Error::upstream(Reason::UpstreamFailed).because(error)),
+                    );
+                }
+                Poll::Pending => break,
+            }
+        }
+        // The time counts from when somebody wants more, not from the last piece: the client may have been slow.
+        if !std::mem::replace(&mut self.waiting, true) {
+            connection.deadline.set(self.idle);
+        }
+        ready!(connection.deadline.poll(cx));
+        Poll::Ready(Err(Error::upstream(Reason::UpstreamTimeout)))
+    }
+
+    pub fn is_end_stream(&self) -> bool {
+        self.lease.is_none()
+    }
+
+    pub fn size_hint(&self) -> SizeHint {
+        match self.coding {
+            Coding::Length(left) => SizeHint::with_exact(left),
+            Coding::Chunked(_) | Coding::UntilClose => SizeHint::default(),
+        }
+    }
+}
+
+impl Coding {
+    fn take(&mut self, connection: &mut Connection) -> Result<Option<Piece>, Malformed> {
+        let input = &mut connection.input;
+        match self {
+            Self::Length(0) => Ok(Some(Piece::End)),
+            Self::Chunked(chunked) => chunked.next(input),
+            Self::Length(_) | Self::UntilClose if input.is_empty() => Ok(None),
+            Self::Length(left) => {
+                let length =
+                    usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
+                *left -= length as u64;
+                Ok(Some(Piece::Data(input.split_to(length).freeze())))
+            }
+            Self::UntilClose => Ok(Some(Piece::Data(input.split().freeze()))),
+        }
+    }
+}
+
+/// More than any honest upstream sends before an answer.
+const INTERIM_MAX: usize = 8;

@@ -1,0 +1,403 @@
+//! Exchanges over HTTP/2 with prior knowledge: hyper's connection with our bounds, deadlines and hygiene.
+
+use std::cell::Cell;
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::SendRequest;
+use tokio::time::Instant;
+
+use super::deadline::Deadline;
+use super::fields;
+use super::pool::SharedLease;
+use super::request::{AnyBody, Head};
+use crate::domain::reason::Reason;
+use crate::domain::upstream::Timeouts;
+use crate::net::http::{LocalExec, TokioIo, http2_client};
+use crate::net::stream::Stream;
+use crate::proxy::error::{Error, Side};
+
+/// A connection that exchanges share.
+pub struct Http2 {
+    sender: SendRequest<RequestBody>,
+    tls: bool,
+    /// Streams that the upstream allows at once.
+    allowed: Rc<Cell<usize>>,
+    in_flight: Cell<usize>,
+    quiet_since: Cell<Instant>,
+    pub opened: Instant,
+}
+
+impl fmt::Debug for Http2 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http2")
+            .field("in_flight", &self.in_flight)
+            .field("opened", &self.opened)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Http2 {
+    /// Begins to speak HTTP/2 on a new stream. Its task ends when the last user is gone.
+    pub async fn open(stream: Stream, tls: bool, time: Duration) -> Result<Self, Error> {
+        if tls && !stream.alpn_h2() {
+            return Err(
+                Error::upstream(Reason::UpstreamTls).because("the upstream does not agree on h2")
+            );
+        }
+        let shake_hands = http2_client().handshake(TokioIo::new(stream));
+        let (sender, connection) = tokio::time::timeout(time, shake_hands)
+            .await
+            .map_err(|elapsed| Error::upstream(Reason::UpstreamUnreachable).because(elapsed))?
+            .map_err(|error| Error::upstream(Reason::UpstreamUnreachable).because(error))?;
+        let allowed = Rc::new(Cell::new(STREAMS_MAX));
+        tokio::task::spawn_local(drive(connection, Rc::clone(&allowed)));
+        let now = Instant::now();
+        Ok(Self {
+            sender,
+            tls,
+            allowed,
+            in_flight: Cell::new(0),
+            quiet_since: Cell::new(now),
+            opened: now,
+        })
+    }
+
+    pub fn begin(&self) {
+        self.in_flight.set(self.in_flight.get() + 1);
+    }
+
+    pub fn end(&self) {
+        self.in_flight.set(self.in_flight.get().saturating_sub(1));
+        self.quiet_since.set(Instant::now());
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.get()
+    }
+
+    /// Whether another exchange fits, by our bound and the upstream's.
+    pub fn has_room(&self) -> bool {
+        let bound = self.allowed.get().min(STREAMS_MAX);
+        self.in_flight.get() < bound.max(1)
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// How long nothing has been under way; `None` when something is.
+    pub fn quiet_for(&self, now: Instant) -> Option<Duration> {
+        (self.in_flight.get() == 0).then(|| now - self.quiet_since.get())
+    }
+}
+
+/// Runs the connection, and keeps an eye on how many streams the upstream allows.
+async fn drive(
+    mut connection: hyper::client::conn::http2::Connection<TokioIo<Stream>, RequestBody, LocalExec>,
+    allowed: Rc<Cell<usize>>,
+) {
+    let ended = std::future::poll_fn(|cx| {
+        let polled = Pin::new(&mut connection).poll(cx);
+        allowed.set(connection.current_max_send_streams());
+        polled
+    });
+    if let Err(error) = ended.await {
+        tracing::debug!(%error, "an HTTP/2 connection to an upstream failed");
+    }
+}
+
+/// An answer, or a stream that the upstream agreed to make a tunnel.
+pub enum Outcome {
+    Answer(Response<Incoming>),
+    Tunnel(http::response::Parts, hyper::upgrade::Upgraded),
+}
+
+/// Sends the request and waits for the head of its answer. When the body comes back beside the error,
+/// none of it is gone.
+pub async fn exchange(
+    lease: &SharedLease,
+    head: &Head,
+    body: Option<AnyBody>,
+    timeouts: &Timeouts,
+) -> Result<Outcome, (Error, Option<Option<AnyBody>>)> {
+    let connection = &lease.connection;
+    let request = match request(head, connection.tls) {
+        Ok(request) => request,
+        Err(error) => return Err((error, None)),
+    };
+    let sending = Rc::new(Sending::default());
+    let body = RequestBody::new(body, Rc::clone(&sending));
+    let mut answer = std::pin::pin!(
+        connection
+            .sender
+            .clone()
+            .try_send_request(request.map(|()| body))
+    );
+    let mut deadline = Deadline::after(timeouts.first_byte);
+    let mut watched = None;
+    let answered = std::future::poll_fn(|cx| {
+        if let Poll::Ready(answered) = answer.as_mut().poll(cx) {
+            return Poll::Ready(Some(answered));
+        }
+        loop {
+            let situation = Some((sending.done.get(), sending.progress.get()));
+            if watched != situation {
+                watched = situation;
+                deadline.set(if sending.done.get() {
+                    timeouts.first_byte
+                } else {
+                    timeouts.idle
+                });
+            }
+            ready!(deadline.poll(cx));
+            if watched == Some((sending.done.get(), sending.progress.get())) {
+                return Poll::Ready(None);
+            }
+        }
+    })
+    .await;
+    let response = match answered {
+        None if sending.wants.get() => return Err((Error::downstream(Reason::BodyTimeout), None)),
+        None => return Err((Error::upstream(Reason::UpstreamTimeout), None)),
+        Some(Ok(response)) => response,
+        Some(Err(mut refused)) => {
+            let message = refused.take_message();
+            let error = failure(refused.into_error());
+            // Given back, it has not been sent.
+            let body = message.map(|request| request.into_body().body.take());
+            let error = if body.is_some() {
+                error.worth_a_retry()
+            } else {
+                error
+            };
+            return Err((error, body));
+        }
+    };
+    if head.upgrade.is_some() && response.status().is_success() {
+        let (parts, incoming) = response.into_parts();
+        let upgrade = hyper::upgrade::on(Response::from_parts(parts.clone(), incoming));
+        let upgraded = upgrade.await.map_err(|error| (failure(error), None))?;
+        return Ok(Outcome::Tunnel(parts, upgraded));
+    }
+    Ok(Outcome::Answer(response))
+}
+
+fn request(head: &Head, tls: bool) -> Result<Request<()>, Error> {
+    let authority = head.host.as_bytes();
+    let uri = Uri::builder()
+        .scheme(if tls { "https" } else { "http" })
+        .authority(authority)
+        .path_and_query(head.target.clone())
+        .build()
+        .map_err(|error| Error::downstream(Reason::HostInvalid).because(error))?;
+    let mut request = Request::new(());
+    *request.uri_mut() = uri;
+    *request.version_mut() = Version::HTTP_2;
+    *request.method_mut() = head.method.clone();
+    if let Some(protocol) = &head.upgrade {
+        *request.method_mut() = Method::CONNECT;
+        let protocol = protocol
+            .to_str()
+            .map_err(|error| Error::downstream(Reason::UpgradeRefused).because(error))?;
+        request
+            .extensions_mut()
+            .insert(hyper::ext::Protocol::from(protocol));
+    }
+    let headers = request.headers_mut();
+    headers.reserve(head.headers.len() + head.identity.fields.len() + 1);
+    for (name, value) in &head.headers {
+        let ours = matches!(
+            name.as_str(),
+            "host" | "content-length" | "sec-websocket-key"
+        );
+        if !ours && !fields::is_hop_by_hop(name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    for (name, value) in &head.identity.fields {
+        headers.append(name.clone(), value.clone());
+    }
+    // True of us, and gRPC servers insist.
+    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    Ok(request)
+}
+
+/// What hyper says went wrong. An error of the client's own body is found again inside and passed as it was.
+fn failure(error: hyper::Error) -> Error {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(&error);
+    while let Some(inner) = cause {
+        if let Some(ours) = inner.downcast_ref::<Error>() {
+            return Error::new(ours.side, ours.reason).because(error);
+        }
+        cause = inner.source();
+    }
+    Error::new(Side::Upstream, Reason::UpstreamFailed).because(error)
+}
+
+/// How far the request's body has got; shared with the one who waits for the answer.
+#[derive(Debug, Default)]
+struct Sending {
+    done: Cell<bool>,
+    progress: Cell<u64>,
+    /// The client was asked for more and has not answered.
+    wants: Cell<bool>,
+}
+
+struct RequestBody {
+    body: Option<AnyBody>,
+    sending: Rc<Sending>,
+}
+
+impl RequestBody {
+    fn new(body: Option<AnyBody>, sending: Rc<Sending>) -> Self {
+        sending.done.set(body.is_none());
+        Self { body, sending }
+    }
+
+    fn end(&mut self) {
+        self.body = None;
+        self.sending.done.set(true);
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = self.get_mut();
+        let Some(body) = &mut this.body else {
+            return Poll::Ready(None);
+        };
+        let polled = body.as_mut().poll_frame(cx);
+        this.sending.wants.set(polled.is_pending());
+        let Some(frame) = ready!(polled) else {
+            this.end();
+            return Poll::Ready(None);
+        };
+        this.sending.progress.set(this.sending.progress.get() + 1);
+        Poll::Ready(Some(frame.map(|frame| match frame.into_trailers() {
+            Ok(mut trailers) => {
+                keep_trailers(&mut trailers);
+                Frame::trailers(trailers)
+            }
+            Err(frame) => frame,
+        })))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(|body| body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), |body| body.size_hint())
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.sending.done.set(true);
+    }
+}
+
+/// Removes what is not the client's, as it is done for HTTP/1.1.
+pub fn clean(headers: &mut HeaderMap) {
+    let unwanted: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| fields::is_hop_by_hop(name) || fields::is_reserved(name))
+        .cloned()
+        .collect();
+    for name in unwanted {
+        headers.remove(name);
+    }
+}
+
+fn keep_trailers(trailers: &mut HeaderMap) {
+    let unwanted: Vec<HeaderName> = trailers
+        .keys()
+        .filter(|name| !fields::may_be_a_trailer(name))
+        .cloned()
+        .collect();
+    for name in unwanted {
+        trailers.remove(name);
+    }
+}
+
+/// A body that is still arriving. Dropped, it resets its stream.
+#[derive(Debug)]
+pub struct Http2Body {
+    incoming: Incoming,
+    /// Keeps the stream counted.
+    lease: Option<SharedLease>,
+    deadline: Deadline,
+    idle: Duration,
+    waiting: bool,
+}
+
+impl Http2Body {
+    pub fn new(incoming: Incoming, lease: SharedLease, idle: Duration) -> Self {
+        let lease = Some(lease).filter(|_| !incoming.is_end_stream());
+        Self {
+            incoming,
+            lease,
+            deadline: Deadline::after(idle),
+            idle,
+            waiting: false,
+        }
+    }
+
+    pub fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Poll::Ready(polled) = Pin::new(&mut self.incoming).poll_frame(cx) {
+            self.waiting = false;
+            let frame = polled.map(|frame| match frame {
+                Ok(frame) => Ok(match frame.into_trailers() {
+                    Ok(mut trailers) => {
+                        keep_trailers(&mut trailers);
+                        Frame::trailers(trailers)
+                    }
+                    Err(frame) => frame,
+                }),
+                Err(error) => Err(failure(error)),
+            });
+            if self.incoming.is_end_stream() || !matches!(frame, Some(Ok(_))) {
+                self.lease = None;
+            }
+            return Poll::Ready(frame);
+        }
+        if !std::mem::replace(&mut self.waiting, true) {
+            self.deadline.set(self.idle);
+        }
+        ready!(self.deadline.poll(cx));
+        self.lease = None;
+        Poll::Ready(Some(Err(Error::upstream(Reason::UpstreamTimeout))))
+    }
+
+    pub fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    pub fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// Exchanges that share one connection; h2's own default of what a server should allow.
+pub const STREAMS_MAX: usize = 100;

@@ -1,0 +1,17 @@
+//! Connections to upstreams: opened, bounded, kept and spoken on, each worker with its own.
+
+pub mod upstreams;
+pub mod pool;
+pub mod balance;
+pub mod request;
+pub mod http1;
+pub mod sender;
+pub mod wire;
+pub mod answer_head;
+pub mod chunked;
+pub mod fields;
+pub mod connection;
+pub mod deadline;
+pub mod http2;
+pub mod websocket;
+pub mod body;

@@ -1,0 +1,519 @@
+//! The connections of one worker to one upstream: how many, which is used next, how long one is kept.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use super::balance::{self, Load, Tried};
+use super::connection::Connection;
+use super::http2::{Http2, STREAMS_MAX};
+use super::upstreams::Connectors;
+use crate::domain::reason::Reason;
+use crate::domain::upstream::{Protocol, Upstream};
+use crate::net::dial::{Destination, DialError};
+use crate::net::stream::Stream;
+use crate::proxy::error::Error;
+
+/// The connections to one upstream.
+#[derive(Debug)]
+pub struct Pool {
+    upstream: RefCell<Arc<Upstream>>,
+    endpoints: Vec<EndpointPool>,
+    connectors: Arc<ArcSwap<Connectors>>,
+    /// One permit for each exchange that may be under way.
+    slots: Arc<Semaphore>,
+    waiting: Cell<usize>,
+    /// Connections that exist or are being opened.
+    open: Cell<usize>,
+    idle: Cell<usize>,
+    sweeping: Cell<bool>,
+}
+
+#[derive(Debug)]
+struct EndpointPool {
+    tls: bool,
+    destination: Destination,
+    load: Load,
+    /// The most recently used is last and taken first, so that the others can grow old.
+    idle: RefCell<Vec<Idle>>,
+    shared: RefCell<Vec<Rc<Http2>>>,
+    /// One HTTP/2 connection is opened at a time: whoever waits for it can share it.
+    opening: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+/// The right to one exchange with the upstream.
+#[derive(Debug)]
+pub struct Slot {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Pool {
+    pub fn new(upstream: &Arc<Upstream>, connectors: Arc<ArcSwap<Connectors>>) -> Self {
+        let endpoints = upstream.endpoints.iter().map(|endpoint| EndpointPool {
+            tls: endpoint.tls,
+            destination: Destination::new(&endpoint.host, endpoint.port),
+            load: Load::default(),
+            idle: RefCell::default(),
+            shared: RefCell::default(),
+            opening: tokio::sync::Mutex::new(()),
+        });
+        let bound = upstream.pool.connections_max.clamp(1, CONNECTIONS_MAX);
+        let slots = match upstream.protocol {
+            Protocol::Http1 => bound,
+            Protocol::Http2 => bound * STREAMS_MAX,
+        };
+        Self {
+            endpoints: endpoints.collect(),
+            connectors,
+            slots: Arc::new(Semaphore::new(slots)),
+            waiting: Cell::new(0),
+            open: Cell::new(0),
+            idle: Cell::new(0),
+            sweeping: Cell::new(false),
+            upstream: RefCell::new(Arc::clone(upstream)),
+        }
+    }
+
+    /// Whether this pool serves `upstream` as it is described now.
+    pub fn serves(&self, upstream: &Arc<Upstream>) -> bool {
+        let mut known = self.upstream.borrow_mut();
+        if Arc::ptr_eq(&known, upstream) {
+            return true;
+        }
+        let same = **known == **upstream;
+        if same {
+            // The next comparison is by address again.
+            *known = Arc::clone(upstream);
+        }
+        same
+    }
+
+    pub fn upstream(&self) -> Arc<Upstream> {
+        Arc::clone(&self.upstream.borrow())
+    }
+
+    /// Waits for the right to an exchange, in the order of asking and within the upstream's bounds.
+    pub async fn admit(&self) -> Result<Slot, Error> {
+        if let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() {
+            return Ok(Slot { _permit: permit });
+        }
+        let bounds = self.upstream().pool;
+        if self.waiting.get() >= bounds.queue_max {
+            return Err(Error::ours(Reason::UpstreamBusy).because("the queue is full"));
+        }
+        let _waiting = Counted::one_more(&self.waiting);
+        let acquire = Arc::clone(&self.slots).acquire_owned();
+        match tokio::time::timeout(bounds.queue_timeout, acquire).await {
+            Ok(Ok(permit)) => Ok(Slot { _permit: permit }),
+            Ok(Err(closed)) => Err(Error::ours(Reason::Internal).because(closed)),
+            Err(elapsed) => Err(Error::ours(Reason::UpstreamBusy).because(elapsed)),
+        }
+    }
+
+    /// A connection for one exchange: one that was kept, unless `fresh`, or a new one to the first endpoint that
+    /// takes connections.
+    pub async fn lease(self: &Rc<Self>, slot: Slot, fresh: bool) -> Result<Lease, Error> {
+        let mut slot = Some(slot);
+        self.try_endpoints(async |place, endpoint| {
+            let kept = if fresh {
+                None
+            } else {
+                self.take_idle(endpoint)
+            };
+            let reused = kept.is_some();
+            let connection = match kept {
+                Some(connection) => connection,
+                None => self.open_http1(endpoint).await?,
+            };
+            endpoint.load.begin();
+            Ok(Lease {
+                pool: Rc::clone(self),
+                place,
+                connection: Some(connection),
+                reused,
+                _slot: slot.take(),
+            })
+        })
+        .await
+    }
+
+    /// A stream on an HTTP/2 connection, which other exchanges share.
+    pub async fn lease_shared(
+        self: &Rc<Self>,
+        slot: Slot,
+        fresh: bool,
+    ) -> Result<SharedLease, Error> {
+        let mut slot = Some(slot);
+        self.try_endpoints(async |place, endpoint| {
+            let (connection, reused) = self.share(endpoint, fresh).await?;
+            endpoint.load.begin();
+            connection.begin();
+            Ok(SharedLease {
+                pool: Rc::clone(self),
+                place,
+                connection,
+                reused,
+                _slot: slot.take(),
+            })
+        })
+        .await
+    }
+
+    /// Tries up to three endpoints. That a connection cannot be opened is always safe to try elsewhere.
+    async fn try_endpoints<T>(
+        &self,
+        mut attempt: impl AsyncFnMut(usize, &EndpointPool) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let loads: Vec<&Load> = self
+            .endpoints
+            .iter()
+            .map(|endpoint| &endpoint.load)
+            .collect();
+        let mut tried = Tried::default();
+        let mut last = None;
+        for _ in 0..ATTEMPTS_MAX {
+            let place = balance::choose(&loads, tried, Instant::now(), balance::random);
+            let Some((place, endpoint)) =
+                place.and_then(|place| Some((place, self.endpoints.get(place)?)))
+            else {
+                break;
+            };
+            match attempt(place, endpoint).await {
+                Ok(done) => return Ok(done),
+                Err(error) if error.side == crate::proxy::error::Side::Upstream => {
+                    endpoint.load.fail(Instant::now());
+                    tried.add(place);
+                    last = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| Error::ours(Reason::UpstreamUnreachable).because("no endpoint")))
+    }
+
+    fn take_idle(&self, endpoint: &EndpointPool) -> Option<Connection> {
+        let bounds = self.upstream.borrow().pool;
+        let now = Instant::now();
+        loop {
+            let Idle {
+                mut connection,
+                since,
+            } = endpoint.idle.borrow_mut().pop()?;
+            self.idle.set(self.idle.get().saturating_sub(1));
+            let young =
+                now - connection.opened < bounds.age_max && now - since < bounds.idle_timeout;
+            if young && connection.is_quiet() {
+                return Some(connection);
+            }
+            self.closed();
+        }
+    }
+
+    async fn open_http1(&self, endpoint: &EndpointPool) -> Result<Connection, Error> {
+        // A slot in hand means that fewer than all connections are in use, so one too many must be idle.
+        if self.open.get() >= self.upstream.borrow().pool.connections_max.max(1) {
+            self.close_one_idle();
+        }
+        let opening = Counted::one_more(&self.open);
+        let stream = self.dial(endpoint).await?;
+        opening.keep();
+        Ok(Connection::new(Box::new(stream)))
+    }
+
+    async fn dial(&self, endpoint: &EndpointPool) -> Result<Stream, Error> {
+        let upstream = self.upstream();
+        let config = endpoint.tls.then(|| {
+            let connectors = self.connectors.load();
+            connectors.get(&upstream.name).map(Arc::clone)
+        });
+        let config = match config {
+            Some(None) => {
+                return Err(
+                    Error::ours(Reason::Internal).because("the upstream has no TLS settings")
+                );
+            }
+            Some(config) => config,
+            None => None,
+        };
+        let opened = endpoint
+            .destination
+            .open(config, upstream.timeouts.connect)
+            .await;
+        match opened {
+            Ok(stream) => {
+                endpoint.load.succeed();
+                Ok(stream)
+            }
+            Err(error @ DialError::Tls(_)) => {
+                Err(Error::upstream(Reason::UpstreamTls).because(error))
+            }
+            Err(error) => Err(Error::upstream(Reason::UpstreamUnreachable).because(error)),
+        }
+    }
+
+    async fn share(
+        &self,
+        endpoint: &EndpointPool,
+        fresh: bool,
+    ) -> Result<(Rc<Http2>, bool), Error> {
+        if !fresh && let Some(connection) = self.shareable(endpoint) {
+            return Ok((connection, true));
+        }
+        let _turn = endpoint.opening.lock().await;
+        if !fresh && let Some(connection) = self.shareable(endpoint) {
+            return Ok((connection, true));
+        }
+        let upstream = self.upstream();
+        if self.open.get() >= upstream.pool.connections_max.max(1)
+            && let Some(connection) = endpoint.least_shared()
+        {
+            return Ok((connection, true));
+        }
+        let opening = Counted::one_more(&self.open);
+        let stream = self.dial(endpoint).await?;
+        let connection =
+            Rc::new(Http2::open(stream, endpoint.tls, upstream.timeouts.connect).await?);
+        opening.keep();
+        endpoint.shared.borrow_mut().push(Rc::clone(&connection));
+        Ok((connection, false))
+    }
+
+    /// The least used connection that has room, after those that are of no more use are let go.
+    fn shareable(&self, endpoint: &EndpointPool) -> Option<Rc<Http2>> {
+        let bounds = self.upstream.borrow().pool;
+        let now = Instant::now();
+        endpoint.shared.borrow_mut().retain(|connection| {
+            let kept = !connection.is_closed() && now - connection.opened < bounds.age_max;
+            if !kept {
+                self.closed();
+            }
+            kept
+        });
+        endpoint
+            .least_shared()
+            .filter(|connection| connection.has_room())
+    }
+
+    fn take_back(self: &Rc<Self>, place: usize, mut connection: Connection) {
+        let bounds = self.upstream.borrow().pool;
+        let young = connection.opened.elapsed() < bounds.age_max;
+        let endpoint = self.endpoints.get(place);
+        let Some(endpoint) = endpoint.filter(|_| young && self.idle.get() < bounds.idle_max) else {
+            self.closed();
+            return;
+        };
+        connection.rest();
+        let since = Instant::now();
+        endpoint.idle.borrow_mut().push(Idle { connection, since });
+        self.idle.set(self.idle.get() + 1);
+        self.sweep_later();
+    }
+
+    fn close_one_idle(&self) {
+        let oldest = self
+            .endpoints
+            .iter()
+            .filter_map(|endpoint| Some((endpoint.idle.borrow().first()?.since, endpoint)))
+            .min_by_key(|(since, _)| *since);
+        if let Some((_, endpoint)) = oldest {
+            drop(endpoint.idle.borrow_mut().remove(0));
+            self.idle.set(self.idle.get().saturating_sub(1));
+            self.closed();
+        }
+    }
+
+    fn closed(&self) {
+        self.open.set(self.open.get().saturating_sub(1));
+    }
+
+    /// Runs while something is kept, so that connections do not outlive their time when nobody asks for them.
+    fn sweep_later(self: &Rc<Self>) {
+        if self.sweeping.replace(true) {
+            return;
+        }
+        tokio::task::spawn_local(sweep(Rc::downgrade(self)));
+    }
+
+    /// Lets go of what is old or closed; false when nothing is left to look after.
+    fn sweep(&self) -> bool {
+        let bounds = self.upstream.borrow().pool;
+        let now = Instant::now();
+        let mut left = false;
+        for endpoint in &self.endpoints {
+            endpoint.idle.borrow_mut().retain_mut(|idle| {
+                let young = now - idle.connection.opened < bounds.age_max;
+                let kept =
+                    young && now - idle.since < bounds.idle_timeout && idle.connection.is_quiet();
+                if !kept {
+                    self.idle.set(self.idle.get().saturating_sub(1));
+                    self.closed();
+                }
+                kept
+            });
+            endpoint.shared.borrow_mut().retain(|connection| {
+                let quiet_for = connection.quiet_for(now);
+                let kept = !connection.is_closed()
+                    && quiet_for.is_none_or(|time| time < bounds.idle_timeout)
+                    && now - connection.opened < bounds.age_max;
+                if !kept {
+                    self.closed();
+                }
+                kept
+            });
+            left |= !endpoint.idle.borrow().is_empty() || !endpoint.shared.borrow().is_empty();
+        }
+        left
+    }
+}
+
+impl EndpointPool {
+    fn least_shared(&self) -> Option<Rc<Http2>> {
+        let shared = self.shared.borrow();
+        shared
+            .iter()
+            .min_by_key(|connection| connection.in_flight())
+            .map(Rc::clone)
+    }
+}
+
+fn sweep(pool: Weak<Pool>) -> impl Future<Output = ()> {
+    async move {
+        loop {
+            let Some(interval) = pool
+                .upgrade()
+                .map(|pool| pool.upstream().pool.idle_timeout / 4)
+            else {
+                return;
+            };
+            tokio::time::sleep(interval.clamp(SWEEP_MIN, SWEEP_MAX)).await;
+            let Some(pool) = pool.upgrade() else {
+                return;
+            };
+            if !pool.sweep() {
+                pool.sweeping.set(false);
+                return;
+            }
+        }
+    }
+}
+
+/// A connection that one exchange has to itself. Dropped, it closes the connection.
+#[derive(Debug)]
+pub struct Lease {
+    pool: Rc<Pool>,
+    place: usize,
+    /// Absent only while the lease is being dropped.
+    connection: Option<Connection>,
+    pub reused: bool,
+    _slot: Option<Slot>,
+}
+
+impl Lease {
+    pub fn connection(&mut self) -> &mut Connection {
+        self.connection
+            .as_mut()
+            .expect("a lease has its connection until it is given up")
+    }
+
+    /// Keeps the connection for another exchange.
+    pub fn give_back(mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.pool.take_back(self.place, connection);
+        }
+    }
+
+    /// Takes the connection out for good: it is a tunnel now. It no longer counts as the pool's when the holder
+    /// drops what is returned beside it.
+    pub fn into_connection(mut self) -> (Connection, TunnelGuard) {
+        let connection = self
+            .connection
+            .take()
+            .expect("a lease has its connection until it is given up");
+        (connection, TunnelGuard { lease: self })
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(endpoint) = self.pool.endpoints.get(self.place) {
+            endpoint.load.end();
+        }
+        if self.connection.take().is_some() {
+            self.pool.closed();
+        }
+    }
+}
+
+/// Keeps a tunnel counted among the upstream's connections.
+#[derive(Debug)]
+pub struct TunnelGuard {
+    lease: Lease,
+}
+
+impl Drop for TunnelGuard {
+    fn drop(&mut self) {
+        self.lease.pool.closed();
+    }
+}
+
+/// A stream on a connection that is shared.
+#[derive(Debug)]
+pub struct SharedLease {
+    pool: Rc<Pool>,
+    place: usize,
+    pub connection: Rc<Http2>,
+    pub reused: bool,
+    _slot: Option<Slot>,
+}
+
+impl Drop for SharedLease {
+    fn drop(&mut self) {
+        self.connection.end();
+        if let Some(endpoint) = self.pool.endpoints.get(self.place) {
+            endpoint.load.end();
+        }
+        self.pool.sweep_later();
+    }
+}
+
+/// One more in a count, until dropped.
+struct Counted<'c>(Option<&'c Cell<usize>>);
+
+impl<'c> Counted<'c> {
+    fn one_more(count: &'c Cell<usize>) -> Self {
+        count.set(count.get() + 1);
+        Self(Some(count))
+    }
+
+    /// Leaves the count as it is: somebody else will lower it.
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        if let Some(count) = self.0 {
+            count.set(count.get().saturating_sub(1));
+        }
+    }
+}
+
+/// Endpoints that one request is taken to before it is refused.
+const ATTEMPTS_MAX: usize = 3;
+/// More than a worker has descriptors for.
+const CONNECTIONS_MAX: usize = 1 << 16;
+const SWEEP_MIN: Duration = Duration::from_millis(50);
+const SWEEP_MAX: Duration = Duration::from_secs(5);

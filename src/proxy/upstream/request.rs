@@ -1,0 +1,28 @@
+//! A request as the codecs of both protocols send it.
+
+use std::pin::Pin;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method};
+use http_body::Body;
+
+use crate::proxy::error::Error;
+use crate::proxy::identity_fields::IdentityFields;
+
+/// Everything of a request but its body.
+#[derive(Debug)]
+pub struct Head {
+    pub method: Method,
+    pub target: PathAndQuery,
+    /// The Host to send.
+    pub host: HeaderValue,
+    pub headers: HeaderMap,
+    pub identity: Rc<IdentityFields>,
+    /// The protocol that is asked for in place of HTTP, for example `websocket`.
+    pub upgrade: Option<HeaderValue>,
+}
+
+/// A body of either side, whatever it is made of.
+pub type AnyBody = Pin<Box<dyn Body<Data = Bytes, Error = Error>>>;

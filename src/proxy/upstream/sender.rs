@@ -1,0 +1,248 @@
+//! The sending half of an exchange over HTTP/1.1: the head and a body, in as few writes as their pieces allow.
+
+use std::fmt;
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+
+use super::connection::{Connection, Output};
+use super::request::{AnyBody, Head};
+use super::wire::{self, BodyFraming};
+use crate::domain::reason::Reason;
+use crate::proxy::error::Error;
+
+/// Sends one request. Polled by whoever waits for the answer, so that no task is needed.
+pub struct Sender {
+    body: Option<AnyBody>,
+    /// What a body with a length still owes; absent for a chunked one.
+    left: Option<u64>,
+    waits_for: Waits,
+    /// Rises with everything that gets on.
+    progress: u64,
+    /// A frame was taken from the body, so the request cannot be sent again.
+    body_touched: bool,
+    start: Start,
+    /// The piece being written is a chunk, which CRLF ends.
+    in_chunk: bool,
+    done: bool,
+}
+
+/// The head is held back for one turn when the body has nothing yet: hyper hands the first piece over only once
+/// it was asked for, and head and piece then share a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    New,
+    Held,
+    Begun,
+}
+
+/// Whom the exchange is waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// The client, for more of the body.
+    Client,
+    /// The upstream, to take what is sent.
+    Upstream,
+}
+
+/// Why sending stopped.
+#[derive(Debug)]
+pub enum SendError {
+    /// The client's body failed; it says why.
+    Body(Error),
+    Write(io::Error),
+}
+
+/// Part of the body has been taken, so the request cannot be sent again.
+#[derive(Debug)]
+pub struct BodyGone;
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("left", &self.left)
+            .field("waits_for", &self.waits_for)
+            .field("start", &self.start)
+            .field("done", &self.done)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Sender {
+    /// Begins to send a request over `connection`.
+    pub fn begin(connection: &mut Connection, head: &Head, body: Option<AnyBody>) -> Self {
+        let framing = framing(&head.method, body.as_ref());
+        wire::put_head(&mut connection.output.own, head, framing);
+        let left = match framing {
+            BodyFraming::None => Some(0),
+            BodyFraming::Length(length) => Some(length),
+            BodyFraming::Chunked => None,
+        };
+        Self {
+            body: body.filter(|_| left != Some(0)),
+            left,
+            waits_for: Waits::Upstream,
+            progress: 0,
+            body_touched: false,
+            start: Start::New,
+            in_chunk: false,
+            done: false,
+        }
+    }
+
+    /// Whether anything may have reached the upstream.
+    pub fn has_begun(&self) -> bool {
+        self.start == Start::Begun
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    pub fn waits_for(&self) -> Waits {
+        self.waits_for
+    }
+
+    pub fn progress(&self) -> u64 {
+        self.progress
+    }
+
+    /// The body, if none of it is gone: the request can be sent again.
+    pub fn reclaim(self) -> Result<Option<AnyBody>, BodyGone> {
+        if self.body_touched {
+            return Err(BodyGone);
+        }
+        Ok(self.body)
+    }
+
+    /// Ready when everything is sent.
+    pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection,
+    ) -> Poll<Result<(), SendError>> {
+        while !self.done {
+            let dry = self
+                .fill(cx, &mut connection.output)
+                .map_err(SendError::Body)?;
+            if dry && self.start == Start::New {
+                self.start = Start::Held;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            // What came while the head was held back answers nobody.
+            if self.start == Start::Held && !connection.is_quiet() {
+                return Poll::Ready(Err(SendError::Write(
+                    io::ErrorKind::ConnectionAborted.into(),
+                )));
+            }
+            self.start = Start::Begun;
+            let something = !connection.output.is_empty();
+            self.waits_for = Waits::Upstream;
+            ready!(connection.poll_write(cx)).map_err(SendError::Write)?;
+            self.progress += u64::from(something);
+            if self.body.is_none() {
+                self.done = true;
+            } else if dry {
+                self.waits_for = Waits::Client;
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Puts as much of the body into the output as is at hand and worth one write. True when the client has to
+    /// send more first.
+    fn fill(&mut self, cx: &mut Context<'_>, output: &mut Output) -> Result<bool, Error> {
+        while output.piece.is_empty() && output.own.len() < COPIED_MAX {
+            if std::mem::take(&mut self.in_chunk) {
+                output.own.extend_from_slice(b"\r\n");
+            }
+            let Some(body) = &mut self.body else {
+                return Ok(false);
+            };
+            match body.as_mut().poll_frame(cx) {
+                Poll::Pending => return Ok(true),
+                Poll::Ready(None) => self.finish(output, None)?,
+                Poll::Ready(Some(frame)) => {
+                    self.body_touched = true;
+                    self.progress += 1;
+                    match frame?.into_data() {
+                        Ok(data) => self.put(data, output)?,
+                        Err(frame) => self.finish(output, frame.into_trailers().ok())?,
+                    }
+                }
+            }
+            if self.left == Some(0) {
+                self.body = None;
+            }
+        }
+        Ok(false)
+    }
+
+    fn put(&mut self, data: Bytes, output: &mut Output) -> Result<(), Error> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        let chunked = self.left.is_none();
+        if let Some(left) = &mut self.left {
+            *left = left
+                .checked_sub(data.len() as u64)
+                .ok_or_else(|| wrong_length("a body is longer than it said"))?;
+        } else {
+            wire::put_chunk_size(&mut output.own, data.len());
+        }
+        if data.len() > COPIED_MAX / 2 {
+            output.piece = data;
+            self.in_chunk = chunked;
+            return Ok(());
+        }
+        output.own.extend_from_slice(&data);
+        if chunked {
+            output.own.extend_from_slice(b"\r\n");
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, output: &mut Output, trailers: Option<HeaderMap>) -> Result<(), Error> {
+        self.body = None;
+        match self.left {
+            None => wire::put_last_chunk(&mut output.own, &trailers.unwrap_or_default()),
+            Some(0) => {}
+            Some(_) => return Err(wrong_length("a body is shorter than it said")),
+        }
+        Ok(())
+    }
+}
+
+fn wrong_length(what: &'static str) -> Error {
+    Error::downstream(Reason::RequestMalformed).because(what)
+}
+
+/// A body that says its length gets Content-Length, another one chunks. A method that never has a body needs
+/// no word about having none; for the others, silence would be ambiguous.
+fn framing(method: &Method, body: Option<&AnyBody>) -> BodyFraming {
+    let length = match body {
+        None => Some(0),
+        Some(body) => body.size_hint().exact(),
+    };
+    let bodiless = matches!(
+        *method,
+        Method::GET
+            | Method::HEAD
+            | Method::DELETE
+            | Method::OPTIONS
+            | Method::CONNECT
+            | Method::TRACE
+    );
+    match length {
+        Some(0) if bodiless => BodyFraming::None,
+        Some(length) => BodyFraming::Length(length),
+        None => BodyFraming::Chunked,
+    }
+}
+
+/// Smaller pieces are copied behind the head or each other: one write costs more than copying so much.
+const COPIED_MAX: usize = 16 << 10;

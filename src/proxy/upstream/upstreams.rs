@@ -1,0 +1,47 @@
+//! All the upstreams of one worker.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::pool::Pool;
+use crate::domain::name::Name;
+use crate::domain::upstream::Upstream;
+use crate::net::tls::ClientConfig;
+
+/// What TLS is spoken with, by upstream. Replaced as a whole on reload.
+pub type Connectors = HashMap<Name, Arc<ClientConfig>>;
+
+/// The connections of one worker, by upstream. Lives and dies on the worker's thread, in a local runtime.
+#[derive(Debug)]
+pub struct Upstreams {
+    connectors: Arc<ArcSwap<Connectors>>,
+    pools: RefCell<HashMap<Name, Rc<Pool>>>,
+}
+
+impl Upstreams {
+    pub fn new(connectors: Arc<ArcSwap<Connectors>>) -> Rc<Self> {
+        Rc::new(Self {
+            connectors,
+            pools: RefCell::default(),
+        })
+    }
+
+    /// The connections to `upstream`. When a reload has changed it, they begin anew: exchanges under way keep the
+    /// old ones, which close after them.
+    pub fn pool(&self, upstream: &Arc<Upstream>) -> Rc<Pool> {
+        if let Some(pool) = self.pools.borrow().get(&upstream.name)
+            && pool.serves(upstream)
+        {
+            return Rc::clone(pool);
+        }
+        let pool = Rc::new(Pool::new(upstream, Arc::clone(&self.connectors)));
+        self.pools
+            .borrow_mut()
+            .insert(upstream.name.clone(), Rc::clone(&pool));
+        pool
+    }
+}

@@ -1,0 +1,165 @@
+//! A request in the bytes of HTTP/1.1.
+
+use http::{HeaderMap, HeaderValue, Method};
+
+use super::fields;
+use super::request::Head;
+use super::websocket;
+
+/// How the end of a request's body is marked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyFraming {
+    /// There is none, and the method says that by itself.
+    None,
+    Length(u64),
+    Chunked,
+}
+
+/// Appends a request's head.
+pub fn put_head(out: &mut Vec<u8>, head: &Head, framing: BodyFraming) {
+    // An extended CONNECT (RFC 8441) is a GET here.
+    let extended = head.method == Method::CONNECT;
+    let method = if extended { &Method::GET } else { &head.method };
+    out.extend_from_slice(method.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(head.target.as_str().as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    put_field(out, "host", &head.host);
+    for (name, value) in &head.headers {
+        let ours = matches!(name.as_str(), "host" | "content-length");
+        if !ours && !fields::is_hop_by_hop(name) {
+            put_field(out, name.as_str(), value);
+        }
+    }
+    out.extend_from_slice(&head.identity.wire);
+    if let Some(protocol) = &head.upgrade {
+        out.extend_from_slice(b"connection: upgrade\r\n");
+        put_field(out, "upgrade", protocol);
+        if extended {
+            for (name, value) in websocket::fields_for_http1(head) {
+                put_field(out, name, &value);
+            }
+        }
+    }
+    match framing {
+        BodyFraming::None => {}
+        BodyFraming::Length(length) => {
+            out.extend_from_slice(b"content-length: ");
+            out.extend_from_slice(length.to_string().as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        BodyFraming::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the beginning of a chunk; its bytes and CRLF follow.
+pub fn put_chunk_size(out: &mut Vec<u8>, size: usize) {
+    out.extend_from_slice(format!("{size:x}\r\n").as_bytes());
+}
+
+/// Appends the end of a chunked body, with those trailers that may be sent.
+pub fn put_last_chunk(out: &mut Vec<u8>, trailers: &HeaderMap) {
+    out.extend_from_slice(b"0\r\n");
+    for (name, value) in trailers {
+        if fields::may_be_a_trailer(name) {
+            put_field(out, name.as_str(), value);
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn put_field(out: &mut Vec<u8>, name: &str, value: &HeaderValue) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::identity_fields::IdentityFields;
+    use http::HeaderName;
+    use std::rc::Rc;
+
+    fn request(method: Method) -> Head {
+        let app = HeaderName::from_static("x-countersign-app-id");
+        let identity = IdentityFields::new(vec![(app, HeaderValue::from_static("app_1"))]);
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("accept", "*/*"),
+            ("connection", "x"),
+            ("content-length", "7"),
+            ("te", "x"),
+            ("a", ""),
+        ] {
+            headers.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
+        }
+        Head {
+            method,
+            target: "/a?b=c".parse().unwrap(),
+            host: HeaderValue::from_static("api.example.com"),
+            headers,
+            identity: Rc::new(identity),
+            upgrade: None,
+        }
+    }
+
+    fn text(head: &Head, framing: BodyFraming) -> String {
+        let mut out = Vec::new();
+        put_head(&mut out, head, framing);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_head_is_written_with_framing_of_our_own() {
+        let start = "GET /a?b=c HTTP/1.1\r\nhost: api.example.com\r\naccept: */*\r\na: \r\nx-countersign-app-id: app_1\r\n";
+        let get = request(Method::GET);
+        assert_eq!(text(&get, BodyFraming::None), format!("{start}\r\n"));
+        let length = text(&get, BodyFraming::Length(12));
+        assert_eq!(length, format!("{start}content-length: 12\r\n\r\n"));
+        let chunked = text(&get, BodyFraming::Chunked);
+        assert_eq!(
+            chunked,
+            format!("{start}transfer-encoding: chunked\r\n\r\n")
+        );
+    }
+
+    #[test]
+    fn an_upgrade_is_asked_for_in_the_words_of_http_1() {
+        let mut head = request(Method::GET);
+        head.upgrade = Some(HeaderValue::from_static("websocket"));
+        let asked = text(&head, BodyFraming::None);
+        assert!(asked.contains("\r\nconnection: upgrade\r\nupgrade: websocket\r\n"));
+        assert!(
+            !asked.contains("sec-websocket"),
+            "an HTTP/1.1 client sends its own"
+        );
+        head.method = Method::CONNECT;
+        let asked = text(&head, BodyFraming::None);
+        assert!(asked.starts_with("GET /a?b=c HTTP/1.1\r\n"));
+        assert!(asked.contains("\r\nsec-websocket-key: "));
+        assert!(asked.contains("\r\nsec-websocket-version: 13\r\n"));
+    }
+
+    #[test]
+    fn trailers_are_written_but_never_those_that_frame() {
+        let mut trailers = HeaderMap::new();
+        for name in [
+            "grpc-status",
+            "content-length",
+            "x-countersign-app-id",
+            "x_countersign_app_id",
+            "authorization",
+        ] {
+            trailers.append(HeaderName::from_static(name), HeaderValue::from_static("1"));
+        }
+        let mut out = Vec::new();
+        put_last_chunk(&mut out, &trailers);
+        assert_eq!(out, b"0\r\ngrpc-status: 1\r\n\r\n");
+    }
+}

@@ -1,0 +1,47 @@
+//! What one worker thread has at hand. Nothing here is shared with another worker but what says so.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio_util::task::TaskTracker;
+
+use crate::domain::snapshot::Snapshot;
+use crate::domain::time::Clock;
+use crate::net::http::ServerBounds;
+
+use super::counters::local::Counters;
+use super::handshake::TlsPolicies;
+use super::live::Live;
+use super::local::LocalService;
+use super::metrics::WorkerMetrics;
+use super::record::Book;
+use super::seats::Seats;
+use super::settings::Settings;
+use super::upstream::upstreams::Upstreams;
+use super::verifier::Verifier;
+
+/// A worker and its tools.
+#[derive(Debug)]
+pub struct Worker {
+    pub settings: Arc<Settings>,
+    /// Shared: what everything is decided by; read once for each request.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Shared: how handshakes are made from now on.
+    pub tls: Arc<ArcSwap<TlsPolicies>>,
+    /// Shared.
+    pub seats: Arc<Seats>,
+    /// Shared.
+    pub local: Arc<dyn LocalService>,
+    /// Shared.
+    pub clock: Arc<dyn Clock>,
+    pub server: ServerBounds,
+    pub upstreams: Rc<Upstreams>,
+    pub counters: Rc<Counters>,
+    pub verifier: Verifier,
+    pub live: Rc<Live>,
+    pub book: Rc<Book>,
+    pub metrics: Rc<WorkerMetrics>,
+    /// Connections and tunnels, so that draining can wait for them.
+    pub tasks: TaskTracker,
+}
