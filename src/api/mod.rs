@@ -1,1 +1,11 @@
-//! (in the making)
+//! What the gateway answers itself: to partners on their port, to operators, to monitors; and the operators' client.
+
+pub mod problem;
+pub mod edge;
+pub mod listen;
+pub mod partner;
+pub mod admin;
+pub mod openapi;
+pub mod ops;
+pub mod client;
+pub mod echo;

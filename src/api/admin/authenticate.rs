@@ -1,0 +1,156 @@
+//! Who asks the admin API, and with which role: the bearer of an admin token, or a local user over the unix socket.
+
+use axum::Extension;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
+
+use super::state::AdminState;
+use crate::api::listen::Peer;
+use crate::api::problem::Problem;
+use crate::domain::admin::{Actor, Role};
+use crate::domain::reason::Reason;
+
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"countersign-admin\"");
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    pub actor: Actor,
+    pub role: Role,
+}
+
+/// Lets only those through who have proved themselves; stands before every route, also before those that do not exist.
+pub async fn authenticate(
+    State(state): State<AdminState>,
+    peer: Option<Extension<Peer>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let Some(Extension(peer)) = peer else {
+        return Problem::new(Reason::Internal)
+            .because("the listener did not say who is at the other end")
+            .into_response();
+    };
+    match ask(&state, peer, request.headers()).await {
+        Ok(asker) => {
+            request.extensions_mut().insert(asker);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn ask(state: &AdminState, peer: Peer, fields: &HeaderMap) -> Result<Asker, Problem> {
+    let address = match peer {
+        Peer::Local { uid } => {
+            return Ok(Asker {
+                actor: Actor::Local { uid },
+                role: Role::Admin,
+            });
+        }
+        Peer::Remote(address) => address,
+    };
+    if let Some(wait) = state.failures.wait(address) {
+        return Err(Problem::new(Reason::AuthRateLimited).retry_after(wait));
+    }
+    let token = match bearer(fields) {
+        Some(text) => state.control.authenticate_admin(text).await?,
+        None => None,
+    };
+    if let Some(token) = token {
+        return Ok(Asker {
+            role: token.role,
+            actor: Actor::Token {
+                id: token.id,
+                name: token.name,
+            },
+        });
+    }
+    state.failures.count(address);
+    tracing::warn!(%address, "the admin API was asked without a valid admin token");
+    Err(Problem::new(Reason::AdminUnauthenticated).challenge(CHALLENGE))
+}
+
+/// The one bearer token of a request; two fields prove nothing.
+fn bearer(fields: &HeaderMap) -> Option<&str> {
+    let mut all = fields.get_all(AUTHORIZATION).iter();
+    let (only, None) = (all.next()?, all.next()) else {
+        return None;
+    };
+    let (scheme, token) = only.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+}
+
+macro_rules! levels {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug)]
+        pub struct $name(pub Actor);
+
+        impl<S: Sync> FromRequestParts<S> for $name {
+            type Rejection = Problem;
+
+            async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+                at_least(Role::$name, parts).map(Self)
+            }
+        }
+    )*};
+}
+
+levels! {
+    /// Whoever may read what is not secret.
+    Viewer;
+    /// Whoever may change Apps and their credentials.
+    Operator;
+    /// Whoever may do everything.
+    Admin;
+}
+
+fn at_least(role: Role, parts: &Parts) -> Result<Actor, Problem> {
+    let asker = parts.extensions.get::<Asker>();
+    let asker =
+        asker.ok_or_else(|| Problem::new(Reason::AdminUnauthenticated).challenge(CHALLENGE))?;
+    if asker.role >= role {
+        return Ok(asker.actor.clone());
+    }
+    tracing::warn!(actor = %asker.actor, has = ?asker.role, needs = ?role, "an operator's role was not enough");
+    Err(Problem::new(Reason::AdminForbidden).detail(format!(
+        "This needs the role {}, and yours is {}.",
+        name(role),
+        name(asker.role)
+    )))
+}
+
+/// The role as it is written.
+pub const fn name(role: Role) -> &'static str {
+    match role {
+        Role::Viewer => "viewer",
+        Role::Operator => "operator",
+        Role::Admin => "admin",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_bearer_token_is_read_and_nothing_else() {
+        let read = |values: &[&'static str]| {
+            let mut fields = HeaderMap::new();
+            for value in values {
+                fields.append(AUTHORIZATION, HeaderValue::from_static(value));
+            }
+            bearer(&fields).map(str::to_owned)
+        };
+        assert_eq!(read(&["Bearer abc"]).as_deref(), Some("abc"));
+        assert_eq!(read(&["bearer abc"]).as_deref(), Some("abc"));
+        for none in [&[][..], &["abc"], &["Basic abc"], &["Bearer a", "Bearer b"]] {
+            assert_eq!(read(none), None, "{none:?}");
+        }
+    }
+}

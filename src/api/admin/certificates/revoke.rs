@@ -1,0 +1,43 @@
+//! `POST /api/v1/certificates/{certificate}/revoke`
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::view::ChangedCertificateView;
+use crate::api::admin::authenticate::Operator;
+use crate::api::admin::body::OptionalBody;
+use crate::api::admin::list::id;
+use crate::api::admin::state::AdminState;
+use crate::api::problem::Problem;
+use crate::domain::credential::RevocationReason;
+
+/// Why a certificate is revoked.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RevokeCertificate {
+    /// `unspecified` when absent; after `key-compromise` no certificate with the same key is signed again.
+    #[schema(value_type = Option<String>, example = "key-compromise")]
+    reason: RevocationReason,
+}
+
+/// Revokes a certificate at once and for ever, and closes the connections that were opened with it.
+#[utoipa::path(
+    post, path = "/api/v1/certificates/{certificate}/revoke", tag = "certificates", operation_id = "revoke_certificate",
+    params(("certificate" = String, Path, description = "The certificate's id.")),
+    request_body = Option<RevokeCertificate>, responses((status = 200, body = ChangedCertificateView))
+)]
+pub async fn revoke(
+    State(state): State<AdminState>,
+    Operator(actor): Operator,
+    Path(certificate): Path<String>,
+    OptionalBody(body): OptionalBody<RevokeCertificate>,
+) -> Result<Json<ChangedCertificateView>, Problem> {
+    let certificate = id("certificate", &certificate)?;
+    let revoked = state
+        .control
+        .revoke_certificate(&actor, certificate, body.reason)
+        .await?;
+    Ok(Json(revoked.into()))
+}

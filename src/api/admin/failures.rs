@@ -1,0 +1,154 @@
+//! Failed attempts to prove oneself, counted by address: guessing gets slow, and so does filling the log.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::domain::limit::{Allowance, Verdict};
+
+/// Ten attempts at once, then one every six seconds: more than a person mistypes, too few to guess with.
+const ALLOWANCE: Allowance = Allowance {
+    interval: 6_000_000_000,
+    window: 60_000_000_000,
+};
+
+/// Addresses that are remembered; beyond it all new ones share one allowance.
+const ADDRESSES_MAX: usize = 4096;
+
+/// Failed attempts by address.
+#[derive(Debug)]
+pub struct Failures {
+    began: Instant,
+    buckets: Mutex<Buckets>,
+}
+
+#[derive(Debug, Default)]
+struct Buckets {
+    by_address: HashMap<IpAddr, u64>,
+    shared: u64,
+}
+
+impl Default for Failures {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            buckets: Mutex::default(),
+        }
+    }
+}
+
+impl Failures {
+    /// How long the address has to wait before it is listened to again; `None` when it need not.
+    pub fn wait(&self, address: IpAddr) -> Option<Duration> {
+        self.wait_at(address, self.now())
+    }
+
+    /// Counts one failed attempt.
+    pub fn count(&self, address: IpAddr) {
+        self.count_at(address, self.now());
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn wait_at(&self, address: IpAddr, now: u64) -> Option<Duration> {
+        let buckets = self.buckets.lock().ok()?;
+        let state = match buckets.by_address.get(&network(address)) {
+            Some(state) => *state,
+            None if buckets.by_address.len() >= ADDRESSES_MAX => buckets.shared,
+            None => return None,
+        };
+        match ALLOWANCE.ask(state, now) {
+            Verdict::Allowed { .. } => None,
+            Verdict::Refused { retry_after } => Some(retry_after),
+        }
+    }
+
+    fn count_at(&self, address: IpAddr, now: u64) {
+        // A poisoned lock means that a thread panicked between two plain assignments, which none does.
+        let Ok(mut buckets) = self.buckets.lock() else {
+            return;
+        };
+        let address = network(address);
+        if buckets.by_address.len() >= ADDRESSES_MAX && !buckets.by_address.contains_key(&address) {
+            buckets.by_address.retain(|_, state| *state > now);
+        }
+        let full = buckets.by_address.len() >= ADDRESSES_MAX;
+        let state = if full && !buckets.by_address.contains_key(&address) {
+            &mut buckets.shared
+        } else {
+            buckets.by_address.entry(address).or_insert(0)
+        };
+        if let Verdict::Allowed { next, .. } = ALLOWANCE.ask(*state, now) {
+            *state = next;
+        }
+    }
+}
+
+/// One customer's network: with IPv6 everyone has 2^64 addresses to spend.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => {
+            let prefix = address.to_bits() & (u128::MAX << 64);
+            IpAddr::V6(Ipv6Addr::from_bits(prefix))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn ten_attempts_are_heard_and_the_eleventh_waits() {
+        let failures = Failures::default();
+        let (guesser, other) = (address("192.0.2.1"), address("192.0.2.2"));
+        for _ in 0..10 {
+            assert_eq!(failures.wait_at(guesser, SECOND), None);
+            failures.count_at(guesser, SECOND);
+        }
+        assert_eq!(
+            failures.wait_at(guesser, SECOND),
+            Some(Duration::from_secs(6))
+        );
+        assert_eq!(failures.wait_at(other, SECOND), None);
+        assert_eq!(failures.wait_at(guesser, 7 * SECOND), None);
+    }
+
+    #[test]
+    fn a_network_of_ipv6_counts_as_one_address() {
+        let failures = Failures::default();
+        for place in 0..10 {
+            failures.count_at(address(&format!("2001:db8::{place}")), SECOND);
+        }
+        assert!(
+            failures
+                .wait_at(address("2001:db8::ffff"), SECOND)
+                .is_some()
+        );
+        assert!(failures.wait_at(address("2001:db8:1::"), SECOND).is_none());
+    }
+
+    #[test]
+    fn memory_is_bounded_and_forgets_who_has_been_quiet() {
+        let failures = Failures::default();
+        let many = |first: u32| (0..4096).map(move |place| IpAddr::V4((first + place).into()));
+        for address in many(0).chain(many(100_000)) {
+            failures.count_at(address, SECOND);
+        }
+        let known = |failures: &Failures| failures.buckets.lock().unwrap().by_address.len();
+        assert_eq!(known(&failures), ADDRESSES_MAX);
+        assert!(failures.wait_at(address("203.0.113.1"), SECOND).is_some());
+        failures.count_at(address("203.0.113.1"), 100 * SECOND);
+        assert_eq!(known(&failures), 1);
+    }
+}

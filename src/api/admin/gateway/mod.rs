@@ -1,0 +1,6 @@
+//! The process itself.
+
+pub mod status;
+pub mod reload;
+pub mod drain;
+pub mod document;

@@ -1,0 +1,43 @@
+//! `POST /api/v1/keys/{key}/rotate`
+
+use axum::Json;
+use axum::extract::{Path, State};
+use http::StatusCode;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::view::CreatedKeyView;
+use crate::api::admin::authenticate::Operator;
+use crate::api::admin::body::OptionalBody;
+use crate::api::admin::list::id;
+use crate::api::admin::span::Span;
+use crate::api::admin::state::AdminState;
+use crate::api::problem::Problem;
+use crate::control::keys::OVERLAP;
+
+/// How a key is rotated.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RotateKey {
+    /// How long the old key still counts; a day when absent.
+    #[schema(value_type = Option<String>, example = "24h")]
+    overlap: Option<Span>,
+}
+
+/// Makes a successor with the same scopes, networks and end; the old key counts until the overlap is over.
+#[utoipa::path(
+    post, path = "/api/v1/keys/{key}/rotate", tag = "keys", operation_id = "rotate_key",
+    params(("key" = String, Path, description = "The old key's id.")),
+    request_body = Option<RotateKey>, responses((status = 201, body = CreatedKeyView))
+)]
+pub async fn rotate(
+    State(state): State<AdminState>,
+    Operator(actor): Operator,
+    Path(key): Path<String>,
+    OptionalBody(body): OptionalBody<RotateKey>,
+) -> Result<(StatusCode, Json<CreatedKeyView>), Problem> {
+    let overlap = body.overlap.map_or(OVERLAP, |span| span.0);
+    let key = id("key", &key)?;
+    let rotated = state.control.rotate_key(&actor, key, overlap).await?;
+    Ok((StatusCode::CREATED, Json(rotated.into())))
+}

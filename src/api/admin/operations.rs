@@ -1,0 +1,62 @@
+//! What operators can do to the process itself; the daemon does it.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::time::Timestamp;
+
+/// An answer that takes its time.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The process's own operations.
+pub trait Operations: Send + Sync + fmt::Debug {
+    /// Reads the configuration again; one that is refused leaves the running one untouched.
+    fn reload(&self) -> Answer<'_, Result<Reloaded, ReloadRefusal>>;
+    /// Begins to drain: new connections are refused, what was accepted is finished. Asking again changes nothing.
+    fn drain(&self) -> Answer<'_, ()>;
+    fn status(&self) -> Answer<'_, Status>;
+}
+
+/// The configuration that is in force after a reload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Reloaded {
+    /// Grows by one with each reload.
+    pub generation: u64,
+    /// The store's revision.
+    pub revision: u64,
+}
+
+/// Why a configuration was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReloadRefusal {
+    pub problems: Vec<ConfigProblem>,
+}
+
+/// One thing that is wrong in a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConfigProblem {
+    /// Where in the tree, for example `hosts.api.example.com.routes[0].upstream`.
+    pub path: String,
+    pub line: Option<u64>,
+    pub column: Option<u64>,
+    pub message: String,
+    pub suggestion: Option<String>,
+}
+
+/// How the process is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    pub version: String,
+    /// The store's revision.
+    pub revision: u64,
+    /// The snapshot that the data plane decides by.
+    pub snapshot_version: u64,
+    #[schema(value_type = String, format = DateTime)]
+    pub started_at: Timestamp,
+    pub ready: bool,
+    pub draining: bool,
+}

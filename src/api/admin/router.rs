@@ -1,0 +1,53 @@
+//! The admin API's routes. Each is added with its description, so there is none that the OpenAPI document lacks.
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::authenticate::authenticate;
+use super::state::AdminState;
+use super::{admin_tokens, apps, audit, certificates, csr, gateway, keys};
+use crate::api::edge::{self, Edge};
+
+/// The whole admin API.
+pub fn router(state: AdminState, edge: Edge) -> Router {
+    let (router, _) = described().split_for_parts();
+    let router = router
+        .layer(from_fn_with_state(state.clone(), authenticate))
+        .with_state(state);
+    edge::around(router, edge)
+}
+
+/// The descriptions of all routes.
+pub fn descriptions() -> OpenApi {
+    described().into_openapi()
+}
+
+fn described() -> OpenApiRouter<AdminState> {
+    OpenApiRouter::new()
+        .routes(routes!(apps::create::create, apps::list::list))
+        .routes(routes!(apps::get::get))
+        .routes(routes!(apps::suspend::suspend))
+        .routes(routes!(apps::resume::resume))
+        .routes(routes!(apps::revoke::revoke))
+        .routes(routes!(certificates::sign::sign, certificates::list::list))
+        .routes(routes!(certificates::get::get))
+        .routes(routes!(certificates::revoke::revoke))
+        .routes(routes!(csr::inspect::inspect))
+        .routes(routes!(keys::create::create, keys::list::list))
+        .routes(routes!(keys::get::get))
+        .routes(routes!(keys::rotate::rotate))
+        .routes(routes!(keys::revoke::revoke))
+        .routes(routes!(
+            admin_tokens::create::create,
+            admin_tokens::list::list
+        ))
+        .routes(routes!(admin_tokens::revoke::revoke))
+        .routes(routes!(audit::list::list))
+        .routes(routes!(gateway::status::status))
+        .routes(routes!(gateway::reload::reload))
+        .routes(routes!(gateway::drain::drain))
+        .routes(routes!(gateway::document::document))
+}

@@ -1,0 +1,229 @@
+//! How a client proves itself at the token endpoint: in exactly one way (RFC 6749, 2.3; RFC 8705, 2).
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+
+use super::form::{Form, decode};
+use crate::domain::reason::Reason;
+use crate::domain::secret::Secret;
+use crate::domain::token::ClientAuthMethod;
+
+/// What a client sent to prove itself.
+#[derive(Debug)]
+pub struct ClientAuth {
+    pub client_id: String,
+    pub secret: Option<Secret>,
+    pub method: ClientAuthMethod,
+}
+
+/// Why that cannot be used, in the words of RFC 6749, 5.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAuthRefusal {
+    pub code: &'static str,
+    pub reason: Reason,
+    pub description: &'static str,
+}
+
+/// Finds the one way in which the client proves itself.
+pub fn read(fields: &HeaderMap, form: &Form) -> Result<ClientAuth, ClientAuthRefusal> {
+    if form.get("client_assertion").is_some() || form.get("client_assertion_type").is_some() {
+        return Err(unproved(
+            Reason::CredentialMissing,
+            "assertions are not supported; use the key or the certificate",
+        ));
+    }
+    let in_body = form.get("client_secret");
+    match (basic(fields)?, in_body) {
+        (Some(_), Some(_)) => Err(malformed(
+            "the client authenticates in two ways; use the Authorization field or the body, not both",
+        )),
+        (Some((id, _)), None) if form.get("client_id").is_some_and(|named| named != id) => Err(
+            malformed("client_id in the body is another than in the Authorization field"),
+        ),
+        (Some((client_id, secret)), None) => Ok(ClientAuth {
+            client_id,
+            secret: Some(secret),
+            method: ClientAuthMethod::ClientSecretBasic,
+        }),
+        (None, secret) => {
+            let Some(client_id) = form.get("client_id") else {
+                return Err(unproved(
+                    Reason::CredentialMissing,
+                    "send the client's id and secret, or its id over a connection with its certificate",
+                ));
+            };
+            Ok(ClientAuth {
+                client_id: client_id.to_owned(),
+                method: match secret {
+                    Some(_) => ClientAuthMethod::ClientSecretPost,
+                    None => ClientAuthMethod::TlsClientAuth,
+                },
+                secret: secret.map(|secret| Secret::new(secret.to_owned())),
+            })
+        }
+    }
+}
+
+/// Id and secret from `Authorization: Basic`, each percent-encoded before they were joined (RFC 6749, 2.3.1).
+fn basic(fields: &HeaderMap) -> Result<Option<(String, Secret)>, ClientAuthRefusal> {
+    let mut all = fields.get_all(AUTHORIZATION).iter();
+    let Some(field) = all.next() else {
+        return Ok(None);
+    };
+    if all.next().is_some() {
+        return Err(malformed("there is more than one Authorization field"));
+    }
+    let unreadable = || {
+        unproved(
+            Reason::KeyMalformed,
+            "the Authorization field is not Basic with the client's id and secret",
+        )
+    };
+    let (scheme, encoded) = field
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .ok_or_else(unreadable)?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return Err(unreadable());
+    }
+    let decoded = data_encoding::BASE64
+        .decode(encoded.trim_matches(' ').as_bytes())
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .map(Secret::new)
+        .ok_or_else(unreadable)?;
+    let (id, secret) = decoded.expose().split_once(':').ok_or_else(unreadable)?;
+    let id = decode(id).ok_or_else(unreadable)?.into_owned();
+    let secret = decode(secret).ok_or_else(unreadable)?.into_owned();
+    if id.is_empty() || secret.is_empty() {
+        return Err(unreadable());
+    }
+    Ok(Some((id, Secret::new(secret))))
+}
+
+const fn malformed(description: &'static str) -> ClientAuthRefusal {
+    ClientAuthRefusal {
+        code: "invalid_request",
+        reason: Reason::InputInvalid,
+        description,
+    }
+}
+
+const fn unproved(reason: Reason, description: &'static str) -> ClientAuthRefusal {
+    ClientAuthRefusal {
+        code: "invalid_client",
+        reason,
+        description,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ClientAuthMethod as M;
+
+    /// What was understood, or the code of the refusal. `basic` is what stands behind `Authorization:`, `~` encodes.
+    fn check(
+        authorization: &[&str],
+        body: &str,
+    ) -> Result<(String, Option<String>, M), &'static str> {
+        let mut fields = HeaderMap::new();
+        for value in authorization {
+            let value = match value.strip_prefix('~') {
+                Some(plain) => format!("Basic {}", data_encoding::BASE64.encode(plain.as_bytes())),
+                None => (*value).to_owned(),
+            };
+            fields.append(AUTHORIZATION, value.parse().unwrap());
+        }
+        let read = read(&fields, &Form::read(body.as_bytes()).unwrap());
+        let secret = |secret: Secret| secret.expose().to_owned();
+        read.map(|auth| (auth.client_id, auth.secret.map(secret), auth.method))
+            .map_err(|refusal| refusal.code)
+    }
+
+    #[test]
+    fn each_way_to_prove_oneself_is_understood() {
+        let with = |id: &str, secret: Option<&str>, method| {
+            Ok((id.to_owned(), secret.map(str::to_owned), method))
+        };
+        for (authorization, body, expected) in [
+            (
+                &["~key_1:sk"][..],
+                "",
+                with("key_1", Some("sk"), M::ClientSecretBasic),
+            ),
+            (
+                &["~key_1:sk"],
+                "client_id=key_1",
+                with("key_1", Some("sk"), M::ClientSecretBasic),
+            ),
+            (
+                &["~key%5F1:s%3Ak+x"],
+                "",
+                with("key_1", Some("s:k x"), M::ClientSecretBasic),
+            ),
+            (
+                &["basic a2V5XzE6c2s="],
+                "",
+                with("key_1", Some("sk"), M::ClientSecretBasic),
+            ),
+            (
+                &[],
+                "client_id=key_1&client_secret=sk",
+                with("key_1", Some("sk"), M::ClientSecretPost),
+            ),
+            (
+                &[],
+                "client_id=key_1",
+                with("key_1", None, M::TlsClientAuth),
+            ),
+            (
+                &[],
+                "client_id=key_1&client_secret=",
+                with("key_1", None, M::TlsClientAuth),
+            ),
+        ] {
+            assert_eq!(
+                check(authorization, body),
+                expected,
+                "{authorization:?} {body}"
+            );
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for (authorization, body, code) in [
+            (&[][..], "", "invalid_client"),
+            (&[], "client_secret=sk", "invalid_client"),
+            (&["~key_1:sk"], "client_secret=sk", "invalid_request"),
+            (
+                &["~key_1:sk"],
+                "client_id=key_1&client_secret=sk",
+                "invalid_request",
+            ),
+            (&["~key_1:sk"], "client_id=key_2", "invalid_request"),
+            (&["~key_1:sk", "~key_1:sk"], "", "invalid_request"),
+            (&["~key_1"], "", "invalid_client"),
+            (&["~:sk"], "", "invalid_client"),
+            (&["~key_1:"], "", "invalid_client"),
+            (&["~key_1:%"], "", "invalid_client"),
+            (&["Basic ***"], "", "invalid_client"),
+            (&["Basic a2V5XzE6c2s"], "", "invalid_client"),
+            (
+                &["Bearer abc"],
+                "client_id=key_1&client_secret=sk",
+                "invalid_client",
+            ),
+            (&["Basic"], "", "invalid_client"),
+            (&[], "client_id=key_1&client_assertion=x", "invalid_client"),
+        ] {
+            assert_eq!(
+                check(authorization, body),
+                Err(code),
+                "{authorization:?} {body}"
+            );
+        }
+    }
+}

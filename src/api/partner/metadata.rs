@@ -1,0 +1,53 @@
+//! `GET /.well-known/oauth-authorization-server`: what clients need to know of the token service (RFC 8414).
+
+use bytes::Bytes;
+use http::Response;
+use serde_json::{Value, json};
+
+use super::service::{self, Keep};
+use crate::domain::route::LocalEndpoint;
+use crate::domain::snapshot::Snapshot;
+
+/// The metadata of the issuer that the configuration names.
+pub fn answer(snapshot: &Snapshot) -> Response<Bytes> {
+    service::json(Keep::FiveMinutes, &metadata(&snapshot.catalog.issuer))
+}
+
+fn metadata(issuer: &str) -> Value {
+    let base = issuer.trim_end_matches('/');
+    let at = |endpoint: LocalEndpoint| format!("{base}{}", endpoint.path());
+    let token = at(LocalEndpoint::Token);
+    json!({
+        "issuer": issuer,
+        "token_endpoint": token,
+        "jwks_uri": at(LocalEndpoint::Jwks),
+        // There is no authorization endpoint, and the standard wants the list all the same.
+        "response_types_supported": [],
+        "grant_types_supported": ["client_credentials"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "tls_client_auth"],
+        "tls_client_certificate_bound_access_tokens": true,
+        // One port speaks TLS with and without client certificates.
+        "mtls_endpoint_aliases": { "token_endpoint": token },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_stand_below_the_issuer() {
+        for issuer in ["https://api.example.com", "https://api.example.com/"] {
+            let metadata = metadata(issuer);
+            assert_eq!(metadata["issuer"], issuer, "clients compare it as it is");
+            let token = "https://api.example.com/oauth2/token";
+            assert_eq!(metadata["token_endpoint"], token);
+            assert_eq!(metadata["mtls_endpoint_aliases"]["token_endpoint"], token);
+            assert_eq!(
+                metadata["jwks_uri"],
+                "https://api.example.com/.well-known/jwks.json"
+            );
+            assert_eq!(metadata["tls_client_certificate_bound_access_tokens"], true);
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What the gateway answers partners itself, on their own port: tokens, keys, metadata, and who they are.
+
+pub mod service;
+pub mod form;
+pub mod client_auth;
+pub mod token;
+pub mod jwks;
+pub mod metadata;
+pub mod whoami;
+pub mod ca_pem;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,410 @@
+//! The partner endpoints as partners see them: for each grant its refusal.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{Method, Request, Response};
+use serde_json::{Value, json};
+
+use super::service::{LeafFacts, PartnerRequest, PartnerService, PeerFacts};
+use crate::control::testing::{CSR, Fixture, OTHER_CSR};
+use crate::control::testing_edges::token_service;
+use crate::domain::certificate::Certificate;
+use crate::domain::id::RequestId;
+use crate::domain::identity::{CertificateProof, Evidence};
+use crate::domain::reason::Reason;
+use crate::domain::route::LocalEndpoint;
+
+struct Desk {
+    fixture: Fixture,
+    service: PartnerService,
+    id: String,
+    secret: String,
+    /// Of the key's App.
+    own: Certificate,
+    /// Of another App.
+    other: Certificate,
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+impl Desk {
+    async fn new() -> Self {
+        let fixture = Fixture::new().await;
+        fixture.app("acme").await;
+        fixture.app("other").await;
+        let (key, secret) = fixture.key("acme", "orders:read orders:write").await;
+        let own = fixture.sign("acme", "prod", CSR).await.unwrap();
+        let other = fixture.sign("other", "prod", OTHER_CSR).await.unwrap();
+        Self {
+            service: PartnerService {
+                tokens: Arc::new(token_service(&fixture)),
+                ca_pem: Bytes::from(fixture.control.authority().ca_pem().to_owned()),
+            },
+            id: key.id.to_string(),
+            secret: secret.expose().to_owned(),
+            own: own.value.certificate,
+            other: other.value.certificate,
+            fixture,
+        }
+    }
+
+    fn proof(&self, certificate: &Certificate) -> Evidence<CertificateProof> {
+        let now = crate::domain::time::Clock::now(&*self.fixture.clock);
+        let judged =
+            self.fixture
+                .snapshot()
+                .judge(&certificate.fingerprint, &certificate.validity, now);
+        judged.map_or_else(Evidence::Refused, Evidence::Proved)
+    }
+
+    fn answer(
+        &self,
+        endpoint: LocalEndpoint,
+        shown: Option<&Certificate>,
+        request: Request<Bytes>,
+    ) -> Response<Bytes> {
+        let leaf = shown.map(|certificate| LeafFacts {
+            serial: certificate.serial,
+            fingerprint: certificate.fingerprint,
+            subject: certificate.subject.clone(),
+            validity: certificate.validity,
+        });
+        self.service.answer(&PartnerRequest {
+            endpoint,
+            request,
+            snapshot: self.fixture.snapshot(),
+            peer: PeerFacts {
+                address: "192.0.2.1".parse().unwrap(),
+                certificate: shown.map_or(Evidence::Absent, |shown| self.proof(shown)),
+                leaf,
+                tls_version: "TLSv1.3",
+                sni: Some("api.example.com".to_owned()),
+            },
+            request_id: RequestId::from_bits(1),
+            now: crate::domain::time::Clock::now(&*self.fixture.clock),
+        })
+    }
+
+    fn get(&self, endpoint: LocalEndpoint, shown: Option<&Certificate>) -> Response<Bytes> {
+        let request = Request::get(endpoint.path()).body(Bytes::new()).unwrap();
+        self.answer(endpoint, shown, request)
+    }
+
+    /// `{id}` and `{secret}` stand for the key's; an empty `basic` sends no Authorization.
+    fn token(&self, shown: Option<&Certificate>, basic: &str, body: &str) -> Response<Bytes> {
+        let fill = |text: &str| {
+            text.replace("{id}", &self.id)
+                .replace("{secret}", &self.secret)
+        };
+        let mut request = Request::post("/oauth2/token").header(CONTENT_TYPE, FORM);
+        if !basic.is_empty() {
+            let encoded = data_encoding::BASE64.encode(fill(basic).as_bytes());
+            request = request.header(AUTHORIZATION, format!("Basic {encoded}"));
+        }
+        let body = Bytes::from(fill(body));
+        self.answer(LocalEndpoint::Token, shown, request.body(body).unwrap())
+    }
+}
+
+fn body(response: &Response<Bytes>) -> Value {
+    serde_json::from_slice(response.body()).unwrap()
+}
+
+#[tokio::test]
+async fn each_grant_gives_a_token() {
+    let desk = Desk::new().await;
+    let (grant, both) = ("grant_type=client_credentials", "orders:read orders:write");
+    for (shown, basic, rest, seconds, scope) in [
+        (None, "{id}:{secret}", "", 900, both),
+        (
+            None,
+            "{id}:{secret}",
+            "&scope=orders:read",
+            900,
+            "orders:read",
+        ),
+        (None, "{id}:{secret}", "&client_id={id}", 900, both),
+        (
+            None,
+            "",
+            "&client_id={id}&client_secret={secret}",
+            900,
+            both,
+        ),
+        (
+            Some(&desk.own),
+            "{id}:{secret}",
+            "&scope=orders%3Aread",
+            3600,
+            "orders:read",
+        ),
+        (Some(&desk.own), "", "&client_id={id}", 3600, both),
+        (None, "{id}:{secret}", "&resource=https://a.test", 900, both),
+    ] {
+        let response = desk.token(shown, basic, &format!("{grant}{rest}"));
+        let told = body(&response);
+        assert_eq!(response.status(), 200, "{rest}: {told}");
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+        assert_eq!(response.headers()["pragma"], "no-cache");
+        assert_eq!(told["token_type"], "Bearer");
+        assert_eq!(told["expires_in"], seconds, "{rest}");
+        assert_eq!(told["scope"], scope);
+        assert_eq!(told["access_token"].as_str().unwrap().split('.').count(), 3);
+    }
+}
+
+#[tokio::test]
+async fn each_refusal_says_why_in_the_standards_words() {
+    let desk = Desk::new().await;
+    let (own, other) = (Some(&desk.own), Some(&desk.other));
+    let grant = "grant_type=client_credentials";
+    let with = |rest: &str| format!("{grant}{rest}");
+    for (shown, basic, form, status, code, reason) in [
+        (
+            None,
+            "{id}:{secret}",
+            String::new(),
+            400,
+            "invalid_request",
+            Reason::InputInvalid,
+        ),
+        (
+            None,
+            "{id}:{secret}",
+            "grant_type=password".to_owned(),
+            400,
+            "unsupported_grant_type",
+            Reason::GrantUnsupported,
+        ),
+        (
+            None,
+            "{id}:{secret}",
+            with("&grant_type=client_credentials"),
+            400,
+            "invalid_request",
+            Reason::InputInvalid,
+        ),
+        (
+            None,
+            "{id}:{secret}",
+            with("&scope=a&scope=b"),
+            400,
+            "invalid_request",
+            Reason::InputInvalid,
+        ),
+        (
+            None,
+            "{id}:{secret}",
+            with("&scope=admin"),
+            400,
+            "invalid_scope",
+            Reason::ScopeInvalid,
+        ),
+        (
+            None,
+            "{id}:{secret}",
+            with("&client_secret={secret}"),
+            400,
+            "invalid_request",
+            Reason::InputInvalid,
+        ),
+        (
+            None,
+            "{id}:{secret}",
+            with("&a=%"),
+            400,
+            "invalid_request",
+            Reason::InputInvalid,
+        ),
+        (
+            None,
+            "",
+            with(""),
+            401,
+            "invalid_client",
+            Reason::CredentialMissing,
+        ),
+        (
+            None,
+            "",
+            with("&client_id={id}"),
+            401,
+            "invalid_client",
+            Reason::CertMissing,
+        ),
+        (
+            None,
+            "{id}:nonsense",
+            with(""),
+            401,
+            "invalid_client",
+            Reason::KeyMalformed,
+        ),
+        (
+            None,
+            "key_00000000000000000000000007:{secret}",
+            with(""),
+            401,
+            "invalid_client",
+            Reason::KeyUnknown,
+        ),
+        (
+            None,
+            "nobody:{secret}",
+            with(""),
+            401,
+            "invalid_client",
+            Reason::KeyUnknown,
+        ),
+        (
+            other,
+            "",
+            with("&client_id={id}"),
+            401,
+            "invalid_client",
+            Reason::AppsDiffer,
+        ),
+        (
+            other,
+            "{id}:{secret}",
+            with(""),
+            401,
+            "invalid_client",
+            Reason::AppsDiffer,
+        ),
+        (
+            own,
+            "",
+            with("&client_id=nobody"),
+            401,
+            "invalid_client",
+            Reason::KeyMalformed,
+        ),
+    ] {
+        let response = desk.token(shown, basic, &form);
+        let told = body(&response);
+        let seen = (response.status().as_u16(), told["error"].as_str().unwrap());
+        assert_eq!(seen, (status, code), "{basic} {form}: {told}");
+        assert_eq!(
+            response.extensions().get::<Reason>(),
+            Some(&reason),
+            "{form}"
+        );
+        assert_eq!(told["reason"], reason.shown().code());
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+        let challenge = response.headers().get(WWW_AUTHENTICATE).is_some();
+        assert_eq!(challenge, status == 401, "{form}");
+        assert!(!told.to_string().contains(&desk.secret), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn parameters_come_in_a_form_and_nowhere_else() {
+    let desk = Desk::new().await;
+    let form = format!(
+        "grant_type=client_credentials&client_id={}&client_secret={}",
+        desk.id, desk.secret
+    );
+    for (uri, kind, status) in [
+        ("/oauth2/token", Some(FORM), 200),
+        (
+            "/oauth2/token",
+            Some("Application/X-WWW-Form-URLEncoded;charset=UTF-8"),
+            200,
+        ),
+        ("/oauth2/token", Some("application/json"), 400),
+        ("/oauth2/token", None, 400),
+        (
+            "/oauth2/token?grant_type=client_credentials",
+            Some(FORM),
+            400,
+        ),
+    ] {
+        let request = Request::post(uri);
+        let request = match kind {
+            Some(kind) => request.header(CONTENT_TYPE, kind),
+            None => request,
+        };
+        let request = request.body(Bytes::from(form.clone())).unwrap();
+        let response = desk.answer(LocalEndpoint::Token, None, request);
+        assert_eq!(response.status(), status, "{uri} {kind:?}");
+    }
+    let request = Request::get("/oauth2/token").body(Bytes::new()).unwrap();
+    let response = desk.answer(LocalEndpoint::Token, None, request);
+    assert_eq!(response.status(), 405);
+    assert_eq!(response.headers()["allow"], Method::POST.as_str());
+}
+
+#[tokio::test]
+async fn a_certificate_that_does_not_count_is_not_passed_over() {
+    let desk = Desk::new().await;
+    let revoked = desk.fixture.control.revoke_certificate(
+        &crate::control::testing::ACTOR,
+        desk.own.id,
+        crate::domain::credential::RevocationReason::Superseded,
+    );
+    revoked.await.unwrap();
+    let grant = "grant_type=client_credentials";
+    let response = desk.token(Some(&desk.own), "{id}:{secret}", grant);
+    assert_eq!(response.status(), 401);
+    assert_eq!(body(&response)["reason"], "cert_revoked");
+    assert_eq!(desk.token(None, "{id}:{secret}", grant).status(), 200);
+}
+
+#[tokio::test]
+async fn whoami_tells_everyone_where_they_stand() {
+    let desk = Desk::new().await;
+    let nobody = body(&desk.get(LocalEndpoint::Whoami, None));
+    assert_eq!(nobody["authenticated"], false);
+    assert_eq!(
+        (&nobody["app"], &nobody["certificate"]),
+        (&Value::Null, &Value::Null)
+    );
+    assert_eq!(nobody["tls"]["version"], "TLSv1.3");
+    assert_eq!(nobody["address"], "192.0.2.1");
+    assert!(nobody["reason"].is_null());
+
+    let response = desk.get(LocalEndpoint::Whoami, Some(&desk.own));
+    assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+    let known = body(&response);
+    assert_eq!(
+        (&known["authenticated"], &known["app"]["name"]),
+        (&json!(true), &json!("acme"))
+    );
+    assert_eq!(known["certificate"]["serial"], desk.own.serial.to_string());
+    assert_eq!(known["certificate"]["state"], "active");
+
+    desk.fixture
+        .clock
+        .advance(std::time::Duration::from_hours(24 * 365));
+    let expired = body(&desk.get(LocalEndpoint::Whoami, Some(&desk.own)));
+    assert_eq!(expired["authenticated"], false);
+    assert_eq!(expired["app"], Value::Null);
+    assert_eq!(expired["reason"], "cert_expired");
+    assert_eq!(expired["certificate"]["state"], "expired");
+    assert!(
+        expired["help"]
+            .as_str()
+            .unwrap()
+            .contains("signing request")
+    );
+}
+
+#[tokio::test]
+async fn what_everyone_may_read_may_be_kept_for_a_while() {
+    let desk = Desk::new().await;
+    for (endpoint, kind) in [
+        (LocalEndpoint::CaPem, "application/pem-certificate-chain"),
+        (LocalEndpoint::Jwks, "application/jwk-set+json"),
+        (LocalEndpoint::Metadata, "application/json"),
+    ] {
+        let response = desk.get(endpoint, None);
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()[CONTENT_TYPE], kind);
+        assert_eq!(response.headers()[CACHE_CONTROL], "public, max-age=300");
+    }
+    let pem = desk.get(LocalEndpoint::CaPem, None).into_body();
+    assert!(pem.starts_with(b"-----BEGIN CERTIFICATE-----"));
+}

@@ -1,0 +1,85 @@
+//! `GET /.well-known/countersign/whoami`: tells a caller who it is here, or why it is nobody; it answers the quarantined too.
+
+use bytes::Bytes;
+use http::Response;
+use serde_json::{Value, json};
+
+use super::service::{Keep, LeafFacts, PartnerRequest, json};
+use crate::domain::identity::Evidence;
+
+/// Says what the caller's certificate proved. Nothing is kept by caches: the next caller is another.
+pub fn answer(asked: &PartnerRequest) -> Response<Bytes> {
+    json(Keep::Nothing, &describe(asked))
+}
+
+fn describe(asked: &PartnerRequest) -> Value {
+    let peer = &asked.peer;
+    let (proof, refused) = match &peer.certificate {
+        Evidence::Absent => (None, None),
+        Evidence::Proved(proof) => (Some(proof), None),
+        Evidence::Refused(reason) => (None, Some(*reason)),
+    };
+    let mut told = json!({
+        "authenticated": proof.is_some(),
+        "app": proof.map(|proof| json!({ "id": proof.app.id, "name": proof.app.name })),
+        "certificate": certificate(asked),
+        "tls": { "version": peer.tls_version, "sni": peer.sni },
+        "address": peer.address,
+        "time": asked.now,
+        "request_id": asked.request_id,
+    });
+    if let (Some(reason), Value::Object(told)) = (refused, &mut told) {
+        told.insert("reason".to_owned(), json!(reason));
+        told.insert("title".to_owned(), json!(reason.title()));
+        told.insert("help".to_owned(), json!(reason.help()));
+    }
+    told
+}
+
+/// The certificate that was shown. Its state in the registry is told to whoever holds its key: the handshake proved that.
+fn certificate(asked: &PartnerRequest) -> Value {
+    let Some(leaf) = &asked.peer.leaf else {
+        return proved_only(asked);
+    };
+    let entry = asked.snapshot.certificates.get(&leaf.fingerprint);
+    let state = entry.map(|entry| {
+        let in_time = !leaf.validity.has_ended(asked.now);
+        entry
+            .state
+            .at(asked.now, (!in_time).then_some(leaf.validity.not_after))
+    });
+    told(leaf, entry.map(|entry| entry.id), state)
+}
+
+/// Without the certificate at hand, what the registry says of it.
+fn proved_only(asked: &PartnerRequest) -> Value {
+    asked
+        .peer
+        .certificate
+        .proved()
+        .map_or(Value::Null, |proof| {
+            json!({
+                "id": proof.id,
+                "serial": proof.serial,
+                "fingerprint": proof.fingerprint,
+                "not_before": proof.validity.not_before,
+                "not_after": proof.validity.not_after,
+            })
+        })
+}
+
+fn told(
+    leaf: &LeafFacts,
+    id: Option<crate::domain::id::CertificateId>,
+    state: Option<crate::domain::credential::CredentialState>,
+) -> Value {
+    json!({
+        "id": id,
+        "serial": leaf.serial,
+        "fingerprint": leaf.fingerprint,
+        "subject": leaf.subject,
+        "not_before": leaf.validity.not_before,
+        "not_after": leaf.validity.not_after,
+        "state": state,
+    })
+}
