@@ -1,1 +1,16 @@
-//! (in the making)
+//! The running process: it knows every room, and wires them once.
+
+pub mod serve;
+pub mod assemble;
+pub mod world;
+pub mod settings;
+pub mod registry_view;
+pub mod pump;
+pub mod local;
+pub mod reload;
+pub mod lifecycle;
+pub mod gauges;
+pub mod access_lines;
+pub mod clock;
+pub mod inspect;
+pub mod demo;

@@ -1,0 +1,387 @@
+//! From a configuration to rooms that know each other: the one place where everything is wired.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use anyhow::{Context as _, bail};
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use prometheus::Registry;
+use tokio::sync::{Mutex, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::clock::SystemClock;
+use super::gauges::Gauges;
+use super::local::Local;
+use super::registry_view::LiveRegistry;
+use super::reload::Running;
+use super::world::{Ground, World};
+use super::{access_lines, pump, settings};
+use crate::api::admin::operations::Operations;
+use crate::api::admin::state::AdminState;
+use crate::api::edge::Edge;
+use crate::api::listen::{self, Listening, LocalSocket};
+use crate::api::ops::health::Health;
+use crate::api::ops::router::OpsState;
+use crate::api::partner::service::PartnerService;
+use crate::api::{admin, ops};
+use crate::config::logs::LogTarget;
+use crate::config::root::Config;
+use crate::control::authority;
+use crate::control::publish::Publisher;
+use crate::control::service::{Control, Parts};
+use crate::control::tokens::{TokenService, TokenSettings};
+use crate::crypto::api_key::SecretHasher;
+use crate::crypto::authority::Authority;
+use crate::crypto::tls::{self, ServerCertificate, ServerCertificates};
+use crate::crypto::{jwt, random};
+use crate::domain::id::RequestId;
+use crate::domain::snapshot::{Catalog, Snapshot};
+use crate::domain::time::Clock;
+use crate::net::listener;
+use crate::net::tls::ServerConfig;
+use crate::proxy::plane::{Proxy, Wiring};
+use crate::proxy::record::Ledger;
+use crate::store::repository::Store;
+use crate::store::sqlite::backend::SqliteStore;
+use crate::telemetry::access_log::{self, AccessLog, Destination};
+use crate::telemetry::metrics::{self, BuildInfo};
+
+/// Connections that may wait to be accepted, by each worker.
+const BACKLOG: i32 = 1024;
+
+/// A gateway that serves.
+#[derive(Debug)]
+pub struct Assembled {
+    pub running: Arc<Running>,
+    pub proxy: Arc<Proxy>,
+    pub access_log: Option<AccessLog>,
+    pub addresses: Addresses,
+    /// Everything of the control plane that has to end before the process does.
+    pub tasks: TaskTracker,
+    /// Cancelled when admin and ops listeners are to close.
+    pub closing: CancellationToken,
+    pub store: Arc<dyn Store>,
+}
+
+/// Where the gateway listens.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    pub partners: SocketAddr,
+    pub admin: SocketAddr,
+    pub ops: SocketAddr,
+    pub socket: PathBuf,
+}
+
+/// Builds everything and opens the listeners. Whatever cannot be trusted or opened is an error, and nothing serves.
+pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Assembled> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let registry = Registry::new();
+    let build = BuildInfo {
+        version: env!("CARGO_PKG_VERSION"),
+        revision: option_env!("COUNTERSIGN_REVISION").unwrap_or("unknown"),
+        rustc: env!("CARGO_PKG_RUST_VERSION"),
+        tls_provider: "aws-lc-rs",
+    };
+    metrics::register(&registry, &build)?;
+    let gauges = Gauges::register(&registry)?;
+
+    let trust = Trust::open(config, &clock)?;
+    let (outlet, publications) = mpsc::channel(pump::WAITING_MAX);
+    let verification_keys = [trust.signer.verification_key()].into();
+    let (publisher, first) = Publisher::start(
+        Arc::clone(&trust.store),
+        empty_catalog(),
+        verification_keys,
+        outlet,
+    )
+    .await?;
+    let live = Arc::new(ArcSwap::new(first));
+    let view = Arc::new(LiveRegistry {
+        live: Arc::clone(&live),
+        clock: Arc::clone(&clock),
+    });
+
+    let generation = 1;
+    let ground = Ground {
+        authority: &trust.authority,
+        registry: Arc::clone(&view) as _,
+        clock: &*clock,
+        generation,
+    };
+    let world = World::build(config, &ground)?;
+    live.rcu(|snapshot| Snapshot {
+        catalog: Arc::clone(&world.catalog),
+        ..Snapshot::clone(snapshot)
+    });
+
+    let hasher = Arc::new(SecretHasher::new(
+        config
+            .keys
+            .pepper
+            .as_ref()
+            .map(|pepper| pepper.secret().clone()),
+    ));
+    let control = Control::new(Parts {
+        store: Arc::clone(&trust.store),
+        publisher,
+        authority: Arc::clone(&trust.authority),
+        hasher: Arc::clone(&hasher),
+        profile: world.profile,
+        clock: Arc::clone(&clock),
+    });
+    let tokens = TokenSettings {
+        ttl: config.tokens.ttl.get(),
+        ttl_bound: config.tokens.ttl_bound.get(),
+    };
+    let tokens = TokenService::new(
+        tokens,
+        Arc::new(trust.signer),
+        Arc::clone(&hasher),
+        Arc::clone(&clock),
+    );
+    let partner = PartnerService {
+        tokens: Arc::new(tokens),
+        ca_pem: Bytes::copy_from_slice(trust.authority.ca_pem().as_bytes()),
+    };
+
+    let workers = workers(config);
+    let (listeners, partners) = partners(config.listeners.partners.address.0, workers)?;
+    let ledger = Arc::new(Ledger::new(workers));
+    let policies = Arc::new(ArcSwap::from_pointee(world.policies));
+    let connectors = Arc::new(ArcSwap::from_pointee(world.connectors));
+    let access_log = access_log(config, &ledger)?;
+    let proxy = Proxy::start(
+        settings::proxy(config),
+        Wiring {
+            live: Arc::clone(&live),
+            tls: Arc::clone(&policies),
+            connectors: Arc::clone(&connectors),
+            listeners,
+            local: Arc::new(Local(Arc::new(partner))),
+            hasher,
+            clock: Arc::clone(&clock),
+            ledger,
+            registry: &registry,
+        },
+    )
+    .context("starting the workers")?;
+    let proxy = Arc::new(proxy);
+
+    let tasks = TaskTracker::new();
+    tasks.spawn(pump::pump(publications, Arc::clone(&proxy)));
+    // The catalogue goes through the publisher too, so that every later snapshot carries it.
+    control.publisher().set_catalog(world.catalog).await?;
+
+    let health = Arc::new(Health::default());
+    gauges.authority_ends(trust.authority.not_after());
+    gauges.server_certificates_end(&world.certificates.not_after());
+    gauges.reloaded(clock.now());
+    let running = Arc::new(Running {
+        config_path: config_path.to_owned(),
+        control: control.clone(),
+        live: view,
+        policies,
+        connectors,
+        certificates: ArcSwap::new(world.certificates),
+        generation: AtomicU64::new(generation),
+        gauges,
+        health: Arc::clone(&health),
+        clock: Arc::clone(&clock),
+        started_at: clock.now(),
+        stopping: CancellationToken::new(),
+        reloading: Mutex::new(()),
+    });
+
+    let closing = CancellationToken::new();
+    let edge = Edge {
+        ids: request_ids(&clock),
+        tasks: tasks.clone(),
+    };
+    let how = Listening::new(closing.clone(), tasks.clone());
+    let operations: Arc<dyn Operations> = Arc::clone(&running) as _;
+    let admin_router = admin::router::router(
+        AdminState::new(control, operations, Arc::clone(&clock)),
+        edge.clone(),
+    );
+    let admin_tls = admin_tls(&trust.authority, &*clock, config.admin.address.0)?;
+    let (admin_listener, admin) =
+        control_listener(config.admin.address.0).context("admin.address")?;
+    tasks.spawn(listen::tcp(
+        admin_listener,
+        Some(admin_tls),
+        admin_router.clone(),
+        how.clone(),
+    ));
+    let socket_path = config.admin_socket();
+    let socket = LocalSocket::bind(&socket_path, Vec::new())
+        .await
+        .with_context(|| format!("admin.socket {}", socket_path.display()))?;
+    tasks.spawn(listen::unix(socket, admin_router, how.clone()));
+    let ops_router = ops::router::router(OpsState { health, registry }, edge);
+    let (ops_listener, ops) = control_listener(config.ops.address.0).context("ops.address")?;
+    tasks.spawn(listen::tcp(ops_listener, None, ops_router, how));
+
+    let addresses = Addresses {
+        partners,
+        admin,
+        ops,
+        socket: absolute(&socket_path),
+    };
+    Ok(Assembled {
+        running,
+        proxy,
+        access_log,
+        addresses,
+        tasks,
+        closing,
+        store: trust.store,
+    })
+}
+
+/// What has to be loaded and right before anything may serve.
+struct Trust {
+    store: Arc<dyn Store>,
+    authority: Arc<Authority>,
+    signer: jwt::TokenSigner,
+}
+
+impl Trust {
+    fn open(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Self> {
+        let data = config.data_directory();
+        std::fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
+        let directory = config.authority_directory();
+        let store_path = config.store_path();
+        let had_store = store_path.exists();
+        let authority = authority::open_or_create(&directory, &**clock)
+            .with_context(|| format!("loading the authority from {}", directory.display()))?;
+        // An authority whose registry is gone would refuse every partner, and nobody would know why.
+        if !authority.created && !had_store && !store_was_never_there(&store_path) {
+            bail!(
+                "the authority in {} has a registry, and its store {} is missing; restore it from a backup",
+                directory.display(),
+                store_path.display()
+            );
+        }
+        let store = SqliteStore::open(&store_path)
+            .with_context(|| format!("opening the store {}", store_path.display()))?;
+        mark_store(&store_path)?;
+        let key = config.token_signing_key();
+        let signer = authority::open_or_create_token_signer(&key)
+            .with_context(|| format!("loading the signing key {}", key.display()))?;
+        Ok(Self {
+            store: Arc::new(store),
+            authority: Arc::new(authority.value),
+            signer: signer.value,
+        })
+    }
+}
+
+/// Beside the store lies a mark that there was one, so that a lost store is not taken for a first start.
+fn mark_of(store: &Path) -> PathBuf {
+    let mut name = store.as_os_str().to_owned();
+    name.push(".exists");
+    PathBuf::from(name)
+}
+
+fn store_was_never_there(store: &Path) -> bool {
+    !mark_of(store).exists()
+}
+
+fn mark_store(store: &Path) -> anyhow::Result<()> {
+    let mark = mark_of(store);
+    let text = "The store beside this file is in use. Delete both to begin anew.\n";
+    std::fs::write(&mark, text).with_context(|| format!("writing {}", mark.display()))
+}
+
+/// Before the first world is built; it serves nobody.
+fn empty_catalog() -> Arc<Catalog> {
+    Arc::new(Catalog {
+        generation: 0,
+        routes: crate::domain::route::RouteTable::default(),
+        upstreams: std::collections::HashMap::new(),
+        tls_policies: std::collections::HashMap::new(),
+        issuer: "".into(),
+    })
+}
+
+fn workers(config: &Config) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    config
+        .workers
+        .map_or_else(cores, |workers| usize::from(workers.get()))
+}
+
+/// One listening socket for each worker; the kernel spreads connections over them.
+fn partners(address: SocketAddr, workers: usize) -> anyhow::Result<(Vec<TcpListener>, SocketAddr)> {
+    let bind = |address| {
+        listener::bind(address, BACKLOG, true).with_context(|| format!("listening on {address}"))
+    };
+    // The first one settles the port when any will do.
+    let first = bind(address)?;
+    let bound = first.local_addr()?;
+    let mut listeners = vec![first];
+    for _ in 1..workers {
+        listeners.push(bind(bound)?);
+    }
+    Ok((listeners, bound))
+}
+
+fn control_listener(address: SocketAddr) -> anyhow::Result<(tokio::net::TcpListener, SocketAddr)> {
+    let listener = listener::bind(address, BACKLOG, false)
+        .with_context(|| format!("listening on {address}"))?;
+    let bound = listener.local_addr()?;
+    Ok((tokio::net::TcpListener::from_std(listener)?, bound))
+}
+
+/// The admin API is for those who run the gateway; they trust its authority.
+fn admin_tls(
+    authority: &Authority,
+    clock: &dyn Clock,
+    address: SocketAddr,
+) -> anyhow::Result<Arc<ServerConfig>> {
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let own = address.ip();
+    if !own.is_unspecified() && !own.is_loopback() {
+        names.push(own.to_string());
+    }
+    let (cert_pem, key_pem) = authority.issue_server(&names, clock.now())?;
+    let certificates = ServerCertificates::new(vec![ServerCertificate { cert_pem, key_pem }])?;
+    Ok(tls::server_config(
+        Arc::new(certificates),
+        None,
+        tls::TlsVersion::V1_2,
+        true,
+    )?)
+}
+
+fn request_ids(clock: &Arc<dyn Clock>) -> Arc<dyn Fn() -> RequestId + Send + Sync> {
+    let clock = Arc::clone(clock);
+    Arc::new(move || RequestId::from_bits(random::id_bits(clock.now())))
+}
+
+fn access_log(config: &Config, ledger: &Arc<Ledger>) -> anyhow::Result<Option<AccessLog>> {
+    if !config.access_log.enabled {
+        return Ok(None);
+    }
+    let destination = match &config.access_log.path {
+        LogTarget::Stdout => Destination::Stdout,
+        LogTarget::File(path) => Destination::File(config.directory.join(path)),
+    };
+    let ledger = Arc::clone(ledger);
+    let log = access_log::spawn(destination, move |lines| {
+        for worker in 0..ledger.workers() {
+            for record in ledger.drain(worker) {
+                access_lines::write(&record, lines);
+            }
+        }
+    });
+    Ok(Some(log.context("opening the access log")?))
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}

@@ -1,0 +1,131 @@
+//! The demo's directory: one place for every file, so that the tour's commands are short.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+/// The host whose API the demo protects.
+pub const HOST: &str = "localhost";
+
+/// The demo's directory and what is where in it.
+#[derive(Clone, Debug)]
+pub struct Directory(PathBuf);
+
+impl Directory {
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(path).with_context(|| format!("making {}", path.display()))?;
+        Ok(Self(std::path::absolute(path)?))
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.0.join("countersign.yaml")
+    }
+
+    pub fn ca(&self) -> PathBuf {
+        self.0.join("ca.pem")
+    }
+
+    pub fn certificate(&self) -> PathBuf {
+        self.0.join("partner.pem")
+    }
+
+    pub fn certificate_id(&self) -> PathBuf {
+        self.0.join("partner.id")
+    }
+
+    pub fn certificate_key(&self) -> PathBuf {
+        self.0.join("partner.key")
+    }
+
+    pub fn request(&self) -> PathBuf {
+        self.0.join("partner.csr")
+    }
+
+    pub fn server_key(&self) -> PathBuf {
+        self.0.join("server-key")
+    }
+
+    pub fn server_key_id(&self) -> PathBuf {
+        self.0.join("server-key.id")
+    }
+
+    pub fn admin_token(&self) -> PathBuf {
+        self.0.join("admin-token")
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.0.join("admin.sock")
+    }
+
+    /// Reads a file of one line; `None` when there is no such file.
+    pub fn read(path: &Path) -> Option<String> {
+        fs::read_to_string(path)
+            .ok()
+            .map(|text| text.trim_end().to_owned())
+    }
+
+    /// Writes a file that everyone may read.
+    pub fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+        fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// Writes a file for its owner alone.
+    pub fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
+        let write = || {
+            let mut file = fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(path)?;
+            file.write_all(text.as_bytes())
+        };
+        write().with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// Writes the configuration for these addresses.
+    pub fn write_config(&self, listen: SocketAddr, upstream: &str) -> anyhow::Result<()> {
+        // Any port for the partners means any port for the others too.
+        let port = |usual: u16| if listen.port() == 0 { 0 } else { usual };
+        let (admin, ops) = (
+            SocketAddr::new(listen.ip(), port(7443)),
+            SocketAddr::new(listen.ip(), port(7444)),
+        );
+        let text = format!(
+            "# Written by `countersign demo` at each start; copy it to keep changes.
+version: 1
+data_directory: .
+listeners:
+  partners: {{ address: \"{listen}\" }}
+admin: {{ address: \"{admin}\", socket: admin.sock }}
+ops: {{ address: \"{ops}\" }}
+tls:
+  client_auth: {{ mode: optional, reject: explain }}
+tokens: {{ issuer: \"https://{HOST}:{}\" }}
+access_log: {{ path: log/access.log }}
+log: {{ level: warn }}
+hosts:
+  {HOST}:
+    require: mtls_and_token
+    routes:
+      - match: {{ prefix: /orders }}
+        scopes: [orders:read]
+        limit: {{ per: app, rate: 100/s, burst: 200 }}
+        upstream: api
+upstreams:
+  api: {{ endpoints: [\"{upstream}\"] }}
+",
+            listen.port()
+        );
+        fs::create_dir_all(self.0.join("log")).context("making the log's directory")?;
+        Self::write(&self.config(), &text)
+    }
+}

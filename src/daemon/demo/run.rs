@@ -1,0 +1,145 @@
+//! `countersign demo`: prepares the directory, starts the gateway and an upstream, and shows the tour.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, anyhow};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::directory::Directory;
+use super::{prepare, tour};
+use crate::api::client::AdminClient;
+use crate::api::echo;
+use crate::api::listen::{self, Listening};
+use crate::config::load::{self, Layers};
+use crate::daemon::assemble::{Addresses, Assembled, assemble};
+use crate::daemon::lifecycle::{self, Signals};
+use crate::daemon::serve::control_runtime;
+use crate::net::listener;
+use crate::telemetry::logging::{self, LogFormat, LogSettings};
+
+/// What the demo is to do.
+#[derive(Debug)]
+pub struct DemoOptions {
+    pub dir: PathBuf,
+    pub listen: SocketAddr,
+    /// An API of your own instead of the echo.
+    pub upstream: Option<String>,
+    /// Take the tour and end.
+    pub once: bool,
+    pub output_json: bool,
+}
+
+/// Runs the demo; with `once`, tells whether every step of the tour held.
+pub fn demo(options: &DemoOptions) -> anyhow::Result<bool> {
+    let _log = logging::start(&LogSettings {
+        filter: "warn".to_owned(),
+        format: LogFormat::Text,
+    })?;
+    let runtime = control_runtime()?;
+    let held = runtime.block_on(show(options));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    held
+}
+
+async fn show(options: &DemoOptions) -> anyhow::Result<bool> {
+    let signals = Signals::listen()?;
+    let directory = Directory::open(&options.dir)?;
+    let upstream = match &options.upstream {
+        Some(url) => url.clone(),
+        None => start_echo()?,
+    };
+    directory.write_config(options.listen, &upstream)?;
+    let layers = Layers {
+        environment: Vec::new(),
+        flags: Vec::new(),
+    };
+    let config =
+        load::load(&directory.config(), &layers).map_err(|problems| anyhow!("{problems}"))?;
+    let assembled = assemble(&config, &directory.config()).await?;
+    assembled.running.health.set_started();
+    let ca_pem = assembled.running.control.authority().ca_pem().to_owned();
+    prepare::prepare(&directory, &AdminClient::unix(&directory.socket()), &ca_pem).await?;
+
+    if options.once {
+        let held = take(&directory, &assembled.addresses, options).await;
+        assembled.running.stopping.cancel();
+        lifecycle::run(assembled, signals, config.drain.timeout.get()).await?;
+        return held;
+    }
+    if options.output_json {
+        say(&ready_line(&directory, &assembled))?;
+    } else {
+        say(&tour::text(&directory, &assembled.addresses))?;
+    }
+    lifecycle::run(assembled, signals, config.drain.timeout.get()).await?;
+    Ok(true)
+}
+
+/// An upstream that answers with what it was sent, on a port of its own.
+fn start_echo() -> anyhow::Result<String> {
+    let listener = listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 128, false)?;
+    let address = listener.local_addr()?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let tasks = TaskTracker::new();
+    let how = Listening::new(CancellationToken::new(), tasks.clone());
+    tasks.spawn(listen::tcp(listener, None, echo::router(), how));
+    Ok(format!("http://{address}"))
+}
+
+async fn take(
+    directory: &Directory,
+    addresses: &Addresses,
+    options: &DemoOptions,
+) -> anyhow::Result<bool> {
+    let steps = tour::take(directory, addresses, options.upstream.is_none()).await?;
+    for step in &steps {
+        let line = if options.output_json {
+            json!({ "step": step.what, "seen": step.seen, "held": step.held }).to_string()
+        } else {
+            format!(
+                "{}  {}: {}",
+                if step.held { "ok    " } else { "FAILED" },
+                step.what,
+                step.seen
+            )
+        };
+        say(&line)?;
+    }
+    Ok(steps.iter().all(|step| step.held))
+}
+
+/// Everything that a script needs to use the demo.
+fn ready_line(directory: &Directory, assembled: &Assembled) -> String {
+    let Addresses {
+        partners,
+        admin,
+        ops,
+        socket,
+    } = &assembled.addresses;
+    json!({
+        "ready": true,
+        "partners": partners,
+        "admin": admin,
+        "ops": ops,
+        "socket": socket,
+        "ca": directory.ca(),
+        "client_certificate": directory.certificate(),
+        "client_key": directory.certificate_key(),
+        "server_key": directory.server_key(),
+        "server_key_id": directory.server_key_id(),
+        "admin_token": directory.admin_token(),
+        "configuration": directory.config(),
+    })
+    .to_string()
+}
+
+fn say(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{text}")
+        .and_then(|()| stdout.flush())
+        .context("writing to standard output")
+}

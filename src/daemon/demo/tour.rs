@@ -1,0 +1,178 @@
+//! The tour: what to paste into a second terminal, and the same steps taken by the demo itself.
+
+use std::net::SocketAddr;
+
+use super::directory::{Directory, HOST};
+use super::partner::{self, Answer, Partner};
+use crate::daemon::assemble::Addresses;
+
+/// The tour as text, for a person with `curl`.
+pub fn text(directory: &Directory, addresses: &Addresses) -> String {
+    let (port, admin, ops) = (
+        addresses.partners.port(),
+        addresses.admin.port(),
+        addresses.ops,
+    );
+    let root = directory.root().display();
+    format!(
+        r#"Countersign stands in front of an API at https://{HOST}:{port}
+Paste these into a second terminal; they use curl and the files in one directory.
+
+  cd {root}
+  partner="--cert partner.pem --key partner.key"
+
+1. Nobody is let in without a certificate, and everybody is told why:
+  curl --cacert ca.pem https://{HOST}:{port}/orders
+
+2. With the certificate that was signed for this partner, the gate says who you are:
+  curl --cacert ca.pem $partner https://{HOST}:{port}/.well-known/countersign/whoami
+
+3. The server key becomes a token of 60 minutes, bound to the certificate:
+  token=$(curl -s --cacert ca.pem $partner -u "$(cat server-key.id):$(cat server-key)" \
+    -d grant_type=client_credentials https://{HOST}:{port}/oauth2/token | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+
+4. The call, and the headers that the API behind the gate saw:
+  curl --cacert ca.pem $partner -H "Authorization: Bearer $token" https://{HOST}:{port}/orders/7
+
+5. The operator revokes the certificate; open connections end with it:
+  curl --cacert ca.pem -H "Authorization: Bearer $(cat admin-token)" -H "Content-Type: application/json" \
+    -d '{{"reason":"superseded"}}' https://{HOST}:{admin}/api/v1/certificates/$(cat partner.id)/revoke
+
+6. The same call is refused, and says why:
+  curl --cacert ca.pem $partner -H "Authorization: Bearer $token" https://{HOST}:{port}/orders/7
+
+7. All of it in the metrics:
+  curl -s http://{ops}/metrics | grep -E '^countersign_(auth_decisions|tokens_issued|http_requests)_total.* [1-9]'
+
+Stop with Ctrl-C; start again to get a new certificate in the same directory.
+"#
+    )
+}
+
+/// One step of the tour, taken.
+#[derive(Debug)]
+pub struct Step {
+    pub what: &'static str,
+    pub seen: String,
+    pub held: bool,
+}
+
+/// Takes every step, and gives what was seen.
+pub async fn take(
+    directory: &Directory,
+    addresses: &Addresses,
+    echo: bool,
+) -> anyhow::Result<Vec<Step>> {
+    let stranger = Partner::new(directory, addresses.partners, false)?;
+    let partner = Partner::new(directory, addresses.partners, true)?;
+    let mut steps = Vec::new();
+
+    let refused = stranger.ask("GET", "/orders", &[], "").await?;
+    let reason = refused.at("/reason");
+    steps.push(step(
+        "refused without a certificate",
+        format!("{} {reason}", refused.status),
+        refused.status == 401 && reason == "cert_missing",
+    ));
+
+    let told = partner
+        .ask("GET", "/.well-known/countersign/whoami", &[], "")
+        .await?;
+    let app = told.at("/app/name");
+    steps.push(step(
+        "whoami",
+        format!("{} app {app}", told.status),
+        told.status == 200 && app == "acme",
+    ));
+
+    let minted = mint(directory, &partner).await?;
+    let token = minted.at("/access_token");
+    steps.push(step(
+        "key for token",
+        format!("{} {}", minted.status, minted.at("/token_type")),
+        minted.status == 200 && !token.is_empty(),
+    ));
+
+    let bearer = format!("Bearer {token}");
+    let fields = [("Authorization", bearer.as_str())];
+    let called = partner.ask("GET", "/orders/7", &fields, "").await?;
+    // Only the echo tells what it saw; another upstream answers as it likes.
+    let verified = called
+        .body
+        .to_ascii_lowercase()
+        .contains("x-countersign-app-id")
+        && !called.body.contains(&token);
+    let (seen, held) = if echo {
+        (
+            format!(
+                "{}, the upstream saw X-Countersign-App-Id: {verified}",
+                called.status
+            ),
+            called.status == 200 && verified,
+        )
+    } else {
+        (
+            format!("{} from the upstream", called.status),
+            called.status < 500,
+        )
+    };
+    steps.push(step("the call", seen, held));
+
+    let closed = revoke(directory, addresses.admin).await?;
+    steps.push(step(
+        "revoked, with a receipt",
+        format!("{} {}", closed.status, closed.at("/certificate/state")),
+        closed.status == 200 && closed.at("/certificate/state") == "revoked",
+    ));
+
+    let refused = partner.ask("GET", "/orders/7", &fields, "").await?;
+    let reason = refused.at("/reason");
+    steps.push(step(
+        "refused, and told why",
+        format!("{} {reason}", refused.status),
+        refused.status == 403 && reason == "cert_revoked",
+    ));
+
+    let metrics = partner::ask_plain(addresses.ops, "/metrics").await?;
+    let counted = metrics
+        .body
+        .lines()
+        .filter(|line| line.starts_with("countersign_auth_decisions_total"))
+        .find(|line| line.contains("cert_revoked") && !line.ends_with(" 0"))
+        .unwrap_or_default();
+    steps.push(step(
+        "counted in the metrics",
+        counted.to_owned(),
+        !counted.is_empty(),
+    ));
+    Ok(steps)
+}
+
+fn step(what: &'static str, seen: String, held: bool) -> Step {
+    Step { what, seen, held }
+}
+
+async fn mint(directory: &Directory, partner: &Partner) -> anyhow::Result<Answer> {
+    let id = Directory::read(&directory.server_key_id()).unwrap_or_default();
+    let secret = Directory::read(&directory.server_key()).unwrap_or_default();
+    let form = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
+    let fields = [("Content-Type", "application/x-www-form-urlencoded")];
+    partner.ask("POST", "/oauth2/token", &fields, &form).await
+}
+
+async fn revoke(directory: &Directory, admin: SocketAddr) -> anyhow::Result<Answer> {
+    let operator = Partner::new(directory, admin, false)?;
+    let id = Directory::read(&directory.certificate_id()).unwrap_or_default();
+    let bearer = format!(
+        "Bearer {}",
+        Directory::read(&directory.admin_token()).unwrap_or_default()
+    );
+    let fields = [
+        ("Authorization", bearer.as_str()),
+        ("Content-Type", "application/json"),
+    ];
+    let path = format!("/api/v1/certificates/{id}/revoke");
+    operator
+        .ask("POST", &path, &fields, "{\"reason\":\"superseded\"}")
+        .await
+}

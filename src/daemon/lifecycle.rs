@@ -1,0 +1,156 @@
+//! The process's life after it is ready: signals, housekeeping, and the order in which it stops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::assemble::Assembled;
+use super::gauges;
+use super::reload::Running;
+use crate::api::admin::operations::Operations as _;
+use crate::proxy::plane::Proxy;
+use crate::store::repository::Store;
+
+/// The signals that mean something here.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reload: Signal,
+    reopen: Signal,
+}
+
+impl Signals {
+    /// From here on the process's default answers to them no longer hold.
+    pub fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("listening for signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            reload: listen(SignalKind::hangup())?,
+            reopen: listen(SignalKind::user_defined1())?,
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.reload.recv() => Told::Reload,
+            _ = self.reopen.recv() => Told::Reopen,
+        }
+    }
+
+    async fn stop(&mut self) {
+        while self.next().await != Told::Stop {}
+    }
+}
+
+/// What a signal tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Reload,
+    Reopen,
+    Stop,
+}
+
+/// Runs until the process is told to stop, and stops it: readiness first, then listeners, then what runs.
+pub async fn run(
+    assembled: Assembled,
+    mut signals: Signals,
+    drain_timeout: Duration,
+) -> anyhow::Result<()> {
+    let running = Arc::clone(&assembled.running);
+    running.health.set_started();
+    tell_systemd(&[NotifyState::Ready]);
+    let housekeeping = assembled.tasks.spawn(keep_house(
+        Arc::clone(&running),
+        Arc::clone(&assembled.store),
+    ));
+    loop {
+        let told = tokio::select! {
+            told = signals.next() => told,
+            () = running.stopping.cancelled() => Told::Stop,
+        };
+        match told {
+            Told::Stop => break,
+            Told::Reload => {
+                announce_reload();
+                // A refusal is in the log and in the metrics already, and the old configuration serves on.
+                let _refused = running.reload().await;
+                tell_systemd(&[NotifyState::Ready]);
+            }
+            Told::Reopen => {
+                if let Some(log) = &assembled.access_log {
+                    log.reopen();
+                }
+                tracing::info!("log files are opened anew");
+            }
+        }
+    }
+    tracing::info!(timeout_s = drain_timeout.as_secs(), "draining");
+    tell_systemd(&[NotifyState::Stopping]);
+    running.health.set_draining();
+    assembled.proxy.drain(drain_timeout);
+    tokio::select! {
+        () = ended(&assembled.proxy) => tracing::info!("drained"),
+        () = signals.stop() => tracing::warn!("told to stop a second time: what still ran is cut"),
+    }
+    housekeeping.abort();
+    running.control.publisher().finish().await;
+    assembled.closing.cancel();
+    assembled.tasks.close();
+    // The pump ends when nobody can publish any more; whatever else is left has had its time.
+    let _left = tokio::time::timeout(Duration::from_secs(1), assembled.tasks.wait()).await;
+    drop(assembled.access_log);
+    Ok(())
+}
+
+/// Waits until every worker has ended.
+async fn ended(proxy: &Proxy) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    while !proxy.has_ended() {
+        ticks.tick().await;
+    }
+}
+
+/// Counts what exists, watches the store and the certificates.
+async fn keep_house(running: Arc<Running>, store: Arc<dyn Store>) {
+    let mut ticks = tokio::time::interval(gauges::PERIOD);
+    loop {
+        ticks.tick().await;
+        let now = running.clock.now();
+        let store = Arc::clone(&store);
+        let asked = tokio::task::spawn_blocking(move || store.revision());
+        let up = matches!(asked.await, Ok(Ok(_)));
+        running.health.set_store_up(up);
+        running.gauges.store_is_up(up);
+        let version = running.control.publisher().current().version;
+        running
+            .gauges
+            .snapshot_version
+            .set(i64::try_from(version).unwrap_or(i64::MAX));
+        match running.control.credential_counts(now).await {
+            Ok(counts) => running.gauges.counted(&counts),
+            Err(error) => tracing::warn!(%error, "credentials could not be counted"),
+        }
+    }
+}
+
+/// systemd wants to know when a reload began, by its own clock.
+fn announce_reload() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell_systemd(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!(%error, "no monotonic clock"),
+    }
+}
+
+fn tell_systemd(states: &[NotifyState<'_>]) {
+    // Without systemd there is nobody to tell.
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd could not be told");
+    }
+}

@@ -1,0 +1,43 @@
+//! The partner endpoints as the data plane calls them: `proxy` may not know `api`, so they meet here.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Response;
+
+use crate::api::partner::service::{LeafFacts, PartnerRequest, PartnerService, PeerFacts};
+use crate::proxy::local::{LocalRequest, LocalService};
+
+/// The partner endpoints behind the walk.
+#[derive(Debug)]
+pub struct Local(pub Arc<PartnerService>);
+
+impl LocalService for Local {
+    fn call(&self, asked: LocalRequest) -> Pin<Box<dyn Future<Output = Response<Bytes>> + Send>> {
+        let leaf = asked.peer.leaf.map(|leaf| LeafFacts {
+            serial: leaf.serial,
+            fingerprint: leaf.fingerprint,
+            subject: leaf.subject.clone(),
+            validity: leaf.validity,
+        });
+        let request = PartnerRequest {
+            endpoint: asked.endpoint,
+            request: asked.request,
+            snapshot: asked.snapshot,
+            peer: PeerFacts {
+                address: asked.peer.address,
+                certificate: asked.peer.certificate,
+                leaf,
+                tls_version: asked.peer.tls_version,
+                sni: asked.peer.sni.map(String::from),
+            },
+            request_id: asked.request_id,
+            now: asked.now,
+        };
+        // Nothing in it waits: it reads the snapshot and signs.
+        let answer = self.0.answer(&request);
+        Box::pin(async move { answer })
+    }
+}

@@ -1,0 +1,26 @@
+//! Where the planes meet: publications go to the data plane, and its receipts go back.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::control::publish::Publication;
+use crate::proxy::plane::Proxy;
+
+/// Publications that may wait for the data plane; more make the control plane wait.
+pub const WAITING_MAX: usize = 64;
+
+/// Hands every publication to the data plane, in order, until there is nobody left to publish.
+pub async fn pump(mut publications: mpsc::Receiver<Publication>, proxy: Arc<Proxy>) {
+    while let Some(publication) = publications.recv().await {
+        let receipt = proxy
+            .publish(publication.snapshot, &publication.ended)
+            .await;
+        if publication.receipt.send(receipt).is_err() {
+            tracing::warn!(
+                version = receipt.version,
+                "nobody waited for the receipt any more"
+            );
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! What the handshake may ask of the registry, where certificates that do not count are refused by alert.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::crypto::verifier::RegistryView;
+use crate::domain::certificate::Fingerprint;
+use crate::domain::reason::Reason;
+use crate::domain::snapshot::Snapshot;
+use crate::domain::time::{Clock, Validity};
+
+/// The registry as the data plane knows it at the moment.
+#[derive(Debug)]
+pub struct LiveRegistry {
+    pub live: Arc<ArcSwap<Snapshot>>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl RegistryView for LiveRegistry {
+    fn judge(&self, fingerprint: &Fingerprint, validity: &Validity) -> Result<(), Reason> {
+        let judged = self
+            .live
+            .load()
+            .judge(fingerprint, validity, self.clock.now());
+        judged.map(|_proof| ())
+    }
+}

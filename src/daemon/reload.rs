@@ -1,0 +1,162 @@
+//! A reload: the new world built beside the old and put in its place, or the old one kept and the reason said.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::gauges::Gauges;
+use super::registry_view::LiveRegistry;
+use super::world::{Ground, World};
+use crate::api::admin::operations::{
+    Answer, ConfigProblem, Operations, ReloadRefusal, Reloaded, Status,
+};
+use crate::api::ops::health::Health;
+use crate::config::load::{self, Layers};
+use crate::config::problem::Problems;
+use crate::config::root::Config;
+use crate::control::service::Control;
+use crate::crypto::tls::ServerCertificates;
+use crate::domain::time::{Clock, Timestamp};
+use crate::proxy::handshake::TlsPolicies;
+use crate::proxy::upstream::upstreams::Connectors;
+
+/// The running process, as operators may change it.
+#[derive(Debug)]
+pub struct Running {
+    pub config_path: PathBuf,
+    pub control: Control,
+    pub live: Arc<LiveRegistry>,
+    pub policies: Arc<ArcSwap<TlsPolicies>>,
+    pub connectors: Arc<ArcSwap<Connectors>>,
+    pub certificates: ArcSwap<ServerCertificates>,
+    pub generation: AtomicU64,
+    pub gauges: Gauges,
+    pub health: Arc<Health>,
+    pub clock: Arc<dyn Clock>,
+    pub started_at: Timestamp,
+    /// Cancelled when the process is to drain.
+    pub stopping: CancellationToken,
+    /// One reload at a time.
+    pub reloading: Mutex<()>,
+}
+
+impl Running {
+    async fn reload_now(&self) -> Result<Reloaded, ReloadRefusal> {
+        let _one_at_a_time = self.reloading.lock().await;
+        let reloaded = self.replace().await;
+        match &reloaded {
+            Ok(reloaded) => {
+                self.gauges.reloaded(self.clock.now());
+                tracing::info!(
+                    generation = reloaded.generation,
+                    "reload done: the configuration is in force"
+                );
+            }
+            Err(refusal) => {
+                self.gauges.reload_refused();
+                for problem in &refusal.problems {
+                    tracing::error!(
+                        path = %problem.path,
+                        line = problem.line,
+                        message = %problem.message,
+                        "reload refused: the old configuration stays in force"
+                    );
+                }
+            }
+        }
+        reloaded
+    }
+
+    async fn replace(&self) -> Result<Reloaded, ReloadRefusal> {
+        let layers = Layers {
+            environment: load::environment(),
+            flags: Vec::new(),
+        };
+        let config =
+            load::load(&self.config_path, &layers).map_err(|problems| refused(&problems))?;
+        let generation = self.generation.load(Ordering::Acquire) + 1;
+        let world = self
+            .world(&config, generation)
+            .map_err(|error| one(format!("{error:#}")))?;
+        // Connectors first: a snapshot never names an upstream that cannot be connected to.
+        self.connectors.store(Arc::new(world.connectors));
+        self.policies.store(Arc::new(world.policies));
+        self.certificates.store(world.certificates);
+        self.gauges
+            .server_certificates_end(&self.certificates.load().not_after());
+        self.control.set_profile(world.profile);
+        let published = self.control.publisher().set_catalog(world.catalog).await;
+        published.map_err(|error| one(error.to_string()))?;
+        self.generation.store(generation, Ordering::Release);
+        Ok(Reloaded {
+            generation,
+            revision: self.control.publisher().current().revision,
+        })
+    }
+
+    /// Everything that a configuration comes to, on the ground that this process stands on.
+    pub fn world(&self, config: &Config, generation: u64) -> anyhow::Result<World> {
+        let ground = Ground {
+            authority: self.control.authority(),
+            registry: Arc::clone(&self.live) as _,
+            clock: &*self.clock,
+            generation,
+        };
+        World::build(config, &ground)
+    }
+}
+
+impl Operations for Running {
+    fn reload(&self) -> Answer<'_, Result<Reloaded, ReloadRefusal>> {
+        Box::pin(self.reload_now())
+    }
+
+    fn drain(&self) -> Answer<'_, ()> {
+        self.stopping.cancel();
+        Box::pin(async {})
+    }
+
+    fn status(&self) -> Answer<'_, Status> {
+        let snapshot = self.control.publisher().current();
+        let status = Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            revision: snapshot.revision,
+            snapshot_version: snapshot.version,
+            started_at: self.started_at,
+            ready: self.health.is_ready(),
+            draining: self.health.is_draining(),
+        };
+        Box::pin(async move { status })
+    }
+}
+
+fn refused(problems: &Problems) -> ReloadRefusal {
+    let number = |place: Option<usize>| place.and_then(|place| u64::try_from(place).ok());
+    let problems = problems.0.iter().map(|problem| ConfigProblem {
+        path: problem.path.clone(),
+        line: number(problem.line),
+        column: number(problem.column),
+        message: problem.message.clone(),
+        suggestion: problem.suggestion.clone(),
+    });
+    ReloadRefusal {
+        problems: problems.collect(),
+    }
+}
+
+fn one(message: String) -> ReloadRefusal {
+    let problem = ConfigProblem {
+        path: String::new(),
+        line: None,
+        column: None,
+        message,
+        suggestion: None,
+    };
+    ReloadRefusal {
+        problems: vec![problem],
+    }
+}

@@ -1,0 +1,75 @@
+//! `countersign serve`: from a configuration to a process that serves until it is told to stop.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use super::assemble::{Addresses, assemble};
+use super::lifecycle::{self, Signals};
+use crate::config::logs::LogFormat as WrittenFormat;
+use crate::config::root::Config;
+use crate::telemetry::logging::{self, LogFormat, LogSettings};
+
+/// What to serve, and how to say that it is ready.
+#[derive(Debug)]
+pub struct ServeOptions {
+    pub config: Config,
+    pub config_path: PathBuf,
+    /// The ready line as JSON.
+    pub output_json: bool,
+}
+
+/// Serves until the process is told to stop.
+pub fn serve(options: ServeOptions) -> anyhow::Result<()> {
+    let _log = logging::start(&LogSettings {
+        filter: options.config.log.level.as_str().to_owned(),
+        format: match options.config.log.format {
+            WrittenFormat::Json => LogFormat::Json,
+            WrittenFormat::Text => LogFormat::Text,
+        },
+    })?;
+    let runtime = control_runtime()?;
+    let served = runtime.block_on(async {
+        let signals = Signals::listen()?;
+        let assembled = assemble(&options.config, &options.config_path).await?;
+        say_ready(&assembled.addresses, options.output_json)?;
+        lifecycle::run(assembled, signals, options.config.drain.timeout.get()).await
+    });
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    served
+}
+
+/// The runtime of everything but traffic; two threads, so that a slow answer to one operator does not hold up another.
+pub fn control_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("countersign-control")
+        .enable_all()
+        .build()
+        .context("starting the control plane's threads")
+}
+
+/// The one line on standard output that says where the gateway listens.
+fn say_ready(addresses: &Addresses, output_json: bool) -> anyhow::Result<()> {
+    let Addresses {
+        partners,
+        admin,
+        ops,
+        socket,
+    } = addresses;
+    let line = if output_json {
+        json!({ "ready": true, "partners": partners, "admin": admin, "ops": ops, "socket": socket })
+            .to_string()
+    } else {
+        format!(
+            "ready: partners {partners}, admin {admin}, ops {ops}, socket {}",
+            socket.display()
+        )
+    };
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{line}")
+        .and_then(|()| stdout.flush())
+        .context("writing the ready line")
+}

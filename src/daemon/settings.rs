@@ -1,0 +1,35 @@
+//! From the operator's words to the data plane's settings.
+
+use crate::config::root::Config;
+use crate::proxy::settings::{FailedAuthentication, HttpBounds, Settings, Timeouts};
+
+/// What the data plane keeps until the process ends.
+pub fn proxy(config: &Config) -> Settings {
+    let partners = &config.listeners.partners;
+    let number = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    Settings {
+        connections_max: partners.connections_max as usize,
+        connections_per_address: partners.connections_per_address as usize,
+        proxy_protocol_from: partners.proxy_protocol.trusted.clone(),
+        trusted_hops: partners.forwarded.trusted.clone(),
+        timeouts: Timeouts {
+            first_request: partners.timeouts.first_request.get(),
+            idle: partners.timeouts.keep_alive.get(),
+            body_stall: partners.timeouts.body.get(),
+            tunnel_idle: partners.timeouts.tunnel.get(),
+            ..Timeouts::default()
+        },
+        http: HttpBounds {
+            headers_bytes_max: number(partners.http.header_bytes_max.get()),
+            headers_max: usize::from(partners.http.headers_max),
+            target_bytes_max: number(partners.http.uri_bytes_max.get()),
+            streams_max: partners.http.streams_max,
+        },
+        failed_authentication: FailedAuthentication {
+            count: partners.auth_failures.rate.count,
+            period: partners.auth_failures.rate.period.get(),
+            burst: partners.auth_failures.burst,
+        },
+        ..Settings::default()
+    }
+}

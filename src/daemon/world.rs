@@ -1,0 +1,226 @@
+//! What a configuration comes to: everything that a reload replaces, built whole before anything is replaced.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use crate::config::hosts::HostName;
+use crate::config::root::Config;
+use crate::config::tls as written;
+use crate::config::upstreams::{Protocol, Upstream as WrittenUpstream};
+use crate::crypto::authority::Authority;
+use crate::crypto::tls::{self, Roots, ServerCertificate, ServerCertificates, UpstreamTls};
+use crate::crypto::verifier::{self, RegistryView};
+use crate::domain::certificate::Profile;
+use crate::domain::name::Name;
+use crate::domain::route::{HostPattern, RouteTable};
+use crate::domain::snapshot::Catalog;
+use crate::domain::time::{Clock, Timestamp};
+use crate::domain::upstream::Upstream;
+use crate::net::tls::ServerConfig;
+use crate::proxy::handshake::TlsPolicies;
+use crate::proxy::upstream::upstreams::Connectors;
+
+/// What a reload replaces.
+#[derive(Debug)]
+pub struct World {
+    pub catalog: Arc<Catalog>,
+    pub policies: TlsPolicies,
+    pub connectors: Connectors,
+    pub certificates: Arc<ServerCertificates>,
+    pub profile: Profile,
+    /// Whether the authority issued the server's certificate, so that somebody has to renew it.
+    pub issued_here: bool,
+}
+
+/// What a world is built from beside the configuration.
+#[derive(Debug)]
+pub struct Ground<'a> {
+    pub authority: &'a Authority,
+    pub registry: Arc<dyn RegistryView>,
+    pub clock: &'a dyn Clock,
+    /// The new catalogue's generation.
+    pub generation: u64,
+}
+
+impl World {
+    pub fn build(config: &Config, ground: &Ground<'_>) -> anyhow::Result<Self> {
+        let now = ground.clock.now();
+        let (certificates, issued_here) = server_certificates(config, ground.authority, now)?;
+        let certificates = Arc::new(certificates);
+        let (policies, by_host) = policies(config, ground, &certificates)?;
+        let connectors = config
+            .upstreams
+            .iter()
+            .filter(|(_, upstream)| upstream.endpoints.iter().any(|endpoint| endpoint.0.tls))
+            .map(|(name, upstream)| Ok((name.clone(), connector(name, upstream)?)))
+            .collect::<anyhow::Result<Connectors>>()?;
+        let upstreams: HashMap<Name, Arc<Upstream>> = config
+            .upstreams(ground.generation)
+            .into_iter()
+            .map(|upstream| (upstream.name.clone(), Arc::new(upstream)))
+            .collect();
+        let catalog = Catalog {
+            generation: ground.generation,
+            routes: RouteTable::new(config.routes()).context("routes")?,
+            upstreams,
+            tls_policies: by_host.clone(),
+            issuer: config.tokens.issuer.clone().unwrap_or_default().into(),
+        };
+        Ok(Self {
+            catalog: Arc::new(catalog),
+            policies: TlsPolicies::new(policies.0, policies.1, by_host)?,
+            connectors,
+            certificates,
+            profile: config.profile(),
+            issued_here,
+        })
+    }
+}
+
+/// The configured certificates, or one from our own authority for the configured hosts.
+fn server_certificates(
+    config: &Config,
+    authority: &Authority,
+    now: Timestamp,
+) -> anyhow::Result<(ServerCertificates, bool)> {
+    let configured: Vec<ServerCertificate> = config
+        .tls
+        .certificates
+        .iter()
+        .map(|pair| ServerCertificate {
+            cert_pem: pair.cert.text().to_owned(),
+            key_pem: pair.key.secret().clone(),
+        })
+        .collect();
+    if !configured.is_empty() {
+        return Ok((
+            ServerCertificates::new(configured).context("tls.certificates")?,
+            false,
+        ));
+    }
+    let names = served_names(config);
+    let (cert_pem, key_pem) = authority
+        .issue_server(&names, now)
+        .context("issuing a server certificate")?;
+    tracing::info!(
+        ?names,
+        "no server certificate is configured: our own authority has issued one"
+    );
+    let issued = vec![ServerCertificate { cert_pem, key_pem }];
+    Ok((ServerCertificates::new(issued)?, true))
+}
+
+/// Every name that a partner may call, and this machine's own.
+fn served_names(config: &Config) -> Vec<String> {
+    let mut names: Vec<String> = config
+        .hosts
+        .keys()
+        .filter_map(|HostName(pattern)| match pattern {
+            HostPattern::Any => None,
+            HostPattern::Exact(name) => Some(name.trim_matches(['[', ']']).to_owned()),
+            HostPattern::Below(domain) => Some(format!("*.{domain}")),
+        })
+        .collect();
+    for own in ["localhost", "127.0.0.1"] {
+        if !names.iter().any(|name| name == own) {
+            names.push(own.to_owned());
+        }
+    }
+    names
+}
+
+type Policies = (Arc<ServerConfig>, Vec<Arc<ServerConfig>>);
+
+/// One TLS policy for all hosts, and one for each kind of exception.
+fn policies(
+    config: &Config,
+    ground: &Ground<'_>,
+    certificates: &Arc<ServerCertificates>,
+) -> anyhow::Result<(Policies, HashMap<String, u16>)> {
+    let general = &config.tls.client_auth;
+    let make = |mode, reject| server_config(config, ground, certificates, mode, reject);
+    let mut kinds = vec![(general.mode, general.reject)];
+    let mut by_host = HashMap::new();
+    for (HostName(pattern), host) in &config.hosts {
+        let kind = (
+            host.client_auth.mode.unwrap_or(general.mode),
+            host.client_auth.reject.unwrap_or(general.reject),
+        );
+        let place = kinds
+            .iter()
+            .position(|known| *known == kind)
+            .unwrap_or_else(|| {
+                kinds.push(kind);
+                kinds.len() - 1
+            });
+        if let (HostPattern::Exact(name), true) = (pattern, place > 0) {
+            by_host.insert(
+                name.clone(),
+                u16::try_from(place).context("too many TLS policies")?,
+            );
+        }
+    }
+    let mut configs = kinds.into_iter().map(|(mode, reject)| make(mode, reject));
+    let first = configs.next().context("there is a general policy")??;
+    let others = configs.collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(((first, others), by_host))
+}
+
+/// Each has ticket keys and a session store of its own, made anew: no session outlives a change of trust.
+fn server_config(
+    config: &Config,
+    ground: &Ground<'_>,
+    certificates: &Arc<ServerCertificates>,
+    mode: written::ClientAuthMode,
+    reject: written::Reject,
+) -> anyhow::Result<Arc<ServerConfig>> {
+    let mode = match mode {
+        written::ClientAuthMode::Off => verifier::ClientAuthMode::Off,
+        written::ClientAuthMode::Optional => verifier::ClientAuthMode::Optional,
+        written::ClientAuthMode::Required => verifier::ClientAuthMode::Required,
+    };
+    let reject = match reject {
+        written::Reject::Alert => verifier::Reject::Alert,
+        written::Reject::Explain => verifier::Reject::Explain,
+    };
+    let verifier = verifier::client_verifier(
+        ground.authority.anchors(),
+        mode,
+        reject,
+        Arc::clone(&ground.registry),
+    )?;
+    let http2 = config.listeners.partners.http.http2;
+    Ok(tls::server_config(
+        Arc::clone(certificates),
+        Some(verifier),
+        oldest(config.tls.min_version),
+        http2,
+    )?)
+}
+
+const fn oldest(version: written::TlsVersion) -> tls::TlsVersion {
+    match version {
+        written::TlsVersion::V1_2 => tls::TlsVersion::V1_2,
+        written::TlsVersion::V1_3 => tls::TlsVersion::V1_3,
+    }
+}
+
+fn connector(
+    name: &Name,
+    upstream: &WrittenUpstream,
+) -> anyhow::Result<Arc<crate::net::tls::ClientConfig>> {
+    let settings = UpstreamTls {
+        roots: match &upstream.tls.ca {
+            Some(ca) => Roots::Pem(ca.text().to_owned()),
+            None => Roots::System,
+        },
+        identity: match (&upstream.tls.client_cert, &upstream.tls.client_key) {
+            (Some(cert), Some(key)) => Some((cert.text().to_owned(), key.secret().clone())),
+            _ => None,
+        },
+        http2: upstream.protocol == Protocol::Http2,
+    };
+    tls::upstream_config(settings).with_context(|| format!("upstreams.{name}.tls"))
+}
