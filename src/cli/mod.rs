@@ -1,3 +1,29 @@
-//! The command line.
+//! The command line: one file per command.
+//!
+//! Every command is a struct of arguments with a `run`; what they share is below them.
 
 pub mod entry;
+mod args;
+
+mod serve;
+mod demo;
+mod config;
+mod app;
+mod cert;
+mod key;
+mod csr;
+mod audit;
+mod admin_token;
+mod reload;
+mod drain;
+mod status;
+mod completions;
+mod man;
+
+mod client;
+mod listing;
+mod confirm;
+mod duration;
+mod files;
+mod output;
+mod exit;

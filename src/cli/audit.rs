@@ -1,0 +1,58 @@
+//! `countersign audit`: who changed what.
+
+use clap::{Args, Subcommand};
+
+use super::args::Global;
+use super::client::Admin;
+use super::exit::{Exit, Failure};
+use super::listing::{Extent, Query};
+use super::output::Column;
+
+/// Read the record of administrative changes.
+#[derive(Subcommand, Debug)]
+pub(super) enum Audit {
+    List(List),
+}
+
+/// List changes, the newest first.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  countersign audit list --app acme
+  countersign audit list --subject crt_01j… --output json")]
+pub(super) struct List {
+    /// Only changes to this App (name or id) and what belongs to it.
+    #[arg(long)]
+    app: Option<String>,
+    /// Only this action, for example certificate.revoke.
+    #[arg(long)]
+    action: Option<String>,
+    /// Only changes to the thing with this id.
+    #[arg(long, value_name = "ID")]
+    subject: Option<String>,
+    #[command(flatten)]
+    extent: Extent,
+}
+
+const COLUMNS: &[Column] = &[
+    Column("AT", "/at"),
+    Column("ACTION", "/action"),
+    Column("SUBJECT", "/subject"),
+    Column("APP", "/app"),
+    Column("ACTOR", "/actor"),
+];
+
+impl Audit {
+    pub(super) async fn run(self, global: &Global) -> Result<Exit, Failure> {
+        let Self::List(list) = self;
+        let query = Query::default()
+            .with("app", list.app.as_deref())
+            .with("action", list.action.as_deref())
+            .with("subject", list.subject.as_deref());
+        let listed = Admin::find(global)?
+            .list("/audit", &query, &list.extent)
+            .await?;
+        listed.print(global.output, COLUMNS)?;
+        Ok(Exit::Done)
+    }
+}

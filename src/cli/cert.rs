@@ -1,0 +1,334 @@
+//! `countersign cert`: the partners' certificates.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::args::Global;
+use super::client::Admin;
+use super::confirm::Confirmation;
+use super::duration::Span;
+use super::exit::{Exit, Failure};
+use super::files::{self, Readers};
+use super::listing::{self, Extent, Query};
+use super::output::{self, Column, Format};
+
+/// Sign, list and revoke the partners' certificates.
+#[derive(Subcommand, Debug)]
+pub(super) enum Cert {
+    Sign(Sign),
+    List(List),
+    Get(Which),
+    Revoke(Revoke),
+}
+
+/// Sign a partner's certificate signing request and register the certificate to its App.
+///
+/// Only the public key is taken from the request; the names, usages and lifetime are the gateway's.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  countersign cert sign --app acme --name prod --csr partner.csr -o acme.pem
+  ssh partner cat request.csr | countersign cert sign --app acme --csr - > acme.pem")]
+pub(super) struct Sign {
+    /// The App's name or id.
+    #[arg(long)]
+    app: String,
+    /// What to call the certificate, for example where it is used.
+    #[arg(long, default_value = "default")]
+    name: String,
+    /// The request in PEM or DER; - reads it from stdin.
+    #[arg(long, value_name = "FILE")]
+    csr: PathBuf,
+    /// How long the certificate lasts, for example 90d; the profile's lifetime when absent.
+    #[arg(long, value_name = "DURATION")]
+    lifetime: Option<Span>,
+    /// Write the certificate and its chain here, instead of to stdout.
+    #[arg(short = 'o', long = "out", value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// List certificates.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  countersign cert list --app acme --state active
+  countersign cert list --expiring 30d --fail      exits with 8 when there is one: for a nightly check")]
+pub(super) struct List {
+    /// Only those of this App (name or id).
+    #[arg(long)]
+    app: Option<String>,
+    /// Only those in this state.
+    #[arg(long, value_enum)]
+    state: Option<State>,
+    /// Only those that expire within this time, for example 30d.
+    #[arg(long, value_name = "DURATION")]
+    expiring: Option<Span>,
+    /// Exit with 8 when any is expiring.
+    #[arg(long, requires = "expiring")]
+    fail: bool,
+    #[command(flatten)]
+    extent: Extent,
+}
+
+/// Show one certificate.
+#[derive(Args, Debug)]
+pub(super) struct Which {
+    /// The certificate's id (crt_…).
+    id: String,
+}
+
+/// Revoke a certificate: it counts no more, at once, and its open connections are closed.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  countersign cert revoke crt_01j… --reason key-compromise --yes"
+)]
+pub(super) struct Revoke {
+    /// The certificate's id (crt_…).
+    id: String,
+    /// Why; after key-compromise the same key is never signed again.
+    #[arg(long, value_enum, default_value_t)]
+    reason: RevocationReason,
+    /// Wait until the revocation is in force. This is always done: the receipt says so.
+    #[arg(long)]
+    wait: bool,
+    #[command(flatten)]
+    confirmation: Confirmation,
+}
+
+/// Where a credential is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum State {
+    Pending,
+    Active,
+    Retiring,
+    Revoked,
+    Expired,
+}
+
+impl State {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Active => "active",
+            Self::Retiring => "retiring",
+            Self::Revoked => "revoked",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// Why a credential is taken away: the words of RFC 5280.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum RevocationReason {
+    /// The partner is now another company.
+    AffiliationChanged,
+    /// The integration is no longer used.
+    CessationOfOperation,
+    /// Someone else may have the private key or the secret.
+    KeyCompromise,
+    /// The partner may no longer do this.
+    PrivilegeWithdrawn,
+    /// A newer credential has taken its place.
+    Superseded,
+    /// None of the others, or not to be said.
+    #[default]
+    Unspecified,
+}
+
+impl RevocationReason {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::AffiliationChanged => "affiliation-changed",
+            Self::CessationOfOperation => "cessation-of-operation",
+            Self::KeyCompromise => "key-compromise",
+            Self::PrivilegeWithdrawn => "privilege-withdrawn",
+            Self::Superseded => "superseded",
+            Self::Unspecified => "unspecified",
+        }
+    }
+}
+
+const COLUMNS: &[Column] = &[
+    Column("ID", "/id"),
+    Column("APP", "/app"),
+    Column("NAME", "/name"),
+    Column("STATE", "/state"),
+    Column("KEY", "/key"),
+    Column("SERIAL", "/serial"),
+    Column("NOT AFTER", "/not_after"),
+];
+
+impl Cert {
+    pub(super) async fn run(self, global: &Global) -> Result<Exit, Failure> {
+        let admin = Admin::find(global)?;
+        match self {
+            Self::Sign(sign) => sign.run(&admin, global.output).await,
+            Self::List(list) => list.run(&admin, global.output).await,
+            Self::Get(which) => {
+                let answer = admin
+                    .get(&listing::path("/certificates", &which.id, ""))
+                    .await?;
+                output::print(&output::thing(global.output, &answer, "certificate"))?;
+                Ok(Exit::Done)
+            }
+            Self::Revoke(revoke) => revoke.run(&admin, global.output).await,
+        }
+    }
+}
+
+impl Sign {
+    async fn run(self, admin: &Admin, format: Format) -> Result<Exit, Failure> {
+        let answer = admin.post("/certificates", self.body()?).await?;
+        let chain = chain(&answer).ok_or_else(|| {
+            Failure::new(
+                Exit::Failed,
+                "the gateway signed, but its answer has no certificate",
+            )
+        })?;
+        let about = output::thing(format, &answer, "certificate");
+        match (&self.out, format) {
+            (Some(out), _) => {
+                files::write(out, chain.as_bytes(), Readers::Everyone)?;
+                output::print(&about)?;
+                output::remark(&format!("Written to {}", out.display()));
+            }
+            // `cert sign … > acme.pem` gets the certificate; what is said about it stays on the terminal.
+            (None, Format::Table) => {
+                output::remark(&about);
+                output::print(&chain)?;
+            }
+            (None, Format::Json | Format::Yaml) => output::print(&about)?,
+        }
+        Ok(Exit::Done)
+    }
+
+    fn body(&self) -> Result<Value, Failure> {
+        Ok(json!({
+            "app": self.app,
+            "name": self.name,
+            "csr": request(&files::read(&self.csr, files::CSR_BYTES_MAX)?),
+            "lifetime": self.lifetime.as_ref().map(Span::as_str),
+        }))
+    }
+}
+
+/// The request as text, which is how JSON can carry it: DER becomes PEM, and everything else is for the gateway to judge.
+fn request(bytes: &[u8]) -> String {
+    const SEQUENCE: u8 = 0x30;
+    match std::str::from_utf8(bytes) {
+        Ok(text) if bytes.first() != Some(&SEQUENCE) => text.to_owned(),
+        _ => {
+            let body = data_encoding::BASE64.encode(bytes);
+            let mut pem = "-----BEGIN CERTIFICATE REQUEST-----\n".to_owned();
+            for (place, letter) in body.chars().enumerate() {
+                if place > 0 && place % 64 == 0 {
+                    pem.push('\n');
+                }
+                pem.push(letter);
+            }
+            pem + "\n-----END CERTIFICATE REQUEST-----\n"
+        }
+    }
+}
+
+/// The leaf and then the authority's certificate, as TLS clients want their certificate file.
+fn chain(answer: &Value) -> Option<String> {
+    let text = |name: &str| answer.get(name).and_then(Value::as_str);
+    let leaf = text("pem");
+    match (leaf, text("chain_pem")) {
+        (Some(leaf), Some(chain)) if !chain.contains(leaf.trim()) => {
+            Some(format!("{}\n{chain}", leaf.trim_end()))
+        }
+        (_, Some(chain)) => Some(chain.to_owned()),
+        (leaf, None) => leaf.map(str::to_owned),
+    }
+}
+
+impl List {
+    async fn run(self, admin: &Admin, format: Format) -> Result<Exit, Failure> {
+        let query = Query::default()
+            .with("app", self.app.as_deref())
+            .with("state", self.state.map(State::as_str))
+            .with("expiring", self.expiring.as_ref().map(Span::as_str));
+        let listed = admin.list("/certificates", &query, &self.extent).await?;
+        listed.print(format, COLUMNS)?;
+        Ok(self.verdict(&listed.items))
+    }
+
+    fn verdict(&self, items: &[Value]) -> Exit {
+        if self.fail && !items.is_empty() {
+            Exit::ThresholdCrossed
+        } else {
+            Exit::Done
+        }
+    }
+}
+
+impl Revoke {
+    async fn run(self, admin: &Admin, format: Format) -> Result<Exit, Failure> {
+        let id = output::plain(&self.id);
+        self.confirmation
+            .ask(&format!("Revoke the certificate {id}, for ever?"))?;
+        let path = listing::path("/certificates", &self.id, "/revoke");
+        let answer = admin
+            .post(&path, json!({"reason": self.reason.as_str()}))
+            .await?;
+        output::print(&output::thing(format, &answer, "certificate"))?;
+        Ok(Exit::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_has_the_leaf_first_and_once() {
+        for (answer, expected) in [
+            (
+                json!({"pem": "LEAF\n", "chain_pem": "LEAF\nCA\n"}),
+                Some("LEAF\nCA\n"),
+            ),
+            (
+                json!({"pem": "LEAF\n", "chain_pem": "CA\n"}),
+                Some("LEAF\nCA\n"),
+            ),
+            (json!({"pem": "LEAF\n"}), Some("LEAF\n")),
+            (json!({"chain_pem": "LEAF\nCA\n"}), Some("LEAF\nCA\n")),
+            (json!({}), None),
+        ] {
+            assert_eq!(chain(&answer).as_deref(), expected, "{answer}");
+        }
+    }
+
+    #[test]
+    fn requests_in_der_travel_as_pem() {
+        assert_eq!(
+            request(&[0x30, 0x01, 0xff]),
+            "-----BEGIN CERTIFICATE REQUEST-----\nMAH/\n-----END CERTIFICATE REQUEST-----\n"
+        );
+        let long = request(&[0x30; 100]);
+        assert!(long.lines().all(|line| line.len() <= 64));
+        assert_eq!(request(b"-----BEGIN x"), "-----BEGIN x");
+    }
+
+    #[test]
+    fn the_threshold_is_crossed_by_any_certificate_that_expires() {
+        let list = |fail| List {
+            app: None,
+            state: None,
+            expiring: Some("30d".parse().unwrap()),
+            fail,
+            extent: Extent {
+                limit: 1,
+                after: None,
+            },
+        };
+        let some = [json!({})];
+        assert_eq!(list(true).verdict(&some), Exit::ThresholdCrossed);
+        assert_eq!(list(true).verdict(&[]), Exit::Done);
+        assert_eq!(list(false).verdict(&some), Exit::Done);
+    }
+}

@@ -1,0 +1,161 @@
+//! Finds the running gateway's admin API, and asks it.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use http::Method;
+use serde_json::Value;
+
+use crate::api::client::AdminClient;
+
+use super::args::{GLOBAL, Global};
+use super::config;
+use super::exit::{Exit, Failure};
+use super::files;
+use super::listing::{Extent, Listed, Query};
+
+/// Where the gateway's admin API is. On the gateway's own machine nothing needs to be said.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = GLOBAL)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "they are the names of the options"
+)]
+pub(super) struct AdminArgs {
+    /// The gateway's local socket; without it the one that the configuration names.
+    #[arg(
+        long,
+        global = true,
+        env = "COUNTERSIGN_ADMIN_SOCKET",
+        value_name = "PATH"
+    )]
+    admin_socket: Option<PathBuf>,
+
+    /// The admin API of a gateway elsewhere, for example <https://gateway:7443>; needs the next two.
+    #[arg(long, global = true, env = "COUNTERSIGN_ADMIN_URL", value_name = "URL")]
+    admin_url: Option<String>,
+
+    /// The authority that signed the admin API's certificate, in PEM.
+    #[arg(long, global = true, env = "COUNTERSIGN_ADMIN_CA", value_name = "FILE")]
+    admin_ca: Option<PathBuf>,
+
+    /// The file that holds the admin token.
+    #[arg(
+        long,
+        global = true,
+        env = "COUNTERSIGN_ADMIN_TOKEN_FILE",
+        value_name = "FILE"
+    )]
+    admin_token_file: Option<PathBuf>,
+}
+
+/// More than any chain of certificates, and far more than any token.
+const CREDENTIAL_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Where the admin API was found.
+#[derive(Debug, PartialEq, Eq)]
+enum Place<'a> {
+    /// A socket that was named, or else the one of the configuration.
+    Socket(Option<&'a Path>),
+    Url {
+        url: &'a str,
+        ca: &'a Path,
+        token: &'a Path,
+    },
+}
+
+impl AdminArgs {
+    fn place(&self) -> Result<Place<'_>, Failure> {
+        match (&self.admin_url, &self.admin_ca, &self.admin_token_file) {
+            (None, _, _) => Ok(Place::Socket(self.admin_socket.as_deref())),
+            (Some(url), Some(ca), Some(token)) => Ok(Place::Url { url, ca, token }),
+            (Some(_), _, _) => Err(Failure::new(
+                Exit::Usage,
+                "--admin-url needs --admin-ca and --admin-token-file",
+            )
+            .help("the authority's certificate is at /.well-known/countersign/ca.pem on the partners' port; a token is made with `countersign admin-token create`")),
+        }
+    }
+}
+
+/// The admin API, found.
+#[derive(Debug)]
+pub(super) struct Admin(AdminClient);
+
+impl Admin {
+    /// Finds the admin API without speaking to it yet.
+    pub(super) fn find(global: &Global) -> Result<Self, Failure> {
+        let client = match global.admin.place()? {
+            Place::Socket(Some(path)) => AdminClient::unix(path),
+            Place::Socket(None) => {
+                AdminClient::unix(&config::admin_socket(global.config.as_deref())?)
+            }
+            Place::Url { url, ca, token } => {
+                let ca = files::read_text(ca, CREDENTIAL_BYTES_MAX)?;
+                let token = files::read_text(token, CREDENTIAL_BYTES_MAX)?;
+                AdminClient::https(url, &ca, &token.into())?
+            }
+        };
+        Ok(Self(client))
+    }
+
+    /// Asks for what is at `path`, below the API's own.
+    pub(super) async fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.call(Method::GET, path, None).await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: Value) -> Result<Value, Failure> {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    /// A list, as many pages of it as are wanted.
+    pub(super) async fn list(
+        &self,
+        path: &str,
+        query: &Query,
+        extent: &Extent,
+    ) -> Result<Listed, Failure> {
+        extent
+            .fetch(path, query, async |page| self.get(&page).await)
+            .await
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Value, Failure> {
+        let path = format!("/api/v1{path}");
+        Ok(self.0.call(method, &path, body).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_wins_over_a_socket_and_needs_its_companions() {
+        let mut args = AdminArgs::default();
+        assert_eq!(args.place().unwrap(), Place::Socket(None));
+        args.admin_socket = Some("/run/x".into());
+        assert_eq!(
+            args.place().unwrap(),
+            Place::Socket(Some(Path::new("/run/x")))
+        );
+        args.admin_url = Some("https://gateway:7443".into());
+        assert_eq!(args.place().unwrap_err().exit, Exit::Usage);
+        args.admin_ca = Some("ca.pem".into());
+        assert_eq!(args.place().unwrap_err().exit, Exit::Usage);
+        args.admin_token_file = Some("token".into());
+        assert_eq!(
+            args.place().unwrap(),
+            Place::Url {
+                url: "https://gateway:7443",
+                ca: Path::new("ca.pem"),
+                token: Path::new("token"),
+            }
+        );
+    }
+}

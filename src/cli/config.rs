@@ -1,0 +1,130 @@
+//! `countersign config`: checks the configuration file and explains it; nothing here needs a running gateway.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::config::annotate;
+use crate::config::load::{Layers, environment, load};
+use crate::config::problem::Problems;
+use crate::config::root::Config as Settings;
+use crate::config::schema;
+
+use super::args::Global;
+use super::exit::{Exit, Failure};
+use super::output::{self, Format};
+
+/// Check and explain the configuration file.
+#[derive(Subcommand, Debug)]
+pub(super) enum Config {
+    Check(Check),
+    Schema(Schema),
+    Default(Default),
+}
+
+/// Read the configuration as `serve` would, and show every problem at once; exits with 6 when there is one.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  countersign config check
+  countersign config check /etc/countersign/countersign.yaml --output json")]
+pub(super) struct Check {
+    /// The file; without it the one that --config or the defaults name.
+    file: Option<PathBuf>,
+}
+
+/// Print the JSON Schema of the configuration file, for editors.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  countersign config schema > schema.json")]
+pub(super) struct Schema {}
+
+/// Print a configuration file with every setting at its default, explained.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  countersign config default > countersign.yaml")]
+pub(super) struct Default {}
+
+/// Where the configuration is looked for when nobody says.
+const PLACES: [&str; 2] = ["countersign.yaml", "/etc/countersign/countersign.yaml"];
+
+impl Config {
+    pub(super) fn run(self, global: &Global) -> Result<Exit, Failure> {
+        match self {
+            Self::Check(check) => check.run(global),
+            Self::Schema(Schema {}) => {
+                output::print(&format!("{:#}\n", schema::schema()))?;
+                Ok(Exit::Done)
+            }
+            Self::Default(Default {}) => {
+                output::print(&annotate::annotated_default())?;
+                Ok(Exit::Done)
+            }
+        }
+    }
+}
+
+impl Check {
+    fn run(self, global: &Global) -> Result<Exit, Failure> {
+        let file = file(self.file.as_deref().or(global.config.as_deref()))?;
+        let problems = read(&file).err();
+        match (global.output, &problems) {
+            (Format::Table, None) => output::print(&format!("{}: good\n", file.display()))?,
+            (Format::Table, Some(problems)) => output::remark(&problems.to_string()),
+            (format, problems) => {
+                output::print(&output::thing(
+                    format,
+                    &verdict(&file, problems.as_ref()),
+                    "",
+                ))?;
+            }
+        }
+        Ok(match problems {
+            None => Exit::Done,
+            Some(_) => Exit::Invalid,
+        })
+    }
+}
+
+fn verdict(file: &Path, problems: Option<&Problems>) -> Value {
+    json!({
+        "file": file.display().to_string(),
+        "valid": problems.is_none(),
+        "problems": problems.map_or_else(|| json!([]), |problems| json!(problems)),
+    })
+}
+
+/// The configuration file: the one that was named, or the first that exists where it is looked for.
+pub(super) fn file(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    named
+        .or_else(|| PLACES.iter().map(Path::new).find(|place| place.exists()))
+        .map(Path::to_owned)
+        .ok_or_else(|| {
+            let message = format!("there is no configuration file: neither {} nor {}", PLACES[0], PLACES[1]);
+            Failure::new(Exit::Invalid, message)
+                .help("name one with --config, or begin with `countersign config default > countersign.yaml`")
+        })
+}
+
+/// Reads the configuration with what the environment says on top.
+pub(super) fn read(file: &Path) -> Result<Settings, Problems> {
+    let layers = Layers {
+        environment: environment(),
+        ..Layers::default()
+    };
+    load(file, &layers)
+}
+
+/// The local socket of the gateway that runs from the configuration.
+pub(super) fn admin_socket(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    let file = file(named).map_err(|failure| {
+        failure.help("say where the gateway is with --admin-socket, --admin-url or --config")
+    })?;
+    let settings = read(&file).map_err(|problems| {
+        let message = format!(
+            "the admin socket is named in {}, which is not good:\n{problems}",
+            file.display()
+        );
+        Failure::new(Exit::Invalid, message).help("or say where the socket is with --admin-socket")
+    })?;
+    Ok(settings.admin_socket())
+}

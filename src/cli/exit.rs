@@ -1,0 +1,311 @@
+//! How a command ends: the exit codes, and what is said when it failed.
+
+use std::fmt::{self, Write as _};
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use crate::api::client::{ClientError, Refusal};
+
+use super::output::plain;
+
+/// The exit codes, which scripts may rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Exit {
+    Done = 0,
+    Failed = 1,
+    Usage = 2,
+    NotFound = 3,
+    NotAuthorised = 4,
+    Conflict = 5,
+    Invalid = 6,
+    Unreachable = 7,
+    ThresholdCrossed = 8,
+    /// The number that sysexits.h calls `EX_CONFIG`; the systemd unit does not restart on it.
+    ConfigInvalidAtStart = 78,
+}
+
+impl Exit {
+    /// What an answer of the admin API means for whoever ran the command.
+    const fn of_status(status: u16) -> Self {
+        match status {
+            400 | 413..=415 | 422 => Self::Invalid,
+            401 | 403 => Self::NotAuthorised,
+            404 => Self::NotFound,
+            409 | 412 => Self::Conflict,
+            _ => Self::Failed,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command did not do what it was asked, in words for the operator.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) exit: Exit,
+    message: String,
+    /// What to do about it.
+    help: Option<String>,
+    /// The gateway's own answer, for `--output json`.
+    problem: Option<Value>,
+}
+
+impl Failure {
+    pub(super) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            message: message.into(),
+            help: None,
+            problem: None,
+        }
+    }
+
+    /// The same failure, ending with another code.
+    #[must_use]
+    pub(super) fn exiting(self, exit: Exit) -> Self {
+        Self { exit, ..self }
+    }
+
+    #[must_use]
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// A file or stream that could not be read or written; the message names it.
+    pub(super) fn io(doing: impl fmt::Display, error: &std::io::Error) -> Self {
+        let exit = match error.kind() {
+            std::io::ErrorKind::NotFound => Exit::NotFound,
+            _ => Exit::Failed,
+        };
+        Self::new(exit, format!("{doing}: {error}"))
+    }
+
+    /// What a script reads on stderr under `--output json`.
+    pub(super) fn to_json(&self) -> Value {
+        json!({
+            "error": {
+                "exit": self.exit as u8,
+                "message": self.message,
+                "help": self.help,
+                "problem": self.problem,
+            }
+        })
+    }
+}
+
+/// What a person reads on stderr.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.message)?;
+        match &self.help {
+            Some(help) => write!(f, "\n  help: {help}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let said = |exit| Self::new(exit, chain(&error));
+        match &error {
+            ClientError::Problem(refusal) => refused(refusal),
+            ClientError::Address => said(Exit::Usage),
+            ClientError::Token | ClientError::Trust(_) => said(Exit::Invalid),
+            ClientError::Unreachable { .. } => said(Exit::Unreachable).help(UNREACHABLE),
+            ClientError::Foreign(_) => said(Exit::Unreachable),
+            ClientError::Lost(_) => said(Exit::Unreachable)
+                .help("the change may have been made: look before you repeat it"),
+        }
+    }
+}
+
+const UNREACHABLE: &str = "is it running, and is this the right place? --admin-socket, --admin-url and --config \
+                           say where to look; the socket is for root and the gateway's own user";
+
+/// A refusal of the admin API.
+fn refused(refusal: &Refusal) -> Failure {
+    let mut message = plain(&refusal.title);
+    let help = refusal.help.as_deref().filter(|help| !help.is_empty());
+    // Where there is nothing exact to say, the detail repeats the help.
+    if !refusal.detail.is_empty() && help != Some(&refusal.detail) {
+        let _ = write!(message, ": {}", plain(&refusal.detail));
+    }
+    if let Some(reason) = refusal.reason {
+        let _ = write!(message, " ({reason})");
+    }
+    for problem in &refusal.problems {
+        message.push_str("\n  ");
+        if let Some(line) = problem.line {
+            let _ = write!(message, "line {line}: ");
+        }
+        let _ = write!(
+            message,
+            "{}: {}",
+            plain(&problem.path),
+            plain(&problem.message)
+        );
+        if let Some(suggestion) = &problem.suggestion {
+            let _ = write!(message, " ({})", plain(suggestion));
+        }
+    }
+    Failure {
+        exit: Exit::of_status(refusal.status),
+        message,
+        help: help.map(plain),
+        problem: Some(json!({
+            "status": refusal.status,
+            "reason": refusal.reason,
+            "title": refusal.title,
+            "detail": refusal.detail,
+            "request_id": refusal.request_id,
+            "problems": refusal.problems,
+        })),
+    }
+}
+
+/// An error and its causes, each after a colon.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let _ = write!(text, ": {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::new(Exit::Failed, format!("{error:#}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(document: Value) -> Failure {
+        refused(&serde_json::from_value(document).unwrap())
+    }
+
+    #[test]
+    fn every_answer_has_its_exit_code() {
+        for (status, exit) in [
+            (400, Exit::Invalid),
+            (401, Exit::NotAuthorised),
+            (403, Exit::NotAuthorised),
+            (404, Exit::NotFound),
+            (409, Exit::Conflict),
+            (412, Exit::Conflict),
+            (413, Exit::Invalid),
+            (422, Exit::Invalid),
+            (429, Exit::Failed),
+            (500, Exit::Failed),
+            (503, Exit::Failed),
+        ] {
+            let document = json!({"status": status, "title": "", "detail": ""});
+            assert_eq!(refusal(document).exit, exit, "{status}");
+        }
+    }
+
+    #[test]
+    fn the_codes_are_those_of_the_manual() {
+        let codes = [
+            (Exit::Done, 0),
+            (Exit::Failed, 1),
+            (Exit::Usage, 2),
+            (Exit::NotFound, 3),
+            (Exit::NotAuthorised, 4),
+            (Exit::Conflict, 5),
+            (Exit::Invalid, 6),
+            (Exit::Unreachable, 7),
+            (Exit::ThresholdCrossed, 8),
+            (Exit::ConfigInvalidAtStart, 78),
+        ];
+        for (exit, code) in codes {
+            assert_eq!(exit as u8, code);
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_told_with_its_detail_reason_and_help() {
+        let document = |detail: &str| {
+            json!({
+                "status": 422,
+                "title": "The key is weak",
+                "detail": detail,
+                "reason": "csr_key_weak",
+                "help": "Make a new key.",
+                "request_id": "req_1",
+            })
+        };
+        let failure = refusal(document("RSA with 1024 bits"));
+        assert_eq!(
+            failure.to_string(),
+            "error: The key is weak: RSA with 1024 bits (csr_key_weak)\n  help: Make a new key."
+        );
+        let told = failure.to_json();
+        assert_eq!(told.pointer("/error/exit"), Some(&json!(6)));
+        assert_eq!(
+            told.pointer("/error/problem/reason"),
+            Some(&json!("csr_key_weak"))
+        );
+        assert_eq!(
+            told.pointer("/error/problem/request_id"),
+            Some(&json!("req_1"))
+        );
+        assert_eq!(
+            refusal(document("Make a new key.")).to_string(),
+            "error: The key is weak (csr_key_weak)\n  help: Make a new key."
+        );
+    }
+
+    #[test]
+    fn a_refused_reload_names_every_problem() {
+        let document = json!({
+            "status": 422,
+            "title": "The input is not valid",
+            "detail": "2 problems",
+            "problems": [
+                {"path": "wrokers", "line": 3, "column": 1, "message": "unknown key", "suggestion": "workers"},
+                {"path": "tls", "line": null, "column": null, "message": "no such file", "suggestion": null},
+            ],
+        });
+        assert_eq!(
+            refusal(document).to_string(),
+            "error: The input is not valid: 2 problems\n  line 3: wrokers: unknown key (workers)\n  tls: no such file"
+        );
+    }
+
+    #[test]
+    fn a_gateway_that_is_not_there_is_unreachable() {
+        let gone = ClientError::Unreachable {
+            at: "/run/x.sock".to_owned(),
+            source: std::io::ErrorKind::NotFound.into(),
+        };
+        let failure = Failure::from(gone);
+        assert_eq!(failure.exit, Exit::Unreachable);
+        assert!(failure.to_string().contains("/run/x.sock"));
+        assert_eq!(
+            Failure::from(ClientError::Foreign(200)).exit,
+            Exit::Unreachable
+        );
+        assert_eq!(Failure::from(ClientError::Address).exit, Exit::Usage);
+        assert_eq!(Failure::from(ClientError::Token).exit, Exit::Invalid);
+    }
+
+    #[test]
+    fn what_cannot_be_found_is_not_found() {
+        let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+        assert_eq!(Failure::io("cannot read x", &missing).exit, Exit::NotFound);
+        let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        assert_eq!(Failure::io("cannot read x", &denied).exit, Exit::Failed);
+    }
+}

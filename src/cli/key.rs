@@ -1,0 +1,293 @@
+//! `countersign key`: the partners' server keys.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::args::Global;
+use super::cert::{RevocationReason, State};
+use super::client::Admin;
+use super::confirm::Confirmation;
+use super::duration::Span;
+use super::exit::{Exit, Failure};
+use super::files::{self, Readers};
+use super::listing::{self, Extent, Query};
+use super::output::{self, Column, Format};
+
+/// Create, rotate and revoke the partners' keys, which they exchange for access tokens.
+#[derive(Subcommand, Debug)]
+pub(super) enum Key {
+    Create(Create),
+    List(List),
+    Get(Which),
+    Rotate(Rotate),
+    Revoke(Revoke),
+}
+
+/// Create a server key; it is shown this one time.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  countersign key create --app acme --scope orders:read --scope orders:write --expires 90d
+  countersign key create --app acme --network 203.0.113.0/24 --secret-file acme.key")]
+pub(super) struct Create {
+    /// The App's name or id.
+    #[arg(long)]
+    app: String,
+    /// What to call the key, for example where it is used.
+    #[arg(long)]
+    name: Option<String>,
+    /// Whether it is for real traffic (`sk_live_…`) or for trying out (`sk_test_…`).
+    #[arg(long, value_enum, default_value_t)]
+    environment: Environment,
+    /// A scope that tokens made with the key may have; repeat it for more.
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<String>,
+    /// A network from which alone the key works, for example 203.0.113.0/24; repeat it for more.
+    #[arg(long = "network", value_name = "CIDR", value_parser = network)]
+    networks: Vec<String>,
+    /// When the key stops working, for example 90d from now; never when absent.
+    #[arg(long, value_name = "DURATION")]
+    expires: Option<Span>,
+    #[command(flatten)]
+    secret: SecretArgs,
+}
+
+/// List keys; their secrets are not kept and cannot be shown.
+#[derive(Args, Debug)]
+pub(super) struct List {
+    /// Only those of this App (name or id).
+    #[arg(long)]
+    app: Option<String>,
+    /// Only those in this state.
+    #[arg(long, value_enum)]
+    state: Option<State>,
+    #[command(flatten)]
+    extent: Extent,
+}
+
+/// Show one key, without its secret.
+#[derive(Args, Debug)]
+pub(super) struct Which {
+    /// The key's id (key_…).
+    id: String,
+}
+
+/// Make a new key with the same scopes, networks and end; the old one works for a while longer.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  countersign key rotate key_01j… --overlap 24h")]
+pub(super) struct Rotate {
+    /// The old key's id (key_…).
+    id: String,
+    /// How long the old key still works.
+    #[arg(long, value_name = "DURATION", default_value = "24h")]
+    overlap: Span,
+    #[command(flatten)]
+    secret: SecretArgs,
+}
+
+/// Revoke a key: it counts no more, at once, nor does any token made with it.
+#[derive(Args, Debug)]
+pub(super) struct Revoke {
+    /// The key's id (key_…).
+    id: String,
+    /// Why.
+    #[arg(long, value_enum, default_value_t)]
+    reason: RevocationReason,
+    #[command(flatten)]
+    confirmation: Confirmation,
+}
+
+/// Where a secret that is shown once goes.
+#[derive(Args, Debug)]
+pub(super) struct SecretArgs {
+    /// Write the secret to this file, which only its owner can read, instead of to stdout.
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+}
+
+/// What a key is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Environment {
+    #[default]
+    Live,
+    Test,
+}
+
+impl Environment {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Test => "test",
+        }
+    }
+}
+
+const COLUMNS: &[Column] = &[
+    Column("ID", "/id"),
+    Column("APP", "/app"),
+    Column("NAME", "/name"),
+    Column("ENVIRONMENT", "/environment"),
+    Column("STATE", "/state"),
+    Column("SCOPES", "/scopes"),
+    Column("EXPIRES", "/expires_at"),
+];
+
+impl Key {
+    pub(super) async fn run(self, global: &Global) -> Result<Exit, Failure> {
+        let admin = Admin::find(global)?;
+        match self {
+            Self::Create(create) => {
+                let answer = admin.post("/keys", create.body()).await?;
+                create.secret.show(global.output, answer, "key")?;
+            }
+            Self::Rotate(rotate) => {
+                let path = listing::path("/keys", &rotate.id, "/rotate");
+                let body = json!({"overlap": rotate.overlap.as_str()});
+                let answer = admin.post(&path, body).await?;
+                rotate.secret.show(global.output, answer, "key")?;
+            }
+            Self::List(list) => {
+                let query = Query::default()
+                    .with("app", list.app.as_deref())
+                    .with("state", list.state.map(State::as_str));
+                let listed = admin.list("/keys", &query, &list.extent).await?;
+                listed.print(global.output, COLUMNS)?;
+            }
+            Self::Get(which) => {
+                let answer = admin.get(&listing::path("/keys", &which.id, "")).await?;
+                output::print(&output::thing(global.output, &answer, "key"))?;
+            }
+            Self::Revoke(revoke) => {
+                let id = output::plain(&revoke.id);
+                let question =
+                    format!("Revoke the key {id} and the tokens made with it, for ever?");
+                revoke.confirmation.ask(&question)?;
+                let path = listing::path("/keys", &revoke.id, "/revoke");
+                let body = json!({"reason": revoke.reason.as_str()});
+                let answer = admin.post(&path, body).await?;
+                output::print(&output::thing(global.output, &answer, "key"))?;
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
+impl Create {
+    fn body(&self) -> Value {
+        json!({
+            "app": self.app,
+            "name": self.name,
+            "environment": self.environment.as_str(),
+            "scopes": self.scopes,
+            "networks": self.networks,
+            "expires_in": self.expires.as_ref().map(Span::as_str),
+        })
+    }
+}
+
+impl SecretArgs {
+    /// Prints what was made and hands over its secret, this one time.
+    pub(super) fn show(
+        &self,
+        format: Format,
+        mut answer: Value,
+        name: &str,
+    ) -> Result<(), Failure> {
+        let secret = answer
+            .get("secret")
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+            .ok_or_else(|| {
+                Failure::new(Exit::Failed, "it is made, but the answer has no secret")
+                    .help("revoke it and make another")
+            })?;
+        if let Some(file) = &self.secret_file {
+            // Printed even when the file cannot be written: the id is needed to revoke what nobody has.
+            let written = files::write(file, format!("{secret}\n").as_bytes(), Readers::Owner);
+            if let Some(fields) = answer.as_object_mut() {
+                fields.remove("secret");
+            }
+            output::print(&output::thing(format, &answer, name))?;
+            return written
+                .map_err(|failure| failure.help("the secret is lost: revoke it and make another"));
+        }
+        let mut text = output::thing(format, &answer, name);
+        if format == Format::Table {
+            let _ = writeln!(text, "\nsecret  {secret}");
+        }
+        output::print(&text)?;
+        output::remark("The secret is shown this one time: store it now.");
+        Ok(())
+    }
+}
+
+/// An address or a network, as far as a typing mistake can be seen here.
+fn network(text: &str) -> Result<String, &'static str> {
+    const EXPECTED: &str =
+        "a network is an address and a prefix length: 203.0.113.0/24 or 2001:db8::/32";
+    let (address, prefix) = match text.split_once('/') {
+        Some((address, prefix)) => (address, Some(prefix)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().ok().ok_or(EXPECTED)?;
+    let longest: u8 = if address.is_ipv4() { 32 } else { 128 };
+    match prefix.map(str::parse::<u8>) {
+        None => Ok(format!("{address}/{longest}")),
+        Some(Ok(prefix)) if prefix <= longest => Ok(format!("{address}/{prefix}")),
+        Some(_) => Err(EXPECTED),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_checked_before_it_travels() {
+        for (typed, sent) in [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("192.0.2.1", "192.0.2.1/32"),
+            ("2001:db8::/32", "2001:db8::/32"),
+            ("::1", "::1/128"),
+        ] {
+            assert_eq!(network(typed).unwrap(), sent);
+        }
+        for bad in [
+            "",
+            "10.0.0.0/33",
+            "10.0.0/8",
+            "::/129",
+            "host/8",
+            "10.0.0.0/",
+            "10.0.0.0/-1",
+        ] {
+            assert!(network(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_secret_goes_to_the_file_that_only_its_owner_reads() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("acme.key");
+        let to_file = SecretArgs {
+            secret_file: Some(path.clone()),
+        };
+        let answer = json!({"key": {"id": "key_1"}, "secret": "sk_test_x"});
+        to_file.show(Format::Json, answer, "key").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "sk_test_x\n");
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn an_answer_without_a_secret_is_no_success() {
+        let to_stdout = SecretArgs { secret_file: None };
+        let failure = to_stdout.show(Format::Json, json!({}), "key").unwrap_err();
+        assert_eq!(failure.exit, Exit::Failed);
+    }
+}

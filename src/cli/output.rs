@@ -1,0 +1,409 @@
+//! What commands print: tables for people, JSON and YAML for scripts.
+//!
+//! Results go to stdout and remarks to stderr, so that a pipe sees results only. Colours are left to `anstream`,
+//! which drops them where `NO_COLOR` is set or nobody is watching.
+
+use std::fmt::Write as _;
+use std::io::{ErrorKind, Write};
+
+use clap::ValueEnum;
+use serde_json::Value;
+
+use super::exit::{Exit, Failure};
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// Columns for reading.
+    #[default]
+    Table,
+    /// The admin API's own JSON, for scripts.
+    Json,
+    /// The same as YAML.
+    Yaml,
+}
+
+/// One column of a list: its title, and where in an item its value is (a JSON pointer).
+pub(super) struct Column(pub(super) &'static str, pub(super) &'static str);
+
+/// A list as `--output` asks for it.
+pub(super) fn list(format: Format, items: &[Value], columns: &[Column]) -> String {
+    match format {
+        Format::Json => json(&Value::from(items)),
+        Format::Yaml => yaml(&Value::from(items)),
+        Format::Table => table(items, columns),
+    }
+}
+
+/// One thing as `--output` asks for it. `name` says where in the answer the thing is; beside it there may be a receipt.
+pub(super) fn thing(format: Format, answer: &Value, name: &str) -> String {
+    match format {
+        Format::Json => json(answer),
+        Format::Yaml => yaml(answer),
+        Format::Table => {
+            let mut text = fields(answer.get(name).unwrap_or(answer));
+            if let Some(receipt) = answer.get("receipt").and_then(receipt) {
+                let _ = writeln!(text, "\n{receipt}");
+            }
+            text
+        }
+    }
+}
+
+/// What a change has done to the traffic, in a sentence.
+fn receipt(receipt: &Value) -> Option<String> {
+    let number = |name: &str| receipt.get(name).and_then(Value::as_u64);
+    let version = number("version")?;
+    let workers = count(number("workers")?, "worker");
+    let closed = count(number("connections_closed")?, "connection");
+    Some(format!(
+        "In force on {workers} (snapshot {version}); {closed} closed."
+    ))
+}
+
+/// `1 worker`, `2 workers`.
+pub(super) fn count(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
+fn json(value: &Value) -> String {
+    // `Value`'s `Display` cannot fail, and its alternate form is indented.
+    format!("{value:#}\n")
+}
+
+fn table(items: &[Value], columns: &[Column]) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(columns.iter().map(|Column(title, _)| *title));
+    for item in items {
+        table.add_row(
+            columns
+                .iter()
+                .map(|Column(_, place)| item.pointer(place).map_or_else(absent, cell)),
+        );
+    }
+    aligned(&table)
+}
+
+/// The fields that say which thing this is; the others follow by their names.
+const FIRST: &[&str] = &["id", "name", "app", "state"];
+
+fn fields(thing: &Value) -> String {
+    let Some(fields) = thing.as_object() else {
+        return format!("{}\n", cell(thing));
+    };
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    let mut long = String::new();
+    let rank = |name: &str| FIRST.iter().position(|first| *first == name);
+    let mut fields: Vec<_> = fields.iter().collect();
+    fields.sort_by_key(|(name, _)| rank(name).unwrap_or(FIRST.len()));
+    for (name, value) in fields {
+        match value.as_str() {
+            // What spans lines (PEM) follows the table as it is, to be copied.
+            Some(text) if text.contains('\n') => {
+                let _ = write!(long, "\n{}", plain_lines(text));
+            }
+            _ => {
+                table.add_row([name.replace('_', " "), cell(value)]);
+            }
+        }
+    }
+    aligned(&table) + &long
+}
+
+/// The table without the blanks that pad it on both sides.
+fn aligned(table: &comfy_table::Table) -> String {
+    let mut text = String::new();
+    for line in table.lines() {
+        let line = line.strip_prefix(' ').unwrap_or(&line).trim_end();
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
+fn absent() -> String {
+    "-".to_owned()
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => absent(),
+        Value::String(text) if text.is_empty() => absent(),
+        Value::String(text) => plain(text),
+        Value::Array(values) if values.is_empty() => absent(),
+        Value::Array(values) => values.iter().map(cell).collect::<Vec<_>>().join(" "),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| format!("{name}={}", cell(value)))
+            .collect::<Vec<_>>()
+            .join(" "),
+        other => other.to_string(),
+    }
+}
+
+/// Names and subjects come from others: what would move the cursor or turn the text round is shown as `\u{…}`.
+pub(super) fn plain(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() || turns_text(letter) {
+            shown.extend(letter.escape_unicode());
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
+}
+
+fn plain_lines(text: &str) -> String {
+    text.lines().map(|line| plain(line) + "\n").collect()
+}
+
+/// Unicode's directional overrides and isolates, with which one name can be made to look like another.
+const fn turns_text(letter: char) -> bool {
+    matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// YAML for any JSON value. Strings are written as JSON strings, which YAML 1.2 reads the same, except that text of
+/// several lines becomes a block.
+fn yaml(value: &Value) -> String {
+    let mut text = String::new();
+    match value {
+        Value::Array(items) if !items.is_empty() => yaml_items(items, 0, &mut text),
+        Value::Object(fields) if !fields.is_empty() => yaml_fields(fields, 0, &mut text),
+        scalar => {
+            let _ = writeln!(text, "{}", yaml_scalar(scalar));
+        }
+    }
+    text
+}
+
+fn yaml_fields(fields: &serde_json::Map<String, Value>, depth: usize, text: &mut String) {
+    for (place, (name, value)) in fields.iter().enumerate() {
+        // The first field of an item stands on the line of the item's dash.
+        if place > 0 || !text.ends_with("- ") {
+            indent(depth, text);
+        }
+        text.push_str(&yaml_string(name));
+        text.push(':');
+        yaml_below(value, depth, text);
+    }
+}
+
+fn yaml_items(items: &[Value], depth: usize, text: &mut String) {
+    for item in items {
+        indent(depth, text);
+        text.push('-');
+        match item {
+            Value::Object(fields) if !fields.is_empty() => {
+                text.push(' ');
+                yaml_fields(fields, depth + 1, text);
+            }
+            other => yaml_below(other, depth, text),
+        }
+    }
+}
+
+/// What follows a colon or a dash.
+fn yaml_below(value: &Value, depth: usize, text: &mut String) {
+    match value {
+        Value::Array(items) if !items.is_empty() => {
+            text.push('\n');
+            yaml_items(items, depth + 1, text);
+        }
+        Value::Object(fields) if !fields.is_empty() => {
+            text.push('\n');
+            yaml_fields(fields, depth + 1, text);
+        }
+        Value::String(lines) if is_block(lines) => {
+            text.push_str(" |\n");
+            for line in lines.lines() {
+                indent(depth + 1, text);
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+        scalar => {
+            let _ = writeln!(text, " {}", yaml_scalar(scalar));
+        }
+    }
+}
+
+fn indent(depth: usize, text: &mut String) {
+    text.extend(std::iter::repeat_n("  ", depth));
+}
+
+/// Whether a YAML block (`|`) would read back exactly: whole lines, none of them blank at either end.
+fn is_block(text: &str) -> bool {
+    text.ends_with('\n')
+        && text
+            .lines()
+            .all(|line| !line.trim().is_empty() && !line.starts_with(' '))
+        && text
+            .chars()
+            .all(|letter| letter == '\n' || letter == ' ' || letter.is_ascii_graphic())
+}
+
+fn yaml_scalar(value: &Value) -> String {
+    match value {
+        Value::String(text) => yaml_string(text),
+        other => other.to_string(),
+    }
+}
+
+/// A string that YAML would take for nothing else stays bare; any other is quoted.
+fn yaml_string(text: &str) -> String {
+    let bare = text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte))
+        && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"]
+            .contains(&text.to_ascii_lowercase().as_str());
+    if bare {
+        return text.to_owned();
+    }
+    let mut quoted = String::new();
+    for letter in Value::from(text).to_string().chars() {
+        match letter {
+            // JSON leaves these as they are; YAML does not allow them.
+            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => {
+                let _ = write!(quoted, "\\u{:04x}", u32::from(letter));
+            }
+            other => quoted.push(other),
+        }
+    }
+    quoted
+}
+
+/// Writes a result to stdout.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = anstream::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // `countersign cert list | head` has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::new(
+            Exit::Failed,
+            format!("cannot write to stdout: {error}"),
+        )),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Writes a remark to stderr; there is nobody to tell when that fails.
+pub(super) fn remark(text: &str) {
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const COLUMNS: &[Column] = &[
+        Column("ID", "/id"),
+        Column("NAME", "/name"),
+        Column("SCOPES", "/scopes"),
+    ];
+
+    fn keys() -> [Value; 2] {
+        [
+            json!({"id": "key_1", "name": "backend", "scopes": ["orders:read", "orders:write"]}),
+            json!({"id": "key_22", "name": null, "scopes": []}),
+        ]
+    }
+
+    #[test]
+    fn a_list_is_a_table_with_a_line_for_each_item() {
+        assert_eq!(
+            list(Format::Table, &keys(), COLUMNS),
+            "ID      NAME     SCOPES\n\
+             key_1   backend  orders:read orders:write\n\
+             key_22  -        -\n"
+        );
+    }
+
+    #[test]
+    fn an_empty_list_still_has_its_titles() {
+        assert_eq!(list(Format::Table, &[], COLUMNS), "ID  NAME  SCOPES\n");
+        assert_eq!(list(Format::Json, &[], COLUMNS), "[]\n");
+        assert_eq!(list(Format::Yaml, &[], COLUMNS), "[]\n");
+    }
+
+    #[test]
+    fn a_change_shows_the_thing_and_its_receipt() {
+        let answer = json!({
+            "app": {"id": "app_1", "created_at": "2026-01-01T00:00:00Z"},
+            "receipt": {"version": 42, "workers": 1, "connections_closed": 2},
+        });
+        assert_eq!(
+            thing(Format::Table, &answer, "app"),
+            "id          app_1\n\
+             created at  2026-01-01T00:00:00Z\n\
+             \n\
+             In force on 1 worker (snapshot 42); 2 connections closed.\n"
+        );
+    }
+
+    #[test]
+    fn yaml_reads_as_the_json_does() {
+        let value = json!({
+            "a": [{"b": "x", "c": [1, true, null]}, {"b": "off"}, [], "12"],
+            "d": {"e": "two: words", "f": {}},
+            "pem": "-----BEGIN X-----\nAA==\n",
+        });
+        assert_eq!(
+            yaml(&value),
+            "a:\n  \
+               - b: x\n    \
+                 c:\n      \
+                   - 1\n      \
+                   - true\n      \
+                   - null\n  \
+               - b: \"off\"\n  \
+               - []\n  \
+               - \"12\"\n\
+             d:\n  \
+               e: \"two: words\"\n  \
+               f: {}\n\
+             pem: |\n  \
+               -----BEGIN X-----\n  \
+               AA==\n"
+        );
+    }
+
+    #[test]
+    fn text_that_yaml_would_misread_is_quoted() {
+        for (text, written) in [
+            ("plain", "plain"),
+            ("No", "\"No\""),
+            ("1.5", "\"1.5\""),
+            ("", "\"\""),
+            ("- a", "\"- a\""),
+            ("a\u{7f}b", "\"a\\u007fb\""),
+            ("a\"b", "\"a\\\"b\""),
+        ] {
+            assert_eq!(yaml_string(text), written);
+        }
+    }
+
+    #[test]
+    fn nothing_that_others_chose_reaches_the_terminal_as_a_command() {
+        let items = [json!({"id": "\u{1b}[2Jgone", "name": "a\nb", "scopes": "\u{202e}x"})];
+        let text = list(Format::Table, &items, COLUMNS);
+        assert!(!text.contains('\u{1b}'));
+        assert!(text.contains("\\u{1b}[2Jgone"));
+        assert!(text.contains("a\\u{a}b"));
+        assert!(text.contains("\\u{202e}x"));
+    }
+
+    #[test]
+    fn text_of_several_lines_follows_the_fields() {
+        let answer = json!({"id": "crt_1", "pem": "-----BEGIN\nx\n"});
+        assert_eq!(
+            thing(Format::Table, &answer, ""),
+            "id  crt_1\n\n-----BEGIN\nx\n"
+        );
+    }
+}

@@ -1,0 +1,58 @@
+//! `countersign serve`: the gateway itself.
+
+use clap::Args;
+
+use crate::daemon::serve::{ServeOptions, serve};
+
+use super::args::Global;
+use super::config;
+use super::exit::{Exit, Failure};
+use super::output::Format;
+
+/// Run the gateway until it is told to stop.
+///
+/// Prints one line when it is ready, with every address it listens on (JSON with --output json). TERM and INT drain
+/// it (a second one stops it at once), HUP reloads the configuration, USR1 opens the log files again.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  countersign serve --config countersign.yaml
+  COUNTERSIGN_LOG__LEVEL=debug countersign serve")]
+pub(super) struct Serve {}
+
+impl Serve {
+    #[expect(clippy::unused_self, reason = "every command runs the same way")]
+    pub(super) fn run(&self, global: &Global) -> Result<Exit, Failure> {
+        // A service manager must not start it again and again with the same bad configuration, hence a code of its own.
+        let config_path = config::file(global.config.as_deref())
+            .map_err(|failure| failure.exiting(Exit::ConfigInvalidAtStart))?;
+        let config = config::read(&config_path)
+            .map_err(|problems| Failure::new(Exit::ConfigInvalidAtStart, problems.to_string()))?;
+        serve(ServeOptions {
+            config,
+            config_path,
+            output_json: global.output == Format::Json,
+        })?;
+        Ok(Exit::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_that_is_missing_or_bad_ends_with_78() {
+        let dir = tempfile::tempdir().unwrap();
+        let bad = dir.path().join("bad.yaml");
+        std::fs::write(&bad, "version: 1\nlisteners: [").unwrap();
+        for path in [dir.path().join("none.yaml"), bad] {
+            let global = Global {
+                config: Some(path),
+                ..Global::default()
+            };
+            let failure = Serve {}.run(&global).unwrap_err();
+            assert_eq!(failure.exit, Exit::ConfigInvalidAtStart, "{failure}");
+        }
+    }
+}
