@@ -18,7 +18,7 @@ use super::gauges::Gauges;
 use super::local::Local;
 use super::registry_view::LiveRegistry;
 use super::reload::Running;
-use super::world::{Ground, World};
+use super::world::{Ground, Served, World};
 use super::{access_lines, pump, settings};
 use crate::api::admin::operations::Operations;
 use crate::api::admin::state::AdminState;
@@ -26,6 +26,7 @@ use crate::api::edge::Edge;
 use crate::api::listen::{self, Listening, LocalSocket};
 use crate::api::ops::health::Health;
 use crate::api::ops::router::OpsState;
+use crate::api::partner::metrics::TokenMetrics;
 use crate::api::partner::service::PartnerService;
 use crate::api::{admin, ops};
 use crate::config::logs::LogTarget;
@@ -36,13 +37,12 @@ use crate::control::service::{Control, Parts};
 use crate::control::tokens::{TokenService, TokenSettings};
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::authority::Authority;
-use crate::crypto::tls::{self, ServerCertificate, ServerCertificates};
+use crate::crypto::tls;
 use crate::crypto::{jwt, random};
 use crate::domain::id::RequestId;
 use crate::domain::snapshot::{Catalog, Snapshot};
 use crate::domain::time::Clock;
 use crate::net::listener;
-use crate::net::tls::ServerConfig;
 use crate::proxy::plane::{Proxy, Wiring};
 use crate::proxy::record::Ledger;
 use crate::store::repository::Store;
@@ -144,6 +144,7 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
         Arc::clone(&clock),
     );
     let partner = PartnerService {
+        metrics: TokenMetrics::register(&registry)?,
         tokens: Arc::new(tokens),
         ca_pem: Bytes::copy_from_slice(trust.authority.ca_pem().as_bytes()),
     };
@@ -178,7 +179,14 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
 
     let health = Arc::new(Health::default());
     gauges.authority_ends(trust.authority.not_after());
-    gauges.server_certificates_end(&world.certificates.not_after());
+    gauges.server_certificates_end(&world.served.certificates.not_after());
+    let admin_served = admin_served(&trust.authority, &*clock, config.admin.address.0)?;
+    let admin_tls = tls::server_config(
+        Arc::clone(&admin_served.certificates),
+        None,
+        tls::TlsVersion::V1_2,
+        false,
+    )?;
     gauges.reloaded(clock.now());
     let running = Arc::new(Running {
         config_path: config_path.to_owned(),
@@ -186,7 +194,8 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
         live: view,
         policies,
         connectors,
-        certificates: ArcSwap::new(world.certificates),
+        served: ArcSwap::from_pointee(world.served),
+        admin_served,
         generation: AtomicU64::new(generation),
         gauges,
         health: Arc::clone(&health),
@@ -207,7 +216,6 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
         AdminState::new(control, operations, Arc::clone(&clock)),
         edge.clone(),
     );
-    let admin_tls = admin_tls(&trust.authority, &*clock, config.admin.address.0)?;
     let (admin_listener, admin) =
         control_listener(config.admin.address.0).context("admin.address")?;
     tasks.spawn(listen::tcp(
@@ -338,24 +346,17 @@ fn control_listener(address: SocketAddr) -> anyhow::Result<(tokio::net::TcpListe
 }
 
 /// The admin API is for those who run the gateway; they trust its authority.
-fn admin_tls(
+fn admin_served(
     authority: &Authority,
     clock: &dyn Clock,
     address: SocketAddr,
-) -> anyhow::Result<Arc<ServerConfig>> {
+) -> anyhow::Result<Served> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     let own = address.ip();
     if !own.is_unspecified() && !own.is_loopback() {
         names.push(own.to_string());
     }
-    let (cert_pem, key_pem) = authority.issue_server(&names, clock.now())?;
-    let certificates = ServerCertificates::new(vec![ServerCertificate { cert_pem, key_pem }])?;
-    Ok(tls::server_config(
-        Arc::new(certificates),
-        None,
-        tls::TlsVersion::V1_2,
-        true,
-    )?)
+    Served::issued(authority, names, clock.now())
 }
 
 fn request_ids(clock: &Arc<dyn Clock>) -> Arc<dyn Fn() -> RequestId + Send + Sync> {

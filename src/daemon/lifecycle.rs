@@ -128,6 +128,7 @@ async fn keep_house(running: Arc<Running>, store: Arc<dyn Store>) {
         let up = matches!(asked.await, Ok(Ok(_)));
         running.health.set_store_up(up);
         running.gauges.store_is_up(up);
+        running.renew_served();
         let version = running.control.publisher().current().version;
         running
             .gauges

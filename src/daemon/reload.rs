@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::gauges::Gauges;
 use super::registry_view::LiveRegistry;
-use super::world::{Ground, World};
+use super::world::{Ground, Served, World};
 use crate::api::admin::operations::{
     Answer, ConfigProblem, Operations, ReloadRefusal, Reloaded, Status,
 };
@@ -19,7 +19,6 @@ use crate::config::load::{self, Layers};
 use crate::config::problem::Problems;
 use crate::config::root::Config;
 use crate::control::service::Control;
-use crate::crypto::tls::ServerCertificates;
 use crate::domain::time::{Clock, Timestamp};
 use crate::proxy::handshake::TlsPolicies;
 use crate::proxy::upstream::upstreams::Connectors;
@@ -32,7 +31,9 @@ pub struct Running {
     pub live: Arc<LiveRegistry>,
     pub policies: Arc<ArcSwap<TlsPolicies>>,
     pub connectors: Arc<ArcSwap<Connectors>>,
-    pub certificates: ArcSwap<ServerCertificates>,
+    pub served: ArcSwap<Served>,
+    /// What the admin listener shows.
+    pub admin_served: Served,
     pub generation: AtomicU64,
     pub gauges: Gauges,
     pub health: Arc<Health>,
@@ -85,9 +86,8 @@ impl Running {
         // Connectors first: a snapshot never names an upstream that cannot be connected to.
         self.connectors.store(Arc::new(world.connectors));
         self.policies.store(Arc::new(world.policies));
-        self.certificates.store(world.certificates);
-        self.gauges
-            .server_certificates_end(&self.certificates.load().not_after());
+        self.served.store(Arc::new(world.served));
+        self.tell_ends();
         self.control.set_profile(world.profile);
         let published = self.control.publisher().set_catalog(world.catalog).await;
         published.map_err(|error| one(error.to_string()))?;
@@ -96,6 +96,25 @@ impl Running {
             generation,
             revision: self.control.publisher().current().revision,
         })
+    }
+
+    /// Renews what our own authority issued for the listeners, when it ends soon.
+    pub fn renew_served(&self) {
+        let (authority, now) = (self.control.authority(), self.clock.now());
+        for served in [&**self.served.load(), &self.admin_served] {
+            if let Err(error) = served.renew(authority, now) {
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "a server certificate could not be renewed"
+                );
+            }
+        }
+        self.tell_ends();
+    }
+
+    fn tell_ends(&self) {
+        let ends = self.served.load().certificates.not_after();
+        self.gauges.server_certificates_end(&ends);
     }
 
     /// Everything that a configuration comes to, on the ground that this process stands on.

@@ -13,6 +13,7 @@ pub fn proxy(config: &Config) -> Settings {
         proxy_protocol_from: partners.proxy_protocol.trusted.clone(),
         trusted_hops: partners.forwarded.trusted.clone(),
         timeouts: Timeouts {
+            handshake: partners.timeouts.handshake.get(),
             first_request: partners.timeouts.first_request.get(),
             idle: partners.timeouts.keep_alive.get(),
             body_stall: partners.timeouts.body.get(),

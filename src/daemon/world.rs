@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 
@@ -28,10 +29,65 @@ pub struct World {
     pub catalog: Arc<Catalog>,
     pub policies: TlsPolicies,
     pub connectors: Connectors,
-    pub certificates: Arc<ServerCertificates>,
+    pub served: Served,
     pub profile: Profile,
-    /// Whether the authority issued the server's certificate, so that somebody has to renew it.
-    pub issued_here: bool,
+}
+
+/// What a listener shows its callers.
+#[derive(Debug)]
+pub struct Served {
+    pub certificates: Arc<ServerCertificates>,
+    /// The names for which our own authority issued the certificate, so that we have to renew it;
+    /// `None` when the operator brought it.
+    pub issued_for: Option<Vec<String>>,
+}
+
+/// A certificate that we issued is renewed when it has this long to go.
+const RENEWED_BEFORE: Duration = Duration::from_hours(30 * 24);
+
+impl Served {
+    /// One that our own authority issues for these names.
+    pub fn issued(
+        authority: &Authority,
+        names: Vec<String>,
+        now: Timestamp,
+    ) -> anyhow::Result<Self> {
+        let certificates = ServerCertificates::new(vec![issue(authority, &names, now)?])?;
+        Ok(Self {
+            certificates: Arc::new(certificates),
+            issued_for: Some(names),
+        })
+    }
+
+    /// Issues a new one if ours ends soon; connections that are open keep the old one.
+    pub fn renew(&self, authority: &Authority, now: Timestamp) -> anyhow::Result<()> {
+        let Some(names) = &self.issued_for else {
+            return Ok(());
+        };
+        let soon = now.plus(RENEWED_BEFORE);
+        if self
+            .certificates
+            .not_after()
+            .iter()
+            .all(|(_, end)| *end > soon)
+        {
+            return Ok(());
+        }
+        self.certificates
+            .replace(vec![issue(authority, names, now)?])?;
+        tracing::info!(?names, "server certificate renewed");
+        Ok(())
+    }
+}
+
+fn issue(
+    authority: &Authority,
+    names: &[String],
+    now: Timestamp,
+) -> anyhow::Result<ServerCertificate> {
+    let issued = authority.issue_server(names, now);
+    let (cert_pem, key_pem) = issued.context("issuing a server certificate")?;
+    Ok(ServerCertificate { cert_pem, key_pem })
 }
 
 /// What a world is built from beside the configuration.
@@ -47,9 +103,8 @@ pub struct Ground<'a> {
 impl World {
     pub fn build(config: &Config, ground: &Ground<'_>) -> anyhow::Result<Self> {
         let now = ground.clock.now();
-        let (certificates, issued_here) = server_certificates(config, ground.authority, now)?;
-        let certificates = Arc::new(certificates);
-        let (policies, by_host) = policies(config, ground, &certificates)?;
+        let served = served(config, ground.authority, now)?;
+        let (policies, by_host) = policies(config, ground, &served.certificates)?;
         let connectors = config
             .upstreams
             .iter()
@@ -72,19 +127,14 @@ impl World {
             catalog: Arc::new(catalog),
             policies: TlsPolicies::new(policies.0, policies.1, by_host)?,
             connectors,
-            certificates,
+            served,
             profile: config.profile(),
-            issued_here,
         })
     }
 }
 
 /// The configured certificates, or one from our own authority for the configured hosts.
-fn server_certificates(
-    config: &Config,
-    authority: &Authority,
-    now: Timestamp,
-) -> anyhow::Result<(ServerCertificates, bool)> {
+fn served(config: &Config, authority: &Authority, now: Timestamp) -> anyhow::Result<Served> {
     let configured: Vec<ServerCertificate> = config
         .tls
         .certificates
@@ -94,22 +144,19 @@ fn server_certificates(
             key_pem: pair.key.secret().clone(),
         })
         .collect();
-    if !configured.is_empty() {
-        return Ok((
-            ServerCertificates::new(configured).context("tls.certificates")?,
-            false,
-        ));
+    if configured.is_empty() {
+        let names = served_names(config);
+        tracing::info!(
+            ?names,
+            "no server certificate is configured: our own authority issues one"
+        );
+        return Served::issued(authority, names, now);
     }
-    let names = served_names(config);
-    let (cert_pem, key_pem) = authority
-        .issue_server(&names, now)
-        .context("issuing a server certificate")?;
-    tracing::info!(
-        ?names,
-        "no server certificate is configured: our own authority has issued one"
-    );
-    let issued = vec![ServerCertificate { cert_pem, key_pem }];
-    Ok((ServerCertificates::new(issued)?, true))
+    let certificates = ServerCertificates::new(configured).context("tls.certificates")?;
+    Ok(Served {
+        certificates: Arc::new(certificates),
+        issued_for: None,
+    })
 }
 
 /// Every name that a partner may call, and this machine's own.

@@ -33,14 +33,15 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
     worker.metrics.all.connection_closed(why);
 }
 
-/// One deadline spans everything up to the end of the first request's head: what is late here is late there.
+/// One deadline spans the PROXY header and the handshake, the next one the first request's head.
 async fn open(
     worker: &Worker,
     mut stream: TcpStream,
     remote: SocketAddr,
 ) -> Result<(ServerStream<TcpStream>, Rc<Connection>), Reason> {
     let began = Instant::now();
-    let deadline = began + worker.settings.timeouts.first_request;
+    let timeouts = &worker.settings.timeouts;
+    let deadline = began + timeouts.handshake;
     let mut seat = worker.seats.take()?;
     let origin = accept::admit(&mut seat, &mut stream, remote, &worker.settings, deadline).await?;
     let policies = worker.tls.load_full();
@@ -61,6 +62,7 @@ async fn open(
         },
     });
     let open = metrics.connection(proved.peer.http2);
-    let connection = worker.live.open(proved.peer, seat, open, deadline);
+    let first_request_by = Instant::now() + timeouts.first_request;
+    let connection = worker.live.open(proved.peer, seat, open, first_request_by);
     Ok((proved.stream, connection))
 }

@@ -229,7 +229,10 @@ impl Exchange<'_> {
                 return Err((*reason).into());
             }
         }
-        Ok(authorize::quarantine(certificate, route)?)
+        let metrics = &self.worker.metrics.all;
+        authorize::quarantine(certificate, route)
+            .inspect_err(|reason| metrics.auth_refused(*reason))?;
+        Ok(())
     }
 
     fn authorize(

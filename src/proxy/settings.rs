@@ -33,7 +33,9 @@ pub struct Settings {
 /// How long things may take.
 #[derive(Clone, Debug)]
 pub struct Timeouts {
-    /// From the connection's first packet to the end of the first request's head: PROXY header and TLS included.
+    /// From the connection's first packet to the end of the TLS handshake, PROXY header included.
+    pub handshake: Duration,
+    /// From the end of the handshake to the end of the first request's head.
     pub first_request: Duration,
     /// A connection without a request, and a head that does not end.
     pub idle: Duration,
@@ -107,6 +109,7 @@ impl Default for Settings {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
+            handshake: Duration::from_secs(10),
             first_request: Duration::from_secs(10),
             idle: Duration::from_mins(1),
             body_stall: Duration::from_secs(30),

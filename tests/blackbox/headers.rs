@@ -150,7 +150,7 @@ fn connection_cannot_take_identity_away() {
     let tricks = [
         (
             "Connection",
-            "close, X-Countersign-App-Id, x-countersign-app-name, X-Forwarded-For, Host, X-Mine",
+            "close, X-Countersign-App-Id, x-countersign-app-name, X-Forwarded-For, X-Mine",
         ),
         ("X-Mine", "1"),
     ];
@@ -158,6 +158,13 @@ fn connection_cannot_take_identity_away() {
     assert_eq!(seen(&answer, "x-countersign-app-name"), ["acme"]);
     assert_eq!(seen(&answer, "x-forwarded-for"), ["127.0.0.1"]);
     assert_eq!(seen(&answer, "x-mine"), Vec::<String>::new());
+    let needed = acme
+        .partner
+        .get_with("/v1", &[("Connection", "close, Host")]);
+    assert_eq!(
+        needed.status, 400,
+        "what a request needs cannot be taken off"
+    );
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn a_suspended_app_is_refused_and_a_resumed_one_let_in() {
     let acme = gateway.enrol("acme");
     let (_, secret) = gateway.key("acme", &[]);
     let bearer = format!("Bearer {secret}");
-    gateway.cli(&["app", "suspend", "acme", "--yes"]).ok();
+    gateway.cli(&["app", "suspend", "acme"]).ok();
     let refused = acme.partner.get("/");
     assert_eq!(
         (refused.status, refused.reason().as_str()),

@@ -195,7 +195,10 @@ fn malformed_requests_get_the_error_of_the_standard() {
         ),
         ("grant_type=%zz", "invalid_request"),
         ("scope=orders:read", "invalid_request"),
-        ("grant_type=client_credentials&scope=a%0ab", "invalid_scope"),
+        (
+            "grant_type=client_credentials&scope=a%0ab",
+            "invalid_request",
+        ),
     ] {
         let answer = partner.post(
             "/oauth2/token",
@@ -283,7 +286,7 @@ fn revoking_the_key_the_certificate_or_the_app_ends_the_token() {
         (401, "credential_invalid")
     );
     assert_eq!(call(&acme.partner, "/read", &bound).status, 200);
-    world.gateway.cli(&["app", "suspend", "acme", "--yes"]).ok();
+    world.gateway.cli(&["app", "suspend", "acme"]).ok();
     assert_eq!(call(&acme.partner, "/read", &bound).status, 403);
     world.gateway.cli(&["app", "resume", "acme"]).ok();
     assert_eq!(call(&acme.partner, "/read", &bound).status, 200);

@@ -3,6 +3,7 @@
 pub mod service;
 pub mod form;
 pub mod client_auth;
+pub mod metrics;
 pub mod token;
 pub mod jwks;
 pub mod metadata;

@@ -8,6 +8,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, Request, Response};
 use serde_json::Value;
 
+use super::metrics::TokenMetrics;
 use super::{ca_pem, jwks, metadata, token, whoami};
 use crate::api::problem::Problem;
 use crate::control::tokens::TokenService;
@@ -23,6 +24,7 @@ use crate::domain::time::{Timestamp, Validity};
 #[derive(Debug)]
 pub struct PartnerService {
     pub tokens: Arc<TokenService>,
+    pub metrics: TokenMetrics,
     /// The authority's certificates, for partners to download.
     pub ca_pem: Bytes,
 }
@@ -70,7 +72,7 @@ impl PartnerService {
             LocalEndpoint::CaPem => ca_pem::answer(&self.ca_pem),
             LocalEndpoint::Jwks => jwks::answer(&asked.snapshot),
             LocalEndpoint::Metadata => metadata::answer(&asked.snapshot),
-            LocalEndpoint::Token => token::answer(&self.tokens, asked),
+            LocalEndpoint::Token => token::answer(&self.tokens, &self.metrics, asked),
             LocalEndpoint::Whoami => whoami::answer(asked),
         }
     }

@@ -39,6 +39,10 @@ impl Desk {
         let other = fixture.sign("other", "prod", OTHER_CSR).await.unwrap();
         Self {
             service: PartnerService {
+                metrics: crate::api::partner::metrics::TokenMetrics::register(
+                    &prometheus::Registry::new(),
+                )
+                .unwrap(),
                 tokens: Arc::new(token_service(&fixture)),
                 ca_pem: Bytes::from(fixture.control.authority().ca_pem().to_owned()),
             },

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::client_auth::{self, ClientAuthRefusal};
 use super::form::Form;
+use super::metrics::TokenMetrics;
 use super::service::{Keep, PartnerRequest, json};
 use crate::control::tokens::{MintedToken, TokenError, TokenRequest, TokenService};
 use crate::domain::identity::Evidence;
@@ -14,10 +15,20 @@ use crate::domain::reason::Reason;
 use crate::domain::secret::Secret;
 
 /// Mints a token, or says why not in the words of RFC 6749, 5.2.
-pub fn answer(tokens: &TokenService, asked: &PartnerRequest) -> Response<Bytes> {
+pub fn answer(
+    tokens: &TokenService,
+    metrics: &TokenMetrics,
+    asked: &PartnerRequest,
+) -> Response<Bytes> {
     match mint(tokens, asked) {
-        Ok(minted) => granted(&minted),
-        Err(refusal) => refused(&refusal, asked),
+        Ok(minted) => {
+            metrics.issued(minted.bound);
+            granted(&minted)
+        }
+        Err(refusal) => {
+            metrics.refused(refusal.reason);
+            refused(&refusal, asked)
+        }
     }
 }
 

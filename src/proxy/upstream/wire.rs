@@ -31,6 +31,11 @@ pub fn put_head(out: &mut Vec<u8>, head: &Head, framing: BodyFraming) {
             put_field(out, name.as_str(), value);
         }
     }
+    // Cleaning has left at most `trailers`. Some upstreams send trailers only when they are asked for, and
+    // `TE` has to be named by `Connection` (RFC 9110, 10.1.4).
+    if head.headers.contains_key(http::header::TE) && head.upgrade.is_none() {
+        out.extend_from_slice(b"te: trailers\r\nconnection: te\r\n");
+    }
     out.extend_from_slice(&head.identity.wire);
     if let Some(protocol) = &head.upgrade {
         out.extend_from_slice(b"connection: upgrade\r\n");

@@ -1,0 +1,90 @@
+//! What the token endpoint counts.
+
+use prometheus::{IntCounterVec, Opts, Registry};
+
+use crate::domain::reason::Reason;
+
+/// The reasons for which a token is not minted; their series are there from the start.
+const REFUSALS: [Reason; 11] = [
+    Reason::AppRevoked,
+    Reason::AppSuspended,
+    Reason::AppsDiffer,
+    Reason::CredentialInvalid,
+    Reason::GrantUnsupported,
+    Reason::InputInvalid,
+    Reason::KeyExpired,
+    Reason::KeyRevoked,
+    Reason::KeyUnknown,
+    Reason::KeyWrong,
+    Reason::ScopeInvalid,
+];
+
+/// The token endpoint's counters.
+#[derive(Clone, Debug)]
+pub struct TokenMetrics {
+    issued: IntCounterVec,
+    errors: IntCounterVec,
+}
+
+impl TokenMetrics {
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let counter =
+            |name: &str, help: &str, labels: &[&str]| -> prometheus::Result<IntCounterVec> {
+                let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+                registry.register(Box::new(counter.clone()))?;
+                Ok(counter)
+            };
+        let metrics = Self {
+            issued: counter(
+                "countersign_tokens_issued_total",
+                "Access tokens minted, by grant and binding.",
+                &["grant", "binding"],
+            )?,
+            errors: counter(
+                "countersign_token_errors_total",
+                "Requests for a token that were refused, by reason.",
+                &["reason"],
+            )?,
+        };
+        for binding in [Binding::Certificate, Binding::None] {
+            metrics
+                .issued
+                .with_label_values(&["client_credentials", binding.as_str()]);
+        }
+        for reason in REFUSALS {
+            metrics.errors.with_label_values(&[reason.code()]);
+        }
+        Ok(metrics)
+    }
+
+    pub fn issued(&self, bound: bool) {
+        let binding = if bound {
+            Binding::Certificate
+        } else {
+            Binding::None
+        };
+        self.issued
+            .with_label_values(&["client_credentials", binding.as_str()])
+            .inc();
+    }
+
+    pub fn refused(&self, reason: Reason) {
+        self.errors.with_label_values(&[reason.code()]).inc();
+    }
+}
+
+/// What a token is bound to.
+#[derive(Clone, Copy)]
+enum Binding {
+    Certificate,
+    None,
+}
+
+impl Binding {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::None => "none",
+        }
+    }
+}
