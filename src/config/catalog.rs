@@ -1,51 +1,209 @@
-//! From what was written to the domain's routes, limits and upstreams.
+//! The operator's words as the domain's values: routes, upstreams, limits, TLS policies, the profile.
 
-use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use super::hosts::{Host, HostName, Limit as WrittenLimit, Route as WrittenRoute};
+use super::hosts::{self, Host, Limit as WrittenLimit};
+use super::path::YamlPath;
 use super::root::Config;
-use super::upstreams::{Protocol as WrittenProtocol, Upstream as WrittenUpstream};
+use super::tls::{ClientAuth, ClientAuthMode};
+use super::upstreams::{self, Protocol as WrittenProtocol};
 use crate::domain::certificate::Profile;
 use crate::domain::limit::Limit;
-use crate::domain::name::Name;
+use crate::domain::name::{NAME_CHARS_MAX, Name};
 use crate::domain::policy::{Policy, Requirement};
 use crate::domain::route::{
-    HostPattern, InvalidPattern, LocalEndpoint, PathPattern, Route, Target,
+    Ambiguity, HostPattern, InvalidPattern, LocalEndpoint, PathPattern, Route, RouteTable, Target,
 };
-use crate::domain::scope::ScopeSet;
+use crate::domain::scope::{InvalidScope, ScopeSet};
+use crate::domain::secret::Secret;
+use crate::domain::snapshot::Catalog;
 use crate::domain::upstream::{PoolBounds, Protocol, Timeouts, Upstream};
 
+/// What TLS asks of clients, by policy; hosts without a word of their own have policy 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsPolicies {
+    pub policies: Vec<ClientAuth>,
+    pub by_host: HashMap<String, u16>,
+}
+
 impl Config {
-    /// Every route of the file, and the endpoints that the gateway answers itself.
-    pub fn routes(&self) -> Vec<Route> {
-        let mut shared = HashMap::new();
-        let mut routes: Vec<Route> = LocalEndpoint::ALL.into_iter().filter_map(local).collect();
-        for (HostName(host), settings) in &self.hosts {
-            for route in &settings.routes {
-                routes.extend(self::route(host, settings, route, &mut shared));
-            }
-        }
-        routes
+    /// What the data plane takes from this file. A configuration that was loaded has no ambiguous routes.
+    pub fn catalog(&self, generation: u64) -> Result<Catalog, Ambiguity> {
+        Ok(Catalog {
+            generation,
+            routes: RouteTable::new(self.routes())?,
+            upstreams: self.domain_upstreams(),
+            tls_policies: self.tls_policies().by_host,
+            issuer: self.issuer().into(),
+        })
     }
 
-    pub fn upstreams(&self, generation: u64) -> Vec<Upstream> {
-        self.upstreams
-            .iter()
-            .map(|(name, written)| upstream(name, written, generation))
+    /// Every route, with those to the endpoints that the gateway answers itself.
+    ///
+    /// Without an issuer there are no tokens, so their endpoints are not found.
+    pub fn routes(&self) -> Vec<Route> {
+        let local = LocalEndpoint::ALL.into_iter().filter(|endpoint| {
+            let of_tokens = matches!(
+                endpoint,
+                LocalEndpoint::Jwks | LocalEndpoint::Metadata | LocalEndpoint::Token
+            );
+            !of_tokens || self.tokens.issuer.is_some()
+        });
+        let drafts = drafts(self).into_iter();
+        local
+            .map(local_route)
+            .chain(drafts.filter_map(|draft| draft.route.ok()))
             .collect()
+    }
+
+    pub fn domain_upstreams(&self) -> HashMap<Name, Arc<Upstream>> {
+        let upstreams = self.upstreams.iter();
+        upstreams
+            .map(|(name, written)| (name.clone(), Arc::new(upstream(name, written))))
+            .collect()
+    }
+
+    /// The issuer of access tokens; empty when none are issued.
+    pub fn issuer(&self) -> &str {
+        self.tokens.issuer.as_deref().unwrap_or("")
     }
 
     pub fn profile(&self) -> Profile {
         Profile::from(&self.authority.profile)
     }
+
+    /// Names that a server certificate of our own has to have: exact hosts and wildcards.
+    pub fn server_names(&self) -> Vec<String> {
+        let hosts = self.hosts.keys();
+        hosts
+            .filter(|host| host.0 != HostPattern::Any)
+            .map(|host| host.to_string().trim_matches(['[', ']']).to_owned())
+            .collect()
+    }
+
+    pub fn tls_policies(&self) -> TlsPolicies {
+        let mut policies = vec![self.tls.client_auth];
+        let mut by_host = HashMap::new();
+        for (name, host) in &self.hosts {
+            let HostPattern::Exact(name) = &name.0 else {
+                continue;
+            };
+            let wanted = self.client_auth(host);
+            let known = policies.iter().position(|policy| *policy == wanted);
+            let index = known.unwrap_or_else(|| {
+                policies.push(wanted);
+                policies.len() - 1
+            });
+            // There are four ways to ask, so the index always fits.
+            if let Some(index) = u16::try_from(index).ok().filter(|index| *index > 0) {
+                by_host.insert(name.clone(), index);
+            }
+        }
+        TlsPolicies { policies, by_host }
+    }
+
+    /// What TLS asks of clients of a host. `reject` says nothing where no certificate is asked for.
+    pub(super) fn client_auth(&self, host: &Host) -> ClientAuth {
+        let common = self.tls.client_auth;
+        let mode = host.client_auth.mode.unwrap_or(common.mode);
+        let reject = host.client_auth.reject.unwrap_or(common.reject);
+        if mode == ClientAuthMode::Off && common.mode == ClientAuthMode::Off {
+            common
+        } else {
+            ClientAuth { mode, reject }
+        }
+    }
 }
 
-fn local(endpoint: LocalEndpoint) -> Option<Route> {
-    Some(Route {
+/// A route as it came out, and where it was written.
+#[derive(Debug)]
+pub(super) struct Draft<'c> {
+    pub path: YamlPath,
+    pub host: &'c Host,
+    pub written: &'c hosts::Route,
+    pub requirement: Requirement,
+    pub route: Result<Route, RouteFault>,
+}
+
+/// Why a written route is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum RouteFault {
+    #[error("a route matches either a path or a prefix, not both")]
+    Both,
+    #[error("a route matches a path or a prefix; prefix: / takes everything")]
+    Neither,
+    #[error(transparent)]
+    Path(InvalidPattern),
+    #[error(transparent)]
+    Prefix(InvalidPattern),
+    #[error(transparent)]
+    Scopes(InvalidScope),
+}
+
+/// Every written route.
+pub(super) fn drafts(config: &Config) -> Vec<Draft<'_>> {
+    let mut names = Names::of(config);
+    let mut drafts = Vec::new();
+    for (name, host) in &config.hosts {
+        let routes = YamlPath::root().key("hosts").key(name).key("routes");
+        for (index, written) in host.routes.iter().enumerate() {
+            let requirement = written.require.unwrap_or(host.require);
+            drafts.push(Draft {
+                path: routes.index(index),
+                host,
+                written,
+                requirement,
+                route: route(&name.0, written, requirement, &mut names),
+            });
+        }
+    }
+    drafts
+}
+
+fn route(
+    host: &HostPattern,
+    written: &hosts::Route,
+    requirement: Requirement,
+    names: &mut Names,
+) -> Result<Route, RouteFault> {
+    let path = match (&written.matches.path, &written.matches.prefix) {
+        (Some(path), None) => PathPattern::exact(path).map_err(RouteFault::Path)?,
+        (None, Some(prefix)) => PathPattern::prefix(prefix).map_err(RouteFault::Prefix)?,
+        (Some(_), Some(_)) => return Err(RouteFault::Both),
+        (None, None) => return Err(RouteFault::Neither),
+    };
+    let scopes = ScopeSet::new(written.scopes.iter().cloned()).map_err(RouteFault::Scopes)?;
+    let methods = written.matches.methods.iter();
+    let methods: Vec<http::Method> = methods.map(|method| method.0.clone()).collect();
+    let name = names.route(written.name.as_ref(), host, &path, &methods);
+    let limits = written.limit.iter().chain(&written.limits);
+    let limits = limits.map(|limit| names.limit(limit, &name)).collect();
+    Ok(Route {
+        name,
+        host: host.clone(),
+        path,
+        methods,
+        policy: Policy {
+            requirement,
+            scopes,
+        },
+        limits,
+        target: Target::Upstream(written.upstream.clone()),
+        body_max: written.body_max.map(super::size::Size::get),
+        ambiguous_paths: written.ambiguous_paths,
+        keep_credential: written.keep_credential,
+        upgrades: written.upgrades,
+    })
+}
+
+fn local_route(endpoint: LocalEndpoint) -> Route {
+    Route {
         name: endpoint.name().into(),
         host: HostPattern::Any,
-        path: PathPattern::exact(endpoint.path()).ok()?,
+        path: PathPattern::exact(endpoint.path()).expect("our own paths are patterns"),
         methods: endpoint.methods(),
         policy: Policy {
             requirement: Requirement::None,
@@ -53,107 +211,112 @@ fn local(endpoint: LocalEndpoint) -> Option<Route> {
         },
         limits: Vec::new(),
         target: Target::Local(endpoint),
-        body_max: None,
+        body_max: Some(LOCAL_BODY_MAX),
         ambiguous_paths: false,
-        keep_credential: true,
+        keep_credential: false,
         upgrades: false,
-    })
-}
-
-fn pattern(route: &WrittenRoute) -> Result<PathPattern, InvalidPattern> {
-    match (&route.matches.path, &route.matches.prefix) {
-        (Some(path), _) => PathPattern::exact(path),
-        (None, prefix) => PathPattern::prefix(prefix.as_deref().unwrap_or("/")),
     }
 }
 
-/// `None` for a pattern or set of scopes that checking has refused already.
-fn route(
-    host: &HostPattern,
-    settings: &Host,
-    route: &WrittenRoute,
-    shared: &mut HashMap<Name, Arc<Limit>>,
-) -> Option<Route> {
-    let path = pattern(route).ok()?;
-    let name: Arc<str> = match &route.name {
-        Some(name) => name.as_str().into(),
-        None => default_name(host, route, &path).into(),
-    };
-    let limits = route.limit.iter().chain(&route.limits).enumerate();
-    Some(Route {
-        limits: limits
-            .map(|(place, written)| limit(&name, place, written, shared))
-            .collect(),
-        name,
-        host: host.clone(),
-        path,
-        methods: route
-            .matches
-            .methods
-            .iter()
-            .map(|method| method.0.clone())
-            .collect(),
-        policy: Policy {
-            requirement: route.require.unwrap_or(settings.require),
-            scopes: ScopeSet::new(route.scopes.iter().cloned()).ok()?,
-        },
-        target: Target::Upstream(route.upstream.clone()),
-        body_max: route.body_max.map(super::size::Size::get),
-        ambiguous_paths: route.ambiguous_paths,
-        keep_credential: route.keep_credential,
-        upgrades: route.upgrades,
-    })
+/// A token request has a few hundred bytes.
+const LOCAL_BODY_MAX: u64 = 16 << 10;
+
+/// Names that were given, so that no two routes have the same and limits of one name are one limit.
+struct Names {
+    routes: HashSet<Arc<str>>,
+    limits: HashMap<Name, Arc<Limit>>,
+    /// Names that the operator gave to limits; made names stay clear of them.
+    given: HashSet<Name>,
+    /// Where counting goes on for names that were made, so that many alike cost no more than few.
+    numbers: HashMap<String, u32>,
 }
 
-fn default_name(host: &HostPattern, route: &WrittenRoute, path: &PathPattern) -> String {
-    let methods: Vec<&str> = route
-        .matches
-        .methods
-        .iter()
-        .map(|method| method.0.as_str())
-        .collect();
-    if methods.is_empty() {
-        format!("{host}{path}")
-    } else {
-        format!("{host}{path} {}", methods.join(","))
+impl Names {
+    fn of(config: &Config) -> Self {
+        let routes = config.hosts.values().flat_map(|host| &host.routes);
+        let limits = routes.flat_map(|route| route.limit.iter().chain(&route.limits));
+        Self {
+            routes: HashSet::new(),
+            limits: HashMap::new(),
+            numbers: HashMap::new(),
+            given: limits.filter_map(|limit| limit.name.clone()).collect(),
+        }
+    }
+
+    /// `api.example.com/v1/orders`, with the methods before it where that alone is taken. Given names have no slash.
+    fn route(
+        &mut self,
+        given: Option<&Name>,
+        host: &HostPattern,
+        path: &PathPattern,
+        methods: &[http::Method],
+    ) -> Arc<str> {
+        let plain = given.map_or_else(|| format!("{host}{path}"), Name::to_string);
+        let methods: Vec<&str> = methods.iter().map(http::Method::as_str).collect();
+        let full = format!("{} {host}{path}", methods.join(","));
+        let free = |name: &String| !self.routes.contains(name.as_str());
+        let found = [plain.clone(), full].into_iter().find(free);
+        let name = found.unwrap_or_else(|| {
+            let number = self.numbers.entry(plain.clone()).or_insert(1);
+            *number += 1;
+            format!("{plain}#{number}")
+        });
+        let name: Arc<str> = name.into();
+        self.routes.insert(Arc::clone(&name));
+        name
+    }
+
+    /// The limit, shared with whoever named it before; an unnamed one is the route's own.
+    fn limit(&mut self, written: &WrittenLimit, route: &str) -> Arc<Limit> {
+        let name = match &written.name {
+            Some(name) => name.clone(),
+            None => self.limit_name(route, hosts::Per::as_str(written.per)),
+        };
+        let limit = self.limits.entry(name.clone()).or_insert_with(|| {
+            Arc::new(Limit {
+                name,
+                per: written.per.into(),
+                count: written.rate.count,
+                period: written.rate.period.get(),
+                burst: written.burst.unwrap_or(written.rate.count),
+            })
+        });
+        Arc::clone(limit)
+    }
+
+    /// `api.example.com-v1-orders-app`, cut at the front, where routes differ least.
+    fn limit_name(&mut self, route: &str, per: &str) -> Name {
+        let plain = |character: char| match character {
+            'a'..='z' | '0'..='9' | '.' | '_' => character,
+            'A'..='Z' => character.to_ascii_lowercase(),
+            _ => '-',
+        };
+        let slug: Vec<char> = route.chars().map(plain).collect();
+        let tail: String = slug.iter().rev().take(NAME_CHARS_MAX).collect();
+        let first = self.numbers.entry(format!("{tail} {per}")).or_insert(1);
+        let numbered = |number: u32| {
+            let end = match number {
+                1 => format!("-{per}"),
+                number => format!("-{per}-{number}"),
+            };
+            let room = NAME_CHARS_MAX.saturating_sub(end.len());
+            let kept: String = slug.iter().skip(slug.len().saturating_sub(room)).collect();
+            let kept = kept.trim_matches(['-', '.', '_']);
+            let name = format!("{kept}{end}").trim_start_matches('-').parse();
+            name.ok().map(|name: Name| (number, name))
+        };
+        let (number, name) = (*first..=u32::MAX)
+            .filter_map(numbered)
+            .find(|(_, name)| !self.limits.contains_key(name) && !self.given.contains(name))
+            .expect("some number is free");
+        *first = number;
+        name
     }
 }
 
-fn limit(
-    route: &str,
-    place: usize,
-    written: &WrittenLimit,
-    shared: &mut HashMap<Name, Arc<Limit>>,
-) -> Arc<Limit> {
-    let make = |name: Name| {
-        Arc::new(Limit {
-            name,
-            per: written.per.into(),
-            count: written.rate.count,
-            period: written.rate.period.get(),
-            burst: written.burst.unwrap_or(written.rate.count),
-        })
-    };
-    match &written.name {
-        Some(name) => Arc::clone(
-            shared
-                .entry(name.clone())
-                .or_insert_with(|| make(name.clone())),
-        ),
-        None => make(default_limit_name(route, place)),
-    }
-}
-
-/// Unnamed limits are told apart by a digest of their route's name, since names are short.
-fn default_limit_name(route: &str, place: usize) -> Name {
-    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-    let mut hasher = DefaultHasher::new();
-    route.hash(&mut hasher);
-    let text = format!("limit-{:08x}-{place}", hasher.finish() & 0xffff_ffff);
-    text.parse().expect("it has at most 30 plain characters")
-}
-
-fn upstream(name: &Name, written: &WrittenUpstream, generation: u64) -> Upstream {
+fn upstream(name: &Name, written: &upstreams::Upstream) -> Upstream {
+    let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    let pool = &written.pool;
     Upstream {
         name: name.clone(),
         endpoints: written
@@ -171,13 +334,140 @@ fn upstream(name: &Name, written: &WrittenUpstream, generation: u64) -> Upstream
             idle: written.timeouts.idle.get(),
         },
         pool: PoolBounds {
-            connections_max: written.pool.connections_max as usize,
-            queue_max: written.pool.queue_max as usize,
-            queue_timeout: written.pool.queue_timeout.get(),
-            idle_max: written.pool.idle_max as usize,
-            idle_timeout: written.pool.idle_timeout.get(),
-            age_max: written.pool.age_max.get(),
+            connections_max: count(pool.connections_max),
+            queue_max: count(pool.queue_max),
+            queue_timeout: pool.queue_timeout.get(),
+            idle_max: count(pool.idle_max),
+            idle_timeout: pool.idle_timeout.get(),
+            age_max: pool.age_max.get(),
         },
-        tls_generation: generation,
+        tls_generation: tls_generation(&written.tls),
+    }
+}
+
+/// A digest of everything that TLS to an upstream depends on; it guards no secret, it only has to change.
+fn tls_generation(tls: &upstreams::UpstreamTls) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    tls.ca
+        .as_ref()
+        .and_then(|file| file.fetched())
+        .hash(&mut hasher);
+    tls.client_cert
+        .as_ref()
+        .and_then(|file| file.fetched())
+        .hash(&mut hasher);
+    let key = tls.client_key.as_ref().and_then(|key| key.fetched());
+    key.map(Secret::expose).hash(&mut hasher);
+    tls.server_name.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load::{Layers, load_text};
+    use std::path::Path;
+
+    fn config(hosts: &str) -> Config {
+        let text = format!(
+            "hosts:\n{hosts}upstreams: {{up: {{endpoints: [\"http://127.0.0.1:1\"]}}}}\ntokens: {{issuer: \"https://a.test\"}}\n"
+        );
+        load_text(&text, Path::new("c.yaml"), &Layers::default())
+            .unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    #[test]
+    fn routes_take_what_the_host_says_and_get_names() {
+        let config = config(concat!(
+            "  a.test:\n    require: key\n    routes:\n",
+            "    - {match: {path: /x, methods: [GET]}, upstream: up}\n",
+            "    - {match: {path: /x, methods: [PUT, POST]}, upstream: up, require: mtls_and_token, scopes: [x:w]}\n",
+            "    - {name: rest, match: {prefix: /}, upstream: up, body_max: 1KiB, upgrades: true}\n",
+        ));
+        let routes = config.routes();
+        let ours: Vec<_> = routes
+            .iter()
+            .filter(|route| matches!(route.target, Target::Upstream(_)))
+            .map(|route| (&*route.name, route.policy.requirement, route.body_max))
+            .collect();
+        assert_eq!(
+            ours,
+            [
+                ("a.test/x", Requirement::Key, None),
+                ("PUT,POST a.test/x", Requirement::MtlsAndToken, None),
+                ("rest", Requirement::Key, Some(1024)),
+            ]
+        );
+        let catalog = config.catalog(7).unwrap();
+        assert_eq!(
+            (catalog.generation, &*catalog.issuer),
+            (7, "https://a.test")
+        );
+        assert_eq!(catalog.routes.routes().len(), 3 + LocalEndpoint::ALL.len());
+    }
+
+    #[test]
+    fn without_an_issuer_nothing_is_said_of_tokens() {
+        let config = Config::default();
+        let names: Vec<_> = config
+            .routes()
+            .iter()
+            .map(|route| route.name.to_string())
+            .collect();
+        assert_eq!(names, ["countersign.ca_pem", "countersign.whoami"]);
+    }
+
+    #[test]
+    fn limits_are_named_and_shared_by_name() {
+        let config = config(concat!(
+            "  a.test:\n    require: key\n    routes:\n",
+            "    - {match: {path: /x}, upstream: up, limit: {per: app, rate: 10/s}}\n",
+            "    - {match: {path: /y}, upstream: up, limits: [{per: app, rate: 9/s, burst: 3}, {per: app, rate: 1/m}]}\n",
+            "    - {match: {path: /z}, upstream: up, limit: {name: all, per: key, rate: 1/s}}\n",
+            "    - {match: {path: /0}, upstream: up, limit: {name: all, per: key, rate: 1/s}}\n",
+            "    - {match: {path: /a-very-long-path-to-something-else}, upstream: up, limit: {per: address, rate: 1/s}}\n",
+        ));
+        let routes = config.routes();
+        let limits: Vec<_> = routes.iter().flat_map(|route| &route.limits).collect();
+        let named: Vec<_> = limits
+            .iter()
+            .map(|limit| (limit.name.as_str(), limit.burst))
+            .collect();
+        assert_eq!(
+            named,
+            [
+                ("a.test-x-app", 10),
+                ("a.test-y-app", 3),
+                ("a.test-y-app-2", 1),
+                ("all", 1),
+                ("all", 1),
+                ("path-to-something-else-address", 1),
+            ]
+        );
+        assert!(Arc::ptr_eq(limits[3], limits[4]));
+    }
+
+    #[test]
+    fn hosts_that_ask_differently_have_tls_policies_of_their_own() {
+        let config = config(concat!(
+            "  a.test: {client_auth: {mode: required}}\n",
+            "  b.test: {client_auth: {mode: optional}}\n",
+            "  c.test: {client_auth: {mode: required}}\n",
+            "  \"[::1]\": {client_auth: {reject: alert}}\n",
+            "  \"*.d.test\": {}\n  \"*\": {}\n",
+        ));
+        let TlsPolicies { policies, by_host } = config.tls_policies();
+        assert_eq!(policies.len(), 3);
+        let policy = |host: &str| by_host.get(host).copied();
+        assert_eq!(policy("a.test"), policy("c.test"));
+        assert_eq!(policy("b.test"), None);
+        assert_eq!(
+            policies[usize::from(policy("a.test").unwrap())].mode,
+            ClientAuthMode::Required
+        );
+        assert_eq!(
+            config.server_names(),
+            ["::1", "a.test", "b.test", "c.test", "*.d.test"]
+        );
     }
 }

@@ -152,6 +152,11 @@ impl serde::de::Error for Failure {
         Self::of(Kind::MissingKey(field))
     }
 
+    /// Only numbers of closed kinds come here: the text was a whole number, and its type refused it.
+    fn invalid_value(_: serde::de::Unexpected<'_>, _: &dyn serde::de::Expected) -> Self {
+        Self::message("expected a whole number of at least 1")
+    }
+
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
         Self::of(Kind::UnknownKey(field.to_owned(), expected))
     }

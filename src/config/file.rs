@@ -86,6 +86,11 @@ impl PemFile {
             .expect("load reads every file before it hands the configuration out")
     }
 
+    /// What the file held, if it could be read.
+    pub(super) fn fetched(&self) -> Option<&str> {
+        self.text.as_deref()
+    }
+
     pub(super) fn fetch(&mut self, surroundings: &Surroundings<'_>) -> Result<(), ReadError> {
         let text = surroundings.read(&self.path)?;
         if text.trim().is_empty() {

@@ -12,6 +12,7 @@ use super::tls::{ClientAuthMode, Reject};
 use crate::domain::limit::Per as DomainPer;
 use crate::domain::name::Name;
 use crate::domain::policy::Requirement;
+use crate::domain::request::normal_host;
 use crate::domain::route::{HostPattern, InvalidPattern};
 use crate::domain::scope::Scope;
 
@@ -24,6 +25,7 @@ pub struct Host {
     #[schemars(with = "String", extend("enum" = requirement_names()))]
     pub require: Requirement,
     pub client_auth: HostClientAuth,
+    /// Its routes; the most specific one takes a request: a literal segment before a `{parameter}` before a prefix.
     pub routes: Vec<Route>,
 }
 
@@ -128,6 +130,17 @@ pub enum Per {
     Route,
 }
 
+impl Per {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::App => "app",
+            Self::Key => "key",
+            Self::Address => "address",
+            Self::Route => "route",
+        }
+    }
+}
+
 impl From<Per> for DomainPer {
     fn from(per: Per) -> Self {
         match per {
@@ -152,11 +165,33 @@ fn requirement_names_or_null() -> Vec<Option<&'static str>> {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostName(pub HostPattern);
 
+/// A text that is not a host.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidHost {
+    #[error(transparent)]
+    Pattern(#[from] InvalidPattern),
+    /// Two spellings of one host would be two hosts to a reader and one to the gateway.
+    #[error("a host is written in lower case, without port and trailing dot: {0}")]
+    Spelling(String),
+}
+
 impl std::str::FromStr for HostName {
-    type Err = InvalidPattern;
+    type Err = InvalidHost;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
+        let (wildcard, name) = match text.strip_prefix("*.") {
+            Some(domain) => ("*.", domain),
+            None => ("", text),
+        };
+        match text.parse() {
+            Ok(pattern) => Ok(Self(pattern)),
+            Err(refusal) => match normal_host(name) {
+                Some(normal) if normal != name => {
+                    Err(InvalidHost::Spelling(format!("{wildcard}{normal}")))
+                }
+                _ => Err(InvalidHost::Pattern(refusal)),
+            },
+        }
     }
 }
 
@@ -216,6 +251,28 @@ text_value!(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_has_one_spelling() {
+        for (text, expected) in [
+            ("API.Example.com", "api.example.com"),
+            ("api.example.com.", "api.example.com"),
+            ("api.example.com:8443", "api.example.com"),
+            ("*.Example.com", "*.example.com"),
+        ] {
+            let refusal = text.parse::<HostName>().unwrap_err();
+            assert_eq!(
+                refusal,
+                InvalidHost::Spelling(expected.to_owned()),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            "a b".parse::<HostName>(),
+            Err(InvalidHost::Pattern(InvalidPattern::Host))
+        );
+        assert!("*".parse::<HostName>().is_ok());
+    }
 
     #[test]
     fn methods_are_capital_letters() {

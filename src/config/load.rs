@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::check::check;
+use super::check::whole::check;
 use super::decode::{Decoded, decode};
 use super::document::{BYTES_MAX, Fault, Node, Place, Value, parse};
 use super::fetch::fetch;

@@ -35,3 +35,8 @@ pub mod catalog;
 
 pub mod schema;
 pub mod annotate;
+
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;

@@ -55,14 +55,6 @@ impl Finding {
     }
 
     #[must_use]
-    pub fn at_key(self) -> Self {
-        Self {
-            at_key: true,
-            ..self
-        }
-    }
-
-    #[must_use]
     pub fn suggest(self, suggestion: Option<impl Into<String>>) -> Self {
         Self {
             suggestion: suggestion.map(Into::into),

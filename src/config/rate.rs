@@ -28,12 +28,12 @@ impl std::str::FromStr for Rate {
         let (count, period) = text.split_once('/').ok_or(InvalidRate)?;
         let digits = !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit());
         let count: u32 = count.parse().ok().filter(|_| digits).ok_or(InvalidRate)?;
-        let one = format!("1{period}");
-        let period: Span = period
-            .parse()
-            .or_else(|_| one.parse())
-            .ok()
-            .ok_or(InvalidRate)?;
+        let one = if period.starts_with(|first: char| first.is_ascii_digit()) {
+            ""
+        } else {
+            "1"
+        };
+        let period: Span = format!("{one}{period}").parse().ok().ok_or(InvalidRate)?;
         let most = PER_SECOND_MAX * period.get().as_millis() / 1000;
         if count == 0 || u128::from(count) > most {
             return Err(InvalidRate);

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::authority::Authority;
 use super::hosts::{Host, HostName};
 use super::listeners::{Admin, Listeners, Ops};
-use super::logs::{AccessLog, Log};
+use super::logs::{AccessLog, Log, LogTarget};
 use super::span::Span;
-use super::store::Store;
+use super::store::{Store, StoreUrl};
 use super::tls::Tls;
 use super::tokens::{Keys, Tokens};
 use super::upstreams::Upstream;
@@ -114,8 +114,16 @@ impl Config {
 
     /// The file of the SQLite store.
     pub fn store_path(&self) -> PathBuf {
-        let written = self.store.url.as_ref().map(|url| url.path());
+        let written = self.store.url.as_ref().map(StoreUrl::path);
         self.place(written, "countersign.db")
+    }
+
+    /// The file of the access log; none when it goes to stdout.
+    pub fn access_log_path(&self) -> Option<PathBuf> {
+        match &self.access_log.path {
+            LogTarget::Stdout => None,
+            LogTarget::File(path) => Some(self.directory.join(path)),
+        }
     }
 
     fn place(&self, written: Option<&Path>, default: &str) -> PathBuf {

@@ -43,6 +43,11 @@ impl SecretReference {
             .expect("load fetches every secret before it hands the configuration out")
     }
 
+    /// The secret, if it could be fetched.
+    pub(super) fn fetched(&self) -> Option<&Secret> {
+        self.fetched.as_ref()
+    }
+
     /// Fetches the secret; one line break at its end is not part of it.
     pub(super) fn fetch(&mut self, surroundings: &Surroundings<'_>) -> Result<(), ReadError> {
         let text = match &self.place {

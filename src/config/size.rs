@@ -1,4 +1,4 @@
-//! Sizes as they are written: `512`, `64KiB`, `10MiB`, `1GiB`.
+//! Sizes as they are written: `512B`, `64KiB`, `10MiB`, `1GiB`.
 
 use std::fmt;
 
@@ -14,13 +14,13 @@ const UNITS: [(&str, u64); 5] = [
     ("GiB", 1 << 30),
     ("MiB", 1 << 20),
     ("KiB", 1 << 10),
-    ("", 1),
+    ("B", 1),
 ];
 
 /// A text that is not a size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a size is a whole number of bytes, KiB, MiB, GiB or TiB, like 64KiB, and more than nothing"
+    "a size is a whole number and a unit (B, KiB, MiB, GiB or TiB), like 64KiB, and more than nothing"
 )]
 pub struct InvalidSize;
 
@@ -56,7 +56,7 @@ impl fmt::Display for Size {
         let whole = UNITS
             .iter()
             .find(|(_, factor)| self.0.is_multiple_of(*factor));
-        let (unit, factor) = whole.copied().unwrap_or(("", 1));
+        let (unit, factor) = whole.copied().unwrap_or(("B", 1));
         write!(f, "{}{unit}", self.0 / factor)
     }
 }
@@ -64,8 +64,8 @@ impl fmt::Display for Size {
 text_value!(
     Size,
     "Size",
-    r"^[0-9]+(KiB|MiB|GiB|TiB)?$",
-    "A number of bytes: 512, 64KiB, 10MiB."
+    r"^[0-9]+(B|KiB|MiB|GiB|TiB)$",
+    "A number of bytes: 512B, 64KiB, 10MiB."
 );
 
 #[cfg(test)]
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn sizes_read_as_people_write_them() {
         for (text, bytes, written) in [
-            ("512", 512, "512"),
+            ("512B", 512, "512B"),
             ("64KiB", 65_536, "64KiB"),
             ("1024KiB", 1_048_576, "1MiB"),
             ("3GiB", 3_221_225_472, "3GiB"),

@@ -1,0 +1,8 @@
+//! Problems that span keys and sections, all at once.
+
+pub mod whole;
+pub mod findings;
+pub mod listeners;
+pub mod routes;
+pub mod upstreams;
+pub mod services;

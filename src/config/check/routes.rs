@@ -1,0 +1,245 @@
+//! Hosts and routes: what cannot be met, cannot be reached or cannot be told apart.
+
+use std::collections::HashMap;
+
+use super::findings::{Findings, at};
+use crate::config::catalog::{Draft, RouteFault, drafts};
+use crate::config::document::{Node, Value};
+use crate::config::hosts::{Limit, Per};
+use crate::config::path::YamlPath;
+use crate::config::problem::Finding;
+use crate::config::root::Config;
+use crate::config::suggest::nearest;
+use crate::config::tls::ClientAuthMode;
+use crate::domain::name::Name;
+use crate::domain::policy::Requirement;
+use crate::domain::route::{HostPattern, LocalEndpoint, Route, RouteTable};
+
+/// More limits on one route are a mistake, and each costs a look-up per request.
+const LIMITS_MAX: usize = 8;
+
+pub fn check(config: &Config, written: &Node, findings: &mut Findings) {
+    client_auth(config, findings);
+    let drafts = drafts(config);
+    for draft in &drafts {
+        faults(draft, findings);
+        target(draft, written, findings);
+        requirement(draft, config, findings);
+        reserved(draft, findings);
+        limits(draft, findings);
+    }
+    names(&drafts, findings);
+    shared_limits(&drafts, findings);
+    twins(&drafts, findings);
+}
+
+fn client_auth(config: &Config, findings: &mut Findings) {
+    for (name, host) in &config.hosts {
+        let own = host.client_auth.mode.is_some() || host.client_auth.reject.is_some();
+        if own && !matches!(name.0, HostPattern::Exact(_)) {
+            findings.add(
+                at("hosts").key(name).key("client_auth"),
+                "only a whole host name has a client_auth of its own, since the handshake goes by it; set tls.client_auth",
+            );
+        }
+    }
+}
+
+fn faults(draft: &Draft<'_>, findings: &mut Findings) {
+    let Err(fault) = &draft.route else {
+        return;
+    };
+    let matches = draft.path.key("match");
+    let path = match fault {
+        RouteFault::Both | RouteFault::Prefix(_) => matches.key("prefix"),
+        RouteFault::Neither => matches,
+        RouteFault::Path(_) => matches.key("path"),
+        RouteFault::Scopes(_) => draft.path.key("scopes"),
+    };
+    findings.add(path, fault.to_string());
+}
+
+/// The upstream has to be in the document; one that is there and was refused has been told already.
+fn target(draft: &Draft<'_>, written: &Node, findings: &mut Findings) {
+    let wanted = draft.written.upstream.as_str();
+    let known: Vec<&str> = match written.find(&at("upstreams")).map(|node| &node.value) {
+        Some(Value::Mapping(entries)) => entries.iter().map(|entry| entry.key.as_str()).collect(),
+        _ => Vec::new(),
+    };
+    if known.contains(&wanted) {
+        return;
+    }
+    let suggestion = match nearest(wanted, known.iter().copied()) {
+        Some(meant) => format!("did you mean {meant}?"),
+        None if known.is_empty() => "upstreams is empty".to_owned(),
+        None => format!("known: {}", known.join(", ")),
+    };
+    let finding = Finding::new(
+        draft.path.key("upstream"),
+        format!("there is no upstream {wanted}"),
+    );
+    findings.0.push(finding.suggest(Some(suggestion)));
+}
+
+fn requirement(draft: &Draft<'_>, config: &Config, findings: &mut Findings) {
+    let requirement = draft.requirement;
+    let word = requirement.as_str();
+    // The word may be the host's; the route is where it cannot be met.
+    let path = match draft.written.require {
+        Some(_) => draft.path.key("require"),
+        None => draft.path.clone(),
+    };
+    let off = config.client_auth(draft.host).mode == ClientAuthMode::Off;
+    if off && requirement.as_str().contains("mtls") {
+        findings.add(
+            path.clone(),
+            format!("{word} needs client certificates, but client_auth.mode is off for this host: none is ever asked for"),
+        );
+    }
+    if requirement.as_str().contains("token") && config.tokens.issuer.is_none() {
+        findings.add(
+            path,
+            format!("{word} needs tokens, but none are issued: set tokens.issuer"),
+        );
+    }
+    if !draft.written.scopes.is_empty() && !requirement.looks_at_bearer() {
+        findings.add(
+            draft.path.key("scopes"),
+            format!("scopes come from keys and tokens, and {word} looks at neither: nobody would be let in"),
+        );
+    }
+}
+
+/// The gateway answers its own endpoints at every host, before all routes.
+fn reserved(draft: &Draft<'_>, findings: &mut Findings) {
+    let matches = &draft.written.matches;
+    for (key, text) in [("path", &matches.path), ("prefix", &matches.prefix)] {
+        let Some(text) = text else {
+            continue;
+        };
+        let plain = text.trim_end_matches('/');
+        let ours = LocalEndpoint::ALL
+            .into_iter()
+            .find(|endpoint| endpoint.path() == plain);
+        if ours.is_some() || plain.starts_with("/.well-known/countersign") {
+            findings.add(
+                draft.path.key("match").key(key),
+                "the gateway answers here itself, at every host",
+            );
+        }
+    }
+}
+
+fn each_limit<'d>(draft: &'d Draft<'_>) -> impl Iterator<Item = (YamlPath, &'d Limit)> {
+    let one = draft.written.limit.iter();
+    let one = one.map(|limit| (draft.path.key("limit"), limit));
+    let several = draft.written.limits.iter().enumerate();
+    one.chain(several.map(|(index, limit)| (draft.path.key("limits").index(index), limit)))
+}
+
+fn limits(draft: &Draft<'_>, findings: &mut Findings) {
+    let word = draft.requirement.as_str();
+    findings.add_if(
+        draft.written.limit.is_some() && !draft.written.limits.is_empty(),
+        draft.path.key("limit"),
+        "a route has either limit or limits, not both",
+    );
+    findings.add_if(
+        draft.written.limits.len() > LIMITS_MAX,
+        draft.path.key("limits"),
+        "a route has at most 8 limits",
+    );
+    for (path, limit) in each_limit(draft) {
+        findings.add_if(
+            limit.burst == Some(0),
+            path.key("burst"),
+            "with a burst of 0, no request is allowed; the least is 1",
+        );
+        if limit.per == Per::Key && !draft.requirement.looks_at_bearer() {
+            findings.add(
+                path.key("per"),
+                format!(
+                    "{word} looks at no key, so there is nothing to count per key; count per app"
+                ),
+            );
+        }
+        if limit.per == Per::App && draft.requirement == Requirement::None {
+            findings.add(
+                path.key("per"),
+                "none proves no App, so there is nothing to count per app; count per address",
+            );
+        }
+    }
+}
+
+fn names(drafts: &[Draft<'_>], findings: &mut Findings) {
+    let mut seen: HashMap<&Name, &YamlPath> = HashMap::new();
+    for draft in drafts {
+        let Some(name) = &draft.written.name else {
+            continue;
+        };
+        if name.as_str().starts_with("countersign.") {
+            findings.add(
+                draft.path.key("name"),
+                "names that begin with countersign. are the gateway's own",
+            );
+        }
+        match seen.get(name) {
+            Some(first) => findings.add(
+                draft.path.key("name"),
+                format!("{first} has this name already"),
+            ),
+            None => {
+                seen.insert(name, &draft.path);
+            }
+        }
+    }
+}
+
+/// Routes that name the same limit share it, so they have to say the same of it.
+fn shared_limits(drafts: &[Draft<'_>], findings: &mut Findings) {
+    let mut seen: HashMap<&Name, (YamlPath, &Limit)> = HashMap::new();
+    for (path, limit) in drafts.iter().flat_map(each_limit) {
+        let Some(name) = &limit.name else {
+            continue;
+        };
+        match seen.get(name) {
+            Some((first, known)) if *known != limit => findings.add(
+                path,
+                format!("{first} says something else of the limit {name}, and they share it"),
+            ),
+            Some(_) => {}
+            None => {
+                seen.insert(name, (path, limit));
+            }
+        }
+    }
+}
+
+/// Routes that no request can tell apart; each clash is taken out and the rest asked again.
+fn twins(drafts: &[Draft<'_>], findings: &mut Findings) {
+    let mut routes: Vec<(&YamlPath, &Route)> = drafts
+        .iter()
+        .filter_map(|draft| draft.route.as_ref().ok().map(|route| (&draft.path, route)))
+        .collect();
+    for _ in 0..crate::config::decode::FINDINGS_MAX {
+        let table = RouteTable::new(routes.iter().map(|(_, route)| (*route).clone()).collect());
+        let Err(ambiguity) = table else {
+            return;
+        };
+        let place = |name: &str| {
+            let found = routes.iter().position(|(_, route)| &*route.name == name);
+            found.and_then(|index| routes.get(index).map(|(path, _)| (index, *path)))
+        };
+        let (Some((_, first)), Some((index, second))) =
+            (place(&ambiguity.first), place(&ambiguity.second))
+        else {
+            return;
+        };
+        findings.add(
+            second.key("match"),
+            format!("this matches the same requests as {first}"),
+        );
+        routes.remove(index);
+    }
+}

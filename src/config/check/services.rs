@@ -1,0 +1,101 @@
+//! TLS certificates, the authority, tokens and keys.
+
+use std::time::Duration;
+
+use super::findings::{Findings, at};
+use crate::config::root::Config;
+
+/// A token cannot be looked up, so it must not outlive the day.
+const TOKEN_TTL_MAX: Duration = Duration::from_hours(24);
+
+/// Under this, a pepper can be guessed by whoever has the store.
+const PEPPER_CHARS_MIN: usize = 32;
+
+pub fn check(config: &Config, findings: &mut Findings) {
+    certificates(config, findings);
+    profile(config, findings);
+    tokens(config, findings);
+    let pepper = config.keys.pepper.as_ref().and_then(|key| key.fetched());
+    findings.add_if(
+        pepper.is_some_and(|pepper| pepper.expose().chars().count() < PEPPER_CHARS_MIN),
+        at("keys.pepper"),
+        "a pepper has at least 32 characters; openssl rand -hex 32 makes one",
+    );
+}
+
+fn certificates(config: &Config, findings: &mut Findings) {
+    for (index, certificate) in config.tls.certificates.iter().enumerate() {
+        let path = at("tls.certificates").index(index);
+        let text = certificate.cert.fetched();
+        findings.add_if(
+            text.is_some_and(|text| !text.contains("-----BEGIN CERTIFICATE-----")),
+            path.key("cert"),
+            "there is no certificate in PEM in this file",
+        );
+        findings.add_if(
+            text.is_some_and(|text| text.contains("PRIVATE KEY-----")),
+            path.key("cert"),
+            "there is a private key in this file; keep it apart from the certificate",
+        );
+        let key = certificate.key.fetched();
+        findings.add_if(
+            key.is_some_and(|key| !key.expose().contains("PRIVATE KEY-----")),
+            path.key("key"),
+            "there is no private key in PEM where this points to",
+        );
+    }
+}
+
+fn profile(config: &Config, findings: &mut Findings) {
+    let profile = &config.authority.profile;
+    let path = at("authority.profile");
+    findings.add_if(
+        profile.lifetime > profile.lifetime_max,
+        path.key("lifetime"),
+        "a certificate counts no longer than lifetime_max",
+    );
+    findings.add_if(
+        profile.keys.is_empty(),
+        path.key("keys"),
+        "without a kind of key, nothing can be signed",
+    );
+    findings.add_if(
+        profile.backdate.get() > Duration::from_hours(24),
+        path.key("backdate"),
+        "no clock is slow by more than a day",
+    );
+    findings.add_if(
+        !(1..=100).contains(&profile.active_max),
+        path.key("active_max"),
+        "an App has from 1 to 100 certificates at a time; 2 allow rotation",
+    );
+}
+
+fn tokens(config: &Config, findings: &mut Findings) {
+    let path = at("tokens");
+    findings.add_if(
+        config.tokens.issuer.as_deref().is_some_and(|issuer| !is_origin(issuer)),
+        path.key("issuer"),
+        "an issuer is an https origin, like https://api.example.com, without path and trailing slash",
+    );
+    for (key, ttl) in [
+        ("ttl", config.tokens.ttl),
+        ("ttl_bound", config.tokens.ttl_bound),
+    ] {
+        findings.add_if(
+            ttl.get() > TOKEN_TTL_MAX || ttl.get() < Duration::from_secs(1),
+            path.key(key),
+            "a token counts from a second to 24h",
+        );
+    }
+}
+
+/// Whether a text is `https://host` or `https://host:port` and nothing more (RFC 8414, 2).
+fn is_origin(issuer: &str) -> bool {
+    let Some(rest) = issuer.strip_prefix("https://") else {
+        return false;
+    };
+    let host = crate::domain::request::normal_host(rest);
+    let has_path = rest.contains(['/', '?', '#', '@', '\\']);
+    !has_path && !rest.ends_with(':') && host.is_some_and(|host| rest.starts_with(&*host))
+}

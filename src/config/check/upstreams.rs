@@ -1,0 +1,96 @@
+//! Upstreams: addresses and TLS that do not go together.
+
+use std::collections::HashSet;
+
+use super::findings::{Findings, at};
+use crate::config::path::YamlPath;
+use crate::config::root::Config;
+use crate::config::upstreams::Upstream;
+
+pub fn check(config: &Config, findings: &mut Findings) {
+    for (name, upstream) in &config.upstreams {
+        let path = at("upstreams").key(name);
+        endpoints(upstream, &path, findings);
+        tls(upstream, &path.key("tls"), findings);
+        pool(upstream, &path.key("pool"), findings);
+    }
+}
+
+fn endpoints(upstream: &Upstream, path: &YamlPath, findings: &mut Findings) {
+    let path = path.key("endpoints");
+    findings.add_if(
+        upstream.endpoints.is_empty(),
+        path.clone(),
+        "an upstream has at least one endpoint",
+    );
+    let mut seen = HashSet::new();
+    for (index, endpoint) in upstream.endpoints.iter().enumerate() {
+        findings.add_if(
+            !seen.insert(endpoint),
+            path.index(index),
+            "this endpoint is in the list already",
+        );
+        let first_tls = upstream.endpoints.first().is_some_and(|first| first.0.tls);
+        findings.add_if(
+            endpoint.0.tls != first_tls,
+            path.index(index),
+            "endpoints of one upstream are all https or all http: else a request is secret only by chance",
+        );
+    }
+}
+
+fn tls(upstream: &Upstream, path: &YamlPath, findings: &mut Findings) {
+    let tls = &upstream.tls;
+    let plain = upstream.endpoints.iter().all(|endpoint| !endpoint.0.tls);
+    let keys = [
+        ("ca", tls.ca.is_some()),
+        ("client_cert", tls.client_cert.is_some()),
+        ("client_key", tls.client_key.is_some()),
+        ("server_name", tls.server_name.is_some()),
+    ];
+    for (key, present) in keys {
+        findings.add_if(
+            present && plain && !upstream.endpoints.is_empty(),
+            path.key(key),
+            "this says something about TLS, but the endpoints are http and not https",
+        );
+    }
+    match (&tls.client_cert, &tls.client_key) {
+        (Some(_), None) => findings.add(path.key("client_cert"), "its client_key is missing"),
+        (None, Some(_)) => findings.add(path.key("client_key"), "its client_cert is missing"),
+        _ => {}
+    }
+    for (key, file) in [("ca", &tls.ca), ("client_cert", &tls.client_cert)] {
+        let text = file.as_ref().and_then(|file| file.fetched());
+        findings.add_if(
+            text.is_some_and(|text| !text.contains("-----BEGIN CERTIFICATE-----")),
+            path.key(key),
+            "there is no certificate in PEM in this file",
+        );
+    }
+    let key = tls.client_key.as_ref().and_then(|key| key.fetched());
+    findings.add_if(
+        key.is_some_and(|key| !key.expose().contains("PRIVATE KEY-----")),
+        path.key("client_key"),
+        "there is no private key in PEM where this points to",
+    );
+    let name = tls.server_name.as_deref();
+    let plain_name = |name: &str| {
+        let bytes = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
+        (1..=253).contains(&name.len()) && name.bytes().all(bytes)
+    };
+    findings.add_if(
+        name.is_some_and(|name| !plain_name(name)),
+        path.key("server_name"),
+        "a server name is a host name or an address, without port",
+    );
+}
+
+fn pool(upstream: &Upstream, path: &YamlPath, findings: &mut Findings) {
+    let pool = &upstream.pool;
+    findings.add_if(
+        pool.connections_max == 0,
+        path.key("connections_max"),
+        "with 0 connections, no request gets through",
+    );
+}

@@ -1,0 +1,22 @@
+//! Everything that can be read but would not do what it seems to say.
+
+use super::findings::{Findings, at};
+use super::{listeners, routes, services, upstreams};
+use crate::config::document::Node;
+use crate::config::problem::Finding;
+use crate::config::root::Config;
+
+/// Everything that is wrong with a configuration whose every value can be read.
+///
+/// `written` is the document as it stood, so that an upstream which was refused is not also unknown.
+pub fn check(config: &Config, written: &Node) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    if config.version != 1 {
+        findings.add(at("version"), "the only version of this format is 1");
+    }
+    listeners::check(config, &mut findings);
+    routes::check(config, written, &mut findings);
+    upstreams::check(config, &mut findings);
+    services::check(config, &mut findings);
+    findings.0
+}
