@@ -12,6 +12,13 @@ pub fn sha256(data: &[u8]) -> [u8; 32] {
     output
 }
 
+/// SHA-1 of `data`, which the handshake of WebSocket is made with (RFC 6455, 4.2.2). It protects nothing.
+pub fn sha1(data: &[u8]) -> [u8; 20] {
+    let mut output = [0_u8; 20];
+    output.copy_from_slice(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, data).as_ref());
+    output
+}
+
 /// The fingerprint of a whole certificate (or of a `SubjectPublicKeyInfo`) in DER.
 pub fn fingerprint(der: &[u8]) -> Fingerprint {
     Fingerprint::from_bytes(sha256(der))
