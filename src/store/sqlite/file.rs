@@ -1,7 +1,7 @@
 //! The database file: made whole, opened only when it is sound, read by its owner alone.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,6 +17,9 @@ const APPLICATION_ID: i32 = 0x4353_474e;
 
 /// What the header of a SQLite file takes; the file is always longer.
 const HEADER_BYTES: u64 = 100;
+
+/// How every database begins (SQLite's file format, 1.3.1).
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// How long to wait for another process that writes, for example a backup; then the change is refused.
 const BUSY_MAX: Duration = Duration::from_secs(5);
@@ -112,7 +115,7 @@ fn inspect(path: &Path) -> Result<Option<u64>, Refusal> {
         let path = path.to_owned();
         return Err(Refusal::NotAFile { path });
     }
-    OpenOptions::new()
+    let mut file = OpenOptions::new()
         .read(true)
         .write(true)
         .open(path)
@@ -120,6 +123,16 @@ fn inspect(path: &Path) -> Result<Option<u64>, Refusal> {
     if metadata.len() < HEADER_BYTES {
         let path = path.to_owned();
         return Err(Refusal::CutShort { path });
+    }
+    // SQLite would drop a log beside a file like this, and with it changes that a repaired file could have had.
+    let mut magic = [0_u8; MAGIC.len()];
+    file.read_exact(&mut magic)
+        .map_err(|source| unusable(path, source))?;
+    if &magic != MAGIC {
+        return Err(Refusal::Damaged {
+            path: path.to_owned(),
+            finding: "file is not a database".to_owned(),
+        });
     }
     let logged = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
     Ok((!logged).then_some(metadata.len()))
