@@ -6,12 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::rt::TokioIo;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+
+use super::tls::{self, ClientConfig, ClientStream};
 
 /// Why there was no answer.
 #[derive(Debug, thiserror::Error)]
@@ -87,16 +87,10 @@ impl Trust {
     }
 
     /// Shakes hands as a TLS client with the server called `host`: a name, or an address without brackets.
-    pub async fn connect<I>(&self, io: I, host: &str) -> io::Result<TlsStream<I>>
+    pub async fn connect<I>(&self, io: I, host: &str) -> io::Result<ClientStream<I>>
     where
         I: AsyncRead + AsyncWrite + Unpin,
     {
-        let name =
-            ServerName::try_from(host.to_owned()).map_err(|error: InvalidDnsNameError| {
-                io::Error::new(io::ErrorKind::InvalidInput, error)
-            })?;
-        TlsConnector::from(Arc::clone(&self.0))
-            .connect(name, io)
-            .await
+        tls::connect(io, Arc::clone(&self.0), host).await
     }
 }

@@ -42,7 +42,7 @@ impl Default for ServerBounds {
     fn default() -> Self {
         Self {
             header_bytes_max: 32 << 10,
-            header_timeout: Duration::from_secs(60),
+            header_timeout: Duration::from_mins(1),
             streams_max: 128,
             ping_interval: Duration::from_secs(30),
             ping_timeout: Duration::from_secs(10),

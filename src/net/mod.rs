@@ -1,4 +1,4 @@
-//! Sockets, TLS and HTTP as mechanisms: nothing here knows what a partner or a route is.
+//! Sockets, TLS and HTTP as mechanisms: how bytes arrive and leave, never who may send them.
 
 pub mod listener;
 pub mod proxy_protocol;

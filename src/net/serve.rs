@@ -5,9 +5,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::io;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,11 +15,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
-
-/// How a listener speaks TLS.
-pub type TlsConfig = Arc<rustls::ServerConfig>;
 
 /// What one connection may cost.
 #[derive(Clone, Copy, Debug)]
@@ -48,14 +41,8 @@ impl Default for Bounds {
     }
 }
 
-/// Shakes hands as a TLS server.
-pub async fn handshake<I>(io: I, config: &TlsConfig, bounds: &Bounds) -> io::Result<TlsStream<I>>
-where
-    I: AsyncRead + AsyncWrite + Unpin,
-{
-    let accepting = TlsAcceptor::from(Arc::clone(config)).accept(io);
-    tokio::time::timeout(bounds.handshake, accepting).await?
-}
+/// What is read ahead of one connection: a head, and a piece of the body behind it.
+const BUFFER_MAX: usize = 64 * 1024;
 
 /// Answers the requests of one connection until it ends, `closing` is done, or its lifetime is over.
 pub async fn connection<I, H, F, B>(
@@ -79,7 +66,8 @@ where
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(bounds.head)
-            .max_buf_size(bounds.head_bytes_max)
+            .max_header_size(bounds.head_bytes_max)
+            .max_buf_size(BUFFER_MAX)
             .max_headers(bounds.headers_max)
             .serve_connection(TokioIo::new(io), service)
     );
@@ -98,16 +86,79 @@ where
 
 /// How a server speaks TLS in tests of other rooms, which may not name the TLS library.
 #[cfg(test)]
-pub fn config_for_tests(chain_pem: &str, key_pem: &str) -> TlsConfig {
+pub fn config_for_tests(
+    chain_pem: &str,
+    key_pem: &str,
+) -> std::sync::Arc<super::tls::ServerConfig> {
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
     let chain = CertificateDer::pem_slice_iter(chain_pem.as_bytes());
     let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(chain.map(Result::unwrap).collect(), key);
-    Arc::new(config.unwrap())
+    std::sync::Arc::new(config.unwrap())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::Full;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::time::Instant;
+
+    const HEAD: Duration = Duration::from_secs(15);
+
+    /// Serves one end of a pipe, writes `sent` into the other, and tells what came back until the end, and when that was.
+    async fn converse(sent: &str, closing: impl Future<Output = ()>) -> (String, Duration) {
+        let (near, far) = tokio::io::duplex(1 << 20);
+        let began = Instant::now();
+        let handle = async |_| http::Response::new(Full::new(Bytes::from_static(b"hello")));
+        let bounds = Bounds::default();
+        let serving = connection(far, &bounds, handle, closing);
+        let asking = ask(near, sent);
+        let (_, answer) = tokio::join!(serving, asking);
+        (answer, began.elapsed())
+    }
+
+    async fn ask(mut near: DuplexStream, sent: &str) -> String {
+        near.write_all(sent.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        near.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_holds_a_connection_by_being_slow() {
+        let request = "GET / HTTP/1.1\r\nhost: a\r\n";
+        let whole = format!("{request}\r\n");
+        for (sent, answers) in [("", 0), ("GET /", 0), (request, 0), (&*whole, 1)] {
+            let (answer, took) = converse(sent, std::future::pending()).await;
+            let given = answer.matches("hello").count();
+            assert_eq!(given, answers, "{sent:?}: {answer}");
+            assert!(took < HEAD * 2, "{sent:?}: {took:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_has_a_largest_size() {
+        let long = format!(
+            "GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n",
+            "a".repeat(40_000)
+        );
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(65));
+        for sent in [long, many] {
+            let (answer, _) = converse(&sent, std::future::pending()).await;
+            assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closing_ends_an_idle_connection_at_once() {
+        let (_, took) = converse("", std::future::ready(())).await;
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
 }

@@ -130,3 +130,40 @@ pub fn is_refusal(error: &io::Error) -> bool {
         inner.is::<rustls::Error>() || inner.is::<rustls::pki_types::InvalidDnsNameError>()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    fn never(_: Option<&str>) -> (u16, Arc<ServerConfig>) {
+        panic!("there is no hello to pick by")
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_silent_client_is_not_waited_for() {
+        let (ours, _theirs) = duplex(64);
+        let deadline = Instant::now() + Duration::from_millis(20);
+        let result = accept(ours, never, deadline).await;
+        assert!(matches!(result, Err(AcceptError::Timeout(_))));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_is_not_tls_is_refused_with_an_alert() {
+        let (ours, mut theirs) = duplex(4096);
+        theirs
+            .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .unwrap();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let result = accept(ours, never, deadline).await;
+        let Err(AcceptError::Failed(error)) = result else {
+            panic!("{result:?}");
+        };
+        assert!(is_refusal(&error));
+        let mut alert = Vec::new();
+        theirs.read_to_end(&mut alert).await.unwrap();
+        assert_eq!(alert.first(), Some(&21), "a record of type alert");
+    }
+}
