@@ -193,7 +193,7 @@ impl Exchange<'_> {
         let identity =
             request::constant_fields(self.connection, &permit, &asked.host, snapshot.version);
         let target = request::target(parts, &asked.path)?;
-        let (method, host) = (asked.method, asked.host);
+        let (method, host) = (parts.method.clone(), asked.host);
         let mut headers = std::mem::take(&mut parts.headers);
         let keep = route.keep_credential || matches!(destination, Destination::Local(..));
         request::clean(&mut headers, self.connection, &host, keep, &metrics.all)?;

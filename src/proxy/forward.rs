@@ -15,7 +15,7 @@ use super::upstream::body::AnswerBody;
 use super::upstream::http1;
 use super::upstream::http2::{self, Http2Body};
 use super::upstream::pool::{Lease, Pool, SharedLease};
-use super::upstream::request::{AnyBody, Head};
+use super::upstream::request::{AnyBody, BodyGone, Head, Reclaimed};
 use super::upstream::sender::Sender;
 use super::upstream::upstreams::Upstreams;
 use super::upstream::websocket;
@@ -51,8 +51,9 @@ pub enum Answer {
 
 /// Forwards a request that the policy permitted, over a connection of this worker.
 ///
-/// A request that has no body to lose, and whose method makes sending it twice harmless, is sent once more when a
-/// connection that was kept turns out to be dead before anything was answered.
+/// When a connection that was kept turns out to be dead before anything was answered, the request is sent once more
+/// on a new one: if none of its body is gone, and if either none of it was sent or its method makes sending it
+/// twice harmless.
 pub async fn send<B>(
     _permit: &Permit,
     upstream: &Arc<Upstream>,
@@ -73,9 +74,10 @@ where
     let answer = match first {
         Err(Failed {
             error,
-            body: Some(body),
+            body: Ok(body),
+            sent,
             reused: true,
-        }) if error.retry && head.method.is_idempotent() => {
+        }) if error.retry && (!sent || head.method.is_idempotent()) => {
             tracing::debug!(upstream = %upstream.name, "a kept connection was dead, trying a new one");
             exchange.run(upstream.protocol, body, true).await
         }
@@ -128,8 +130,10 @@ struct Exchange<'a> {
 
 struct Failed {
     error: Error,
-    /// The body, if none of it is gone.
-    body: Option<Option<AnyBody>>,
+    /// What to send again, if none of it is gone.
+    body: Reclaimed,
+    /// Whether any of it may have reached the upstream.
+    sent: bool,
     /// On a connection that was kept.
     reused: bool,
 }
@@ -138,7 +142,8 @@ impl From<Error> for Failed {
     fn from(error: Error) -> Self {
         Self {
             error,
-            body: None,
+            body: Err(BodyGone),
+            sent: false,
             reused: false,
         }
     }
@@ -176,7 +181,8 @@ impl Exchange<'_> {
             Err(error) => {
                 return Err(Failed {
                     error,
-                    body: sender.reclaim().ok(),
+                    sent: sender.has_begun(),
+                    body: sender.reclaim(),
                     reused: lease.reused,
                 });
             }
@@ -186,10 +192,7 @@ impl Exchange<'_> {
             let stream = Guarded::new(connection.into_stream(), guard);
             return Ok(Answer::Tunnel(answer.parts, Box::new(stream)));
         }
-        let body = match http1::body(lease, &answer, sender, self.timeouts.idle) {
-            Ok(bytes) => AnswerBody::whole(bytes),
-            Err(body) => body.into(),
-        };
+        let body = http1::body(lease, &answer, sender, self.timeouts.idle);
         Ok(Answer::Response(http::Response::from_parts(
             answer.parts,
             body,
@@ -205,6 +208,7 @@ impl Exchange<'_> {
             Ok(outcome) => outcome,
             Err((error, body)) => {
                 return Err(Failed {
+                    sent: body.is_err(),
                     error,
                     body,
                     reused: lease.reused,
@@ -212,10 +216,10 @@ impl Exchange<'_> {
             }
         };
         match outcome {
-            http2::Outcome::Answer(response) => {
+            http2::Outcome::Answer(response, sending) => {
                 let (mut parts, incoming) = response.into_parts();
                 http2::clean(&mut parts.headers);
-                let body = Http2Body::new(incoming, lease, self.timeouts.idle).into();
+                let body = Http2Body::new(incoming, sending, lease, self.timeouts.idle).into();
                 Ok(Answer::Response(http::Response::from_parts(parts, body)))
             }
             http2::Outcome::Tunnel(mut parts, upgraded) => {
@@ -226,3 +230,7 @@ impl Exchange<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "forward_tests.rs"]
+mod tests;

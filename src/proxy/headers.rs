@@ -41,7 +41,7 @@ families! {
     Consumer = "consumer",
     /// Our own.
     Countersign = "countersign",
-    /// Envoy's `X-Forwarded-Client-Cert`, Traefik's `X-Forwarded-Tls-Client-Cert` and what authenticating proxies set.
+    /// `X-Forwarded-Client-Cert`, `X-Forwarded-Tls-Client-Cert`, and what authenticating proxies set.
     Forwarded = "forwarded",
     /// Of service meshes and identity-aware proxies.
     Mesh = "mesh",
@@ -49,7 +49,7 @@ families! {
     Origin = "origin",
     /// `Remote-User` and its kin.
     RemoteUser = "remote_user",
-    /// `X-Ssl-…` and `Ssl-Client-…` of nginx and HAProxy.
+    /// `X-Ssl-…` and `Ssl-Client-…`, as other proxies name them.
     Ssl = "ssl",
 }
 

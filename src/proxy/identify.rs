@@ -50,11 +50,11 @@ pub fn bearer(
         certificate: certificate.proved().map(|proof| &proof.fingerprint),
         now,
     };
-    let verified = match credential {
+    let found = match credential {
         Shown::Key(text) => verifier.key(text, by, snapshot),
         Shown::Token(text) => verifier.token(text, by, snapshot),
     };
-    match verified {
+    match found {
         Ok(bearer) => Evidence::Proved(bearer),
         Err(reason) => Evidence::Refused(reason),
     }

@@ -388,3 +388,92 @@ impl Drop for Running {
         self.connection.running.set(running.saturating_sub(1));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::id::AppId;
+    use crate::proxy::peer::Origin;
+    use crate::proxy::seats::Seats;
+    use crate::proxy::settings::Settings;
+
+    fn open(live: &Rc<Live>) -> Rc<Connection> {
+        let seat = Arc::new(Seats::new(&Settings::default())).take().unwrap();
+        let gauge = prometheus::IntGauge::new("open", "open").unwrap();
+        let peer = Peer {
+            origin: Origin {
+                address: IpAddr::from([192, 0, 2, 1]),
+                trusted_hop: false,
+            },
+            leaf: None,
+            policy: 0,
+            sni: None,
+            tls_version: "TLSv1.3",
+            http2: false,
+        };
+        let first_request_by = Instant::now() + Timeouts::default().first_request;
+        live.open(peer, seat, Open::new(gauge), first_request_by)
+    }
+
+    #[test]
+    fn only_connections_that_use_what_has_ended_are_closed() {
+        let live = Rc::new(Live::default());
+        let (one, other) = (open(&live), open(&live));
+        let app = |bits| Ended::App(AppId::from_bits(bits));
+        one.remember_one(app(1));
+        one.remember_one(app(1));
+        other.remember_one(app(2));
+        assert_eq!(live.end(&[app(3)]), 0);
+        assert_eq!(live.end(&[app(1), app(1)]), 1);
+        assert_eq!(one.stage.get(), Stage::Ending(Closed::Ended));
+        assert_eq!(other.stage.get(), Stage::Open);
+        drop((one, other));
+        assert_eq!(live.end(&[app(2)]), 0);
+        assert!(
+            live.by_credential.borrow().is_empty(),
+            "nothing is kept of what has gone"
+        );
+    }
+
+    #[test]
+    fn a_connection_that_opens_while_draining_ends_at_once() {
+        let live = Rc::new(Live::default());
+        live.end_all(Closed::Drain);
+        assert_eq!(open(&live).stage.get(), Stage::Ending(Closed::Drain));
+    }
+
+    #[test]
+    fn the_watchdog_knows_what_a_connection_waits_for() {
+        let timeouts = Timeouts::default();
+        let live = Rc::new(Live::default());
+        let connection = open(&live);
+        let now = Instant::now();
+        let later = |span: Duration| connection.watch(now + span, &timeouts);
+
+        assert!(matches!(later(Duration::ZERO), Watch::LookAgain(_)));
+        assert_eq!(later(timeouts.first_request), Watch::Cut(Closed::Stalled));
+
+        connection.begin_request();
+        let mut running = Running::new(Rc::clone(&connection));
+        assert!(
+            matches!(later(timeouts.idle * 10), Watch::LookAgain(_)),
+            "an upstream may take its time"
+        );
+        running.gave();
+        assert_eq!(later(timeouts.write_stall * 2), Watch::Cut(Closed::Stalled));
+        running.taken();
+        assert!(matches!(
+            later(timeouts.write_stall * 2),
+            Watch::LookAgain(_)
+        ));
+        drop(running);
+
+        assert!(matches!(later(timeouts.idle / 2), Watch::LookAgain(_)));
+        assert_eq!(later(timeouts.idle * 2), Watch::End(Closed::Idle));
+        connection.end(Closed::Ended);
+        assert_eq!(later(timeouts.ended_grace * 2), Watch::Cut(Closed::Ended));
+    }
+}

@@ -36,3 +36,6 @@ pub mod refusal;
 pub mod error;
 pub mod metrics;
 pub mod settings;
+
+#[cfg(test)]
+mod tests;

@@ -156,7 +156,7 @@ mod tests {
     use std::cell::Cell;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-    async fn tunnelled(
+    fn tunnelled(
         idle: Duration,
     ) -> (
         tokio::io::DuplexStream,
@@ -181,9 +181,9 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn bytes_go_both_ways_and_one_side_may_end_first() {
-        let (mut client, mut upstream, carried) = tunnelled(Duration::from_secs(5)).await;
+        let (mut client, mut upstream, carried) = tunnelled(Duration::from_secs(5));
         let talk = async {
-            client.write_all(&[b'x'; 20_000]).await.unwrap();
+            client.write_all(&vec![b'x'; 20_000]).await.unwrap();
             client.shutdown().await.unwrap();
             let mut answer = Vec::new();
             client.read_to_end(&mut answer).await.unwrap();
@@ -203,7 +203,7 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_tunnel_in_which_nothing_moves_is_closed() {
-        let (_client, mut upstream, carried) = tunnelled(Duration::from_millis(30)).await;
+        let (_client, mut upstream, carried) = tunnelled(Duration::from_millis(30));
         upstream.write_all(b"hello").await.unwrap();
         assert_eq!(carried.await, (0, 5));
     }

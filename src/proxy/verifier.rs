@@ -231,3 +231,223 @@ fn judge_claims(
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::crypto::api_key::generate_key;
+    use crate::crypto::jwt::TokenSigner;
+    use crate::domain::api_key::Environment;
+    use crate::domain::app::{App, AppState};
+    use crate::domain::credential::CredentialState;
+    use crate::domain::id::{AppId, KeyId, TokenId};
+    use crate::domain::route::RouteTable;
+    use crate::domain::shelf::Shelf;
+    use crate::domain::snapshot::{Catalog, KeyEntry};
+    use crate::proxy::counters::local::Buckets;
+
+    const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const BOUND: Fingerprint = Fingerprint::from_bytes([7; 32]);
+    const ISSUER: &str = "https://api.example.com";
+
+    struct Scene {
+        verifier: Verifier,
+        snapshot: Snapshot,
+        signer: TokenSigner,
+        secret: String,
+    }
+
+    fn scene() -> Scene {
+        let hasher = Arc::new(SecretHasher::new(None));
+        let secret = generate_key(KeyId::from_bits(2), Environment::Live);
+        let signer = TokenSigner::load(&TokenSigner::generate()).unwrap();
+        let app = App {
+            id: AppId::from_bits(1),
+            name: "acme".parse().unwrap(),
+            state: AppState::Active,
+            contact: None,
+            created_at: NOW,
+        };
+        let key = KeyEntry {
+            id: KeyId::from_bits(2),
+            app: app.id,
+            digest: hasher.digest(secret.expose()),
+            scopes: "orders:read".parse().unwrap(),
+            networks: vec!["192.0.2.0/24".parse().unwrap()].into(),
+            state: CredentialState::Active,
+            expires_at: None,
+        };
+        let allowance = Allowance {
+            interval: 60_000_000_000,
+            window: 60_000_000_000 * 3,
+        };
+        let counters = Rc::new(Counters::new(Arc::new(Buckets::new(1024))));
+        Scene {
+            verifier: Verifier::new(hasher, Failures::new(counters, allowance), 16),
+            snapshot: Snapshot {
+                version: 1,
+                revision: 1,
+                catalog: Arc::new(Catalog {
+                    generation: 1,
+                    routes: RouteTable::default(),
+                    upstreams: HashMap::new(),
+                    tls_policies: HashMap::new(),
+                    issuer: ISSUER.into(),
+                }),
+                apps: Shelf::build([(app.id, Arc::new(app))]),
+                certificates: Shelf::default(),
+                keys: Shelf::build([(key.id, Arc::new(key))]),
+                verification_keys: Arc::new([signer.verification_key()]),
+            },
+            signer,
+            secret: secret.expose().to_owned(),
+        }
+    }
+
+    impl Scene {
+        fn token(&self, certificate: Option<Fingerprint>) -> String {
+            self.signer.sign(&Claims {
+                issuer: ISSUER.to_owned(),
+                audience: ISSUER.to_owned(),
+                id: TokenId::from_bits(3),
+                app: AppId::from_bits(1),
+                key: KeyId::from_bits(2),
+                scopes: "orders:read".parse().unwrap(),
+                issued_at: NOW,
+                expires_at: NOW.plus(Duration::from_mins(15)),
+                certificate,
+            })
+        }
+
+        fn key_from(&self, text: &str, address: IpAddr) -> Result<(), Reason> {
+            let by = Presenter {
+                address,
+                certificate: None,
+                now: NOW,
+            };
+            self.verifier.key(text, by, &self.snapshot).map(|_| ())
+        }
+
+        fn token_with(
+            &self,
+            text: &str,
+            certificate: Option<&Fingerprint>,
+            now: Timestamp,
+        ) -> Result<(), Reason> {
+            let by = Presenter {
+                address: HERE,
+                certificate,
+                now,
+            };
+            self.verifier.token(text, by, &self.snapshot).map(|_| ())
+        }
+
+        fn set_key(&mut self, change: impl FnOnce(&mut KeyEntry)) {
+            let id = KeyId::from_bits(2);
+            let mut key = KeyEntry::clone(self.snapshot.keys.get(&id).unwrap());
+            change(&mut key);
+            self.snapshot.keys = self.snapshot.keys.with(id, Arc::new(key));
+        }
+
+        fn set_app(&mut self, state: AppState) {
+            let id = AppId::from_bits(1);
+            let mut app = App::clone(self.snapshot.apps.get(&id).unwrap());
+            app.state = state;
+            self.snapshot.apps = self.snapshot.apps.with(id, Arc::new(app));
+        }
+    }
+
+    #[test]
+    fn a_key_counts_only_whole_alive_and_from_its_networks() {
+        let mut scene = scene();
+        let secret = scene.secret.clone();
+        assert_eq!(scene.key_from(&secret, HERE), Ok(()));
+        let elsewhere = IpAddr::from([203, 0, 113, 1]);
+        assert_eq!(scene.key_from(&secret, elsewhere), Err(Reason::KeyNetwork));
+        assert_eq!(
+            scene.key_from("sk_live_short", HERE),
+            Err(Reason::KeyMalformed)
+        );
+        scene.set_key(|key| key.state = CredentialState::Revoked);
+        assert_eq!(scene.key_from(&secret, HERE), Err(Reason::KeyRevoked));
+        scene.set_key(|key| {
+            key.state = CredentialState::Retiring;
+            key.expires_at = Some(NOW.minus(Duration::from_secs(1)));
+        });
+        assert_eq!(scene.key_from(&secret, HERE), Err(Reason::KeyExpired));
+    }
+
+    #[test]
+    fn a_token_is_asked_about_each_time_however_often_it_was_seen() {
+        let mut scene = scene();
+        let token = scene.token(None);
+        assert_eq!(scene.token_with(&token, None, NOW), Ok(()));
+        assert_eq!(scene.token_with(&token, Some(&BOUND), NOW), Ok(()));
+        let end = NOW.plus(Duration::from_mins(15));
+        assert_eq!(
+            scene.token_with(&token, None, end),
+            Err(Reason::TokenExpired)
+        );
+        scene.set_app(AppState::Suspended);
+        assert_eq!(
+            scene.token_with(&token, None, NOW),
+            Err(Reason::AppSuspended)
+        );
+        scene.set_app(AppState::Active);
+        assert_eq!(scene.token_with(&token, None, NOW), Ok(()));
+        scene.set_key(|key| key.state = CredentialState::Revoked);
+        assert_eq!(scene.token_with(&token, None, NOW), Err(Reason::TokenEnded));
+    }
+
+    #[test]
+    fn a_bound_token_counts_beside_its_certificate_only() {
+        let scene = scene();
+        let token = scene.token(Some(BOUND));
+        let other = Fingerprint::from_bytes([8; 32]);
+        assert_eq!(scene.token_with(&token, Some(&BOUND), NOW), Ok(()));
+        assert_eq!(
+            scene.token_with(&token, Some(&other), NOW),
+            Err(Reason::TokenBinding)
+        );
+        assert_eq!(
+            scene.token_with(&token, None, NOW),
+            Err(Reason::TokenBinding)
+        );
+    }
+
+    #[test]
+    fn a_signing_key_that_is_taken_away_ends_its_tokens() {
+        let mut scene = scene();
+        let token = scene.token(None);
+        assert_eq!(scene.token_with(&token, None, NOW), Ok(()));
+        let other = TokenSigner::load(&TokenSigner::generate()).unwrap();
+        scene.snapshot.verification_keys = Arc::new([other.verification_key()]);
+        assert_eq!(
+            scene.token_with(&token, None, NOW),
+            Err(Reason::TokenSignature)
+        );
+    }
+
+    #[test]
+    fn an_address_that_guesses_waits_but_a_token_that_was_verified_does_not() {
+        let scene = scene();
+        let token = scene.token(None);
+        assert_eq!(scene.token_with(&token, None, NOW), Ok(()));
+        for _ in 0..3 {
+            let guess = generate_key(KeyId::from_bits(2), Environment::Live);
+            assert_eq!(scene.key_from(guess.expose(), HERE), Err(Reason::KeyWrong));
+        }
+        let secret = &scene.secret;
+        assert_eq!(scene.key_from(secret, HERE), Err(Reason::AuthRateLimited));
+        assert_eq!(
+            scene.token_with("new", None, NOW),
+            Err(Reason::AuthRateLimited)
+        );
+        assert_eq!(scene.token_with(&token, None, NOW), Ok(()));
+        let other = IpAddr::from([192, 0, 2, 2]);
+        assert_eq!(scene.key_from(secret, other), Ok(()));
+    }
+}

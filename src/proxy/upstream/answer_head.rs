@@ -173,11 +173,10 @@ impl Found {
                     }
                 }
             }
-            "upgrade" => {
-                if self.upgrade.replace(value.clone()).is_some() {
-                    return Err(Malformed("there are two Upgrade fields"));
-                }
+            "upgrade" if self.upgrade.is_some() => {
+                return Err(Malformed("there are two Upgrade fields"));
             }
+            "upgrade" => self.upgrade = Some(value.clone()),
             _ => {}
         }
         Ok(())

@@ -15,6 +15,12 @@ pub struct Load {
     ejected_until: Cell<Option<Instant>>,
 }
 
+impl AsRef<Self> for Load {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl Load {
     pub fn begin(&self) {
         self.in_flight.set(self.in_flight.get() + 1);
@@ -69,22 +75,25 @@ impl Tried {
 
 /// The less loaded of two endpoints drawn at random: nearly as even as comparing all, without herding to one.
 /// An ejected endpoint is drawn only when every other is ejected or tried. `None` when all have been tried.
-pub fn choose(
-    loads: &[&Load],
+pub fn choose<E: AsRef<Load>>(
+    endpoints: &[E],
     tried: Tried,
     now: Instant,
     mut random: impl FnMut() -> u64,
 ) -> Option<usize> {
     // The usual upstream has one endpoint, and nothing to choose.
-    if loads.len() == 1 {
+    if endpoints.len() == 1 {
         return (!tried.has(0)).then_some(0);
     }
     let open = |place: &usize| {
-        !tried.has(*place) && loads.get(*place).is_some_and(|load| !load.is_ejected(now))
+        !tried.has(*place)
+            && endpoints
+                .get(*place)
+                .is_some_and(|load| !load.as_ref().is_ejected(now))
     };
-    let mut candidates: Vec<usize> = (0..loads.len()).filter(open).collect();
+    let mut candidates: Vec<usize> = (0..endpoints.len()).filter(open).collect();
     if candidates.is_empty() {
-        candidates = (0..loads.len())
+        candidates = (0..endpoints.len())
             .filter(|place| !tried.has(*place))
             .collect();
     }
@@ -98,9 +107,9 @@ pub fn choose(
         return Some(one);
     };
     let in_flight = |place: usize| {
-        loads
+        endpoints
             .get(place)
-            .map_or(usize::MAX, |load| load.in_flight.get())
+            .map_or(usize::MAX, |load| load.as_ref().in_flight.get())
     };
     Some(if in_flight(other) < in_flight(one) {
         other
@@ -133,9 +142,8 @@ mod tests {
     use super::*;
 
     fn choices(loads: &[Load], tried: Tried, now: Instant) -> Vec<Option<usize>> {
-        let loads: Vec<&Load> = loads.iter().collect();
         (0..200)
-            .map(|_| choose(&loads, tried, now, random))
+            .map(|_| choose(loads, tried, now, random))
             .collect()
     }
 
@@ -172,7 +180,6 @@ mod tests {
         }
         let mut tried = Tried::default();
         for count in 1..=3 {
-            let loads: Vec<&Load> = loads.iter().collect();
             tried.add(choose(&loads, tried, now, random).unwrap());
             assert_eq!(tried.count(), count);
         }

@@ -1,6 +1,7 @@
 //! One HTTP/1.1 connection to an upstream: its stream, and what is on the way in and out.
 
 use std::fmt;
+use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
@@ -53,7 +54,7 @@ impl Connection {
         }
         let space = self.input.capacity() - self.input.len();
         let read = pin!(self.stream.read_buf(&mut self.input));
-        let length = ready!(std::future::Future::poll(read, cx))?;
+        let length = ready!(read.poll(cx))?;
         if length == space {
             // More is coming than fits, so fewer and larger reads are cheaper.
             self.read_size = (self.read_size * 2).min(READ_MAX);

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::answer_head::{AnswerHead, Asked, Framing, Parsed, Parser};
+use super::body::AnswerBody;
 use super::chunked::{Chunked, Malformed, Piece};
 use super::connection::Connection;
 use super::pool::Lease;
@@ -70,7 +71,8 @@ pub async fn exchange(
             let cause = broken
                 .take()
                 .unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
-            return Poll::Ready(Err(died(cause, connection, interim)));
+            let error = Error::upstream(Reason::UpstreamFailed).because(cause);
+            return Poll::Ready(Err(error.worth_a_retry()));
         }
         let situation = Some((waits, sender.progress()));
         if watched != situation {
@@ -128,12 +130,7 @@ enum Coding {
 
 /// The body that follows `head`. A small one that has come with the head is taken at once, and its connection
 /// goes back before the client has seen a byte.
-pub fn body(
-    mut lease: Lease,
-    head: &AnswerHead,
-    sender: Sender,
-    idle: Duration,
-) -> Result<Bytes, Http1Body> {
+pub fn body(mut lease: Lease, head: &AnswerHead, sender: Sender, idle: Duration) -> AnswerBody {
     // An upstream that answers early may drop the rest of the request or may not; its connection is not trusted.
     let keep_alive = head.keep_alive && sender.is_done();
     let coding = match head.framing {
@@ -144,14 +141,14 @@ pub fn body(
             {
                 let bytes = input.split_to(length).freeze();
                 release(lease, keep_alive);
-                return Ok(bytes);
+                return AnswerBody::whole(bytes);
             }
             Coding::Length(length)
         }
         Framing::Chunked => Coding::Chunked(Chunked::default()),
         Framing::UntilClose => Coding::UntilClose,
     };
-    Err(Http1Body {
+    AnswerBody::from(Http1Body {
         lease: Some(lease),
         coding,
         sender: Some(sender).filter(|sender| !sender.is_done()),
@@ -278,3 +275,149 @@ impl Coding {
 
 /// More than any honest upstream sends before an answer.
 const INTERIM_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::identity_fields::IdentityFields;
+    use crate::proxy::upstream::request::{AnyBody, Head};
+    use http::{HeaderMap, HeaderValue, Method};
+    use http_body::Body;
+    use std::cell::Cell;
+    use std::pin::Pin;
+    use std::rc::Rc;
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
+
+    #[derive(Debug, Default)]
+    struct Calls {
+        reads: Cell<usize>,
+        writes: Cell<usize>,
+    }
+
+    /// Counts what would be system calls.
+    #[derive(Debug)]
+    struct Counting {
+        stream: DuplexStream,
+        calls: Rc<Calls>,
+    }
+
+    impl AsyncRead for Counting {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let this = self.get_mut();
+            let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
+            this.calls
+                .reads
+                .set(this.calls.reads.get() + usize::from(polled.is_ready()));
+            polled
+        }
+    }
+
+    impl AsyncWrite for Counting {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let this = self.get_mut();
+            this.calls.writes.set(this.calls.writes.get() + 1);
+            Pin::new(&mut this.stream).poll_write(cx, buf)
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        }
+    }
+
+    /// Has nothing at first, like hyper's body before it was asked, and then everything.
+    struct Shy {
+        asked: bool,
+        pieces: Vec<Bytes>,
+        length: Option<u64>,
+    }
+
+    impl Body for Shy {
+        type Data = Bytes;
+        type Error = Error;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+            let this = self.get_mut();
+            if !std::mem::replace(&mut this.asked, true) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(this.pieces.pop().map(|piece| Ok(Frame::data(piece))))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            self.length
+                .map_or_else(SizeHint::default, SizeHint::with_exact)
+        }
+    }
+
+    async fn calls(method: Method, body: Option<AnyBody>, end: &str) -> (usize, usize) {
+        let (stream, mut upstream) = tokio::io::duplex(64 << 10);
+        let calls = Rc::new(Calls::default());
+        let counting = Counting {
+            stream,
+            calls: Rc::clone(&calls),
+        };
+        let mut connection = Connection::new(Box::new(counting));
+        let head = Head {
+            method,
+            target: "/".parse().unwrap(),
+            host: HeaderValue::from_static("api.example.com"),
+            headers: HeaderMap::new(),
+            identity: Rc::new(IdentityFields::default()),
+            upgrade: None,
+        };
+        let mut sender = Sender::begin(&mut connection, &head, body);
+        let timeouts = Timeouts::default();
+        let ask = exchange(&mut connection, &mut sender, Asked::default(), &timeouts);
+        let answer = async {
+            let mut request = Vec::new();
+            while !request.ends_with(end.as_bytes()) {
+                request.push(upstream.read_u8().await.unwrap());
+            }
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+            upstream.write_all(answer).await.unwrap();
+        };
+        let (head, ()) = tokio::join!(ask, answer);
+        assert_eq!(head.unwrap().framing, Framing::Length(5));
+        assert_eq!(connection.input, "hello");
+        (calls.writes.get(), calls.reads.get())
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_request_is_one_write_and_its_answer_one_read() {
+        let body = |pieces: &[&'static str], length| -> Option<AnyBody> {
+            Some(Box::pin(Shy {
+                asked: false,
+                pieces: pieces
+                    .iter()
+                    .rev()
+                    .map(|piece| Bytes::from(*piece))
+                    .collect(),
+                length,
+            }))
+        };
+        assert_eq!(calls(Method::GET, None, "\r\n\r\n").await, (1, 1));
+        let measured = body(&["hel", "lo"], Some(5));
+        assert_eq!(calls(Method::POST, measured, "\r\n\r\nhello").await, (1, 1));
+        let chunked = body(&["hel", "lo"], None);
+        assert_eq!(
+            calls(Method::POST, chunked, "3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n").await,
+            (1, 1)
+        );
+    }
+}

@@ -1,7 +1,6 @@
 //! Exchanges over HTTP/2 with prior knowledge: hyper's connection with our bounds, deadlines and hygiene.
 
 use std::cell::Cell;
-use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -19,7 +18,7 @@ use tokio::time::Instant;
 use super::deadline::Deadline;
 use super::fields;
 use super::pool::SharedLease;
-use super::request::{AnyBody, Head};
+use super::request::{AnyBody, BodyGone, Head, Reclaimed};
 use crate::domain::reason::Reason;
 use crate::domain::upstream::Timeouts;
 use crate::net::http::{LocalExec, TokioIo, http2_client};
@@ -118,22 +117,22 @@ async fn drive(
 
 /// An answer, or a stream that the upstream agreed to make a tunnel.
 pub enum Outcome {
-    Answer(Response<Incoming>),
+    Answer(Response<Incoming>, Rc<Sending>),
     Tunnel(http::response::Parts, hyper::upgrade::Upgraded),
 }
 
-/// Sends the request and waits for the head of its answer. When the body comes back beside the error,
-/// none of it is gone.
+/// Sends the request and waits for the head of its answer. Where the body
+/// comes back beside the error, nothing was sent.
 pub async fn exchange(
     lease: &SharedLease,
     head: &Head,
     body: Option<AnyBody>,
     timeouts: &Timeouts,
-) -> Result<Outcome, (Error, Option<Option<AnyBody>>)> {
+) -> Result<Outcome, (Error, Reclaimed)> {
     let connection = &lease.connection;
     let request = match request(head, connection.tls) {
         Ok(request) => request,
-        Err(error) => return Err((error, None)),
+        Err(error) => return Err((error, Err(BodyGone))),
     };
     let sending = Rc::new(Sending::default());
     let body = RequestBody::new(body, Rc::clone(&sending));
@@ -167,15 +166,19 @@ pub async fn exchange(
     })
     .await;
     let response = match answered {
-        None if sending.wants.get() => return Err((Error::downstream(Reason::BodyTimeout), None)),
-        None => return Err((Error::upstream(Reason::UpstreamTimeout), None)),
+        None if sending.wants.get() => {
+            return Err((Error::downstream(Reason::BodyTimeout), Err(BodyGone)));
+        }
+        None => return Err((Error::upstream(Reason::UpstreamTimeout), Err(BodyGone))),
         Some(Ok(response)) => response,
         Some(Err(mut refused)) => {
             let message = refused.take_message();
-            let error = failure(refused.into_error());
+            let error = sending.failure(refused.into_error());
             // Given back, it has not been sent.
-            let body = message.map(|request| request.into_body().body.take());
-            let error = if body.is_some() {
+            let body = message
+                .map(|request| request.into_body().body.take())
+                .ok_or(BodyGone);
+            let error = if body.is_ok() {
                 error.worth_a_retry()
             } else {
                 error
@@ -186,10 +189,12 @@ pub async fn exchange(
     if head.upgrade.is_some() && response.status().is_success() {
         let (parts, incoming) = response.into_parts();
         let upgrade = hyper::upgrade::on(Response::from_parts(parts.clone(), incoming));
-        let upgraded = upgrade.await.map_err(|error| (failure(error), None))?;
+        let upgraded = upgrade
+            .await
+            .map_err(|error| (sending.failure(error), Err(BodyGone)))?;
         return Ok(Outcome::Tunnel(parts, upgraded));
     }
-    Ok(Outcome::Answer(response))
+    Ok(Outcome::Answer(response, sending))
 }
 
 fn request(head: &Head, tls: bool) -> Result<Request<()>, Error> {
@@ -232,25 +237,26 @@ fn request(head: &Head, tls: bool) -> Result<Request<()>, Error> {
     Ok(request)
 }
 
-/// What hyper says went wrong. An error of the client's own body is found again inside and passed as it was.
-fn failure(error: hyper::Error) -> Error {
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(&error);
-    while let Some(inner) = cause {
-        if let Some(ours) = inner.downcast_ref::<Error>() {
-            return Error::new(ours.side, ours.reason).because(error);
-        }
-        cause = inner.source();
-    }
-    Error::new(Side::Upstream, Reason::UpstreamFailed).because(error)
-}
-
 /// How far the request's body has got; shared with the one who waits for the answer.
 #[derive(Debug, Default)]
-struct Sending {
+pub struct Sending {
     done: Cell<bool>,
     progress: Cell<u64>,
     /// The client was asked for more and has not answered.
     wants: Cell<bool>,
+    /// What the client's body failed with; hyper only tells that the stream was reset.
+    failed: Cell<Option<(Side, Reason)>>,
+}
+
+impl Sending {
+    /// What hyper says went wrong, unless it was the client's own body.
+    fn failure(&self, error: hyper::Error) -> Error {
+        let (side, reason) = self
+            .failed
+            .get()
+            .unwrap_or((Side::Upstream, Reason::UpstreamFailed));
+        Error::new(side, reason).because(error)
+    }
 }
 
 struct RequestBody {
@@ -289,6 +295,9 @@ impl Body for RequestBody {
             return Poll::Ready(None);
         };
         this.sending.progress.set(this.sending.progress.get() + 1);
+        if let Err(error) = &frame {
+            this.sending.failed.set(Some((error.side, error.reason)));
+        }
         Poll::Ready(Some(frame.map(|frame| match frame.into_trailers() {
             Ok(mut trailers) => {
                 keep_trailers(&mut trailers);
@@ -299,13 +308,15 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(|body| body.is_end_stream())
+        self.body
+            .as_ref()
+            .is_none_or(|body| body.as_ref().is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
         self.body
             .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), |body| body.size_hint())
+            .map_or_else(|| SizeHint::with_exact(0), |body| body.as_ref().size_hint())
     }
 }
 
@@ -342,6 +353,7 @@ fn keep_trailers(trailers: &mut HeaderMap) {
 #[derive(Debug)]
 pub struct Http2Body {
     incoming: Incoming,
+    sending: Rc<Sending>,
     /// Keeps the stream counted.
     lease: Option<SharedLease>,
     deadline: Deadline,
@@ -350,10 +362,16 @@ pub struct Http2Body {
 }
 
 impl Http2Body {
-    pub fn new(incoming: Incoming, lease: SharedLease, idle: Duration) -> Self {
+    pub fn new(
+        incoming: Incoming,
+        sending: Rc<Sending>,
+        lease: SharedLease,
+        idle: Duration,
+    ) -> Self {
         let lease = Some(lease).filter(|_| !incoming.is_end_stream());
         Self {
             incoming,
+            sending,
             lease,
             deadline: Deadline::after(idle),
             idle,
@@ -375,7 +393,7 @@ impl Http2Body {
                     }
                     Err(frame) => frame,
                 }),
-                Err(error) => Err(failure(error)),
+                Err(error) => Err(self.sending.failure(error)),
             });
             if self.incoming.is_end_stream() || !matches!(frame, Some(Ok(_))) {
                 self.lease = None;

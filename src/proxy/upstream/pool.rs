@@ -1,7 +1,6 @@
 //! The connections of one worker to one upstream: how many, which is used next, how long one is kept.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -176,15 +175,10 @@ impl Pool {
         &self,
         mut attempt: impl AsyncFnMut(usize, &EndpointPool) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let loads: Vec<&Load> = self
-            .endpoints
-            .iter()
-            .map(|endpoint| &endpoint.load)
-            .collect();
         let mut tried = Tried::default();
         let mut last = None;
         for _ in 0..ATTEMPTS_MAX {
-            let place = balance::choose(&loads, tried, Instant::now(), balance::random);
+            let place = balance::choose(&self.endpoints, tried, Instant::now(), balance::random);
             let Some((place, endpoint)) =
                 place.and_then(|place| Some((place, self.endpoints.get(place)?)))
             else {
@@ -271,7 +265,10 @@ impl Pool {
         if !fresh && let Some(connection) = self.shareable(endpoint) {
             return Ok((connection, true));
         }
-        let _turn = endpoint.opening.lock().await;
+        let time = self.upstream().timeouts.connect;
+        let _turn = tokio::time::timeout(time, endpoint.opening.lock())
+            .await
+            .map_err(|late| Error::upstream(Reason::UpstreamUnreachable).because(late))?;
         if !fresh && let Some(connection) = self.shareable(endpoint) {
             return Ok((connection, true));
         }
@@ -378,6 +375,12 @@ impl Pool {
     }
 }
 
+impl AsRef<Load> for EndpointPool {
+    fn as_ref(&self) -> &Load {
+        &self.load
+    }
+}
+
 impl EndpointPool {
     fn least_shared(&self) -> Option<Rc<Http2>> {
         let shared = self.shared.borrow();
@@ -388,23 +391,18 @@ impl EndpointPool {
     }
 }
 
-fn sweep(pool: Weak<Pool>) -> impl Future<Output = ()> {
-    async move {
-        loop {
-            let Some(interval) = pool
-                .upgrade()
-                .map(|pool| pool.upstream().pool.idle_timeout / 4)
-            else {
-                return;
-            };
-            tokio::time::sleep(interval.clamp(SWEEP_MIN, SWEEP_MAX)).await;
-            let Some(pool) = pool.upgrade() else {
-                return;
-            };
-            if !pool.sweep() {
-                pool.sweeping.set(false);
-                return;
-            }
+async fn sweep(pool: Weak<Pool>) {
+    while let Some(interval) = pool
+        .upgrade()
+        .map(|pool| pool.upstream().pool.idle_timeout / 4)
+    {
+        tokio::time::sleep(interval.clamp(SWEEP_MIN, SWEEP_MAX)).await;
+        let Some(pool) = pool.upgrade() else {
+            return;
+        };
+        if !pool.sweep() {
+            pool.sweeping.set(false);
+            return;
         }
     }
 }

@@ -26,3 +26,11 @@ pub struct Head {
 
 /// A body of either side, whatever it is made of.
 pub type AnyBody = Pin<Box<dyn Body<Data = Bytes, Error = Error>>>;
+
+/// What is left of a request's body after sending has failed: all of it, perhaps none because there was none,
+/// or too little to send the request again.
+pub type Reclaimed = Result<Option<AnyBody>, BodyGone>;
+
+/// Part of the body has been taken, so the request cannot be sent again.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyGone;

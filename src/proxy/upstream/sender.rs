@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 
 use super::connection::{Connection, Output};
-use super::request::{AnyBody, Head};
+use super::request::{AnyBody, BodyGone, Head, Reclaimed};
 use super::wire::{self, BodyFraming};
 use crate::domain::reason::Reason;
 use crate::proxy::error::Error;
@@ -54,10 +54,6 @@ pub enum SendError {
     Body(Error),
     Write(io::Error),
 }
-
-/// Part of the body has been taken, so the request cannot be sent again.
-#[derive(Debug)]
-pub struct BodyGone;
 
 impl fmt::Debug for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -110,7 +106,7 @@ impl Sender {
     }
 
     /// The body, if none of it is gone: the request can be sent again.
-    pub fn reclaim(self) -> Result<Option<AnyBody>, BodyGone> {
+    pub fn reclaim(self) -> Reclaimed {
         if self.body_touched {
             return Err(BodyGone);
         }

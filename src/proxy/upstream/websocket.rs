@@ -1,10 +1,11 @@
 //! WebSocket handshakes between protocols: HTTP/1.1 proves with a key that it was understood (RFC 6455, 4.2.2),
 //! HTTP/2 leaves the key out (RFC 8441, 5.1), and each side gets what it expects.
 
-use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use data_encoding::BASE64;
 use http::response::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
+
+use crate::crypto::hash::sha1;
 
 use super::balance;
 use super::request::Head;
@@ -67,7 +68,7 @@ pub fn agree(parts: &mut Parts, head: &Head) {
 fn accept(key: &HeaderValue) -> Option<HeaderValue> {
     let text = [key.as_bytes(), b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"].concat();
     // SHA-1 is what the protocol says; nothing depends on its strength.
-    let digest = digest(&SHA1_FOR_LEGACY_USE_ONLY, &text);
+    let digest = sha1(&text);
     HeaderValue::from_str(&BASE64.encode(digest.as_ref())).ok()
 }
 

@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_head_is_written_with_framing_of_our_own() {
-        let start = "GET /a?b=c HTTP/1.1\r\nhost: api.example.com\r\naccept: */*\r\na: \r\nx-countersign-app-id: app_1\r\n";
+        let start = "GET /a?b=c HTTP/1.1\r\nhost: api.example.com\r\naccept: */*\r\na: \r\nte: trailers\r\nconnection: te\r\nx-countersign-app-id: app_1\r\n";
         let get = request(Method::GET);
         assert_eq!(text(&get, BodyFraming::None), format!("{start}\r\n"));
         let length = text(&get, BodyFraming::Length(12));
