@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use crate::net::serve::{self, Bounds, TlsConfig};
+use crate::net::serve::{self, Bounds};
+use crate::net::tls::{self, ServerConfig};
 
 /// Who is at the other end of a connection; every request of the connection carries it as an extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +56,12 @@ impl Listening {
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves a router on a TCP listener, inside TLS when there is a configuration for it.
-pub async fn tcp(listener: TcpListener, tls: Option<TlsConfig>, router: Router, how: Listening) {
+pub async fn tcp(
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    router: Router,
+    how: Listening,
+) {
     let slots = Arc::new(Semaphore::new(how.connections_max));
     while let Some(slot) = slot(&slots, &how.closing).await {
         let accepted = tokio::select! {
@@ -78,8 +84,9 @@ pub async fn tcp(listener: TcpListener, tls: Option<TlsConfig>, router: Router, 
             let Some(config) = tls else {
                 return converse(stream, peer, router, &how).await;
             };
-            match serve::handshake(stream, &config, &how.bounds).await {
-                Ok(stream) => converse(stream, peer, router, &how).await,
+            let deadline = tokio::time::Instant::now() + how.bounds.handshake;
+            match tls::accept(stream, |_| (0, config), deadline).await {
+                Ok(session) => converse(session.stream, peer, router, &how).await,
                 Err(error) => tracing::debug!(%error, %address, "a handshake failed"),
             }
         });
