@@ -64,6 +64,7 @@ pub async fn run(
     drain_timeout: Duration,
 ) -> anyhow::Result<()> {
     let running = Arc::clone(&assembled.running);
+    look_around(&running, &assembled.store).await;
     running.health.set_started();
     tell_systemd(&[NotifyState::Ready]);
     let housekeeping = assembled.tasks.spawn(keep_house(
@@ -117,27 +118,31 @@ async fn ended(proxy: &Proxy) {
     }
 }
 
-/// Counts what exists, watches the store and the certificates.
+/// Looks around as long as the process serves.
 async fn keep_house(running: Arc<Running>, store: Arc<dyn Store>) {
     let mut ticks = tokio::time::interval(gauges::PERIOD);
+    ticks.tick().await;
     loop {
         ticks.tick().await;
-        let now = running.clock.now();
-        let store = Arc::clone(&store);
-        let asked = tokio::task::spawn_blocking(move || store.revision());
-        let up = matches!(asked.await, Ok(Ok(_)));
-        running.health.set_store_up(up);
-        running.gauges.store_is_up(up);
-        running.renew_served();
-        let version = running.control.publisher().current().version;
-        running
-            .gauges
-            .snapshot_version
-            .set(i64::try_from(version).unwrap_or(i64::MAX));
-        match running.control.credential_counts(now).await {
-            Ok(counts) => running.gauges.counted(&counts),
-            Err(error) => tracing::warn!(%error, "credentials could not be counted"),
-        }
+        look_around(&running, &store).await;
+    }
+}
+
+/// Counts what exists, asks whether the store answers, and renews what ends soon.
+async fn look_around(running: &Running, store: &Arc<dyn Store>) {
+    let now = running.clock.now();
+    let store = Arc::clone(store);
+    let asked = tokio::task::spawn_blocking(move || store.revision());
+    let up = matches!(asked.await, Ok(Ok(_)));
+    running.health.set_store_up(up);
+    running.gauges.store_is_up(up);
+    running.renew_served();
+    let version = running.control.publisher().current().version;
+    let version = i64::try_from(version).unwrap_or(i64::MAX);
+    running.gauges.snapshot_version.set(version);
+    match running.control.credential_counts(now).await {
+        Ok(counts) => running.gauges.counted(&counts),
+        Err(error) => tracing::warn!(%error, "credentials could not be counted"),
     }
 }
 

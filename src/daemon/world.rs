@@ -1,12 +1,10 @@
 //! What a configuration comes to: everything that a reload replaces, built whole before anything is replaced.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::config::hosts::HostName;
 use crate::config::root::Config;
 use crate::config::tls as written;
 use crate::config::upstreams::{Protocol, Upstream as WrittenUpstream};
@@ -15,10 +13,8 @@ use crate::crypto::tls::{self, Roots, ServerCertificate, ServerCertificates, Ups
 use crate::crypto::verifier::{self, RegistryView};
 use crate::domain::certificate::Profile;
 use crate::domain::name::Name;
-use crate::domain::route::{HostPattern, RouteTable};
 use crate::domain::snapshot::Catalog;
 use crate::domain::time::{Clock, Timestamp};
-use crate::domain::upstream::Upstream;
 use crate::net::tls::ServerConfig;
 use crate::proxy::handshake::TlsPolicies;
 use crate::proxy::upstream::upstreams::Connectors;
@@ -102,30 +98,17 @@ pub struct Ground<'a> {
 
 impl World {
     pub fn build(config: &Config, ground: &Ground<'_>) -> anyhow::Result<Self> {
-        let now = ground.clock.now();
-        let served = served(config, ground.authority, now)?;
-        let (policies, by_host) = policies(config, ground, &served.certificates)?;
+        let served = served(config, ground.authority, ground.clock.now())?;
         let connectors = config
             .upstreams
             .iter()
             .filter(|(_, upstream)| upstream.endpoints.iter().any(|endpoint| endpoint.0.tls))
             .map(|(name, upstream)| Ok((name.clone(), connector(name, upstream)?)))
             .collect::<anyhow::Result<Connectors>>()?;
-        let upstreams: HashMap<Name, Arc<Upstream>> = config
-            .upstreams(ground.generation)
-            .into_iter()
-            .map(|upstream| (upstream.name.clone(), Arc::new(upstream)))
-            .collect();
-        let catalog = Catalog {
-            generation: ground.generation,
-            routes: RouteTable::new(config.routes()).context("routes")?,
-            upstreams,
-            tls_policies: by_host.clone(),
-            issuer: config.tokens.issuer.clone().unwrap_or_default().into(),
-        };
+        let catalog = config.catalog(ground.generation).context("hosts")?;
         Ok(Self {
             catalog: Arc::new(catalog),
-            policies: TlsPolicies::new(policies.0, policies.1, by_host)?,
+            policies: policies(config, ground, &served.certificates)?,
             connectors,
             served,
             profile: config.profile(),
@@ -161,15 +144,7 @@ fn served(config: &Config, authority: &Authority, now: Timestamp) -> anyhow::Res
 
 /// Every name that a partner may call, and this machine's own.
 fn served_names(config: &Config) -> Vec<String> {
-    let mut names: Vec<String> = config
-        .hosts
-        .keys()
-        .filter_map(|HostName(pattern)| match pattern {
-            HostPattern::Any => None,
-            HostPattern::Exact(name) => Some(name.trim_matches(['[', ']']).to_owned()),
-            HostPattern::Below(domain) => Some(format!("*.{domain}")),
-        })
-        .collect();
+    let mut names = config.server_names();
     for own in ["localhost", "127.0.0.1"] {
         if !names.iter().any(|name| name == own) {
             names.push(own.to_owned());
@@ -178,41 +153,20 @@ fn served_names(config: &Config) -> Vec<String> {
     names
 }
 
-type Policies = (Arc<ServerConfig>, Vec<Arc<ServerConfig>>);
-
 /// One TLS policy for all hosts, and one for each kind of exception.
 fn policies(
     config: &Config,
     ground: &Ground<'_>,
     certificates: &Arc<ServerCertificates>,
-) -> anyhow::Result<(Policies, HashMap<String, u16>)> {
-    let general = &config.tls.client_auth;
-    let make = |mode, reject| server_config(config, ground, certificates, mode, reject);
-    let mut kinds = vec![(general.mode, general.reject)];
-    let mut by_host = HashMap::new();
-    for (HostName(pattern), host) in &config.hosts {
-        let kind = (
-            host.client_auth.mode.unwrap_or(general.mode),
-            host.client_auth.reject.unwrap_or(general.reject),
-        );
-        let place = kinds
-            .iter()
-            .position(|known| *known == kind)
-            .unwrap_or_else(|| {
-                kinds.push(kind);
-                kinds.len() - 1
-            });
-        if let (HostPattern::Exact(name), true) = (pattern, place > 0) {
-            by_host.insert(
-                name.clone(),
-                u16::try_from(place).context("too many TLS policies")?,
-            );
-        }
-    }
-    let mut configs = kinds.into_iter().map(|(mode, reject)| make(mode, reject));
+) -> anyhow::Result<TlsPolicies> {
+    let asked = config.tls_policies();
+    let mut configs = asked
+        .policies
+        .iter()
+        .map(|policy| server_config(config, ground, certificates, *policy));
     let first = configs.next().context("there is a general policy")??;
     let others = configs.collect::<anyhow::Result<Vec<_>>>()?;
-    Ok(((first, others), by_host))
+    Ok(TlsPolicies::new(first, others, asked.by_host)?)
 }
 
 /// Each has ticket keys and a session store of its own, made anew: no session outlives a change of trust.
@@ -220,15 +174,14 @@ fn server_config(
     config: &Config,
     ground: &Ground<'_>,
     certificates: &Arc<ServerCertificates>,
-    mode: written::ClientAuthMode,
-    reject: written::Reject,
+    asked: written::ClientAuth,
 ) -> anyhow::Result<Arc<ServerConfig>> {
-    let mode = match mode {
+    let mode = match asked.mode {
         written::ClientAuthMode::Off => verifier::ClientAuthMode::Off,
         written::ClientAuthMode::Optional => verifier::ClientAuthMode::Optional,
         written::ClientAuthMode::Required => verifier::ClientAuthMode::Required,
     };
-    let reject = match reject {
+    let reject = match asked.reject {
         written::Reject::Alert => verifier::Reject::Alert,
         written::Reject::Explain => verifier::Reject::Explain,
     };
