@@ -16,7 +16,6 @@ use super::{
 #[command(
     name = "countersign",
     version,
-    propagate_version = true,
     subcommand_required = true,
     arg_required_else_help = true,
     max_term_width = 100,

@@ -24,7 +24,7 @@ pub(super) struct List {
     /// Only changes to this App (name or id) and what belongs to it.
     #[arg(long)]
     app: Option<String>,
-    /// Only this action, for example certificate.revoke.
+    /// Only this action, for example cert.revoke.
     #[arg(long)]
     action: Option<String>,
     /// Only changes to the thing with this id.

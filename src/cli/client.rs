@@ -31,7 +31,7 @@ pub(super) struct AdminArgs {
     )]
     admin_socket: Option<PathBuf>,
 
-    /// The admin API of a gateway elsewhere, for example <https://gateway:7443>; needs the next two.
+    /// The admin API of a gateway elsewhere: https, its host and port; needs the next two.
     #[arg(long, global = true, env = "COUNTERSIGN_ADMIN_URL", value_name = "URL")]
     admin_url: Option<String>,
 

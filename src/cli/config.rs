@@ -52,7 +52,7 @@ impl Config {
         match self {
             Self::Check(check) => check.run(global),
             Self::Schema(Schema {}) => {
-                output::print(&format!("{:#}\n", schema::schema()))?;
+                output::print(&schema::schema_text())?;
                 Ok(Exit::Done)
             }
             Self::Default(Default {}) => {
@@ -95,14 +95,23 @@ fn verdict(file: &Path, problems: Option<&Problems>) -> Value {
 
 /// The configuration file: the one that was named, or the first that exists where it is looked for.
 pub(super) fn file(named: Option<&Path>) -> Result<PathBuf, Failure> {
-    named
-        .or_else(|| PLACES.iter().map(Path::new).find(|place| place.exists()))
-        .map(Path::to_owned)
-        .ok_or_else(|| {
-            let message = format!("there is no configuration file: neither {} nor {}", PLACES[0], PLACES[1]);
-            Failure::new(Exit::Invalid, message)
-                .help("name one with --config, or begin with `countersign config default > countersign.yaml`")
-        })
+    named.map(Path::to_owned).or_else(found).ok_or_else(|| {
+        let places = PLACES.join(" nor ");
+        Failure::new(
+            Exit::Invalid,
+            format!("there is no configuration file: neither {places}"),
+        )
+        .help(
+            "name one with --config, or begin with `countersign config default > countersign.yaml`",
+        )
+    })
+}
+
+fn found() -> Option<PathBuf> {
+    PLACES
+        .iter()
+        .map(PathBuf::from)
+        .find(|place| place.exists())
 }
 
 /// Reads the configuration with what the environment says on top.
@@ -114,17 +123,14 @@ pub(super) fn read(file: &Path) -> Result<Settings, Problems> {
     load(file, &layers)
 }
 
-/// The local socket of the gateway that runs from the configuration.
+/// The local socket of the gateway that runs from the configuration; the default one where there is no configuration.
 pub(super) fn admin_socket(named: Option<&Path>) -> Result<PathBuf, Failure> {
-    let file = file(named).map_err(|failure| {
-        failure.help("say where the gateway is with --admin-socket, --admin-url or --config")
-    })?;
+    let Some(file) = named.map(Path::to_owned).or_else(found) else {
+        return Ok(Settings::default().admin_socket());
+    };
     let settings = read(&file).map_err(|problems| {
-        let message = format!(
-            "the admin socket is named in {}, which is not good:\n{problems}",
-            file.display()
-        );
-        Failure::new(Exit::Invalid, message).help("or say where the socket is with --admin-socket")
+        let message = format!("the configuration says where the admin socket is:\n{problems}");
+        Failure::new(Exit::Invalid, message).help("or say it with --admin-socket")
     })?;
     Ok(settings.admin_socket())
 }

@@ -145,12 +145,10 @@ fn refused(refusal: &Refusal) -> Failure {
         if let Some(line) = problem.line {
             let _ = write!(message, "line {line}: ");
         }
-        let _ = write!(
-            message,
-            "{}: {}",
-            plain(&problem.path),
-            plain(&problem.message)
-        );
+        if !problem.path.is_empty() {
+            let _ = write!(message, "{}: ", plain(&problem.path));
+        }
+        message.push_str(&plain(&problem.message));
         if let Some(suggestion) = &problem.suggestion {
             let _ = write!(message, " ({})", plain(suggestion));
         }
@@ -275,12 +273,12 @@ mod tests {
             "detail": "2 problems",
             "problems": [
                 {"path": "wrokers", "line": 3, "column": 1, "message": "unknown key", "suggestion": "workers"},
-                {"path": "tls", "line": null, "column": null, "message": "no such file", "suggestion": null},
+                {"path": "", "line": null, "column": null, "message": "no such file", "suggestion": null},
             ],
         });
         assert_eq!(
             refusal(document).to_string(),
-            "error: The input is not valid: 2 problems\n  line 3: wrokers: unknown key (workers)\n  tls: no such file"
+            "error: The input is not valid: 2 problems\n  line 3: wrokers: unknown key (workers)\n  no such file"
         );
     }
 
