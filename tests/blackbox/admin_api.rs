@@ -160,7 +160,7 @@ fn bodies_and_queries_are_strict() {
         b"{\"name\":\"acme\"}",
     );
     assert_eq!(plain.status, 415);
-    assert_eq!(admin.call("GET", "/nothing", b"").reason(), "not_found");
+    assert_eq!(admin.call("GET", "/nothing", b"").reason(), "route_unknown");
     assert_eq!(admin.call("DELETE", "/apps", b"").status, 405);
     assert_eq!(
         admin.call("GET", "/apps", b"").json()["items"]

@@ -7,7 +7,7 @@ use crate::support::gateway::{Gateway, config};
 use crate::support::upstream::Echo;
 
 const OPEN: &str =
-    "      - { match: { prefix: /small }, require: none, body_max: 10, upstream: api }
+    "      - { match: { prefix: /small }, require: none, body_max: 10B, upstream: api }
       - { match: { prefix: / }, require: none, upstream: api }";
 
 fn gateway(echo: &Echo) -> Gateway {

@@ -283,7 +283,8 @@ impl Connection {
         }
         head.push_str("\r\n");
         self.send(head.as_bytes());
-        self.send(body);
+        // A server may refuse before it has read everything; its answer tells more than a broken pipe.
+        let _ = self.try_send(body);
         self.answer()
     }
 
