@@ -34,6 +34,11 @@ struct Inner {
 }
 
 impl Problem {
+    #[cfg(test)]
+    pub fn reason(&self) -> Reason {
+        self.0.reason
+    }
+
     pub fn new(reason: Reason) -> Self {
         let status = StatusCode::from_u16(reason.status())
             .ok()
@@ -96,10 +101,6 @@ impl Problem {
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
-    }
-
-    pub fn reason(&self) -> Reason {
-        self.0.reason
     }
 
     /// The document that the caller reads.

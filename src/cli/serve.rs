@@ -28,7 +28,7 @@ impl Serve {
             .map_err(|failure| failure.exiting(Exit::ConfigInvalidAtStart))?;
         let config = config::read(&config_path)
             .map_err(|problems| Failure::new(Exit::ConfigInvalidAtStart, problems.to_string()))?;
-        serve(ServeOptions {
+        serve(&ServeOptions {
             config,
             config_path,
             output_json: global.output == Format::Json,

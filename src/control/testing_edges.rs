@@ -22,6 +22,8 @@ pub fn token_service(fixture: &Fixture) -> TokenService {
 }
 
 /// A server's certificate, which TLS clients check by the real time, and the authority that it comes from.
+#[expect(clippy::struct_field_names, reason = "all three are texts in PEM")]
+#[derive(Debug)]
 pub struct Server {
     pub ca_pem: String,
     pub chain_pem: String,

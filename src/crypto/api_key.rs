@@ -64,7 +64,7 @@ impl std::fmt::Debug for SecretHasher {
 
 /// A new server key for `id`.
 pub fn generate_key(id: KeyId, environment: Environment) -> Secret {
-    generate(key_prefix(environment), id.bits())
+    generate(key_prefix(environment), u128::from(id))
 }
 
 /// The id that a server key names, if it is written as keys are. Whether it is the right key only its digest tells.
@@ -78,7 +78,7 @@ pub fn parse_key(text: &str) -> Result<KeyId, Reason> {
 
 /// A new admin token for `id`.
 pub fn generate_admin_token(id: AdminTokenId) -> Secret {
-    generate(ADMIN_PREFIX, id.bits())
+    generate(ADMIN_PREFIX, u128::from(id))
 }
 
 /// The id that an admin token names, if it is written as they are.

@@ -11,7 +11,6 @@ use aws_lc_rs::signature::{
 };
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::hash;
@@ -105,21 +104,6 @@ impl std::fmt::Debug for TokenSigner {
             .field("kid", &self.kid)
             .finish_non_exhaustive()
     }
-}
-
-/// The keys as a JSON Web Key Set (RFC 7517).
-pub fn jwks(keys: &[VerificationKey]) -> serde_json::Value {
-    let described: Vec<_> = keys
-        .iter()
-        .filter_map(|key| {
-            let (x, y) = coordinates(&key.point)?;
-            Some(json!({
-                "kty": "EC", "crv": "P-256", "alg": ALGORITHM, "use": "sig",
-                "kid": key.kid, "x": x, "y": y,
-            }))
-        })
-        .collect();
-    json!({ "keys": described })
 }
 
 /// Reads a token that `issuer` signed for itself, and that counts at `now`.
@@ -290,6 +274,8 @@ fn thumbprint(point: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use proptest::prelude::*;
     use serde_json::Value;
@@ -552,21 +538,6 @@ mod tests {
         let signer = signer();
         let token = signer.sign(&claims);
         assert_eq!(check(&signer, &token), Ok(claims), "{}", token.len());
-    }
-
-    #[test]
-    fn the_key_set_publishes_points_and_no_secret() {
-        let signer = signer();
-        let set = jwks(&[signer.verification_key()]);
-        let key = &set["keys"][0];
-        let members: Vec<_> = key.as_object().unwrap().keys().collect();
-        assert_eq!(members, ["alg", "crv", "kid", "kty", "use", "x", "y"]);
-        assert_eq!(key["x"].as_str().unwrap().len(), 43);
-        let other_kind = VerificationKey {
-            kid: "k".to_owned(),
-            point: vec![4; 97],
-        };
-        assert_eq!(jwks(&[other_kind]), json!({"keys": []}));
     }
 
     /// The example of RFC 7515, appendix A.3, with a thumbprint made by hand.

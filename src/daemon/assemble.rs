@@ -370,7 +370,7 @@ fn access_log(config: &Config, ledger: &Arc<Ledger>) -> anyhow::Result<Option<Ac
     }
     let destination = match &config.access_log.path {
         LogTarget::Stdout => Destination::Stdout,
-        LogTarget::File(path) => Destination::File(config.directory.join(path)),
+        LogTarget::File(_) => Destination::File(config.access_log_path().unwrap_or_default()),
     };
     let ledger = Arc::clone(ledger);
     let log = access_log::spawn(destination, move |lines| {

@@ -22,7 +22,7 @@ pub struct ServeOptions {
 }
 
 /// Serves until the process is told to stop.
-pub fn serve(options: ServeOptions) -> anyhow::Result<()> {
+pub fn serve(options: &ServeOptions) -> anyhow::Result<()> {
     let _log = logging::start(&LogSettings {
         filter: options.config.log.level.as_str().to_owned(),
         format: match options.config.log.format {

@@ -51,14 +51,14 @@ macro_rules! ids {
         pub struct $name(u128);
 
         impl $name {
-            pub const PREFIX: &'static str = $prefix;
-
             pub const fn from_bits(bits: u128) -> Self {
                 Self(bits)
             }
+        }
 
-            pub const fn bits(self) -> u128 {
-                self.0
+        impl From<$name> for u128 {
+            fn from(id: $name) -> Self {
+                id.0
             }
         }
 

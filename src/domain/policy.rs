@@ -53,11 +53,6 @@ impl Requirement {
         !matches!(self, Self::None | Self::Mtls)
     }
 
-    /// Whether a client certificate is needed in any case.
-    pub const fn needs_certificate(self) -> bool {
-        matches!(self, Self::Mtls | Self::MtlsAndKey | Self::MtlsAndToken)
-    }
-
     const fn bearer_kind(self) -> Option<BearerKind> {
         match self {
             Self::None | Self::Mtls => None,

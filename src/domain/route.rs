@@ -182,10 +182,6 @@ impl PathPattern {
         }
         Ok(Self { segments, prefix })
     }
-
-    pub fn is_prefix(&self) -> bool {
-        self.prefix
-    }
 }
 
 impl Segment {
@@ -290,6 +286,7 @@ impl RouteTable {
         Ok(table)
     }
 
+    #[cfg(test)]
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
     }

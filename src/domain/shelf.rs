@@ -58,6 +58,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Shelf<K, V> {
         self.shelves.get(place(&self.hasher, key))?.get(key)
     }
 
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.len
     }
@@ -76,6 +77,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Shelf<K, V> {
     }
 
     /// This map without `key`.
+    #[cfg(test)]
     #[must_use]
     pub fn without(&self, key: &K) -> Self {
         self.changed(place(&self.hasher, key), |shelf| {

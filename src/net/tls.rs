@@ -29,12 +29,9 @@ pub struct Handshake<S> {
     pub alpn_h2: bool,
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
-    pub cipher: &'static str,
     pub resumed: bool,
     /// The client's own certificate in DER. On a resumed session it comes from the ticket, unverified today.
     pub peer_certificate: Option<Vec<u8>>,
-    /// The key exchange group, for example `X25519MLKEM768`.
-    pub group: Option<&'static str>,
 }
 
 /// Why there is no connection.
@@ -86,18 +83,11 @@ where
             .protocol_version()
             .and_then(|version| version.as_str())
             .map_or("unknown", short_version),
-        cipher: session
-            .negotiated_cipher_suite()
-            .and_then(|suite| suite.suite().as_str())
-            .unwrap_or("unknown"),
         resumed: session.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         peer_certificate: session
             .peer_certificates()
             .and_then(|chain| chain.first())
             .map(|leaf| leaf.as_ref().to_vec()),
-        group: session
-            .negotiated_key_exchange_group()
-            .and_then(|group| group.name().as_str()),
         stream,
     })
 }

@@ -273,7 +273,7 @@ mod tests {
         assert_ne!(named(uuid, false).value, uuid);
         assert_eq!(named(uuid, true).value, uuid);
         assert_eq!(
-            named(uuid, true).id.bits(),
+            u128::from(named(uuid, true).id),
             0x0190_163d_8694_739b_aea5_966c_26f8_ad91
         );
         assert_eq!(named("abc/1", true).value, "abc/1");

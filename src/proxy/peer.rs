@@ -6,7 +6,6 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::crypto::x509::Leaf;
-use crate::domain::certificate::Fingerprint;
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +29,6 @@ pub struct Peer {
     pub tls_version: &'static str,
     /// Whether ALPN chose HTTP/2; nothing else chooses it.
     pub http2: bool,
-}
-
-impl Peer {
-    pub fn fingerprint(&self) -> Option<&Fingerprint> {
-        self.leaf.as_deref().map(|leaf| &leaf.fingerprint)
-    }
 }
 
 /// Whether `address` lies in one of `networks`.

@@ -170,6 +170,7 @@ impl Proxy {
     }
 
     /// Waits until every worker has ended, which it does after [`Proxy::drain`]. Blocks its thread.
+    #[cfg(test)]
     pub fn join(self) {
         for worker in self.workers {
             if worker.thread.join().is_err() {

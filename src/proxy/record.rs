@@ -196,10 +196,6 @@ impl Recording {
         self.complete = true;
     }
 
-    pub fn request_id(&self) -> Option<RequestId> {
-        self.record.as_ref().map(|record| record.request_id)
-    }
-
     fn note(&mut self, change: impl FnOnce(&mut AccessRecord)) {
         if let Some(record) = &mut self.record {
             change(record);

@@ -637,10 +637,10 @@ pub(super) fn credentials_are_filtered(store: &dyn Store) {
 
     let check = |filter: CredentialFilter, certificates: &[u128], keys: &[u128]| {
         let found = store.certificates(&filter, &Page::first(100)).unwrap();
-        let found: Vec<u128> = found.iter().map(|found| found.id.bits()).collect();
+        let found: Vec<u128> = found.iter().map(|found| u128::from(found.id)).collect();
         assert_eq!(found, certificates, "certificates, {filter:?}");
         let found = store.keys(&filter, &Page::first(100)).unwrap();
-        let found: Vec<u128> = found.iter().map(|found| found.id.bits()).collect();
+        let found: Vec<u128> = found.iter().map(|found| u128::from(found.id)).collect();
         assert_eq!(found, keys, "keys, {filter:?}");
     };
     let all = CredentialFilter::default;

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -38,14 +38,6 @@ pub enum LogError {
 #[derive(Debug)]
 pub struct LogGuard {
     _worker: WorkerGuard,
-    dropped: ErrorCounter,
-}
-
-impl LogGuard {
-    /// Lines that were thrown away because standard error took them too slowly.
-    pub fn dropped(&self) -> u64 {
-        u64::try_from(self.dropped.dropped_lines()).unwrap_or(u64::MAX)
-    }
 }
 
 /// Lines that may wait for standard error. A reader that stalls costs lines, which are counted, and never a request.
@@ -61,7 +53,6 @@ pub fn start(settings: &LogSettings) -> Result<LogGuard, LogError> {
         .lossy(true)
         .thread_name("countersign-log")
         .finish(std::io::stderr());
-    let dropped = writer.error_counter();
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
@@ -77,10 +68,7 @@ pub fn start(settings: &LogSettings) -> Result<LogGuard, LogError> {
         LogFormat::Text => lines.finish().try_init(),
     }
     .map_err(LogError::Started)?;
-    Ok(LogGuard {
-        _worker: worker,
-        dropped,
-    })
+    Ok(LogGuard { _worker: worker })
 }
 
 #[cfg(test)]

@@ -91,6 +91,12 @@ macro_rules! levels {
         #[derive(Clone, Debug)]
         pub struct $name(pub Actor);
 
+        impl From<$name> for Actor {
+            fn from(level: $name) -> Self {
+                level.0
+            }
+        }
+
         impl<S: Sync> FromRequestParts<S> for $name {
             type Rejection = Problem;
 

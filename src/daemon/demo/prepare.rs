@@ -56,7 +56,12 @@ async fn is_active(admin: &AdminClient, kind: &str, id: &std::path::Path) -> boo
     let found = admin
         .call(Method::GET, &format!("/api/v1/{kind}/{id}"), None)
         .await;
-    found.is_ok_and(|found| found["state"] == "active" || found["certificate"]["state"] == "active")
+    found.is_ok_and(|found| {
+        let state = found
+            .get("state")
+            .or_else(|| found.pointer("/certificate/state"));
+        state.is_some_and(|state| state == "active")
+    })
 }
 
 /// The partner makes a key pair and a request; the operator has it signed.

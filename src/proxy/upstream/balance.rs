@@ -57,6 +57,7 @@ impl Tried {
         self.0 |= Self::bit(place);
     }
 
+    #[cfg(test)]
     pub fn count(self) -> u32 {
         self.0.count_ones()
     }

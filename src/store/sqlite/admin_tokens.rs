@@ -46,7 +46,7 @@ fn read(record: &Record<'_>) -> Result<AdminToken, Error> {
 }
 
 pub(super) fn find(connection: &Connection, id: AdminTokenId) -> Result<Option<AdminToken>, Error> {
-    let bytes = id.bits().to_be_bytes();
+    let bytes = u128::from(id).to_be_bytes();
     ADMIN_TOKENS.one(connection, "WHERE id = ?", [bytes], read)
 }
 
@@ -56,7 +56,7 @@ pub(super) fn list(
 ) -> Result<Vec<AdminToken>, Error> {
     let mut conditions = Conditions::default();
     if let Some(after) = page.after {
-        conditions.and("id > ?", after.bits().to_be_bytes().to_vec());
+        conditions.and("id > ?", u128::from(after).to_be_bytes().to_vec());
     }
     let query = conditions.query("id", page.limit);
     let values = rusqlite::params_from_iter(conditions.values);
@@ -70,7 +70,7 @@ pub(super) fn create(connection: &Connection, token: &AdminToken) -> Result<(), 
              VALUES (?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
-            token.id.bits().to_be_bytes(),
+            u128::from(token.id).to_be_bytes(),
             token.name.as_str(),
             word(token.role),
             token.digest.0,
@@ -86,7 +86,7 @@ pub(super) fn revoke(
     id: AdminTokenId,
     at: Timestamp,
 ) -> Result<(), Error> {
-    let id = id.bits().to_be_bytes();
+    let id = u128::from(id).to_be_bytes();
     let rows = connection
         .prepare_cached(
             "UPDATE admin_tokens SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL",

@@ -27,7 +27,12 @@ fn read(record: &Record<'_>) -> Result<App, Error> {
 }
 
 pub(super) fn find(connection: &Connection, id: AppId) -> Result<Option<App>, Error> {
-    APPS.one(connection, "WHERE id = ?", [id.bits().to_be_bytes()], read)
+    APPS.one(
+        connection,
+        "WHERE id = ?",
+        [u128::from(id).to_be_bytes()],
+        read,
+    )
 }
 
 pub(super) fn find_by_name(connection: &Connection, name: &Name) -> Result<Option<App>, Error> {
@@ -41,7 +46,7 @@ pub(super) fn all(connection: &Connection) -> Result<Vec<App>, Error> {
 pub(super) fn list(connection: &Connection, page: &Page<AppId>) -> Result<Vec<App>, Error> {
     let mut conditions = Conditions::default();
     if let Some(after) = page.after {
-        conditions.and("id > ?", after.bits().to_be_bytes().to_vec());
+        conditions.and("id > ?", u128::from(after).to_be_bytes().to_vec());
     }
     let query = conditions.query("id", page.limit);
     let values = rusqlite::params_from_iter(conditions.values);
@@ -57,7 +62,7 @@ pub(super) fn create(connection: &Connection, app: &App) -> Result<(), Error> {
             "INSERT INTO apps (id, name, state, contact, created_at) VALUES (?, ?, ?, ?, ?)",
         )?
         .execute(params![
-            app.id.bits().to_be_bytes(),
+            u128::from(app.id).to_be_bytes(),
             app.name.as_str(),
             app.state.as_str(),
             app.contact,
@@ -72,7 +77,7 @@ pub(super) fn set_state(
     from: AppState,
     to: AppState,
 ) -> Result<(), Error> {
-    let id = id.bits().to_be_bytes();
+    let id = u128::from(id).to_be_bytes();
     let rows = connection
         .prepare_cached(
             "UPDATE apps SET state = ?3 WHERE id = ?1 AND state = ?2 AND state <> 'revoked'",

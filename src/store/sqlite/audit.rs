@@ -35,7 +35,7 @@ pub(super) fn list(
 ) -> Result<Vec<AuditEvent>, Error> {
     let mut conditions = Conditions::default();
     if let Some(app) = filter.app {
-        conditions.and("app = ?", app.bits().to_be_bytes().to_vec());
+        conditions.and("app = ?", u128::from(app).to_be_bytes().to_vec());
     }
     if let Some(action) = &filter.action {
         conditions.and("action = ?", action.clone());
@@ -46,7 +46,7 @@ pub(super) fn list(
     if let Some(after) = page.after {
         conditions.and(
             "revision < (SELECT revision FROM audit WHERE id = ?)",
-            after.bits().to_be_bytes().to_vec(),
+            u128::from(after).to_be_bytes().to_vec(),
         );
     }
     let query = conditions.query("revision DESC", page.limit);
@@ -66,12 +66,12 @@ pub(super) fn append(
         )?
         .execute(params![
             revision,
-            event.id.bits().to_be_bytes(),
+            u128::from(event.id).to_be_bytes(),
             event.at.unix_millis(),
             event.actor,
             event.action,
             event.subject,
-            event.app.map(|app| app.bits().to_be_bytes()),
+            event.app.map(|app| u128::from(app).to_be_bytes()),
             event.detail.to_string(),
         ])?;
     Ok(())

@@ -38,6 +38,7 @@ impl SqliteStore {
     }
 
     /// A store that is gone when it is dropped.
+    #[cfg(test)]
     pub fn in_memory() -> Result<Self, Error> {
         Ok(Self {
             pool: Pool::new(file::open_in_memory()?, Vec::new()),

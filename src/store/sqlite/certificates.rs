@@ -131,7 +131,7 @@ fn select(
 }
 
 fn document(connection: &Connection, id: CertificateId) -> Result<String, Error> {
-    let bytes = id.bits().to_be_bytes();
+    let bytes = u128::from(id).to_be_bytes();
     let read = |record: &Record<'_>| record.value("pem");
     DOCUMENTS
         .one(connection, "WHERE id = ?", [bytes], read)?
@@ -146,7 +146,7 @@ pub(super) fn find(
     connection: &Connection,
     id: CertificateId,
 ) -> Result<Option<Certificate>, Error> {
-    let found = select(connection, "WHERE id = ?", [id.bits().to_be_bytes()])?;
+    let found = select(connection, "WHERE id = ?", [u128::from(id).to_be_bytes()])?;
     Ok(found.into_iter().next())
 }
 
@@ -175,7 +175,7 @@ pub(super) fn list(
     let mut conditions = Conditions::default();
     conditions.credentials(&filter, "not_after");
     if let Some(after) = page.after {
-        conditions.and("id > ?", after.bits().to_be_bytes().to_vec());
+        conditions.and("id > ?", u128::from(after).to_be_bytes().to_vec());
     }
     let query = conditions.query("id", page.limit);
     let values = rusqlite::params_from_iter(conditions.values);
@@ -193,7 +193,7 @@ pub(super) fn add(
     if active(connection, certificate.app, now)? >= active_max {
         return Err(Conflict::TooManyActive.into());
     }
-    let id = certificate.id.bits().to_be_bytes();
+    let id = u128::from(certificate.id).to_be_bytes();
     connection
         .prepare_cached(
             "INSERT INTO certificates (id, app, name, authority, fingerprint, key_digest, serial, key, subject, \
@@ -202,9 +202,9 @@ pub(super) fn add(
         )?
         .execute(params![
             id,
-            certificate.app.bits().to_be_bytes(),
+            u128::from(certificate.app).to_be_bytes(),
             certificate.name.as_str(),
-            certificate.authority.bits().to_be_bytes(),
+            u128::from(certificate.authority).to_be_bytes(),
             certificate.fingerprint.as_bytes(),
             certificate.key_digest.as_bytes(),
             certificate.serial.as_bytes(),
@@ -252,7 +252,10 @@ fn active(connection: &Connection, app: AppId, now: Timestamp) -> Result<u32, Er
              WHERE app = ? AND state IN ('active', 'retiring') AND not_after >= ?",
         )?
         .query_row(
-            params![app.bits().to_be_bytes(), now.whole_seconds().unix_millis()],
+            params![
+                u128::from(app).to_be_bytes(),
+                now.whole_seconds().unix_millis()
+            ],
             |row| row.get(0),
         )?;
     Ok(count)
@@ -264,7 +267,7 @@ pub(super) fn revoke(
     at: Timestamp,
     reason: RevocationReason,
 ) -> Result<(), Error> {
-    let id = id.bits().to_be_bytes();
+    let id = u128::from(id).to_be_bytes();
     let rows = connection
         .prepare_cached(
             "UPDATE certificates SET state = 'revoked', revoked_at = ?2, revocation_reason = ?3 \
@@ -275,7 +278,7 @@ pub(super) fn revoke(
 }
 
 pub(super) fn retire(connection: &Connection, id: CertificateId) -> Result<(), Error> {
-    let id = id.bits().to_be_bytes();
+    let id = u128::from(id).to_be_bytes();
     let rows = connection
         .prepare_cached(
             "UPDATE certificates SET state = 'retiring' WHERE id = ? AND state = 'active'",

@@ -55,6 +55,7 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, Error> {
 }
 
 /// Opens a database that lives as long as its connection.
+#[cfg(test)]
 pub(super) fn open_in_memory() -> Result<Connection, Error> {
     let mut connection = Connection::open_in_memory()?;
     configure(&connection)?;

@@ -33,7 +33,7 @@ impl Conditions {
     /// The conditions of a list of credentials, whose end stands in the column `end`.
     pub fn credentials(&mut self, filter: &CredentialFilter, end: &str) {
         if let Some(app) = filter.app {
-            self.and("app = ?", app.bits().to_be_bytes().to_vec());
+            self.and("app = ?", u128::from(app).to_be_bytes().to_vec());
         }
         if let Some(before) = filter.expiring_before {
             self.and(

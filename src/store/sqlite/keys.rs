@@ -72,7 +72,12 @@ fn networks(record: &Record<'_>) -> Result<Vec<IpNet>, Error> {
 }
 
 pub(super) fn find(connection: &Connection, id: KeyId) -> Result<Option<ApiKey>, Error> {
-    KEYS.one(connection, "WHERE id = ?", [id.bits().to_be_bytes()], read)
+    KEYS.one(
+        connection,
+        "WHERE id = ?",
+        [u128::from(id).to_be_bytes()],
+        read,
+    )
 }
 
 pub(super) fn all(connection: &Connection) -> Result<Vec<KeyEntry>, Error> {
@@ -89,7 +94,7 @@ pub(super) fn list(
     let mut conditions = Conditions::default();
     conditions.credentials(filter, "expires_at");
     if let Some(after) = page.after {
-        conditions.and("id > ?", after.bits().to_be_bytes().to_vec());
+        conditions.and("id > ?", u128::from(after).to_be_bytes().to_vec());
     }
     let query = conditions.query("id", page.limit);
     let values = rusqlite::params_from_iter(conditions.values);
@@ -105,8 +110,8 @@ pub(super) fn create(connection: &Connection, key: &ApiKey) -> Result<(), Error>
              expires_at, revoked_at, revocation_reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
-            key.id.bits().to_be_bytes(),
-            key.app.bits().to_be_bytes(),
+            u128::from(key.id).to_be_bytes(),
+            u128::from(key.app).to_be_bytes(),
             key.name.as_str(),
             key.environment.as_str(),
             key.digest.0,
@@ -127,7 +132,7 @@ pub(super) fn retire(
     id: KeyId,
     expires_at: Timestamp,
 ) -> Result<(), Error> {
-    let id = id.bits().to_be_bytes();
+    let id = u128::from(id).to_be_bytes();
     let rows = connection
         .prepare_cached(
             "UPDATE keys SET state = 'retiring', expires_at = min(coalesce(expires_at, ?2), ?2) \
@@ -143,7 +148,7 @@ pub(super) fn revoke(
     at: Timestamp,
     reason: RevocationReason,
 ) -> Result<(), Error> {
-    let id = id.bits().to_be_bytes();
+    let id = u128::from(id).to_be_bytes();
     let rows = connection
         .prepare_cached(
             "UPDATE keys SET state = 'revoked', revoked_at = ?2, revocation_reason = ?3 \
