@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// so a change copies about 100 KiB.
 const SHELVES: usize = 1024;
 
-/// An immutable map in shelves; [`Shelf::with`] and [`Shelf::without`] give a changed one
+/// An immutable map in shelves; [`Shelf::with`] gives a changed one
 /// that shares every shelf but one with this one.
 #[derive(Debug)]
 pub struct Shelf<K, V> {
