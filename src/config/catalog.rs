@@ -1,7 +1,7 @@
 //! The operator's words as the domain's values: routes, upstreams, limits, TLS policies, the profile.
 
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -19,14 +19,15 @@ use crate::domain::route::{
 };
 use crate::domain::scope::{InvalidScope, ScopeSet};
 use crate::domain::secret::Secret;
-use crate::domain::snapshot::Catalog;
+use crate::domain::snapshot::{Catalog, HostPolicies};
 use crate::domain::upstream::{PoolBounds, Protocol, Timeouts, Upstream};
 
-/// What TLS asks of clients, by policy; hosts without a word of their own have policy 0.
+/// What TLS asks of clients, and of those of which host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsPolicies {
-    pub policies: Vec<ClientAuth>,
-    pub by_host: HashMap<String, u16>,
+    /// Each once, by [`ClientAuth::number`].
+    pub policies: BTreeMap<u16, ClientAuth>,
+    pub hosts: HostPolicies,
 }
 
 impl Config {
@@ -36,7 +37,7 @@ impl Config {
             generation,
             routes: RouteTable::new(self.routes())?,
             upstreams: self.domain_upstreams(),
-            tls_policies: self.tls_policies().by_host,
+            tls_policies: self.tls_policies().hosts,
             issuer: self.issuer().into(),
         })
     }
@@ -85,24 +86,24 @@ impl Config {
     }
 
     pub fn tls_policies(&self) -> TlsPolicies {
-        let mut policies = vec![self.tls.client_auth];
+        let general = self.tls.client_auth;
+        let mut policies = BTreeMap::from([(general.number(), general)]);
         let mut by_host = HashMap::new();
         for (name, host) in &self.hosts {
             let HostPattern::Exact(name) = &name.0 else {
                 continue;
             };
             let wanted = self.client_auth(host);
-            let known = policies.iter().position(|policy| *policy == wanted);
-            let index = known.unwrap_or_else(|| {
-                policies.push(wanted);
-                policies.len() - 1
-            });
-            // There are four ways to ask, so the index always fits.
-            if let Some(index) = u16::try_from(index).ok().filter(|index| *index > 0) {
-                by_host.insert(name.clone(), index);
+            if wanted.number() != general.number() {
+                policies.insert(wanted.number(), wanted);
+                by_host.insert(name.clone(), wanted.number());
             }
         }
-        TlsPolicies { policies, by_host }
+        let general = general.number();
+        TlsPolicies {
+            policies,
+            hosts: HostPolicies { general, by_host },
+        }
     }
 
     /// What TLS asks of clients of a host. `reject` says nothing where no certificate is asked for.
@@ -456,18 +457,34 @@ mod tests {
             "  \"[::1]\": {client_auth: {reject: alert}}\n",
             "  \"*.d.test\": {}\n  \"*\": {}\n",
         ));
-        let TlsPolicies { policies, by_host } = config.tls_policies();
+        let TlsPolicies { policies, hosts } = config.tls_policies();
         assert_eq!(policies.len(), 3);
-        let policy = |host: &str| by_host.get(host).copied();
+        let policy = |host: &str| hosts.by_host.get(host).copied();
         assert_eq!(policy("a.test"), policy("c.test"));
         assert_eq!(policy("b.test"), None);
         assert_eq!(
-            policies[usize::from(policy("a.test").unwrap())].mode,
+            policies[&policy("a.test").unwrap()].mode,
             ClientAuthMode::Required
         );
         assert_eq!(
             config.server_names(),
             ["::1", "a.test", "b.test", "c.test", "*.d.test"]
         );
+    }
+
+    #[test]
+    fn a_tls_policy_keeps_its_number_whatever_stands_beside_it() {
+        let alone = config("  b.test: {client_auth: {mode: required}}\n").tls_policies();
+        let beside = config(concat!(
+            "  a.test: {client_auth: {reject: alert}}\n",
+            "  b.test: {client_auth: {mode: required}}\n",
+        ))
+        .tls_policies();
+        assert_eq!(alone.hosts.of("b.test"), beside.hosts.of("b.test"));
+        assert_eq!(alone.hosts.of("c.test"), beside.hosts.of("c.test"));
+        let distinct: HashSet<_> = ["a.test", "b.test", "c.test"]
+            .map(|host| beside.hosts.of(host))
+            .into();
+        assert_eq!(distinct.len(), 3);
     }
 }

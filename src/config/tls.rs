@@ -49,6 +49,21 @@ pub struct ClientAuth {
     pub reject: Reject,
 }
 
+impl ClientAuth {
+    /// The policy's name among TLS policies. A number never gets another meaning, so that a connection which was
+    /// opened before a reload is not taken for one of another policy afterwards.
+    pub const fn number(self) -> u16 {
+        match (self.mode, self.reject) {
+            // Where nothing is asked for, nothing is rejected.
+            (ClientAuthMode::Off, _) => 1,
+            (ClientAuthMode::Optional, Reject::Explain) => 2,
+            (ClientAuthMode::Optional, Reject::Alert) => 3,
+            (ClientAuthMode::Required, Reject::Explain) => 4,
+            (ClientAuthMode::Required, Reject::Alert) => 5,
+        }
+    }
+}
+
 /// Whether a client certificate is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -24,7 +24,7 @@ use crate::domain::listing::{AuditFilter, Page};
 use crate::domain::record::{AuditEvent, Receipt};
 use crate::domain::route::RouteTable;
 use crate::domain::secret::Secret;
-use crate::domain::snapshot::{Catalog, Snapshot};
+use crate::domain::snapshot::{Catalog, HostPolicies, Snapshot};
 use crate::domain::time::{Clock, Timestamp};
 use crate::store::sqlite::backend::SqliteStore;
 
@@ -193,7 +193,7 @@ pub fn catalog(generation: u64) -> Arc<Catalog> {
         generation,
         routes: RouteTable::default(),
         upstreams: HashMap::new(),
-        tls_policies: HashMap::new(),
+        tls_policies: HostPolicies::default(),
         issuer: "https://gateway.test".into(),
     })
 }

@@ -40,7 +40,7 @@ use crate::crypto::authority::Authority;
 use crate::crypto::tls;
 use crate::crypto::{jwt, random};
 use crate::domain::id::RequestId;
-use crate::domain::snapshot::{Catalog, Snapshot};
+use crate::domain::snapshot::{Catalog, HostPolicies, Snapshot};
 use crate::domain::time::Clock;
 use crate::net::listener;
 use crate::proxy::plane::{Proxy, Wiring};
@@ -311,7 +311,7 @@ fn empty_catalog() -> Arc<Catalog> {
         generation: 0,
         routes: crate::domain::route::RouteTable::default(),
         upstreams: std::collections::HashMap::new(),
-        tls_policies: std::collections::HashMap::new(),
+        tls_policies: HostPolicies::default(),
         issuer: "".into(),
     })
 }

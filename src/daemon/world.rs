@@ -160,13 +160,15 @@ fn policies(
     certificates: &Arc<ServerCertificates>,
 ) -> anyhow::Result<TlsPolicies> {
     let asked = config.tls_policies();
-    let mut configs = asked
+    let configs = asked
         .policies
         .iter()
-        .map(|policy| server_config(config, ground, certificates, *policy));
-    let first = configs.next().context("there is a general policy")??;
-    let others = configs.collect::<anyhow::Result<Vec<_>>>()?;
-    Ok(TlsPolicies::new(first, others, asked.by_host)?)
+        .map(|(number, policy)| {
+            let made = server_config(config, ground, certificates, *policy)?;
+            Ok((*number, made))
+        })
+        .collect::<anyhow::Result<_>>()?;
+    Ok(TlsPolicies::new(configs, asked.hosts)?)
 }
 
 /// Each has ticket keys and a session store of its own, made anew: no session outlives a change of trust.

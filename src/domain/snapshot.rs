@@ -41,8 +41,7 @@ pub struct Catalog {
     pub generation: u64,
     pub routes: RouteTable,
     pub upstreams: HashMap<Name, Arc<Upstream>>,
-    /// The TLS policy of each host that has one of its own; every other host has policy 0.
-    pub tls_policies: HashMap<String, u16>,
+    pub tls_policies: HostPolicies,
     /// `iss` and `aud` of access tokens.
     pub issuer: Arc<str>,
 }
@@ -50,7 +49,22 @@ pub struct Catalog {
 impl Catalog {
     /// The TLS policy that connections to `host` have to be opened under.
     pub fn tls_policy(&self, host: &str) -> u16 {
-        self.tls_policies.get(host).copied().unwrap_or(0)
+        self.tls_policies.of(host)
+    }
+}
+
+/// The TLS policy of each host, by a number that says what the policy asks and means the same in every generation:
+/// a connection outlives the catalogue that it was opened under.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostPolicies {
+    /// For every host that has none of its own.
+    pub general: u16,
+    pub by_host: HashMap<String, u16>,
+}
+
+impl HostPolicies {
+    pub fn of(&self, host: &str) -> u16 {
+        self.by_host.get(host).copied().unwrap_or(self.general)
     }
 }
 
@@ -188,7 +202,7 @@ mod tests {
                 generation: 1,
                 routes: RouteTable::default(),
                 upstreams: HashMap::new(),
-                tls_policies: HashMap::new(),
+                tls_policies: HostPolicies::default(),
                 issuer: "https://a.test".into(),
             }),
             apps: Shelf::build([(app.id, Arc::new(app))]),

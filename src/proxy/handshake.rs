@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::crypto::{tls as meaning, x509};
 use crate::domain::reason::Reason;
+use crate::domain::snapshot::HostPolicies;
 use crate::net::tls::{self, AcceptError, ServerConfig, ServerStream};
 
 use super::peer::{Origin, Peer};
@@ -15,49 +16,41 @@ use super::peer::{Origin, Peer};
 /// How handshakes are made: one policy for all hosts, and others for hosts that want another.
 #[derive(Debug)]
 pub struct TlsPolicies {
-    /// By their number; the first is for every host that has none of its own.
-    configs: Vec<Arc<ServerConfig>>,
-    by_host: HashMap<String, u16>,
+    by_number: HashMap<u16, Arc<ServerConfig>>,
+    hosts: HostPolicies,
+    general: Arc<ServerConfig>,
 }
 
-/// A host is given a policy that does not exist.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no TLS policy {policy} for {host}")]
-pub struct PolicyMissing {
-    pub host: String,
-    pub policy: u16,
-}
+/// Hosts are given a policy that does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there is no TLS policy {0}")]
+pub struct PolicyMissing(pub u16);
 
 impl TlsPolicies {
     pub fn new(
-        first: Arc<ServerConfig>,
-        others: Vec<Arc<ServerConfig>>,
-        by_host: HashMap<String, u16>,
+        by_number: HashMap<u16, Arc<ServerConfig>>,
+        hosts: HostPolicies,
     ) -> Result<Self, PolicyMissing> {
-        let configs: Vec<_> = std::iter::once(first).chain(others).collect();
-        for (host, policy) in &by_host {
-            if usize::from(*policy) >= configs.len() {
-                return Err(PolicyMissing {
-                    host: host.clone(),
-                    policy: *policy,
-                });
-            }
+        let find = |number: u16| by_number.get(&number).ok_or(PolicyMissing(number));
+        let general = Arc::clone(find(hosts.general)?);
+        for policy in hosts.by_host.values() {
+            find(*policy)?;
         }
-        Ok(Self { configs, by_host })
+        Ok(Self {
+            by_number,
+            hosts,
+            general,
+        })
     }
 
     fn pick(&self, sni: Option<&str>) -> (u16, Arc<ServerConfig>) {
         let name = sni.map(|name| name.strip_suffix('.').unwrap_or(name));
-        let policy = name
-            .and_then(|name| self.by_host.get(name))
-            .copied()
-            .unwrap_or(0);
-        let config = self
-            .configs
-            .get(usize::from(policy))
-            .or_else(|| self.configs.first())
-            .expect("there is a first policy, and hosts have policies that exist");
-        (policy, Arc::clone(config))
+        let number = name.map_or(self.hosts.general, |name| self.hosts.of(name));
+        match self.by_number.get(&number) {
+            Some(config) => (number, Arc::clone(config)),
+            // Hosts have policies that exist, so this one is never missed.
+            None => (self.hosts.general, Arc::clone(&self.general)),
+        }
     }
 }
 

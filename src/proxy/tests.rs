@@ -38,7 +38,7 @@ use crate::domain::record::AccessRecord;
 use crate::domain::route::{HostPattern, LocalEndpoint, PathPattern, Route, RouteTable, Target};
 use crate::domain::secret::Secret;
 use crate::domain::shelf::Shelf;
-use crate::domain::snapshot::{Catalog, CertificateEntry, KeyEntry, Snapshot};
+use crate::domain::snapshot::{Catalog, CertificateEntry, HostPolicies, KeyEntry, Snapshot};
 use crate::domain::time::{Clock, Timestamp, Validity};
 use crate::domain::upstream::{Endpoint, PoolBounds, Protocol, Timeouts, Upstream};
 use crate::net::http::{TokioIo, http2_client};
@@ -179,7 +179,11 @@ impl Gateway {
             tls::TlsVersion::V1_2,
             true,
         );
-        let policies = TlsPolicies::new(config.unwrap(), Vec::new(), HashMap::new()).unwrap();
+        let policies = TlsPolicies::new(
+            HashMap::from([(0, config.unwrap())]),
+            HostPolicies::default(),
+        )
+        .unwrap();
 
         let key = keypair::generate().unwrap();
         let validity = Validity {
@@ -233,7 +237,10 @@ impl Gateway {
                 generation: 1,
                 routes: RouteTable::new(routes()).unwrap(),
                 upstreams: HashMap::from([(upstream.name.clone(), Arc::new(upstream))]),
-                tls_policies: HashMap::from([("other.example.com".to_owned(), 1)]),
+                tls_policies: HostPolicies {
+                    general: 0,
+                    by_host: HashMap::from([("other.example.com".to_owned(), 1)]),
+                },
                 issuer: "https://localhost".into(),
             }),
             apps: Shelf::build([(APP, Arc::new(app))]),

@@ -245,7 +245,7 @@ mod tests {
     use crate::domain::id::{AppId, KeyId, TokenId};
     use crate::domain::route::RouteTable;
     use crate::domain::shelf::Shelf;
-    use crate::domain::snapshot::{Catalog, KeyEntry};
+    use crate::domain::snapshot::{Catalog, HostPolicies, KeyEntry};
     use crate::proxy::counters::local::Buckets;
 
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
@@ -294,7 +294,7 @@ mod tests {
                     generation: 1,
                     routes: RouteTable::default(),
                     upstreams: HashMap::new(),
-                    tls_policies: HashMap::new(),
+                    tls_policies: HostPolicies::default(),
                     issuer: ISSUER.into(),
                 }),
                 apps: Shelf::build([(app.id, Arc::new(app))]),

@@ -46,6 +46,29 @@ fn a_reload_changes_routes_without_dropping_a_connection() {
 }
 
 #[test]
+fn a_connection_keeps_its_tls_policy_across_a_reload_that_adds_others() {
+    let host = |name: &str, client_auth: &str| {
+        format!("  {name}:\n    client_auth: {client_auth}\n    routes:\n{OPEN}\n")
+    };
+    let echo = Echo::start();
+    let text = config(&echo.url(), OPEN);
+    let soft = host("soft.example.test", "{ reject: alert }");
+    let gateway = Gateway::start(&format!("{text}{soft}"));
+    let ask = |host: &str| format!("GET /open HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let mut kept = gateway.stranger().connect_as("soft.example.test");
+    kept.send(ask("soft.example.test").as_bytes());
+    assert_eq!(kept.answer().status, 200);
+    // Sorted before the other one, so that positions change.
+    let hard = host("hard.example.test", "{ mode: required }");
+    gateway.configure(&format!("{text}{soft}{hard}"));
+    gateway.cli(&["reload"]).ok();
+    kept.send(ask("soft.example.test").as_bytes());
+    assert_eq!(kept.answer().status, 200);
+    kept.send(ask("hard.example.test").as_bytes());
+    assert_eq!(kept.answer().status, 421);
+}
+
+#[test]
 fn a_bad_file_changes_nothing_and_says_why() {
     let echo = Echo::start();
     let text = config(&echo.url(), ROUTES);
