@@ -78,13 +78,20 @@ pub enum Error {
     },
 }
 
+/// Whether `directory` holds anything of an authority, be it complete or not.
+pub fn is_there(directory: &Path) -> bool {
+    [ROOT_CERT, ROOT_KEY, ISSUING_CERT, ISSUING_KEY]
+        .into_iter()
+        .any(|name| exists(&directory.join(name)))
+}
+
 /// Loads the authority from `directory`, or makes one there when it holds none at all.
 pub fn open_or_create(directory: &Path, clock: &dyn Clock) -> Result<Opened<Authority>, Error> {
     let missing: Vec<&str> = [ROOT_CERT, ISSUING_CERT, ISSUING_KEY]
         .into_iter()
         .filter(|name| !exists(&directory.join(name)))
         .collect();
-    let created = missing.len() == 3 && !exists(&directory.join(ROOT_KEY));
+    let created = !is_there(directory);
     if created {
         create(directory, clock)?;
     } else if !missing.is_empty() {
@@ -153,7 +160,7 @@ fn unusable(directory: &Path, source: AuthorityError) -> Error {
 
 /// Whether there is anything at `path`. A dangling link counts, and so does what may not be looked at:
 /// that is somebody's mistake, and no invitation to make something new.
-fn exists(path: &Path) -> bool {
+pub fn exists(path: &Path) -> bool {
     !matches!(fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 

@@ -263,7 +263,18 @@ impl Trust {
         std::fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
         let directory = config.authority_directory();
         let store_path = config.store_path();
-        let had_store = store_path.exists();
+        let key = config.token_signing_key();
+        let had_store = authority::exists(&store_path);
+        // What partners trust is not made anew beside a registry of what it signed: they would all be refused,
+        // and whatever took the files away would go unnoticed.
+        if had_store || !store_was_never_there(&store_path) {
+            if !authority::is_there(&directory) {
+                bail!(lost("the authority", &directory, &store_path));
+            }
+            if !authority::exists(&key) {
+                bail!(lost("the signing key", &key, &store_path));
+            }
+        }
         let authority = authority::open_or_create(&directory, &**clock)
             .with_context(|| format!("loading the authority from {}", directory.display()))?;
         // An authority whose registry is gone would refuse every partner, and nobody would know why.
@@ -274,18 +285,28 @@ impl Trust {
                 store_path.display()
             );
         }
+        // The store comes last: once it is there, so is everything else.
+        let signer = authority::open_or_create_token_signer(&key)
+            .with_context(|| format!("loading the signing key {}", key.display()))?;
         let store = SqliteStore::open(&store_path)
             .with_context(|| format!("opening the store {}", store_path.display()))?;
         mark_store(&store_path)?;
-        let key = config.token_signing_key();
-        let signer = authority::open_or_create_token_signer(&key)
-            .with_context(|| format!("loading the signing key {}", key.display()))?;
         Ok(Self {
             store: Arc::new(store),
             authority: Arc::new(authority.value),
             signer: signer.value,
         })
     }
+}
+
+fn lost(what: &str, path: &Path, store: &Path) -> String {
+    format!(
+        "{what} {} is missing, and the store {} was in use with it; restore it from a backup, \
+         or move the store and {} away to begin anew",
+        path.display(),
+        store.display(),
+        mark_of(store).display()
+    )
 }
 
 /// Beside the store lies a mark that there was one, so that a lost store is not taken for a first start.
@@ -296,7 +317,7 @@ fn mark_of(store: &Path) -> PathBuf {
 }
 
 fn store_was_never_there(store: &Path) -> bool {
-    !mark_of(store).exists()
+    !authority::exists(&mark_of(store))
 }
 
 fn mark_store(store: &Path) -> anyhow::Result<()> {

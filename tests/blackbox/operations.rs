@@ -366,6 +366,22 @@ fn what_it_cannot_trust_it_does_not_serve() {
             fs::rename(dir.path().join(file).with_extension("away"), dir.path().join(file)).unwrap();
         }
     }
+    // Gone altogether, beside the store or beside the mark that there was one.
+    for gone in ["authority", "token.key"] {
+        let (path, away) = (dir.path().join(gone), dir.path().join("away"));
+        fs::rename(&path, &away).unwrap();
+        let (code, log, back) = Gateway::try_start_in(dir, &text).expect_err(gone);
+        assert!(matches!(code, Some(1 | 78)), "{gone}: {code:?} {log}");
+        assert!(log.contains(gone) && log.contains("backup"), "{log}");
+        let (store, store_away) = (back.path().join("store.db"), back.path().join("store.away"));
+        fs::rename(&store, &store_away).unwrap();
+        let (_, log, back) = Gateway::try_start_in(back, &text).expect_err(gone);
+        assert!(log.contains("backup"), "{log}");
+        assert!(!path.exists() && !store.exists(), "{gone} is not made anew");
+        fs::rename(&store_away, &store).unwrap();
+        fs::rename(&away, &path).unwrap();
+        dir = back;
+    }
     let gateway = Gateway::start_in(dir, &text);
     let partner = gateway.partner(&gateway.dir().join("acme-prod.pem"), &acme.key);
     drop(partner);
