@@ -55,13 +55,17 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Drain {
-    /// How long requests may take to finish after the gateway was told to stop; then they are cut.
+    /// How long the gateway serves on after `/readyz` began to say 503, so that load balancers see it before the
+    /// listeners close. Longer than they need to notice; `1ms` where there is none.
+    pub delay: Span,
+    /// How long requests may take to finish after the listeners closed; then they are cut.
     pub timeout: Span,
 }
 
 impl Default for Drain {
     fn default() -> Self {
         Self {
+            delay: Span::from_secs(2),
             timeout: Span::from_secs(30),
         }
     }

@@ -203,7 +203,7 @@ fn unknown_keys_are_told_with_the_nearest_known_one() {
         (
             "drain: {colour: red}\n",
             "1:9 drain.colour",
-            "[known: timeout]",
+            "[known: delay, timeout]",
         ),
         (
             "<<: {log: {level: info}}\n",

@@ -11,6 +11,7 @@ use super::assemble::Assembled;
 use super::gauges;
 use super::reload::Running;
 use crate::api::admin::operations::Operations as _;
+use crate::config;
 use crate::proxy::plane::Proxy;
 use crate::store::repository::Store;
 
@@ -57,12 +58,26 @@ enum Told {
     Stop,
 }
 
+/// How the process stops.
+#[derive(Clone, Copy, Debug)]
+pub struct Drain {
+    /// From the end of readiness to the closing of the listeners.
+    pub delay: Duration,
+    /// From there to the cutting of what still runs.
+    pub timeout: Duration,
+}
+
+impl From<&config::root::Drain> for Drain {
+    fn from(written: &config::root::Drain) -> Self {
+        Self {
+            delay: written.delay.get(),
+            timeout: written.timeout.get(),
+        }
+    }
+}
+
 /// Runs until the process is told to stop, and stops it: readiness first, then listeners, then what runs.
-pub async fn run(
-    assembled: Assembled,
-    mut signals: Signals,
-    drain_timeout: Duration,
-) -> anyhow::Result<()> {
+pub async fn run(assembled: Assembled, mut signals: Signals, drain: Drain) -> anyhow::Result<()> {
     let running = Arc::clone(&assembled.running);
     look_around(&running, &assembled.store).await;
     running.health.set_started();
@@ -92,12 +107,12 @@ pub async fn run(
             }
         }
     }
-    tracing::info!(timeout_s = drain_timeout.as_secs(), "draining");
+    let (delay_ms, timeout_s) = (drain.delay.as_millis(), drain.timeout.as_secs());
+    tracing::info!(delay_ms, timeout_s, "draining");
     tell_systemd(&[NotifyState::Stopping]);
     running.health.set_draining();
-    assembled.proxy.drain(drain_timeout);
     tokio::select! {
-        () = ended(&assembled.proxy) => tracing::info!("drained"),
+        () = finish(&assembled.proxy, drain) => tracing::info!("drained"),
         () = signals.stop() => tracing::warn!("told to stop a second time: what still ran is cut"),
     }
     housekeeping.abort();
@@ -108,6 +123,13 @@ pub async fn run(
     let _left = tokio::time::timeout(Duration::from_secs(1), assembled.tasks.wait()).await;
     drop(assembled.access_log);
     Ok(())
+}
+
+/// Serves on until load balancers have turned away, and then ends what runs.
+async fn finish(proxy: &Proxy, drain: Drain) {
+    tokio::time::sleep(drain.delay).await;
+    proxy.drain(drain.timeout);
+    ended(proxy).await;
 }
 
 /// Waits until every worker has ended.

@@ -35,7 +35,7 @@ pub fn serve(options: &ServeOptions) -> anyhow::Result<()> {
         let signals = Signals::listen()?;
         let assembled = assemble(&options.config, &options.config_path).await?;
         say_ready(&assembled.addresses, options.output_json)?;
-        lifecycle::run(assembled, signals, options.config.drain.timeout.get()).await
+        lifecycle::run(assembled, signals, (&options.config.drain).into()).await
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     served

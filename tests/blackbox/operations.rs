@@ -126,9 +126,29 @@ fn draining_finishes_what_runs_and_then_ends() {
 }
 
 #[test]
+fn readiness_goes_before_the_listeners_do() {
+    let echo = Echo::start();
+    let text = config(&echo.url(), OPEN).replace("version: 1", "version: 1\ndrain: { delay: 2s }");
+    let mut gateway = Gateway::start(&text);
+    let mut kept = gateway.stranger().connect();
+    assert_eq!(kept.get("/open").status, 200);
+    gateway.signal("TERM");
+    eventually("readiness goes first", || {
+        (gateway.ops_get("/readyz").0 == 503).then_some(())
+    });
+    assert_eq!(gateway.stranger().get("/open").status, 200);
+    assert_eq!(kept.get("/open").status, 200, "open ones are served too");
+    assert!(kept.is_closed_within(Duration::from_secs(5)));
+    assert_eq!(gateway.wait(Duration::from_secs(10)), Some(0));
+}
+
+#[test]
 fn a_drain_that_takes_too_long_is_forced() {
     let stuck = misbehaving(|_stream, _| std::thread::park());
-    let text = config(&stuck, OPEN).replace("version: 1", "version: 1\ndrain: { timeout: 1s }");
+    let text = config(&stuck, OPEN).replace(
+        "version: 1",
+        "version: 1\ndrain: { delay: 1ms, timeout: 1s }",
+    );
     let mut gateway = Gateway::start(&text);
     let mut running = gateway.stranger().connect();
     running.send(format!("GET /open HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes());

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use serde_json::json;
@@ -16,7 +17,7 @@ use crate::api::echo;
 use crate::api::listen::{self, Listening};
 use crate::config::load::{self, Layers};
 use crate::daemon::assemble::{Addresses, Assembled, assemble};
-use crate::daemon::lifecycle::{self, Signals};
+use crate::daemon::lifecycle::{self, Drain, Signals};
 use crate::daemon::serve::control_runtime;
 use crate::net::listener;
 use crate::telemetry::logging::{self, LogFormat, LogSettings};
@@ -41,7 +42,7 @@ pub fn demo(options: &DemoOptions) -> anyhow::Result<bool> {
     })?;
     let runtime = control_runtime()?;
     let held = runtime.block_on(show(options));
-    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    runtime.shutdown_timeout(Duration::from_secs(1));
     held
 }
 
@@ -64,10 +65,15 @@ async fn show(options: &DemoOptions) -> anyhow::Result<bool> {
     let ca_pem = assembled.running.control.authority().ca_pem().to_owned();
     prepare::prepare(&directory, &AdminClient::unix(&directory.socket()), &ca_pem).await?;
 
+    // No load balancer stands before a demo.
+    let drain = Drain {
+        delay: Duration::ZERO,
+        timeout: config.drain.timeout.get(),
+    };
     if options.once {
         let held = take(&directory, &assembled.addresses, options).await;
         assembled.running.stopping.cancel();
-        lifecycle::run(assembled, signals, config.drain.timeout.get()).await?;
+        lifecycle::run(assembled, signals, drain).await?;
         return held;
     }
     if options.output_json {
@@ -75,7 +81,7 @@ async fn show(options: &DemoOptions) -> anyhow::Result<bool> {
     } else {
         say(&tour::text(&directory, &assembled.addresses))?;
     }
-    lifecycle::run(assembled, signals, config.drain.timeout.get()).await?;
+    lifecycle::run(assembled, signals, drain).await?;
     Ok(true)
 }
 
