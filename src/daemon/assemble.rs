@@ -190,6 +190,7 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
     gauges.reloaded(clock.now());
     let running = Arc::new(Running {
         config_path: config_path.to_owned(),
+        started_with: config.clone(),
         control: control.clone(),
         live: view,
         policies,

@@ -8,6 +8,7 @@ pub mod registry_view;
 pub mod pump;
 pub mod local;
 pub mod reload;
+pub mod restart;
 pub mod lifecycle;
 pub mod gauges;
 pub mod access_lines;

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::gauges::Gauges;
 use super::registry_view::LiveRegistry;
+use super::restart;
 use super::world::{Ground, Served, World};
 use crate::api::admin::operations::{
     Answer, ConfigProblem, Operations, ReloadRefusal, Reloaded, Status,
@@ -27,6 +28,8 @@ use crate::proxy::upstream::upstreams::Connectors;
 #[derive(Debug)]
 pub struct Running {
     pub config_path: PathBuf,
+    /// The configuration that the process started with: what a reload does not reach is as it says.
+    pub started_with: Config,
     pub control: Control,
     pub live: Arc<LiveRegistry>,
     pub policies: Arc<ArcSwap<TlsPolicies>>,
@@ -52,10 +55,16 @@ impl Running {
         match &reloaded {
             Ok(reloaded) => {
                 self.gauges.reloaded(self.clock.now());
-                tracing::info!(
-                    generation = reloaded.generation,
-                    "reload done: the configuration is in force"
-                );
+                let generation = reloaded.generation;
+                if reloaded.restart_needed.is_empty() {
+                    tracing::info!(generation, "reload done: the configuration is in force");
+                } else {
+                    tracing::warn!(
+                        generation,
+                        restart_needed = reloaded.restart_needed.join(", "),
+                        "reload done: the configuration is in force but for what needs a restart"
+                    );
+                }
             }
             Err(refusal) => {
                 self.gauges.reload_refused();
@@ -95,6 +104,7 @@ impl Running {
         Ok(Reloaded {
             generation,
             revision: self.control.publisher().current().revision,
+            restart_needed: restart::needed(&self.started_with, &config),
         })
     }
 

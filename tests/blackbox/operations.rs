@@ -69,6 +69,27 @@ fn a_connection_keeps_its_tls_policy_across_a_reload_that_adds_others() {
 }
 
 #[test]
+fn a_reload_names_what_only_a_restart_puts_in_force() {
+    let echo = Echo::start();
+    let text = config(&echo.url(), ROUTES);
+    let gateway = Gateway::start(&text);
+    let same = gateway.cli_json(&["reload"]);
+    assert_eq!(same["restart_needed"], serde_json::json!([]), "{same}");
+    let changed = text
+        .replace("workers: 2", "workers: 1\ndrain: { timeout: 7s }")
+        .replace("tokens: {", "tokens: { ttl: 5m,");
+    gateway.configure(&changed);
+    let answer = gateway.cli_json(&["reload"]);
+    let needed = serde_json::json!(["workers", "tokens.ttl", "drain"]);
+    assert_eq!(answer["restart_needed"], needed);
+    let told = gateway.cli(&["reload"]).ok();
+    assert!(told.contains("tokens.ttl"), "{told}");
+    assert!(gateway.log().contains("tokens.ttl"));
+    let listed = gateway.cli_json(&["audit", "list"]);
+    assert!(listed.to_string().contains("tokens.ttl"), "{listed}");
+}
+
+#[test]
 fn a_bad_file_changes_nothing_and_says_why() {
     let echo = Echo::start();
     let text = config(&echo.url(), ROUTES);

@@ -28,6 +28,8 @@ pub struct Reloaded {
     pub generation: u64,
     /// The store's revision.
     pub revision: u64,
+    /// Settings that differ from those the process runs with and that only a restart puts in force.
+    pub restart_needed: Vec<String>,
 }
 
 /// Why a configuration was refused.

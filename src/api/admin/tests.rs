@@ -43,6 +43,7 @@ impl Operations for Process {
                 return Ok(Reloaded {
                     generation: count + 1,
                     revision: 7,
+                    restart_needed: vec!["workers".to_owned()],
                 });
             }
             let problem = ConfigProblem {
@@ -610,7 +611,10 @@ async fn a_configuration_that_is_refused_says_all_that_is_wrong() {
     let (status, reloaded) = gateway.ask("POST /api/v1/reload", Value::Null).await;
     assert_eq!(
         (status, reloaded),
-        (200, json!({"generation": 2, "revision": 7}))
+        (
+            200,
+            json!({"generation": 2, "revision": 7, "restart_needed": ["workers"]})
+        )
     );
     let (status, refused) = gateway.ask("POST /api/v1/reload", Value::Null).await;
     assert_eq!(status, 422);

@@ -27,7 +27,11 @@ pub async fn reload(
             note(
                 &state,
                 &actor,
-                json!({"accepted": true, "generation": reloaded.generation}),
+                json!({
+                    "accepted": true,
+                    "generation": reloaded.generation,
+                    "restart_needed": reloaded.restart_needed,
+                }),
             )
             .await;
             Ok(Json(reloaded))

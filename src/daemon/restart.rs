@@ -1,0 +1,95 @@
+//! What of a changed configuration a reload does not reach.
+
+use crate::config::root::Config;
+
+/// The settings that differ and that the running process took once, when it started.
+///
+/// Everything else of a configuration is in the [`World`](super::world::World) that a reload replaces.
+pub fn needed(running: &Config, new: &Config) -> Vec<String> {
+    let (was, is) = (&running.listeners.partners, &new.listeners.partners);
+    let (was_tokens, tokens) = (&running.tokens, &new.tokens);
+    // Whether HTTP/2 is offered is part of TLS, which a reload replaces.
+    let mut was_http = was.http.clone();
+    was_http.http2 = is.http.http2;
+    let settings = [
+        ("workers", running.workers == new.workers),
+        (
+            "data_directory",
+            running.data_directory() == new.data_directory(),
+        ),
+        ("listeners.partners.address", was.address == is.address),
+        (
+            "listeners.partners.connections_max",
+            was.connections_max == is.connections_max,
+        ),
+        (
+            "listeners.partners.connections_per_address",
+            was.connections_per_address == is.connections_per_address,
+        ),
+        (
+            "listeners.partners.proxy_protocol",
+            was.proxy_protocol == is.proxy_protocol,
+        ),
+        (
+            "listeners.partners.forwarded",
+            was.forwarded == is.forwarded,
+        ),
+        ("listeners.partners.timeouts", was.timeouts == is.timeouts),
+        ("listeners.partners.http", was_http == is.http),
+        (
+            "listeners.partners.auth_failures",
+            was.auth_failures == is.auth_failures,
+        ),
+        ("admin.address", running.admin.address == new.admin.address),
+        ("admin.socket", running.admin_socket() == new.admin_socket()),
+        ("ops.address", running.ops.address == new.ops.address),
+        (
+            "authority.directory",
+            running.authority_directory() == new.authority_directory(),
+        ),
+        ("tokens.ttl", was_tokens.ttl == tokens.ttl),
+        ("tokens.ttl_bound", was_tokens.ttl_bound == tokens.ttl_bound),
+        (
+            "tokens.signing_key",
+            running.token_signing_key() == new.token_signing_key(),
+        ),
+        ("keys.pepper", running.keys.pepper == new.keys.pepper),
+        ("store.url", running.store_path() == new.store_path()),
+        ("access_log", running.access_log == new.access_log),
+        ("log", running.log == new.log),
+        ("drain", running.drain == new.drain),
+    ];
+    let changed = settings.into_iter().filter(|(_, same)| !same);
+    changed.map(|(name, _)| name.to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU16;
+
+    use super::*;
+    use crate::config::span::Span;
+
+    #[test]
+    fn what_a_reload_replaces_needs_no_restart_and_the_rest_does() {
+        let running = Config::default();
+        let mut new = running.clone();
+        new.tls.client_auth.mode = crate::config::tls::ClientAuthMode::Required;
+        new.tokens.issuer = Some("https://a.test".to_owned());
+        new.authority.profile.active_max = 7;
+        new.listeners.partners.http.http2 = false;
+        assert_eq!(needed(&running, &new), Vec::<String>::new());
+        new.workers = NonZeroU16::new(3);
+        new.listeners.partners.http.headers_max = 7;
+        new.tokens.ttl = Span::from_secs(7);
+        new.drain.timeout = Span::from_secs(7);
+        assert_eq!(
+            needed(&running, &new),
+            ["workers", "listeners.partners.http", "tokens.ttl", "drain"]
+        );
+        // One that moves takes along what lies in it.
+        let mut moved = running.clone();
+        moved.data_directory = "/elsewhere".into();
+        assert_eq!(needed(&running, &moved).len(), 5);
+    }
+}
