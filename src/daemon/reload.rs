@@ -66,9 +66,16 @@ impl Running {
                     );
                 }
             }
-            Err(refusal) => {
+            Err(ReloadRefusal::Unconfirmed { generation }) => {
                 self.gauges.reload_refused();
-                for problem in &refusal.problems {
+                tracing::error!(
+                    generation,
+                    "reload stored, not confirmed: the data plane did not answer in time"
+                );
+            }
+            Err(ReloadRefusal::Refused { problems }) => {
+                self.gauges.reload_refused();
+                for problem in problems {
                     tracing::error!(
                         path = %problem.path,
                         line = problem.line,
@@ -92,6 +99,9 @@ impl Running {
         let world = self
             .world(&config, generation)
             .map_err(|error| one(format!("{error:#}")))?;
+        // From here on there is no way back: what is put in place stays, and its generation is used up,
+        // whether the data plane confirms it or not.
+        self.generation.store(generation, Ordering::Release);
         // Connectors first: a snapshot never names an upstream that cannot be connected to.
         self.connectors.store(Arc::new(world.connectors));
         self.policies.store(Arc::new(world.policies));
@@ -99,8 +109,10 @@ impl Running {
         self.tell_ends();
         self.control.set_profile(world.profile);
         let published = self.control.publisher().set_catalog(world.catalog).await;
-        published.map_err(|error| one(error.to_string()))?;
-        self.generation.store(generation, Ordering::Release);
+        published.map_err(|error| {
+            tracing::error!(%error, generation, "a configuration was not confirmed");
+            ReloadRefusal::Unconfirmed { generation }
+        })?;
         Ok(Reloaded {
             generation,
             revision: self.control.publisher().current().revision,
@@ -172,7 +184,7 @@ fn refused(problems: &Problems) -> ReloadRefusal {
         message: problem.message.clone(),
         suggestion: problem.suggestion.clone(),
     });
-    ReloadRefusal {
+    ReloadRefusal::Refused {
         problems: problems.collect(),
     }
 }
@@ -185,7 +197,7 @@ fn one(message: String) -> ReloadRefusal {
         message,
         suggestion: None,
     };
-    ReloadRefusal {
+    ReloadRefusal::Refused {
         problems: vec![problem],
     }
 }

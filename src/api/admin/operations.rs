@@ -32,10 +32,13 @@ pub struct Reloaded {
     pub restart_needed: Vec<String>,
 }
 
-/// Why a configuration was refused.
+/// Why a reload did not end well.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReloadRefusal {
-    pub problems: Vec<ConfigProblem>,
+pub enum ReloadRefusal {
+    /// The configuration is bad, and the running one stays in force.
+    Refused { problems: Vec<ConfigProblem> },
+    /// The configuration has taken the other's place, and the data plane did not say in time that it goes by it.
+    Unconfirmed { generation: u64 },
 }
 
 /// One thing that is wrong in a configuration.

@@ -53,8 +53,12 @@ impl Operations for Process {
                 message: "unknown key requir".to_owned(),
                 suggestion: Some("require".to_owned()),
             };
-            Err(ReloadRefusal {
-                problems: vec![problem],
+            Err(if count == 4 {
+                ReloadRefusal::Unconfirmed { generation: 4 }
+            } else {
+                ReloadRefusal::Refused {
+                    problems: vec![problem],
+                }
             })
         })
     }
@@ -630,6 +634,17 @@ async fn a_configuration_that_is_refused_says_all_that_is_wrong() {
         "{events}"
     );
     assert_eq!(events["items"][0]["actor"], "local:uid=0");
+    gateway.ask("POST /api/v1/reload", Value::Null).await;
+    let (status, unconfirmed) = gateway.ask("POST /api/v1/reload", Value::Null).await;
+    assert_eq!(
+        (status, &unconfirmed["reason"]),
+        (503, &json!("unconfirmed"))
+    );
+    assert_eq!(
+        unconfirmed.get("problems"),
+        None,
+        "nothing is wrong with it"
+    );
 }
 
 #[tokio::test]

@@ -6,11 +6,14 @@ use serde_json::{Value, json};
 
 use crate::api::admin::authenticate::Admin;
 use crate::api::admin::body::{Nothing, OptionalBody};
-use crate::api::admin::operations::Reloaded;
+use crate::api::admin::operations::{ReloadRefusal, Reloaded};
 use crate::api::admin::state::AdminState;
 use crate::api::problem::Problem;
 use crate::domain::admin::Actor;
 use crate::domain::reason::Reason;
+
+const UNCONFIRMED: &str = "Stored, not confirmed: the new configuration has replaced the old one, \
+    and the data plane did not answer in time that it goes by it.";
 
 /// Reads the configuration again. One that is refused leaves the running one untouched.
 #[utoipa::path(
@@ -36,8 +39,8 @@ pub async fn reload(
             .await;
             Ok(Json(reloaded))
         }
-        Err(refusal) => {
-            let count = refusal.problems.len();
+        Err(ReloadRefusal::Refused { problems }) => {
+            let count = problems.len();
             note(
                 &state,
                 &actor,
@@ -48,7 +51,16 @@ pub async fn reload(
                 .detail(format!(
                     "The configuration has {count} problems, and the running one stays in force."
                 ))
-                .member("problems", json!(refusal.problems)))
+                .member("problems", json!(problems)))
+        }
+        Err(ReloadRefusal::Unconfirmed { generation }) => {
+            note(
+                &state,
+                &actor,
+                json!({"accepted": true, "confirmed": false, "generation": generation}),
+            )
+            .await;
+            Err(Problem::new(Reason::Unconfirmed).detail(UNCONFIRMED))
         }
     }
 }
