@@ -128,29 +128,17 @@ impl Proxy {
         self.live.store(snapshot);
         let ended: Arc<[Ended]> = ended.into();
         let mut answers = Vec::with_capacity(self.workers.len());
-        for worker in &self.workers {
+        for (number, worker) in self.workers.iter().enumerate() {
             let (answer, answered) = oneshot::channel();
             if worker
                 .orders
                 .send(Order::End(Arc::clone(&ended), answer))
                 .is_ok()
             {
-                answers.push(answered);
+                answers.push((number, answered));
             }
         }
-        let mut receipt = Receipt {
-            version,
-            workers: 0,
-            connections_closed: 0,
-        };
-        for answered in answers {
-            // A worker that ended meanwhile has no connections left.
-            if let Ok(closed) = answered.await {
-                receipt.workers += 1;
-                receipt.connections_closed += closed;
-            }
-        }
-        receipt
+        gather(version, answers).await
     }
 
     /// Takes no more connections; what is open may finish within `within`, and is cut then. Returns at once.
@@ -178,6 +166,29 @@ impl Proxy {
             }
         }
     }
+}
+
+/// Adds up what the workers answer in time. One that is stuck counts as silent: it decides by the new snapshot
+/// like all others as soon as it moves, and later publications must not wait behind it for ever.
+async fn gather(version: u64, answers: Vec<(usize, oneshot::Receiver<u32>)>) -> Receipt {
+    let deadline = Instant::now() + ANSWER_WITHIN;
+    let mut receipt = Receipt {
+        version,
+        workers: 0,
+        connections_closed: 0,
+    };
+    for (worker, answered) in answers {
+        match timeout_at(deadline, answered).await {
+            Ok(Ok(closed)) => {
+                receipt.workers += 1;
+                receipt.connections_closed += closed;
+            }
+            // A worker that ended meanwhile has no connections left.
+            Ok(Err(_ended)) => {}
+            Err(_late) => tracing::error!(worker, version, "a worker is stuck: it did not answer"),
+        }
+    }
+    receipt
 }
 
 fn start_worker(listener: std::net::TcpListener, plan: Plan) -> io::Result<Handle> {
@@ -320,3 +331,36 @@ async fn drain(worker: &Worker, mut deadline: Instant, mut orders: mpsc::Unbound
 
 /// How long connections that were cut may take to write their records.
 const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// How long workers may take to answer a publication, which takes them milliseconds. Less than the control plane
+/// waits for the receipt.
+const ANSWER_WITHIN: Duration = Duration::from_secs(4);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stuck_worker_does_not_hold_up_the_receipt_of_the_others() {
+        let (answers, waiting): (Vec<_>, Vec<_>) = (0..4_usize)
+            .map(|worker| {
+                let (answer, answered) = oneshot::channel();
+                (answer, (worker, answered))
+            })
+            .unzip();
+        let mut answers = answers.into_iter();
+        let stuck = answers.next();
+        drop(answers.next());
+        for (answer, closed) in answers.zip([2, 3]) {
+            answer.send(closed).unwrap();
+        }
+        let begun = Instant::now();
+        let receipt = gather(7, waiting).await;
+        assert_eq!(
+            (receipt.version, receipt.workers, receipt.connections_closed),
+            (7, 2, 5)
+        );
+        assert!(begun.elapsed() <= ANSWER_WITHIN + Duration::from_millis(10));
+        drop(stuck);
+    }
+}
