@@ -50,6 +50,28 @@ fn completions_and_man_pages_are_made() {
 }
 
 #[test]
+fn a_wildcard_has_no_client_auth_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = config("http://127.0.0.1:1", ROUTES);
+    for name in ["*.example.test", "*"] {
+        for asked in ["mode: required", "reject: alert"] {
+            let host =
+                format!("  \"{name}\":\n    client_auth: {{ {asked} }}\n    routes:\n{ROUTES}\n");
+            fs::write(dir.path().join("bad.yaml"), format!("{good}{host}")).unwrap();
+            let checked = countersign(dir.path(), &["config", "check", "--config", "bad.yaml"]);
+            assert_ne!(checked.code, 0, "{name} {asked}");
+            let told = format!("{}{}", checked.stdout, checked.stderr);
+            assert!(
+                told.contains(&format!("hosts.{name}.client_auth")),
+                "{told}"
+            );
+            let served = countersign(dir.path(), &["serve", "--config", "bad.yaml"]);
+            assert_eq!(served.code, 78, "{served:?}");
+        }
+    }
+}
+
+#[test]
 fn a_configuration_is_checked_whole_with_places_and_suggestions() {
     let dir = tempfile::tempdir().unwrap();
     let good = config("http://127.0.0.1:1", ROUTES);
