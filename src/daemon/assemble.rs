@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use prometheus::Registry;
+use serde_json::json;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -39,6 +40,7 @@ use crate::crypto::api_key::SecretHasher;
 use crate::crypto::authority::Authority;
 use crate::crypto::tls;
 use crate::crypto::{jwt, random};
+use crate::domain::admin::Actor;
 use crate::domain::id::RequestId;
 use crate::domain::snapshot::{Catalog, HostPolicies, Snapshot};
 use crate::domain::time::Clock;
@@ -177,6 +179,11 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
     // The catalogue goes through the publisher too, so that every later snapshot carries it.
     control.publisher().set_catalog(world.catalog).await?;
 
+    for (action, subject) in &trust.created {
+        let noted = control.note(&Actor::Gateway, action, subject, json!({}));
+        noted.await.with_context(|| format!("noting {action}"))?;
+    }
+
     let health = Arc::new(Health::default());
     gauges.authority_ends(trust.authority.not_after());
     gauges.server_certificates_end(&world.served.certificates.not_after());
@@ -256,6 +263,8 @@ struct Trust {
     store: Arc<dyn Store>,
     authority: Arc<Authority>,
     signer: jwt::TokenSigner,
+    /// What was made on this start: the action and the subject of its audit event.
+    created: Vec<(&'static str, String)>,
 }
 
 impl Trust {
@@ -292,7 +301,15 @@ impl Trust {
         let store = SqliteStore::open(&store_path)
             .with_context(|| format!("opening the store {}", store_path.display()))?;
         mark_store(&store_path)?;
+        let mut created = Vec::new();
+        if authority.created {
+            created.push(("authority.create", authority.value.id().to_string()));
+        }
+        if signer.created {
+            created.push(("token_key.create", signer.value.verification_key().kid));
+        }
         Ok(Self {
+            created,
             store: Arc::new(store),
             authority: Arc::new(authority.value),
             signer: signer.value,

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use sd_notify::NotifyState;
+use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::assemble::Assembled;
 use super::gauges;
 use super::reload::Running;
-use crate::api::admin::operations::Operations as _;
+use crate::api::admin::operations::{Operations as _, ReloadRefusal, Reloaded};
 use crate::config;
+use crate::domain::admin::Actor;
 use crate::proxy::plane::Proxy;
 use crate::store::repository::Store;
 
@@ -89,15 +91,25 @@ pub async fn run(assembled: Assembled, mut signals: Signals, drain: Drain) -> an
     loop {
         let told = tokio::select! {
             told = signals.next() => told,
-            () = running.stopping.cancelled() => Told::Stop,
+            // Whoever asked over the admin API has been written down there.
+            () = running.stopping.cancelled() => break,
         };
         match told {
-            Told::Stop => break,
+            Told::Stop => {
+                let detail = json!({"by": "signal"});
+                assembled
+                    .tasks
+                    .spawn(note(&running, "gateway.drain", detail));
+                break;
+            }
             Told::Reload => {
                 announce_reload();
                 // A refusal is in the log and in the metrics already, and the old configuration serves on.
-                let _refused = running.reload().await;
+                let reloaded = running.reload().await;
                 tell_systemd(&[NotifyState::Ready]);
+                assembled
+                    .tasks
+                    .spawn(note(&running, "gateway.reload", told_of(&reloaded)));
             }
             Told::Reopen => {
                 if let Some(log) = &assembled.access_log {
@@ -123,6 +135,44 @@ pub async fn run(assembled: Assembled, mut signals: Signals, drain: Drain) -> an
     let _left = tokio::time::timeout(Duration::from_secs(1), assembled.tasks.wait()).await;
     drop(assembled.access_log);
     Ok(())
+}
+
+/// Writes down what a signal did. Only the end waits for it, a moment: a store that is away must keep
+/// the process neither from reloading nor from leaving.
+fn note(
+    running: &Running,
+    action: &'static str,
+    detail: Value,
+) -> impl Future<Output = ()> + Send + use<> {
+    let control = running.control.clone();
+    async move {
+        let noted = control.note(&Actor::Gateway, action, "gateway", detail);
+        if let Err(error) = noted.await {
+            tracing::error!(%error, action, "this could not be written into the audit trail");
+        }
+    }
+}
+
+fn told_of(reloaded: &Result<Reloaded, ReloadRefusal>) -> Value {
+    match reloaded {
+        Ok(reloaded) => json!({
+            "by": "signal",
+            "accepted": true,
+            "generation": reloaded.generation,
+            "restart_needed": reloaded.restart_needed,
+        }),
+        Err(ReloadRefusal::Unconfirmed { generation }) => json!({
+            "by": "signal",
+            "accepted": true,
+            "confirmed": false,
+            "generation": generation,
+        }),
+        Err(ReloadRefusal::Refused { problems }) => json!({
+            "by": "signal",
+            "accepted": false,
+            "problems": problems.len(),
+        }),
+    }
 }
 
 /// Serves on until load balancers have turned away, and then ends what runs.

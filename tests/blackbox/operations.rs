@@ -433,6 +433,45 @@ fn what_it_cannot_trust_it_does_not_serve() {
 }
 
 #[test]
+fn what_the_gateway_does_of_itself_is_in_the_audit_trail() {
+    let echo = Echo::start();
+    let text = config(&echo.url(), ROUTES);
+    let mut gateway = Gateway::start(&text);
+    let actions = |gateway: &Gateway| -> Vec<String> {
+        let listed = gateway.cli_json(&["audit", "list"]);
+        let events = listed.as_array().unwrap().iter();
+        events
+            .filter(|event| event["actor"] == "gateway")
+            .map(|event| event["action"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let mut first = actions(&gateway);
+    first.sort();
+    assert_eq!(first, ["authority.create", "token_key.create"]);
+    gateway.signal("HUP");
+    eventually("the reload is written down", || {
+        actions(&gateway)
+            .contains(&"gateway.reload".to_owned())
+            .then_some(())
+    });
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait(Duration::from_secs(15)), Some(0));
+    let gateway = Gateway::start_in(gateway.kill(), &text);
+    let mut all = actions(&gateway);
+    all.sort();
+    let drained = "gateway.drain";
+    assert_eq!(
+        all,
+        [
+            "authority.create",
+            drained,
+            "gateway.reload",
+            "token_key.create"
+        ]
+    );
+}
+
+#[test]
 fn keys_on_disk_are_the_owners_alone() {
     use std::os::unix::fs::PermissionsExt;
     let echo = Echo::start();
