@@ -41,6 +41,14 @@ impl Bearer {
         }
     }
 
+    /// The key that was shown, or that the token was minted from.
+    pub fn key(&self) -> KeyId {
+        match self {
+            Self::Key { id, .. } => *id,
+            Self::Token { claims, .. } => claims.key,
+        }
+    }
+
     pub fn scopes(&self) -> &ScopeSet {
         match self {
             Self::Key { scopes, .. } => scopes,
@@ -156,11 +164,7 @@ impl Identity {
     }
 
     pub fn key(&self) -> Option<KeyId> {
-        match &self.bearer {
-            Some(Bearer::Key { id, .. }) => Some(*id),
-            Some(Bearer::Token { claims, .. }) => Some(claims.key),
-            None => None,
-        }
+        self.bearer.as_ref().map(Bearer::key)
     }
 
     pub fn method(&self) -> AuthMethod {

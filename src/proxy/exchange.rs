@@ -262,9 +262,9 @@ impl Exchange<'_> {
                 _ => refusal,
             }
         })?;
+        self.connection.remember(caller);
         let identity = permit.identity();
         if let Some(identity) = identity {
-            self.connection.remember(identity);
             recording.identity(identity);
         }
         metrics.auth_allowed(identity.map(crate::domain::identity::Identity::method));

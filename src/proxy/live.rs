@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::{Duration, Instant};
 
 use crate::domain::credential::{CredentialId, Ended};
-use crate::domain::identity::Identity;
+use crate::domain::identity::Caller;
 use crate::domain::reason::Reason;
 
 use super::identity_fields::IdentityFields;
@@ -202,18 +202,17 @@ impl Connection {
         count
     }
 
-    /// Remembers which credentials are in use here. Called without a pause after the snapshot that accepted
-    /// them was read: what ends later finds the connection, what ended before was refused.
-    pub fn remember(&self, identity: &Identity) {
-        let certificate = identity
-            .certificate()
-            .map(|proof| Ended::Credential(CredentialId::Certificate(proof.id)));
-        let key = identity
-            .key()
-            .map(|key| Ended::Credential(CredentialId::Key(key)));
-        let app = identity.app().map(|app| Ended::App(app.id));
-        for what in [certificate, key, app].into_iter().flatten() {
-            self.remember_one(what);
+    /// Remembers what was proved here, whether the route's policy asked for it or not: a token may be bound to
+    /// a certificate that its route does not require. Called without a pause after the snapshot that accepted
+    /// the proofs was read: what ends later finds the connection, what ended before was refused.
+    pub fn remember(&self, caller: &Caller) {
+        if let Some(proof) = caller.certificate.proved() {
+            self.remember_one(Ended::Credential(CredentialId::Certificate(proof.id)));
+            self.remember_one(Ended::App(proof.app.id));
+        }
+        if let Some(bearer) = caller.bearer.proved() {
+            self.remember_one(Ended::Credential(CredentialId::Key(bearer.key())));
+            self.remember_one(Ended::App(bearer.app().id));
         }
     }
 

@@ -44,6 +44,39 @@ fn a_tunnel_is_cut_when_its_certificate_is_revoked() {
 }
 
 #[test]
+fn a_tunnel_by_token_is_cut_when_the_certificate_that_it_is_bound_to_is_revoked() {
+    let echo = Echo::start();
+    let routes = "      - { match: { prefix: / }, require: token, upstream: api, upgrades: true }";
+    let gateway = Gateway::start(&config(&echo.url(), routes));
+    let acme = gateway.enrol("acme");
+    let (id, secret) = gateway.key("acme", &[]);
+    let basic = data_encoding::BASE64.encode(format!("{id}:{secret}").as_bytes());
+    let minted = acme.partner.post(
+        "/oauth2/token",
+        &[
+            ("Content-Type", "application/x-www-form-urlencoded"),
+            ("Authorization", &format!("Basic {basic}")),
+        ],
+        b"grant_type=client_credentials",
+    );
+    let bearer = format!("Bearer {}", minted.json()["access_token"].as_str().unwrap());
+    let mut tunnel = acme.partner.connect();
+    let switched = tunnel.request(
+        "GET",
+        "/ws",
+        &[
+            ("Connection", "Upgrade"),
+            ("Upgrade", "websocket"),
+            ("Authorization", &bearer),
+        ],
+        b"",
+    );
+    assert_eq!(switched.status, 101, "{switched:?}");
+    gateway.cli(&["cert", "revoke", &acme.id, "--yes"]).ok();
+    assert!(tunnel.is_closed_within(Duration::from_secs(1)));
+}
+
+#[test]
 fn http2_requests_after_a_revocation_are_refused() {
     let echo = Echo::start();
     let gateway = Gateway::start(&config(&echo.url(), ROUTES));
