@@ -304,7 +304,11 @@ impl Connection {
         }
         match (self.stage.get(), self.ending_since.get()) {
             (Stage::Ending(why), Some(since)) if !running || why == Closed::Ended => {
-                let end = since + timeouts.ended_grace;
+                let grace = match why {
+                    Closed::Ended => timeouts.ended_grace,
+                    _ => timeouts.finish_grace,
+                };
+                let end = since + grace;
                 return if now >= end {
                     Watch::Cut(why)
                 } else {

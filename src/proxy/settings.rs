@@ -47,6 +47,8 @@ pub struct Timeouts {
     pub tunnel_idle: Duration,
     /// What still runs on a connection whose credential has ended is cut after this.
     pub ended_grace: Duration,
+    /// A connection that ends for another reason, and on which nothing runs any more, is cut after this.
+    pub finish_grace: Duration,
 }
 
 /// How large a request may be, and how many at a time.
@@ -115,7 +117,9 @@ impl Default for Timeouts {
             body_stall: Duration::from_secs(30),
             write_stall: Duration::from_mins(1),
             tunnel_idle: Duration::from_mins(5),
-            ended_grace: Duration::from_secs(5),
+            // Taken off the second within which a revocation takes effect.
+            ended_grace: Duration::from_millis(400),
+            finish_grace: Duration::from_secs(5),
         }
     }
 }

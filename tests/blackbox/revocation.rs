@@ -1,9 +1,10 @@
 //! What is taken away is gone at once, on open connections too.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use crate::support::gateway::{Gateway, config};
-use crate::support::upstream::Echo;
+use crate::support::upstream::{Echo, misbehaving};
 
 const ROUTES: &str = "      - { match: { prefix: /key }, require: key, upstream: api }
       - { match: { prefix: / }, require: mtls, upstream: api, upgrades: true }";
@@ -74,6 +75,28 @@ fn a_tunnel_by_token_is_cut_when_the_certificate_that_it_is_bound_to_is_revoked(
     assert_eq!(switched.status, 101, "{switched:?}");
     gateway.cli(&["cert", "revoke", &acme.id, "--yes"]).ok();
     assert!(tunnel.is_closed_within(Duration::from_secs(1)));
+}
+
+#[test]
+fn a_download_is_cut_when_its_certificate_is_revoked() {
+    let endless = misbehaving(|mut stream, _| {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
+        let mut sent = stream.write_all(head);
+        while sent.is_ok() {
+            std::thread::sleep(Duration::from_millis(20));
+            sent = stream.write_all(b"x");
+        }
+    });
+    let gateway = Gateway::start(&config(&endless, ROUTES));
+    let acme = gateway.enrol("acme");
+    let mut download = acme.partner.connect();
+    download.send(b"GET / HTTP/1.1\r\nHost: api.example.test\r\n\r\n");
+    download.read_exact(200);
+    gateway.cli(&["cert", "revoke", &acme.id, "--yes"]).ok();
+    let revoked = Instant::now();
+    while !download.is_closed_within(Duration::from_millis(100)) {
+        assert!(revoked.elapsed() < Duration::from_secs(1));
+    }
 }
 
 #[test]
