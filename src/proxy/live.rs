@@ -127,7 +127,7 @@ impl Live {
         connection
     }
 
-    /// Closes every connection on which one of `ended` is in use; gives back how many there were.
+    /// Closes every connection on which one of `ended` is in use; gives back how many it was that did so now.
     pub fn end(&self, ended: &[Ended]) -> u32 {
         let mut ids = HashSet::new();
         let by_credential = self.by_credential.borrow();
@@ -137,8 +137,7 @@ impl Live {
         drop(by_credential);
         let mut closed = 0;
         for connection in ids.into_iter().filter_map(|id| self.find(id)) {
-            connection.end(Closed::Ended);
-            closed += 1;
+            closed += u32::from(connection.end(Closed::Ended));
         }
         closed
     }
@@ -248,13 +247,20 @@ impl Connection {
         }
     }
 
-    /// Lets the connection finish what runs, and take nothing new.
-    pub fn end(&self, why: Closed) {
-        if self.stage.get() == Stage::Open {
+    /// Lets the connection finish what runs, and take nothing new; says whether that is news to it. An ended
+    /// credential outranks every other reason, because what runs has less time then.
+    pub fn end(&self, why: Closed) -> bool {
+        let news = match self.stage.get() {
+            Stage::Open => true,
+            Stage::Ending(before) => why == Closed::Ended && before != Closed::Ended,
+            Stage::Cut(_) => false,
+        };
+        if news {
             self.ending_since.set(Some(Instant::now()));
             self.stage.set(Stage::Ending(why));
             self.changed.notify_waiters();
         }
+        news
     }
 
     /// Ends the connection, whatever runs on it.
@@ -446,6 +452,34 @@ mod tests {
         let live = Rc::new(Live::default());
         live.end_all(Closed::Drain);
         assert_eq!(open(&live).stage.get(), Stage::Ending(Closed::Drain));
+    }
+
+    #[test]
+    fn an_ended_credential_outranks_every_other_end_and_counts_once() {
+        let live = Rc::new(Live::default());
+        let timeouts = Timeouts::default();
+        for before in [Closed::Drain, Closed::Quarantine, Closed::Finished] {
+            let connection = open(&live);
+            connection.begin_request();
+            let _running = Running::new(Rc::clone(&connection));
+            connection.remember_one(Ended::App(AppId::from_bits(1)));
+            assert!(connection.end(before));
+            assert!(!connection.end(Closed::Idle));
+            let later = Instant::now() + timeouts.ended_grace * 2;
+            assert!(matches!(
+                connection.watch(later, &timeouts),
+                Watch::LookAgain(_)
+            ));
+            assert_eq!(live.end(&[Ended::App(AppId::from_bits(1))]), 1);
+            assert_eq!(connection.stage.get(), Stage::Ending(Closed::Ended));
+            assert_eq!(live.end(&[Ended::App(AppId::from_bits(1))]), 0);
+            assert!(!connection.end(Closed::Drain));
+            let later = Instant::now() + timeouts.ended_grace;
+            assert_eq!(
+                connection.watch(later, &timeouts),
+                Watch::Cut(Closed::Ended)
+            );
+        }
     }
 
     #[test]

@@ -95,7 +95,7 @@ async fn drive(served: impl Served, connection: &Connection, timeouts: &Timeouts
             }
             () = dog.as_mut() => match connection.watch(Instant::now(), timeouts) {
                 Watch::LookAgain(at) => dog.as_mut().reset(at),
-                Watch::End(why) => connection.end(why),
+                Watch::End(why) => _ = connection.end(why),
                 Watch::Cut(why) => connection.cut(why),
             },
         }
