@@ -262,7 +262,9 @@ impl Exchange<'_> {
                 _ => refusal,
             }
         })?;
-        self.connection.remember(caller);
+        self.connection
+            .remember(caller)
+            .inspect_err(|reason| metrics.all.auth_refused(*reason))?;
         let identity = permit.identity();
         if let Some(identity) = identity {
             recording.identity(identity);

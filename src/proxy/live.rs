@@ -17,8 +17,8 @@ use super::peer::Peer;
 use super::seats::Seat;
 use super::settings::Timeouts;
 
-/// Credentials that may be used on one connection. A client that uses more gets a new connection, since each
-/// is remembered for as long as the connection lives.
+/// Credentials and Apps that may be used on one connection. A client that uses more is sent away to make a new
+/// connection, since each is remembered for as long as the connection lives.
 const CREDENTIALS_MAX: usize = 64;
 
 /// How often a connection with a running request is looked at: a wait that begins meanwhile is overslept by
@@ -204,30 +204,34 @@ impl Connection {
     /// Remembers what was proved here, whether the route's policy asked for it or not: a token may be bound to
     /// a certificate that its route does not require. Called without a pause after the snapshot that accepted
     /// the proofs was read: what ends later finds the connection, what ended before was refused.
-    pub fn remember(&self, caller: &Caller) {
+    ///
+    /// Refuses when there is no room, since nothing may run here that could not be found again.
+    pub fn remember(&self, caller: &Caller) -> Result<(), Reason> {
         if let Some(proof) = caller.certificate.proved() {
-            self.remember_one(Ended::Credential(CredentialId::Certificate(proof.id)));
-            self.remember_one(Ended::App(proof.app.id));
+            self.remember_one(Ended::Credential(CredentialId::Certificate(proof.id)))?;
+            self.remember_one(Ended::App(proof.app.id))?;
         }
         if let Some(bearer) = caller.bearer.proved() {
-            self.remember_one(Ended::Credential(CredentialId::Key(bearer.key())));
-            self.remember_one(Ended::App(bearer.app().id));
+            self.remember_one(Ended::Credential(CredentialId::Key(bearer.key())))?;
+            self.remember_one(Ended::App(bearer.app().id))?;
         }
+        Ok(())
     }
 
-    fn remember_one(&self, what: Ended) {
+    fn remember_one(&self, what: Ended) -> Result<(), Reason> {
         let mut used = self.used.borrow_mut();
         if used.contains(&what) {
-            return;
+            return Ok(());
         }
         if used.len() >= CREDENTIALS_MAX {
             drop(used);
             self.end(Closed::Finished);
-            return;
+            return Err(Reason::Overloaded);
         }
         used.push(what);
         let mut by_credential = self.live.by_credential.borrow_mut();
         by_credential.entry(what).or_default().insert(self.id);
+        Ok(())
     }
 
     /// The constant fields of a request, made by `make` when the last request's were others.
@@ -432,9 +436,9 @@ mod tests {
         let live = Rc::new(Live::default());
         let (one, other) = (open(&live), open(&live));
         let app = |bits| Ended::App(AppId::from_bits(bits));
-        one.remember_one(app(1));
-        one.remember_one(app(1));
-        other.remember_one(app(2));
+        one.remember_one(app(1)).unwrap();
+        one.remember_one(app(1)).unwrap();
+        other.remember_one(app(2)).unwrap();
         assert_eq!(live.end(&[app(3)]), 0);
         assert_eq!(live.end(&[app(1), app(1)]), 1);
         assert_eq!(one.stage.get(), Stage::Ending(Closed::Ended));
@@ -462,7 +466,8 @@ mod tests {
             let connection = open(&live);
             connection.begin_request();
             let _running = Running::new(Rc::clone(&connection));
-            connection.remember_one(Ended::App(AppId::from_bits(1)));
+            let app = Ended::App(AppId::from_bits(1));
+            connection.remember_one(app).unwrap();
             assert!(connection.end(before));
             assert!(!connection.end(Closed::Idle));
             let later = Instant::now() + timeouts.ended_grace * 2;
@@ -480,6 +485,20 @@ mod tests {
                 Watch::Cut(Closed::Ended)
             );
         }
+    }
+
+    #[test]
+    fn what_could_not_be_found_again_is_refused() {
+        let live = Rc::new(Live::default());
+        let connection = open(&live);
+        let app = |bits: usize| Ended::App(AppId::from_bits(bits as u128));
+        for bits in 0..CREDENTIALS_MAX {
+            assert_eq!(connection.remember_one(app(bits)), Ok(()));
+        }
+        let one_more = connection.remember_one(app(CREDENTIALS_MAX));
+        assert_eq!(one_more, Err(Reason::Overloaded));
+        assert_eq!(connection.stage.get(), Stage::Ending(Closed::Finished));
+        assert_eq!(connection.remember_one(app(0)), Ok(()));
     }
 
     #[test]
