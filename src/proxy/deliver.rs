@@ -5,12 +5,13 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::{HeaderName, Method, Response, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
+use tokio::time::{Instant, sleep_until};
 
 use crate::net::stream::UpstreamIo;
 
 use super::body::{Content, ResponseBody};
 use super::live::{Connection, Running};
-use super::metrics::Open;
+use super::metrics::{Closed, Open};
 use super::record::Recording;
 use super::upgrade;
 use super::worker::Worker;
@@ -19,8 +20,13 @@ use super::worker::Worker;
 #[derive(Debug)]
 pub enum Answer {
     Response(Response<Content>),
-    /// The upstream has agreed to another protocol.
-    Tunnel(Response<()>, OnUpgrade, Box<dyn UpstreamIo>),
+    /// The upstream has agreed to another protocol, which may be spoken until a proof of the caller's ends.
+    Tunnel(
+        Response<()>,
+        OnUpgrade,
+        Box<dyn UpstreamIo>,
+        Option<Instant>,
+    ),
 }
 
 impl From<Response<Bytes>> for Answer {
@@ -57,7 +63,7 @@ pub fn deliver(
             let body = ResponseBody::new(content, bodyless, recording, running);
             Response::from_parts(parts, body)
         }
-        Answer::Tunnel(mut response, client, upstream) => {
+        Answer::Tunnel(mut response, client, upstream, until) => {
             if connection.peer.http2 {
                 agree_as_http2(&mut response);
             }
@@ -65,6 +71,7 @@ pub fn deliver(
             let tunnel = Tunnel {
                 client,
                 upstream,
+                until,
                 recording,
                 running,
                 connection: Rc::clone(connection),
@@ -94,6 +101,7 @@ fn agree_as_http2(response: &mut Response<()>) {
 struct Tunnel {
     client: OnUpgrade,
     upstream: Box<dyn UpstreamIo>,
+    until: Option<Instant>,
     recording: Recording,
     running: Running,
     connection: Rc<Connection>,
@@ -105,6 +113,7 @@ impl Tunnel {
         let Self {
             client,
             upstream,
+            until,
             mut recording,
             running,
             connection,
@@ -117,6 +126,7 @@ impl Tunnel {
         let over = tokio::select! {
             biased;
             why = connection.tunnel_over() => Some(why),
+            () = passed(until) => Some(Closed::Ended),
             () = copied => None,
         };
         if let Some((bytes_in, bytes_out)) = carried {
@@ -127,5 +137,12 @@ impl Tunnel {
             None => recording.complete(),
         }
         drop((recording, running, open));
+    }
+}
+
+async fn passed(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }

@@ -11,7 +11,7 @@ use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use crate::domain::identity::{Caller, CertificateProof, Evidence};
+use crate::domain::identity::{Bearer, Caller, CertificateProof, Evidence};
 use crate::domain::policy::Permit;
 use crate::domain::reason::Reason;
 use crate::domain::route::{LocalEndpoint, Route, Target};
@@ -31,6 +31,9 @@ use super::record::{Opening, Recording};
 use super::refusal::{Extra, Refusal};
 use super::worker::Worker;
 use super::{authorize, identify, limit, panics, protocols, request, respond, route};
+
+/// Timers need a bound. Nobody keeps a tunnel for as long as this.
+const PROOF_MAX: std::time::Duration = std::time::Duration::from_hours(24 * 365);
 
 /// Answers one request of `connection`, whatever happens.
 pub async fn run(
@@ -91,6 +94,8 @@ struct Decided {
     destination: Destination,
     outbound: Outbound<()>,
     strictest: Option<Strictest>,
+    /// When the first of the proofs ends that the request was let in with.
+    proved_until: Option<Instant>,
 }
 
 enum Destination {
@@ -181,6 +186,10 @@ impl Exchange<'_> {
         let permit = self.authorize(&caller, route, recording)?;
         let strictest = self.limit(&permit, address)?;
 
+        let proved_until = proved_until(&caller, &snapshot).map(|until| {
+            let left = until.since(now);
+            Instant::now() + left.min(PROOF_MAX)
+        });
         let destination = match &route.target {
             Target::Local(endpoint) => {
                 Destination::Local(*endpoint, Arc::clone(&snapshot), caller.certificate)
@@ -210,6 +219,7 @@ impl Exchange<'_> {
                 body: (),
             },
             strictest,
+            proved_until,
         })
     }
 
@@ -318,7 +328,8 @@ impl Exchange<'_> {
                 Ok(Answer::Response(response.map(Content::Upstream)))
             }
             (forward::Answer::Tunnel(head, io), Some(client)) => {
-                Ok(Answer::Tunnel(Response::from_parts(head, ()), client, io))
+                let response = Response::from_parts(head, ());
+                Ok(Answer::Tunnel(response, client, io, decided.proved_until))
             }
             (forward::Answer::Tunnel(..), None) => Err(Reason::UpgradeRefused.into()),
         }
@@ -379,6 +390,25 @@ impl Exchange<'_> {
         };
         respond::refuse(refusal, about).into()
     }
+}
+
+/// When the first of a caller's proofs ends; a token ends with its key.
+fn proved_until(caller: &Caller, snapshot: &Snapshot) -> Option<Timestamp> {
+    let certificate = caller.certificate.proved();
+    let bearer = caller.bearer.proved();
+    let key = bearer.and_then(|bearer| snapshot.keys.get(&bearer.key()));
+    let token = match bearer {
+        Some(Bearer::Token { claims, .. }) => Some(claims.expires_at),
+        Some(Bearer::Key { .. }) | None => None,
+    };
+    [
+        certificate.map(|proof| proof.validity.not_after),
+        key.and_then(|key| key.expires_at),
+        token,
+    ]
+    .into_iter()
+    .flatten()
+    .min()
 }
 
 fn with_body<B>(outbound: Outbound<()>, body: B) -> Outbound<B> {

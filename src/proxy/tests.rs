@@ -154,6 +154,11 @@ impl Gateway {
     }
 
     async fn start_with(settings: Settings) -> Self {
+        Self::start_for(settings, Duration::from_hours(24)).await
+    }
+
+    /// With a certificate that is valid for so long.
+    async fn start_for(settings: Settings, validity_of_certificate: Duration) -> Self {
         let now = SystemClock.now();
         let generated = Authority::generate("Test", now).unwrap();
         let authority = Authority::load(
@@ -201,7 +206,7 @@ impl Gateway {
             name: &"acme".parse().unwrap(),
         };
         let issued = authority
-            .sign(&asked, names, Duration::from_hours(24), &profile, now)
+            .sign(&asked, names, validity_of_certificate, &profile, now)
             .unwrap();
 
         let hasher = Arc::new(SecretHasher::new(None));
@@ -690,6 +695,21 @@ async fn a_tunnel_carries_both_ways_and_ends_with_its_certificate() {
         (records[0].status, records[0].reason),
         (101, Some(Reason::CredentialInvalid))
     );
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tunnel_ends_when_the_proof_that_opened_it_expires() {
+    let gateway = Gateway::start_for(Settings::default(), Duration::from_secs(3)).await;
+    let mut partner = gateway.connect(true).await;
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    partner.send("/socket", upgrade).await;
+    let head = read_head(&mut partner.0).await.unwrap();
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    partner.closed().await;
+    let records = gateway.records(1).await;
+    assert_eq!(records[0].reason, Some(Reason::CredentialInvalid));
     gateway.stop().await;
 }
 
