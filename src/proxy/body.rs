@@ -19,6 +19,7 @@ use super::headers;
 use super::live::Running;
 use super::metrics::WorkerMetrics;
 use super::record::Recording;
+use super::settings::Pace;
 use super::upstream::body::AnswerBody;
 
 /// A request's body as it arrives.
@@ -31,7 +32,10 @@ pub struct RequestBody<B> {
     metrics: Rc<WorkerMetrics>,
     /// Made when the first piece is waited for; many bodies are there at once and never need it.
     stall: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
+    /// Since when nothing has come, while something is waited for.
+    waiting: Option<Instant>,
+    /// For how long the client has been waited for before that. What the upstream lets wait is not its fault.
+    waited: Duration,
     over: bool,
 }
 
@@ -40,6 +44,7 @@ pub struct RequestBody<B> {
 pub struct BodyBounds {
     pub bytes_max: Option<u64>,
     pub stall: Duration,
+    pub pace: Pace,
 }
 
 impl<B> RequestBody<B> {
@@ -55,29 +60,43 @@ impl<B> RequestBody<B> {
             count,
             metrics,
             stall: None,
-            waiting: false,
+            waiting: None,
+            waited: Duration::ZERO,
             over: false,
         }
     }
 
-    /// Whether the body has stalled, now that nothing more has come.
+    /// Whether the body has stalled or comes too slowly, now that nothing more has come.
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
-        let deadline = || Instant::now() + self.bounds.stall;
+        let begins = self.waiting.is_none();
+        let since = *self.waiting.get_or_insert_with(Instant::now);
+        let deadline = since + self.bounds.stall.min(self.slack());
         let stall = match &mut self.stall {
             Some(stall) => {
-                if !self.waiting {
-                    stall.as_mut().reset(deadline());
+                if begins {
+                    stall.as_mut().reset(deadline);
                 }
                 stall
             }
-            none => none.insert(Box::pin(tokio::time::sleep_until(deadline()))),
+            none => none.insert(Box::pin(tokio::time::sleep_until(deadline))),
         };
-        self.waiting = true;
         stall.as_mut().poll(cx).map(|()| Reason::BodyTimeout)
     }
 
+    /// For how much longer the client may be waited for, by what it has sent so far.
+    fn slack(&self) -> Duration {
+        let Pace {
+            grace,
+            bytes_per_second,
+        } = self.bounds.pace;
+        let earned = Duration::from_secs(self.count.get() / bytes_per_second.max(1));
+        grace.max(earned).saturating_sub(self.waited)
+    }
+
     fn take(&mut self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, Reason> {
-        self.waiting = false;
+        if let Some(since) = self.waiting.take() {
+            self.waited += since.elapsed();
+        }
         if let Some(data) = frame.data_ref() {
             let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
             let count = self.count.get().saturating_add(length);
@@ -316,6 +335,10 @@ mod tests {
             BodyBounds {
                 bytes_max,
                 stall: Duration::from_secs(30),
+                pace: Pace {
+                    grace: Duration::from_secs(10),
+                    bytes_per_second: 100,
+                },
             },
             Rc::default(),
             Rc::clone(&crate::proxy::record::tests::book().metrics),
@@ -346,6 +369,45 @@ mod tests {
         let error = stalls.collect().await.unwrap_err();
         assert_eq!(error.reason, Reason::BodyTimeout);
         assert!(began.elapsed() >= Duration::from_millis(20));
+    }
+
+    /// One byte, ever again, after a pause.
+    struct Trickle(Pin<Box<Sleep>>);
+
+    impl Body for Trickle {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            std::task::ready!(self.0.as_mut().poll(cx));
+            let next = Instant::now() + Duration::from_millis(10);
+            self.0.as_mut().reset(next);
+            Poll::Ready(Some(Ok(data("x"))))
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_body_that_trickles_ends() {
+        let began = Instant::now();
+        let trickles = RequestBody::new(
+            Trickle(Box::pin(tokio::time::sleep(Duration::ZERO))),
+            BodyBounds {
+                bytes_max: None,
+                stall: Duration::from_secs(30),
+                pace: Pace {
+                    grace: Duration::from_millis(100),
+                    bytes_per_second: 1000,
+                },
+            },
+            Rc::default(),
+            Rc::clone(&crate::proxy::record::tests::book().metrics),
+        );
+        let error = trickles.collect().await.unwrap_err();
+        assert_eq!(error.reason, Reason::BodyTimeout);
+        assert!(began.elapsed() >= Duration::from_millis(100));
     }
 
     #[tokio::test(flavor = "current_thread")]

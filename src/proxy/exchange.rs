@@ -115,6 +115,7 @@ impl Exchange<'_> {
         let bounds = BodyBounds {
             bytes_max: decided.permit.route().body_max,
             stall: self.worker.settings.timeouts.body_stall,
+            pace: self.worker.settings.timeouts.body_pace,
         };
         let least = http_body::Body::size_hint(&body).lower();
         if bounds.bytes_max.is_some_and(|max| least > max) {
@@ -345,7 +346,8 @@ impl Exchange<'_> {
         let Destination::Local(endpoint, snapshot, certificate) = decided.destination else {
             return Err(Reason::Internal.into());
         };
-        let mut request = Request::from_parts(parts, local::read(body).await?);
+        let within = self.worker.settings.timeouts.local_body;
+        let mut request = Request::from_parts(parts, local::read(body, within).await?);
         *request.headers_mut() = decided.outbound.headers;
         let host: &HeaderValue = &decided.outbound.host;
         request

@@ -5,11 +5,13 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::time::timeout;
 
 use crate::crypto::x509::Leaf;
 use crate::domain::id::RequestId;
@@ -51,12 +53,13 @@ pub struct PeerFacts {
     pub sni: Option<Box<str>>,
 }
 
-/// Reads a request's small body whole.
-pub async fn read<B>(body: B) -> Result<Bytes, Error>
+/// Reads a request's small body whole, which has to be there `within` so long.
+pub async fn read<B>(body: B, within: Duration) -> Result<Bytes, Error>
 where
     B: Body<Data = Bytes, Error = Error>,
 {
-    match Limited::new(body, BODY_MAX).collect().await {
+    let collected = timeout(within, Limited::new(body, BODY_MAX).collect()).await;
+    match collected.map_err(|_| Error::downstream(Reason::BodyTimeout))? {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
             Err(Error::downstream(Reason::BodyTooLarge))
@@ -74,13 +77,40 @@ mod tests {
 
     use super::*;
 
+    /// A body of which nothing comes.
+    struct Never;
+
+    impl Body for Never {
+        type Data = Bytes;
+        type Error = Error;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Error>>> {
+            std::task::Poll::Pending
+        }
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_body_that_is_not_there_in_time_is_not_waited_for() {
+        let body = Never;
+        let error = read(body, Duration::from_millis(20)).await.unwrap_err();
+        assert_eq!(error.reason, Reason::BodyTimeout);
+    }
+
     #[tokio::test(flavor = "current_thread")]
     async fn a_small_body_is_read_whole_and_a_large_one_refused() {
         let body = |length: usize| {
             Full::new(Bytes::from(vec![b'x'; length])).map_err(|never| match never {})
         };
-        assert_eq!(read(body(BODY_MAX)).await.unwrap().len(), BODY_MAX);
-        let error = read(body(BODY_MAX + 1)).await.unwrap_err();
+        assert_eq!(
+            read(body(BODY_MAX), PATIENCE).await.unwrap().len(),
+            BODY_MAX
+        );
+        let error = read(body(BODY_MAX + 1), PATIENCE).await.unwrap_err();
         assert_eq!(error.reason, Reason::BodyTooLarge);
     }
 }

@@ -41,6 +41,10 @@ pub struct Timeouts {
     pub idle: Duration,
     /// A request's body from which nothing arrives.
     pub body_stall: Duration,
+    /// The body of a request that is answered here, from its first byte to its last.
+    pub local_body: Duration,
+    /// How slowly a body may come.
+    pub body_pace: Pace,
     /// An answer of which the client takes nothing.
     pub write_stall: Duration,
     /// A tunnel in which nothing moves either way.
@@ -49,6 +53,13 @@ pub struct Timeouts {
     pub ended_grace: Duration,
     /// A connection that ends for another reason, and on which nothing runs any more, is cut after this.
     pub finish_grace: Duration,
+}
+
+/// So many bytes a second on average, once a client has been waited for so long altogether.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    pub grace: Duration,
+    pub bytes_per_second: u64,
 }
 
 /// How large a request may be, and how many at a time.
@@ -115,6 +126,11 @@ impl Default for Timeouts {
             first_request: Duration::from_secs(10),
             idle: Duration::from_mins(1),
             body_stall: Duration::from_secs(30),
+            local_body: Duration::from_secs(10),
+            body_pace: Pace {
+                grace: Duration::from_secs(10),
+                bytes_per_second: 100,
+            },
             write_stall: Duration::from_mins(1),
             tunnel_idle: Duration::from_mins(5),
             // Taken off the second within which a revocation takes effect.
