@@ -15,6 +15,7 @@ pub fn proxy(config: &Config) -> Settings {
         timeouts: Timeouts {
             handshake: partners.timeouts.handshake.get(),
             first_request: partners.timeouts.first_request.get(),
+            header: partners.timeouts.header.get(),
             idle: partners.timeouts.keep_alive.get(),
             body_stall: partners.timeouts.body.get(),
             tunnel_idle: partners.timeouts.tunnel.get(),
@@ -25,6 +26,7 @@ pub fn proxy(config: &Config) -> Settings {
             headers_max: usize::from(partners.http.headers_max),
             target_bytes_max: number(partners.http.uri_bytes_max.get()),
             streams_max: partners.http.streams_max,
+            resets_max: partners.http.resets_max,
         },
         failed_authentication: FailedAuthentication {
             count: partners.auth_failures.rate.count,

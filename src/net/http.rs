@@ -29,10 +29,13 @@ where
 pub struct ServerBounds {
     /// Bytes of a request's head.
     pub header_bytes_max: u32,
-    /// From the end of one HTTP/1 request to the whole head of the next; the keep-alive time, too.
+    /// From the end of one HTTP/1 request to the whole head of the next, so the keep-alive time is in it. A last
+    /// bound: a head that has begun is the caller's to hurry.
     pub header_timeout: Duration,
     /// HTTP/2 streams open at once on one connection.
     pub streams_max: u32,
+    /// HTTP/2 streams that the client has reset before they were looked at; one more ends the connection.
+    pub resets_max: u32,
     /// How often a quiet HTTP/2 connection is asked for a sign of life, and how long the answer may take.
     pub ping_interval: Duration,
     pub ping_timeout: Duration,
@@ -44,6 +47,7 @@ impl Default for ServerBounds {
             header_bytes_max: 32 << 10,
             header_timeout: Duration::from_mins(1),
             streams_max: 128,
+            resets_max: 20,
             ping_interval: Duration::from_secs(30),
             ping_timeout: Duration::from_secs(10),
         }
@@ -75,7 +79,7 @@ pub fn http2_server<E: Clone>(executor: E, bounds: &ServerBounds) -> http2::Buil
         .timer(TokioTimer::new())
         .max_concurrent_streams(bounds.streams_max)
         .max_header_list_size(bounds.header_bytes_max)
-        .max_pending_accept_reset_streams(20)
+        .max_pending_accept_reset_streams(usize::try_from(bounds.resets_max).unwrap_or(usize::MAX))
         .max_local_error_reset_streams(1024)
         .keep_alive_interval(bounds.ping_interval)
         .keep_alive_timeout(bounds.ping_timeout)

@@ -5,6 +5,7 @@ pub mod proxy_protocol;
 pub mod tls;
 pub mod http;
 pub mod stream;
+pub mod heard;
 pub mod dial;
 pub mod serve;
 pub mod call;

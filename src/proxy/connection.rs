@@ -29,8 +29,11 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
         move |request| exchange::run(Rc::clone(&worker), Rc::clone(&connection), request)
     };
     let timeouts = &worker.settings.timeouts;
-    let why = serve::http(stream, &connection, &worker.server, timeouts, answer).await;
-    worker.metrics.all.connection_closed(why);
+    let over = serve::http(stream, &connection, &worker.server, timeouts, answer).await;
+    if let Some(reason) = over.refused {
+        worker.metrics.all.refused(reason);
+    }
+    worker.metrics.all.connection_closed(over.why);
 }
 
 /// One deadline spans the PROXY header and the handshake, the next one the first request's head.

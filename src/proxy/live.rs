@@ -194,6 +194,11 @@ impl Connection {
         self.served.get() > 1
     }
 
+    /// Requests so far, and whether one of them runs.
+    pub fn requests(&self) -> (u32, bool) {
+        (self.served.get(), self.running.get() > 0)
+    }
+
     /// Counts one more request with a refused certificate; says how many there were with this one.
     pub fn count_quarantined(&self) -> u32 {
         let count = self.quarantined.get().saturating_add(1);

@@ -232,8 +232,9 @@ fn worker(plan: Plan) -> Rc<Worker> {
     Rc::new(Worker {
         server: ServerBounds {
             header_bytes_max: u32::try_from(settings.http.headers_bytes_max).unwrap_or(u32::MAX),
-            header_timeout: settings.timeouts.idle,
+            header_timeout: settings.timeouts.idle + settings.timeouts.header,
             streams_max: settings.http.streams_max,
+            resets_max: settings.http.resets_max,
             ..ServerBounds::default()
         },
         snapshot: plan.live,

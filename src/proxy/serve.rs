@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -10,14 +11,30 @@ use hyper::rt::{Read, Write};
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Duration, Instant, Sleep, sleep, sleep_until};
 
+use crate::domain::reason::Reason;
+use crate::net::heard::{Count, Heard};
 use crate::net::http::{LocalExec, ServerBounds, TokioIo, http1_server, http2_server};
 
 use super::body::ResponseBody;
 use super::live::{Connection, Stage, Watch};
 use super::metrics::Closed;
 use super::settings::Timeouts;
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Over {
+    pub why: Closed,
+    /// Why what came last never became a request, if something did.
+    pub refused: Option<Reason>,
+}
+
+impl From<Closed> for Over {
+    fn from(why: Closed) -> Self {
+        Self { why, refused: None }
+    }
+}
 
 /// Serves every request of `connection` by `answer`, until either side is done; says why it ended.
 pub async fn http<S, A, F>(
@@ -26,7 +43,7 @@ pub async fn http<S, A, F>(
     bounds: &ServerBounds,
     timeouts: &Timeouts,
     answer: A,
-) -> Closed
+) -> Over
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: Fn(Request<Incoming>) -> F + 'static,
@@ -36,14 +53,17 @@ where
         let answered = answer(request);
         async move { Ok::<_, Infallible>(answered.await) }
     });
-    let io = TokioIo::new(stream);
     // hyper's server for both would take HTTP/1 on a connection that agreed on HTTP/2.
     if connection.peer.http2 {
+        let io = TokioIo::new(stream);
         let served = http2_server(LocalExec, bounds).serve_connection(io, service);
-        drive(served, connection, timeouts).await
+        drive(served, connection, timeouts, None).await
     } else {
+        let heard = Count::default();
+        let io = TokioIo::new(Heard::new(stream, heard.clone()));
         let served = http1_server(bounds).serve_connection(io, service);
-        drive(served.with_upgrades(), connection, timeouts).await
+        let heads = Heads::new(heard, timeouts.header);
+        drive(served.with_upgrades(), connection, timeouts, Some(heads)).await
     }
 }
 
@@ -76,25 +96,88 @@ where
     }
 }
 
-async fn drive(served: impl Served, connection: &Connection, timeouts: &Timeouts) -> Closed {
+/// The heads of HTTP/1 requests that have begun and not ended. hyper's own timeout runs from the end of the request
+/// before, so it cannot tell a client that thinks from one that dribbles.
+struct Heads {
+    heard: Count,
+    within: Duration,
+    /// What had been heard, and how many requests there were, when no head had begun.
+    seen: u64,
+    requests: u32,
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Heads {
+    fn new(heard: Count, within: Duration) -> Self {
+        Self {
+            heard,
+            within,
+            seen: 0,
+            requests: 0,
+            deadline: None,
+        }
+    }
+
+    fn has_begun(&self) -> bool {
+        self.deadline.is_some()
+    }
+
+    /// Ready when a head has taken too long. What comes while a request runs is that request's; a next head that
+    /// came along with it counts from its next byte, and until then the connection is idle.
+    fn poll_overdue(&mut self, cx: &mut Context<'_>, connection: &Connection) -> Poll<()> {
+        let heard = self.heard.get();
+        let (requests, running) = connection.requests();
+        if running || requests != self.requests {
+            (self.seen, self.requests) = (heard, requests);
+            self.deadline = None;
+        }
+        if heard == self.seen {
+            return Poll::Pending;
+        }
+        let within = self.within;
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(within)));
+        deadline.as_mut().poll(cx)
+    }
+}
+
+async fn drive(
+    served: impl Served,
+    connection: &Connection,
+    timeouts: &Timeouts,
+    mut heads: Option<Heads>,
+) -> Over {
     let mut served = pin!(served);
     let mut dog = pin!(sleep_until(Instant::now()));
     let mut stage = Stage::Open;
     loop {
+        let overdue = std::future::poll_fn(|cx| match &mut heads {
+            Some(heads) => heads.poll_overdue(cx, connection),
+            None => Poll::Pending,
+        });
         tokio::select! {
             biased;
             result = served.as_mut() => return end(stage, result),
             changed = connection.stage_after(stage) => {
                 stage = changed;
                 match stage {
-                    Stage::Cut(why) => return why,
+                    Stage::Cut(why) => return why.into(),
                     Stage::Ending(_) => served.as_mut().finish(),
                     Stage::Open => {}
                 }
                 dog.as_mut().reset(Instant::now());
             }
+            () = overdue => {
+                return Over {
+                    why: Closed::Stalled,
+                    refused: Some(Reason::RequestTimeout),
+                };
+            }
             () = dog.as_mut() => match connection.watch(Instant::now(), timeouts) {
                 Watch::LookAgain(at) => dog.as_mut().reset(at),
+                // Not idle: the head's own time is running.
+                Watch::End(Closed::Idle) if heads.as_ref().is_some_and(Heads::has_begun) => {
+                    dog.as_mut().reset(Instant::now() + timeouts.header);
+                }
                 Watch::End(why) => _ = connection.end(why),
                 Watch::Cut(why) => connection.cut(why),
             },
@@ -102,14 +185,14 @@ async fn drive(served: impl Served, connection: &Connection, timeouts: &Timeouts
     }
 }
 
-fn end(stage: Stage, result: hyper::Result<()>) -> Closed {
+fn end(stage: Stage, result: hyper::Result<()>) -> Over {
     match (stage, result) {
-        (Stage::Ending(why) | Stage::Cut(why), _) => why,
-        (Stage::Open, Ok(())) => Closed::Finished,
-        (Stage::Open, Err(error)) if error.is_timeout() => Closed::Idle,
+        (Stage::Ending(why) | Stage::Cut(why), _) => why.into(),
+        (Stage::Open, Ok(())) => Closed::Finished.into(),
+        (Stage::Open, Err(error)) if error.is_timeout() => Closed::Idle.into(),
         (Stage::Open, Err(error)) => {
             tracing::debug!(%error, "connection failed");
-            Closed::Failed
+            Closed::Failed.into()
         }
     }
 }

@@ -37,7 +37,9 @@ pub struct Timeouts {
     pub handshake: Duration,
     /// From the end of the handshake to the end of the first request's head.
     pub first_request: Duration,
-    /// A connection without a request, and a head that does not end.
+    /// From the first byte of an HTTP/1 request's head to its last.
+    pub header: Duration,
+    /// A connection without a request.
     pub idle: Duration,
     /// A request's body from which nothing arrives.
     pub body_stall: Duration,
@@ -77,6 +79,8 @@ pub struct HttpBounds {
     pub target_bytes_max: usize,
     /// Requests at a time on one HTTP/2 connection.
     pub streams_max: u32,
+    /// Streams of one HTTP/2 connection that the client has reset before they were looked at.
+    pub resets_max: u32,
 }
 
 /// So many failures per so much time, with so many at once.
@@ -124,6 +128,7 @@ impl Default for Timeouts {
         Self {
             handshake: Duration::from_secs(10),
             first_request: Duration::from_secs(10),
+            header: Duration::from_secs(10),
             idle: Duration::from_mins(1),
             body_stall: Duration::from_secs(30),
             local_body: Duration::from_secs(10),
@@ -147,6 +152,7 @@ impl Default for HttpBounds {
             headers_max: 100,
             target_bytes_max: 8 << 10,
             streams_max: 128,
+            resets_max: 20,
         }
     }
 }

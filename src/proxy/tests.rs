@@ -101,6 +101,7 @@ struct Gateway {
     identity: (String, Secret),
     fingerprint: Fingerprint,
     secret: Secret,
+    registry: prometheus::Registry,
 }
 
 fn route(name: &str, path: &str, requirement: Requirement) -> Route {
@@ -257,6 +258,7 @@ impl Gateway {
         let address = first.local_addr().unwrap();
         let second = listener::bind(address, 64, true).unwrap();
         let ledger = Arc::new(Ledger::new(2));
+        let registry = prometheus::Registry::new();
         let proxy = Proxy::start(
             settings,
             Wiring {
@@ -268,7 +270,7 @@ impl Gateway {
                 hasher,
                 clock: Arc::new(SystemClock),
                 ledger: Arc::clone(&ledger),
-                registry: &prometheus::Registry::new(),
+                registry: &registry,
             },
         )
         .unwrap();
@@ -281,7 +283,15 @@ impl Gateway {
             identity: (issued.pem + authority.chain_pem(), keypair::to_secret(&key)),
             fingerprint: issued.leaf.fingerprint,
             secret,
+            registry,
         }
+    }
+
+    /// The metrics as they are scraped.
+    fn exported(&self) -> String {
+        prometheus::TextEncoder::new()
+            .encode_to_string(&self.registry.gather())
+            .unwrap()
     }
 
     async fn connect(&self, with_certificate: bool) -> Partner {
@@ -762,6 +772,64 @@ async fn whoever_stays_silent_is_not_waited_for() {
         200
     );
     gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_has_begun_is_hurried_and_a_quiet_client_is_not() {
+    let mut settings = Settings::default();
+    settings.timeouts.header = Duration::from_millis(300);
+    let gateway = Gateway::start_with(settings).await;
+    let mut quiet = gateway.connect(false).await;
+    assert_eq!(quiet.get("/open", "").await.status, 200);
+    for served_before in [false, true] {
+        let mut slow = gateway.connect(false).await;
+        if served_before {
+            assert_eq!(slow.get("/open", "").await.status, 200);
+        }
+        let began = tokio::time::Instant::now();
+        let dribble = async {
+            for byte in b"GET /open HTTP/1.1\r\nHost: localhost\r\n".iter().cycle() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                if slow.0.write_all(&[*byte]).await.is_err() || slow.0.flush().await.is_err() {
+                    break;
+                }
+            }
+        };
+        timeout(Duration::from_secs(3), dribble)
+            .await
+            .expect("cut, however steadily bytes come");
+        assert!(began.elapsed() >= Duration::from_millis(300));
+    }
+    assert_eq!(quiet.get("/open", "").await.status, 200);
+    assert!(
+        gateway
+            .exported()
+            .contains("countersign_refusals_total{reason=\"request_timeout\"} 2\n")
+    );
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_that_are_reset_at_once_end_the_connection_at_the_configured_number() {
+    for (resets_max, ends) in [(2, true), (20, false)] {
+        let mut settings = Settings::default();
+        settings.http.resets_max = resets_max;
+        let gateway = Gateway::start_with(settings).await;
+        let mut stream = gateway.handshake(false, true).await;
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+        for id in [1, 3, 5, 7, 9] {
+            // GET https://localhost/ and at once RST_STREAM, CANCEL.
+            bytes.extend([0, 0, 14, 1, 5, 0, 0, 0, id, 0x82, 0x87, 0x84, 0x41, 9]);
+            bytes.extend(b"localhost");
+            bytes.extend([0, 0, 4, 3, 0, 0, 0, 0, id, 0, 0, 0, 8]);
+        }
+        stream.write_all(&bytes).await.unwrap();
+        stream.flush().await.unwrap();
+        let mut said = Vec::new();
+        let ended = timeout(Duration::from_secs(1), stream.read_to_end(&mut said)).await;
+        assert_eq!(ended.is_ok(), ends, "{resets_max}");
+        gateway.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
