@@ -27,8 +27,10 @@ where
 /// What a client may make a server hold and wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerBounds {
-    /// Bytes of a request's head.
+    /// Bytes of a request's head, its first line included.
     pub header_bytes_max: u32,
+    /// Header fields of an HTTP/1 request.
+    pub headers_max: usize,
     /// From the end of one HTTP/1 request to the whole head of the next, so the keep-alive time is in it. A last
     /// bound: a head that has begun is the caller's to hurry.
     pub header_timeout: Duration,
@@ -45,6 +47,7 @@ impl Default for ServerBounds {
     fn default() -> Self {
         Self {
             header_bytes_max: 32 << 10,
+            headers_max: 100,
             header_timeout: Duration::from_mins(1),
             streams_max: 128,
             resets_max: 20,
@@ -62,6 +65,7 @@ pub fn http1_server(bounds: &ServerBounds) -> http1::Builder {
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(bounds.header_timeout)
+        .max_headers(bounds.headers_max)
         .max_header_size(usize::try_from(bounds.header_bytes_max).unwrap_or(usize::MAX))
         // hyper wants 8 KiB at least; a head must fit as a whole.
         .max_buf_size(
@@ -78,7 +82,7 @@ pub fn http2_server<E: Clone>(executor: E, bounds: &ServerBounds) -> http2::Buil
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(bounds.streams_max)
-        .max_header_list_size(bounds.header_bytes_max)
+        .max_header_list_size(header_list_max(bounds))
         .max_pending_accept_reset_streams(usize::try_from(bounds.resets_max).unwrap_or(usize::MAX))
         .max_local_error_reset_streams(1024)
         .keep_alive_interval(bounds.ping_interval)
@@ -89,6 +93,14 @@ pub fn http2_server<E: Clone>(executor: E, bounds: &ServerBounds) -> http2::Buil
         .initial_connection_window_size(1 << 20)
         .enable_connect_protocol();
     builder
+}
+
+/// HTTP/2 counts 32 bytes more for each field than it has.
+fn header_list_max(bounds: &ServerBounds) -> u32 {
+    let fields = u32::try_from(bounds.headers_max).unwrap_or(u32::MAX);
+    bounds
+        .header_bytes_max
+        .saturating_add(fields.saturating_mul(32))
 }
 
 /// A client of HTTP/2 with prior knowledge, whose tasks stay on this thread.

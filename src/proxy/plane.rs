@@ -231,7 +231,12 @@ fn worker(plan: Plan) -> Rc<Worker> {
     );
     Rc::new(Worker {
         server: ServerBounds {
-            header_bytes_max: u32::try_from(settings.http.headers_bytes_max).unwrap_or(u32::MAX),
+            // Wider than the bounds that a request is read by: what exceeds those alone is refused with a reason.
+            header_bytes_max: u32::try_from(
+                settings.http.headers_bytes_max + settings.http.target_bytes_max + MARGIN_BYTES,
+            )
+            .unwrap_or(u32::MAX),
+            headers_max: settings.http.headers_max + MARGIN_FIELDS,
             header_timeout: settings.timeouts.idle + settings.timeouts.header,
             streams_max: settings.http.streams_max,
             resets_max: settings.http.resets_max,
@@ -329,6 +334,9 @@ async fn drain(worker: &Worker, mut deadline: Instant, mut orders: mpsc::Unbound
     // What was cut writes its records; what still shakes hands is dropped with the runtime.
     let _all_gone = timeout_at(deadline + LAST_WORDS, worker.tasks.wait()).await;
 }
+
+const MARGIN_BYTES: usize = 16 << 10;
+const MARGIN_FIELDS: usize = 32;
 
 /// How long connections that were cut may take to write their records.
 const LAST_WORDS: Duration = Duration::from_millis(200);

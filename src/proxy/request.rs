@@ -38,7 +38,9 @@ pub fn read<'a>(
     if target.len() > bounds.target_bytes_max {
         return Err(Reason::UriTooLong);
     }
-    if parts.headers.len() > bounds.headers_max {
+    if parts.headers.len() > bounds.headers_max
+        || field_bytes(&parts.headers) > bounds.headers_bytes_max
+    {
         return Err(Reason::HeadersTooLarge);
     }
     headers::refuse_odd_names(&parts.headers).map_err(|odd| {
@@ -52,6 +54,14 @@ pub fn read<'a>(
             .ok()
             .ok_or(Reason::PathInvalid)?,
     })
+}
+
+/// All fields as HTTP/1.1 writes them, with a colon, a space and an end of line each.
+fn field_bytes(headers: &HeaderMap) -> usize {
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum()
 }
 
 /// The target to forward: the very path that was matched, and the query as it came.

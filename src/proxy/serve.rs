@@ -192,7 +192,19 @@ fn end(stage: Stage, result: hyper::Result<()>) -> Over {
         (Stage::Open, Err(error)) if error.is_timeout() => Closed::Idle.into(),
         (Stage::Open, Err(error)) => {
             tracing::debug!(%error, "connection failed");
-            Closed::Failed.into()
+            Over {
+                why: Closed::Failed,
+                refused: unread(&error),
+            }
         }
+    }
+}
+
+/// Why hyper could not make a request of what came; it has answered by itself, without saying why.
+fn unread(error: &hyper::Error) -> Option<Reason> {
+    if error.is_parse_too_large() {
+        Some(Reason::HeadersTooLarge)
+    } else {
+        error.is_parse().then_some(Reason::RequestMalformed)
     }
 }

@@ -810,6 +810,81 @@ async fn a_head_that_has_begun_is_hurried_and_a_quiet_client_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_beyond_a_bound_is_refused_with_a_reason() {
+    let gateway = Gateway::start().await;
+    let many = |count| {
+        (0..count).fold(String::new(), |fields, number| {
+            fields + &format!("X-N{number}: 1\r\n")
+        })
+    };
+    let long = |bytes| "x".repeat(bytes);
+    let path = format!("/open/{}", long(9 << 10));
+    for (path, fields, status, reason) in [
+        ("/open", many(110), 431, Reason::HeadersTooLarge),
+        (
+            "/open",
+            format!("X-Long: {}\r\n", long(33 << 10)),
+            431,
+            Reason::HeadersTooLarge,
+        ),
+        (&path, String::new(), 414, Reason::UriTooLong),
+    ] {
+        let answered = gateway.connect(false).await.get(path, &fields).await;
+        assert_eq!(answered.status, status);
+        let expected = format!("\"reason\":\"{reason}\"");
+        assert!(answered.body.contains(&expected), "{}", answered.body);
+        assert!(answered.head.contains("x-request-id: req_"));
+    }
+    let records = gateway.records(3).await;
+    assert!(records.iter().all(|record| record.reason.is_some()));
+    assert_eq!(
+        gateway
+            .connect(false)
+            .await
+            .get("/open", &many(90))
+            .await
+            .status,
+        200
+    );
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_request_is_counted() {
+    let gateway = Gateway::start().await;
+    for nonsense in [&b"GET  /open HTTP/1.1\r\n\r\n"[..], b"\0\x01\r\n\r\n"] {
+        let mut partner = gateway.connect(false).await;
+        partner.0.write_all(nonsense).await.unwrap();
+        partner.0.flush().await.unwrap();
+        partner.closed().await;
+    }
+    let many = "X-N: 1\r\n".repeat(500);
+    assert_eq!(
+        gateway
+            .connect(false)
+            .await
+            .get("/open", &many)
+            .await
+            .status,
+        431
+    );
+    let counted = [("request_malformed", 2), ("headers_too_large", 1)];
+    let all = counted.map(|(reason, count)| {
+        format!("countersign_refusals_total{{reason=\"{reason}\"}} {count}\n")
+    });
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+    while !all.iter().all(|line| gateway.exported().contains(line)) {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{}",
+            gateway.exported()
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_that_are_reset_at_once_end_the_connection_at_the_configured_number() {
     for (resets_max, ends) in [(2, true), (20, false)] {
         let mut settings = Settings::default();
