@@ -388,18 +388,32 @@ fn choose<'t>(
     method: &http::Method,
     allowed: &mut Vec<http::Method>,
 ) -> Option<&'t Arc<Route>> {
-    let found = routes
-        .iter()
-        .find(|route| route.methods.is_empty() || route.methods.contains(method));
+    let found = routes.iter().find(|route| takes(route, method));
     if found.is_none() {
-        allowed.extend(
-            routes
-                .iter()
-                .flat_map(|route| route.methods.iter().cloned()),
-        );
+        allowed.extend(routes.iter().flat_map(|route| match &route.methods[..] {
+            [] => USUAL.to_vec(),
+            named => named.to_vec(),
+        }));
     }
     found
 }
+
+/// A route that names no methods takes every one but TRACE, whose answer repeats the request: behind a gateway, the
+/// caller would read the fields that were added for the upstream alone.
+fn takes(route: &Route, method: &http::Method) -> bool {
+    route.methods.contains(method) || (route.methods.is_empty() && *method != http::Method::TRACE)
+}
+
+/// What a route that takes every method tells a caller to use.
+const USUAL: [http::Method; 7] = [
+    http::Method::DELETE,
+    http::Method::GET,
+    http::Method::HEAD,
+    http::Method::OPTIONS,
+    http::Method::PATCH,
+    http::Method::POST,
+    http::Method::PUT,
+];
 
 /// Sets of methods clash when they share one, or when both are open to all. A set and "every method" do not:
 /// the set is the more specific.
@@ -442,6 +456,30 @@ mod tests {
 
     fn prefix(name: &str, host: &str, path: &str) -> Route {
         route(name, host, PathPattern::prefix(path).unwrap(), &[])
+    }
+
+    #[test]
+    fn trace_is_for_routes_that_name_it() {
+        let path = || PathPattern::exact("/x").unwrap();
+        let table = RouteTable::new(vec![
+            exact("any", "a.test", "/x"),
+            route("named", "b.test", path(), &[http::Method::TRACE]),
+        ])
+        .unwrap();
+        let find = |host, method: &http::Method| {
+            let path = Path::read("/x").unwrap();
+            let head = RequestHead {
+                host,
+                path: &path,
+                method,
+            };
+            table.find(&head).map(|route| route.name.to_string())
+        };
+        let trace = http::Method::TRACE;
+        assert_eq!(find("a.test", &trace), Err(Miss::Method(USUAL.to_vec())));
+        assert_eq!(find("b.test", &trace).as_deref(), Ok("named"));
+        let made_up = http::Method::from_bytes(b"BREW").unwrap();
+        assert_eq!(find("a.test", &made_up).as_deref(), Ok("any"));
     }
 
     fn table() -> RouteTable {
