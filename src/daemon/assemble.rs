@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::clock::SystemClock;
+use super::dropped::Dropped;
 use super::gauges::Gauges;
 use super::local::Local;
 use super::registry_view::LiveRegistry;
@@ -153,10 +154,15 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
 
     let workers = workers(config);
     let (listeners, partners) = partners(config.listeners.partners.address.0, workers)?;
-    let ledger = Arc::new(Ledger::new(workers));
+    let ledger = Arc::new(if config.access_log.enabled {
+        Ledger::new(workers)
+    } else {
+        Ledger::off()
+    });
     let policies = Arc::new(ArcSwap::from_pointee(world.policies));
     let connectors = Arc::new(ArcSwap::from_pointee(world.connectors));
     let access_log = access_log(config, &ledger)?;
+    count_dropped(&registry, &ledger, access_log.as_ref())?;
     let proxy = Proxy::start(
         settings::proxy(config),
         Wiring {
@@ -420,6 +426,24 @@ fn access_log(config: &Config, ledger: &Arc<Ledger>) -> anyhow::Result<Option<Ac
         }
     });
     Ok(Some(log.context("opening the access log")?))
+}
+
+fn count_dropped(
+    registry: &Registry,
+    ledger: &Arc<Ledger>,
+    log: Option<&AccessLog>,
+) -> prometheus::Result<()> {
+    let Some(log) = log else {
+        return Ok(());
+    };
+    let ledger = Arc::clone(ledger);
+    Dropped::register(
+        registry,
+        vec![
+            ("behind", Box::new(move || ledger.dropped())),
+            ("unwritable", Box::new(log.lost_lines())),
+        ],
+    )
 }
 
 fn absolute(path: &Path) -> PathBuf {

@@ -10,6 +10,7 @@ pub mod local;
 pub mod reload;
 pub mod restart;
 pub mod lifecycle;
+mod dropped;
 pub mod gauges;
 pub mod access_lines;
 pub mod clock;

@@ -40,6 +40,11 @@ impl Ledger {
         }
     }
 
+    /// A ledger that keeps nothing, because nobody will read it.
+    pub fn off() -> Self {
+        Self::new(0)
+    }
+
     pub fn workers(&self) -> usize {
         self.workers.len()
     }
@@ -295,6 +300,19 @@ pub mod tests {
         recording.reason(Reason::UpstreamFailed);
         drop(recording);
         assert_eq!(book.ledger.drain(0)[0].reason, Some(Reason::BodyTimeout));
+    }
+
+    #[test]
+    fn a_ledger_that_is_off_keeps_nothing_and_misses_nothing() {
+        let ledger = Arc::new(Ledger::off());
+        let book = Rc::new(Book {
+            ledger: Arc::clone(&ledger),
+            worker: 0,
+            metrics: Rc::clone(&book().metrics),
+        });
+        drop(recording(&book));
+        assert!(ledger.drain(0).is_empty());
+        assert_eq!(ledger.dropped(), 0);
     }
 
     #[test]

@@ -77,9 +77,10 @@ impl AccessLog {
         }
     }
 
-    /// Bytes that could not be written.
-    pub fn lost_bytes(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+    /// Tells how many lines could not be written so far, even after the log has ended.
+    pub fn lost_lines(&self) -> impl Fn() -> u64 + Send + Sync + use<> {
+        let lost = Arc::clone(&self.lost);
+        move || lost.load(Ordering::Relaxed)
     }
 }
 
@@ -130,8 +131,9 @@ impl Writer {
             None => Err(io::Error::from(io::ErrorKind::NotConnected)),
         };
         let Err(error) = written else { return };
-        let bytes = u64::try_from(lines.len()).unwrap_or(u64::MAX);
-        self.lost.fetch_add(bytes, Ordering::Relaxed);
+        let count = lines.split(|byte| *byte == b'\n').count() - 1;
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.lost.fetch_add(count, Ordering::Relaxed);
         if self.sink.take().is_some() {
             tracing::error!(%error, "the access log cannot be written");
         }
@@ -235,7 +237,10 @@ mod tests {
     #[test]
     fn a_full_disk_costs_lines_and_is_counted() {
         let (log, lines) = start(std::path::Path::new("/dev/full"));
+        let lost = log.lost_lines();
         add(&lines, "lost\n");
-        eventually(|| log.lost_bytes() == 5);
+        eventually(|| lost() == 1);
+        add(&lines, "this\nand that\n");
+        eventually(|| lost() == 3);
     }
 }
