@@ -1024,6 +1024,62 @@ fn an_upgrade_is_an_extended_connect_over_http_2() {
 }
 
 #[test]
+fn a_dead_http_2_connection_is_replaced_where_asking_twice_is_harmless() {
+    /// Says GOAWAY for everything after the first stream: no error, nothing later was looked at.
+    const GOAWAY: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+
+    run(async {
+        for goes_away in [false, true] {
+            let peer = Peer::start(move |stream, number| async move {
+                let stream = stream.into_std().unwrap();
+                let beside = Rc::new(stream.try_clone().unwrap());
+                let stream = TcpStream::from_std(stream).unwrap();
+                let asked = Cell::new(0);
+                let service =
+                    hyper::service::service_fn(move |_: http::Request<hyper::body::Incoming>| {
+                        let dies = number == 0 && asked.replace(asked.get() + 1) > 0;
+                        let beside = Rc::clone(&beside);
+                        async move {
+                            if dies && goes_away {
+                                std::io::Write::write_all(&mut &*beside, GOAWAY).unwrap();
+                                std::future::pending::<()>().await;
+                            } else if dies {
+                                beside.shutdown(std::net::Shutdown::Both).unwrap();
+                                std::future::pending::<()>().await;
+                            }
+                            Ok::<_, std::convert::Infallible>(http::Response::new(
+                                Empty::<Bytes>::new(),
+                            ))
+                        }
+                    });
+                let _ = hyper::server::conn::http2::Builder::new(LocalExec)
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            })
+            .await;
+            for (method, expected) in [
+                (Method::GET, None),
+                (Method::POST, Some((Side::Upstream, Reason::UpstreamFailed))),
+            ] {
+                peer.connections.set(0);
+                let client = Client::to(vec![peer.endpoint.clone()], |upstream| {
+                    upstream.protocol = Protocol::Http2;
+                    upstream.pool.connections_max = 1;
+                });
+                client.text(get()).await.unwrap();
+                let again = client
+                    .send(request(method, Empty::new().map_err(|e| match e {})))
+                    .await;
+                let failed = again.err().map(|error| (error.side, error.reason));
+                assert_eq!(failed, expected, "GOAWAY: {goes_away}");
+                assert_eq!(peer.count(), if expected.is_none() { 2 } else { 1 });
+                assert!(client.text(get()).await.is_ok(), "the dead one is not kept");
+            }
+        }
+    });
+}
+
+#[test]
 fn http_2_failures_have_the_same_reasons() {
     run(async {
         let silent = Peer::start(|mut stream, _| async move {

@@ -33,6 +33,8 @@ pub struct Http2 {
     allowed: Rc<Cell<usize>>,
     in_flight: Cell<usize>,
     quiet_since: Cell<Instant>,
+    /// An exchange has found the connection dead, perhaps before its own task did.
+    dead: Cell<bool>,
     pub opened: Instant,
 }
 
@@ -67,6 +69,7 @@ impl Http2 {
             allowed,
             in_flight: Cell::new(0),
             quiet_since: Cell::new(now),
+            dead: Cell::new(false),
             opened: now,
         })
     }
@@ -91,7 +94,7 @@ impl Http2 {
     }
 
     pub fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+        self.dead.get() || self.sender.is_closed()
     }
 
     /// How long nothing has been under way; `None` when something is.
@@ -121,8 +124,8 @@ pub enum Outcome {
     Tunnel(http::response::Parts, hyper::upgrade::Upgraded),
 }
 
-/// Sends the request and waits for the head of its answer. Where the body
-/// comes back beside the error, nothing was sent.
+/// Sends the request and waits for the head of its answer. Where the body comes back beside the error, the request
+/// may be sent again: nothing was sent, or the connection died and sending twice is harmless.
 pub async fn exchange(
     lease: &SharedLease,
     head: &Head,
@@ -135,6 +138,7 @@ pub async fn exchange(
         Err(error) => return Err((error, Err(BodyGone))),
     };
     let sending = Rc::new(Sending::default());
+    let harmless = body.is_none() && head.upgrade.is_none() && head.method.is_idempotent();
     let body = RequestBody::new(body, Rc::clone(&sending));
     let mut answer = std::pin::pin!(
         connection
@@ -173,11 +177,18 @@ pub async fn exchange(
         Some(Ok(response)) => response,
         Some(Err(mut refused)) => {
             let message = refused.take_message();
-            let error = sending.failure(refused.into_error());
-            // Given back, it has not been sent.
-            let body = message
-                .map(|request| request.into_body().body.take())
-                .ok_or(BodyGone);
+            let error = refused.into_error();
+            let died = has_died(&error);
+            if died {
+                connection.dead.set(true);
+            }
+            let error = sending.failure(error);
+            let body = match message {
+                // Given back, it has not been sent.
+                Some(request) => Ok(request.into_body().body.take()),
+                None if died && harmless => Ok(None),
+                None => Err(BodyGone),
+            };
             let error = if body.is_ok() {
                 error.worth_a_retry()
             } else {
@@ -195,6 +206,17 @@ pub async fn exchange(
         return Ok(Outcome::Tunnel(parts, upgraded));
     }
     Ok(Outcome::Answer(response, sending))
+}
+
+/// Whether it is the connection that failed, or the upstream that is leaving it, rather than this one stream.
+fn has_died(error: &hyper::Error) -> bool {
+    let Some(cause) = std::error::Error::source(error) else {
+        return false;
+    };
+    cause.is::<std::io::Error>()
+        || cause
+            .downcast_ref::<h2::Error>()
+            .is_some_and(|cause| cause.is_io() || (cause.is_go_away() && cause.is_remote()))
 }
 
 fn request(head: &Head, tls: bool) -> Result<Request<()>, Error> {

@@ -269,7 +269,9 @@ impl Pool {
         let _turn = tokio::time::timeout(time, endpoint.opening.lock())
             .await
             .map_err(|late| Error::upstream(Reason::UpstreamUnreachable).because(late))?;
-        if !fresh && let Some(connection) = self.shareable(endpoint) {
+        // Even when none of them is wanted, those that are dead must not be taken for the upstream's full number.
+        let kept = self.shareable(endpoint);
+        if !fresh && let Some(connection) = kept {
             return Ok((connection, true));
         }
         let upstream = self.upstream();
