@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use super::super::error::Side;
+use super::super::upstream::health::Healths;
 use super::*;
 use crate::domain::identity::{Caller, Evidence};
 use crate::domain::policy::{Policy, Requirement};
@@ -120,6 +121,7 @@ async fn read_until(stream: &mut TcpStream, end: &str) -> String {
 struct Client {
     upstream: Arc<Upstream>,
     upstreams: Rc<Upstreams>,
+    healths: Healths,
     permit: Permit,
 }
 
@@ -145,9 +147,14 @@ impl Client {
             tls_generation: 0,
         };
         change(&mut upstream);
+        let healths = Healths::new().unwrap();
         Self {
             upstream: Arc::new(upstream),
-            upstreams: Upstreams::new(Arc::new(ArcSwap::from_pointee(HashMap::new()))),
+            upstreams: Upstreams::new(
+                Arc::new(ArcSwap::from_pointee(HashMap::new())),
+                healths.clone(),
+            ),
+            healths,
             permit: permit(),
         }
     }
@@ -1080,6 +1087,43 @@ fn a_dead_http_2_connection_is_replaced_where_asking_twice_is_harmless() {
 }
 
 #[test]
+fn whether_an_upstream_takes_connections_is_exported() {
+    run(async {
+        let registry = prometheus::Registry::new();
+        let peer = Peer::answering(OK).await;
+        let dead = refusing().await;
+        for (endpoints, healthy) in [
+            (vec![peer.endpoint.clone()], 1),
+            (vec![dead.clone()], 0),
+            (vec![peer.endpoint.clone(), dead.clone()], 1),
+        ] {
+            let client = Client::to(endpoints, |_| {});
+            registry.register(Box::new(client.healths.clone())).unwrap();
+            let _answered = client.text(get()).await;
+            let text = prometheus::TextEncoder::new()
+                .encode_to_string(&registry.gather())
+                .unwrap();
+            let line = format!("countersign_upstream_healthy{{upstream=\"orders\"}} {healthy}\n");
+            assert!(text.contains(&line), "{text}");
+            if healthy == 0 {
+                let line = "countersign_upstream_ejections_total{upstream=\"orders\"} 1\n";
+                assert!(text.contains(line), "{text}");
+                sleep(Duration::from_millis(300)).await;
+                assert!(
+                    client
+                        .healths
+                        .of(&client.upstream)
+                        .is_healthy(tokio::time::Instant::now())
+                );
+            }
+            registry
+                .unregister(Box::new(client.healths.clone()))
+                .unwrap();
+        }
+    });
+}
+
+#[test]
 fn http_2_failures_have_the_same_reasons() {
     run(async {
         let silent = Peer::start(|mut stream, _| async move {
@@ -1193,7 +1237,10 @@ fn trusting(peer: &Peer, ca_pem: &str, http2: bool) -> Client {
     });
     let connectors = HashMap::from([(client.upstream.name.clone(), config.unwrap())]);
     Client {
-        upstreams: Upstreams::new(Arc::new(ArcSwap::from_pointee(connectors))),
+        upstreams: Upstreams::new(
+            Arc::new(ArcSwap::from_pointee(connectors)),
+            client.healths.clone(),
+        ),
         ..client
     }
 }

@@ -30,6 +30,7 @@ use super::metrics::{Closed, Metrics, WorkerMetrics};
 use super::record::{Book, Ledger};
 use super::seats::Seats;
 use super::settings::Settings;
+use super::upstream::health::Healths;
 use super::upstream::upstreams::{Connectors, Upstreams};
 use super::verifier::{Failures, Verifier};
 use super::worker::Worker;
@@ -85,6 +86,7 @@ struct Plan {
     ledger: Arc<Ledger>,
     seats: Arc<Seats>,
     buckets: Arc<Buckets>,
+    healths: Healths,
     metrics: Metrics,
 }
 
@@ -92,6 +94,11 @@ impl Proxy {
     /// Starts a worker for each listener. Connections are taken from now on.
     pub fn start(settings: Settings, wiring: Wiring<'_>) -> io::Result<Self> {
         let metrics = Metrics::register(wiring.registry).map_err(io::Error::other)?;
+        let healths = Healths::register(wiring.registry).map_err(io::Error::other)?;
+        // Their series are there before the first request.
+        for upstream in wiring.live.load().catalog.upstreams.values() {
+            healths.of(upstream);
+        }
         let seats = Arc::new(Seats::new(&settings));
         let buckets = Arc::new(Buckets::new(settings.buckets_max));
         let settings = Arc::new(settings);
@@ -109,6 +116,7 @@ impl Proxy {
                 ledger: Arc::clone(&wiring.ledger),
                 seats: Arc::clone(&seats),
                 buckets: Arc::clone(&buckets),
+                healths: healths.clone(),
                 metrics: metrics.clone(),
             };
             workers.push(start_worker(listener, plan)?);
@@ -247,7 +255,7 @@ fn worker(plan: Plan) -> Rc<Worker> {
         seats: plan.seats,
         local: plan.local,
         clock: plan.clock,
-        upstreams: Upstreams::new(plan.connectors),
+        upstreams: Upstreams::new(plan.connectors, plan.healths),
         counters,
         verifier: Verifier::new(plan.hasher, failures, settings.verified_tokens_max),
         live: Rc::new(Live::default()),

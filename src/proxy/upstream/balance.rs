@@ -36,14 +36,16 @@ impl Load {
         self.ejected_until.set(None);
     }
 
-    /// It refused a connection, so it is spared for a while: longer each time, never long.
-    pub fn fail(&self, now: Instant) {
+    /// It refused a connection, so it is spared for a while: longer each time, never long. Gives back until when.
+    pub fn fail(&self, now: Instant) -> Instant {
         let pause = EJECTED_FIRST * (1 << self.failures.get().min(5));
         self.failures.set(self.failures.get().saturating_add(1));
-        self.ejected_until.set(Some(now + pause.min(EJECTED_MAX)));
+        let until = now + pause.min(EJECTED_MAX);
+        self.ejected_until.set(Some(until));
+        until
     }
 
-    fn is_ejected(&self, now: Instant) -> bool {
+    pub fn is_ejected(&self, now: Instant) -> bool {
         self.ejected_until.get().is_some_and(|until| now < until)
     }
 }

@@ -3,6 +3,7 @@
 pub mod upstreams;
 pub mod pool;
 pub mod balance;
+pub mod health;
 pub mod request;
 pub mod http1;
 pub mod sender;

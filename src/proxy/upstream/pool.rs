@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::balance::{self, Load, Tried};
 use super::connection::Connection;
+use super::health::Health;
 use super::http2::{Http2, STREAMS_MAX};
 use super::upstreams::Connectors;
 use crate::domain::reason::Reason;
@@ -25,6 +26,7 @@ pub struct Pool {
     upstream: RefCell<Arc<Upstream>>,
     endpoints: Vec<EndpointPool>,
     connectors: Arc<ArcSwap<Connectors>>,
+    health: Arc<Health>,
     /// One permit for each exchange that may be under way.
     slots: Arc<Semaphore>,
     waiting: Cell<usize>,
@@ -39,6 +41,8 @@ struct EndpointPool {
     tls: bool,
     destination: Destination,
     load: Load,
+    /// Where it stands among the upstream's endpoints.
+    place: usize,
     /// The most recently used is last and taken first, so that the others can grow old.
     idle: RefCell<Vec<Idle>>,
     shared: RefCell<Vec<Rc<Http2>>>,
@@ -59,8 +63,14 @@ pub struct Slot {
 }
 
 impl Pool {
-    pub fn new(upstream: &Arc<Upstream>, connectors: Arc<ArcSwap<Connectors>>) -> Self {
-        let endpoints = upstream.endpoints.iter().map(|endpoint| EndpointPool {
+    pub fn new(
+        upstream: &Arc<Upstream>,
+        connectors: Arc<ArcSwap<Connectors>>,
+        health: Arc<Health>,
+    ) -> Self {
+        let endpoints = upstream.endpoints.iter().enumerate();
+        let endpoints = endpoints.map(|(place, endpoint)| EndpointPool {
+            place,
             tls: endpoint.tls,
             destination: Destination::new(&endpoint.host, endpoint.port),
             load: Load::default(),
@@ -76,6 +86,7 @@ impl Pool {
         Self {
             endpoints: endpoints.collect(),
             connectors,
+            health,
             slots: Arc::new(Semaphore::new(slots)),
             waiting: Cell::new(0),
             open: Cell::new(0),
@@ -187,7 +198,9 @@ impl Pool {
             match attempt(place, endpoint).await {
                 Ok(done) => return Ok(done),
                 Err(error) if error.side == crate::proxy::error::Side::Upstream => {
-                    endpoint.load.fail(Instant::now());
+                    let now = Instant::now();
+                    let newly = !endpoint.load.is_ejected(now);
+                    self.health.spared(place, endpoint.load.fail(now), newly);
                     tried.add(place);
                     last = Some(error);
                 }
@@ -248,6 +261,7 @@ impl Pool {
         match opened {
             Ok(stream) => {
                 endpoint.load.succeed();
+                self.health.takes_connections(endpoint.place);
                 Ok(stream)
             }
             Err(error @ DialError::Tls(_)) => {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::health::Healths;
 use super::pool::Pool;
 use crate::domain::name::Name;
 use crate::domain::upstream::Upstream;
@@ -19,13 +20,15 @@ pub type Connectors = HashMap<Name, Arc<ClientConfig>>;
 #[derive(Debug)]
 pub struct Upstreams {
     connectors: Arc<ArcSwap<Connectors>>,
+    healths: Healths,
     pools: RefCell<HashMap<Name, Rc<Pool>>>,
 }
 
 impl Upstreams {
-    pub fn new(connectors: Arc<ArcSwap<Connectors>>) -> Rc<Self> {
+    pub fn new(connectors: Arc<ArcSwap<Connectors>>, healths: Healths) -> Rc<Self> {
         Rc::new(Self {
             connectors,
+            healths,
             pools: RefCell::default(),
         })
     }
@@ -38,7 +41,8 @@ impl Upstreams {
         {
             return Rc::clone(pool);
         }
-        let pool = Rc::new(Pool::new(upstream, Arc::clone(&self.connectors)));
+        let health = self.healths.of(upstream);
+        let pool = Rc::new(Pool::new(upstream, Arc::clone(&self.connectors), health));
         self.pools
             .borrow_mut()
             .insert(upstream.name.clone(), Rc::clone(&pool));

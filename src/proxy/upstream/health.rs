@@ -1,0 +1,138 @@
+//! How the upstreams are, as all workers together have found out by using them, for whoever reads the metrics.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
+use tokio::time::Instant;
+
+use crate::domain::name::Name;
+use crate::domain::upstream::Upstream;
+
+/// All upstreams. Their names come from the configuration, so there are as many series as the operator wrote.
+#[derive(Clone, Debug)]
+pub struct Healths {
+    begun: Instant,
+    upstreams: Arc<Mutex<HashMap<Name, Arc<Health>>>>,
+    healthy: IntGaugeVec,
+    ejections: IntCounterVec,
+}
+
+/// One upstream. A worker that finds out something tells it here; the others find out by themselves.
+#[derive(Debug)]
+pub struct Health {
+    begun: Instant,
+    /// Of each endpoint, until when it is spared, in milliseconds.
+    spared_until: Box<[AtomicU64]>,
+    ejections: IntCounter,
+}
+
+impl Healths {
+    pub fn new() -> prometheus::Result<Self> {
+        Ok(Self {
+            begun: Instant::now(),
+            upstreams: Arc::default(),
+            healthy: IntGaugeVec::new(
+                Opts::new(
+                    "countersign_upstream_healthy",
+                    "Whether an endpoint of the upstream is not being spared for having refused connections.",
+                ),
+                &["upstream"],
+            )?,
+            ejections: IntCounterVec::new(
+                Opts::new(
+                    "countersign_upstream_ejections_total",
+                    "How often a worker began to spare an endpoint that refused connections.",
+                ),
+                &["upstream"],
+            )?,
+        })
+    }
+
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let healths = Self::new()?;
+        registry.register(Box::new(healths.clone()))?;
+        Ok(healths)
+    }
+
+    /// The health of `upstream`, which is exported from now on.
+    pub fn of(&self, upstream: &Upstream) -> Arc<Health> {
+        let mut upstreams = self
+            .upstreams
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = upstreams.get(&upstream.name)
+            && known.spared_until.len() == upstream.endpoints.len()
+        {
+            return Arc::clone(known);
+        }
+        let health = Arc::new(Health {
+            begun: self.begun,
+            spared_until: upstream
+                .endpoints
+                .iter()
+                .map(|_| AtomicU64::new(0))
+                .collect(),
+            ejections: self.ejections.with_label_values(&[upstream.name.as_str()]),
+        });
+        upstreams.insert(upstream.name.clone(), Arc::clone(&health));
+        health
+    }
+}
+
+impl Collector for Healths {
+    fn desc(&self) -> Vec<&Desc> {
+        let mut all = self.healthy.desc();
+        all.extend(self.ejections.desc());
+        all
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let upstreams = self
+            .upstreams
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for (name, health) in &*upstreams {
+            let healthy = health.is_healthy(Instant::now());
+            self.healthy
+                .with_label_values(&[name.as_str()])
+                .set(i64::from(healthy));
+        }
+        let mut all = self.healthy.collect();
+        all.extend(self.ejections.collect());
+        all
+    }
+}
+
+impl Health {
+    pub fn spared(&self, place: usize, until: Instant, newly: bool) {
+        if let Some(spared) = self.spared_until.get(place) {
+            spared.store(self.millis(until), Ordering::Relaxed);
+        }
+        if newly {
+            self.ejections.inc();
+        }
+    }
+
+    pub fn takes_connections(&self, place: usize) {
+        if let Some(spared) = self.spared_until.get(place) {
+            spared.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether an endpoint is not being spared.
+    pub fn is_healthy(&self, now: Instant) -> bool {
+        let now = self.millis(now);
+        self.spared_until
+            .iter()
+            .any(|until| until.load(Ordering::Relaxed) <= now)
+    }
+
+    fn millis(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.begun);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+}
