@@ -24,6 +24,8 @@ pub enum Role {
 /// Who makes an administrative change; written into its audit event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Actor {
+    /// The gateway itself, for example when it makes its authority on first start.
+    Gateway,
     /// A process on this machine, over the unix socket, by its user id.
     Local { uid: u32 },
     /// The holder of an admin token.
@@ -33,6 +35,7 @@ pub enum Actor {
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Gateway => f.write_str("gateway"),
             Self::Local { uid } => write!(f, "local:uid={uid}"),
             Self::Token { id, name } => write!(f, "token:{name}:{id}"),
         }
