@@ -180,8 +180,8 @@ pub fn trace(headers: &mut HeaderMap) {
         return;
     }
     headers.remove(TRACESTATE);
-    let trace = u128::from_be_bytes(random::bytes()) | 1;
-    let span = u64::from_be_bytes(random::bytes()) | 1;
+    let trace = u128::from_be_bytes(random::distinct()) | 1;
+    let span = u64::from_be_bytes(random::distinct()) | 1;
     let text = format!("00-{trace:032x}-{span:016x}-00");
     headers.insert(
         TRACEPARENT,
