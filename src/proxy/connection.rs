@@ -17,7 +17,8 @@ use super::{accept, exchange, handshake, identify, serve};
 
 /// Serves one connection from its first packet to its last.
 pub async fn serve(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
-    let (stream, connection) = match open(&worker, stream, remote).await {
+    // Boxed: what a handshake needs is given back when it is over.
+    let (stream, connection) = match Box::pin(open(&worker, stream, remote)).await {
         Ok(opened) => opened,
         Err(reason) => {
             tracing::debug!(%remote, %reason, "connection refused");

@@ -3,6 +3,7 @@
 //! Everything up to the permit is decided by one snapshot and without a pause, so that whatever ends after the
 //! snapshot was read finds this connection in the list of those that used it.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -65,7 +66,7 @@ pub async fn run(
         name: &name,
         now,
     };
-    let walked = panics::caught(exchange.walk(parts, body, &mut recording)).await;
+    let walked = panics::caught(pin!(exchange.walk(parts, body, &mut recording))).await;
     let answer = match walked {
         Ok(Ok(answer)) => answer,
         Ok(Err(refusal)) => exchange.refuse(&refusal, &mut recording),
@@ -127,10 +128,14 @@ impl Exchange<'_> {
         let mut answer = match &decided.destination {
             Destination::Upstream(upstream) => {
                 let upstream = Arc::clone(upstream);
-                self.forward(decided, &upstream, parts, body, recording)
+                let client = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
+                self.forward(decided, &upstream, client, body, recording)
                     .await?
             }
-            Destination::Local(..) => self.answer_here(decided, parts, body, recording).await?,
+            Destination::Local(..) => {
+                // Boxed: few requests end here, and every exchange would be as large as it.
+                Box::pin(self.answer_here(decided, parts, body, recording)).await?
+            }
         };
         let headers = match &mut answer {
             Answer::Response(response) => response.headers_mut(),
@@ -311,11 +316,10 @@ impl Exchange<'_> {
         self,
         decided: Decided,
         upstream: &Arc<Upstream>,
-        mut parts: Parts,
+        client: Option<hyper::upgrade::OnUpgrade>,
         body: RequestBody<Incoming>,
         recording: &mut Recording,
     ) -> Result<Answer, Refusal> {
-        let client = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
         let mut outbound = with_body(decided.outbound, body);
         outbound
             .headers

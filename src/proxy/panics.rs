@@ -3,15 +3,14 @@
 use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 
 /// Runs `future`, and gives back its panic if it has one.
 ///
 /// What it borrowed may be half changed then. That is safe here, because what exchanges share are counters and
-/// caches, and each of those is changed in one go.
-pub async fn caught<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
-    let mut future = pin!(future);
+/// caches, and each of those is changed in one go. It is taken pinned, since taking it whole would keep it twice.
+pub async fn caught<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Box<dyn Any + Send>> {
     std::future::poll_fn(move |cx| {
         match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
             Ok(Poll::Pending) => Poll::Pending,
@@ -33,17 +32,18 @@ pub fn message(panic: &(dyn Any + Send)) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_panic_is_caught_even_after_a_pause() {
-        let panic = caught(async {
+        let panics = async {
             tokio::task::yield_now().await;
             panic!("on {}", "purpose");
-        })
-        .await
-        .unwrap_err();
+        };
+        let panic = caught(pin!(panics)).await.unwrap_err();
         assert_eq!(message(&*panic), "on purpose");
-        assert_eq!(caught(async { 5 }).await.unwrap(), 5);
+        assert_eq!(caught(pin!(async { 5 })).await.unwrap(), 5);
     }
 }

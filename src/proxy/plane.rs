@@ -1,6 +1,7 @@
 //! The data plane: one thread for each worker, the snapshot that all of them decide by, and how it is replaced.
 
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -299,11 +300,12 @@ fn end(worker: &Worker, ended: &[Ended], answer: oneshot::Sender<u32>) {
 }
 
 fn spawn(worker: &Rc<Worker>, stream: TcpStream, remote: std::net::SocketAddr) {
-    let served = connection::serve(Rc::clone(worker), stream, remote);
-    let metrics = worker.metrics.all.clone();
-    worker.tasks.spawn_local(async move {
+    let worker = Rc::clone(worker);
+    let tasks = worker.tasks.clone();
+    tasks.spawn_local(async move {
+        let served = pin!(connection::serve(Rc::clone(&worker), stream, remote));
         if let Err(panic) = panics::caught(served).await {
-            metrics.panics.inc();
+            worker.metrics.all.panics.inc();
             let panic = panics::message(&*panic);
             tracing::error!(%remote, panic, "a connection panicked");
         }

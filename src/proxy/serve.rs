@@ -37,34 +37,38 @@ impl From<Closed> for Over {
 }
 
 /// Serves every request of `connection` by `answer`, until either side is done; says why it ended.
-pub async fn http<S, A, F>(
+///
+/// Connections and exchanges are boxed: most connections are idle most of the time, and hold no more than they need
+/// then; and what hyper moves about is a pointer.
+pub fn http<S, A, F>(
     stream: S,
     connection: &Connection,
     bounds: &ServerBounds,
     timeouts: &Timeouts,
     answer: A,
-) -> Over
+) -> impl Future<Output = Over>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: Fn(Request<Incoming>) -> F + 'static,
     F: Future<Output = Response<ResponseBody>> + 'static,
 {
     let service = service_fn(move |request| {
-        let answered = answer(request);
+        let answered = Box::pin(answer(request));
         async move { Ok::<_, Infallible>(answered.await) }
     });
     // hyper's server for both would take HTTP/1 on a connection that agreed on HTTP/2.
-    if connection.peer.http2 {
+    let (served, heads): (Pin<Box<dyn Served>>, _) = if connection.peer.http2 {
         let io = TokioIo::new(stream);
         let served = http2_server(LocalExec, bounds).serve_connection(io, service);
-        drive(served, connection, timeouts, None).await
+        (Box::pin(served), None)
     } else {
         let heard = Count::default();
         let io = TokioIo::new(Heard::new(stream, heard.clone()));
         let served = http1_server(bounds).serve_connection(io, service);
         let heads = Heads::new(heard, timeouts.header);
-        drive(served.with_upgrades(), connection, timeouts, Some(heads)).await
-    }
+        (Box::pin(served.with_upgrades()), Some(heads))
+    };
+    drive(served, connection, timeouts, heads)
 }
 
 /// hyper's connections of both versions.
@@ -141,12 +145,11 @@ impl Heads {
 }
 
 async fn drive(
-    served: impl Served,
+    mut served: Pin<Box<dyn Served>>,
     connection: &Connection,
     timeouts: &Timeouts,
     mut heads: Option<Heads>,
 ) -> Over {
-    let mut served = pin!(served);
     let mut dog = pin!(sleep_until(Instant::now()));
     let mut stage = Stage::Open;
     loop {

@@ -234,7 +234,8 @@ impl Pool {
             self.close_one_idle();
         }
         let opening = Counted::one_more(&self.open);
-        let stream = self.dial(endpoint).await?;
+        // Boxed: dialling is rare, and every exchange would be as large as it.
+        let stream = Box::pin(self.dial(endpoint)).await?;
         opening.keep();
         Ok(Connection::new(Box::new(stream)))
     }
@@ -295,9 +296,9 @@ impl Pool {
             return Ok((connection, true));
         }
         let opening = Counted::one_more(&self.open);
-        let stream = self.dial(endpoint).await?;
-        let connection =
-            Rc::new(Http2::open(stream, endpoint.tls, upstream.timeouts.connect).await?);
+        let stream = Box::pin(self.dial(endpoint)).await?;
+        let opened = Http2::open(stream, endpoint.tls, upstream.timeouts.connect);
+        let connection = Rc::new(Box::pin(opened).await?);
         opening.keep();
         endpoint.shared.borrow_mut().push(Rc::clone(&connection));
         Ok((connection, false))
