@@ -16,6 +16,7 @@ use tokio::time::{Duration, Instant, Sleep, sleep, sleep_until};
 use crate::domain::reason::Reason;
 use crate::net::heard::{Count, Heard};
 use crate::net::http::{LocalExec, ServerBounds, TokioIo, http1_server, http2_server};
+use crate::net::outbox::{self, Outbox};
 
 use super::body::ResponseBody;
 use super::live::{Connection, Stage, Watch};
@@ -58,9 +59,9 @@ where
     });
     // hyper's server for both would take HTTP/1 on a connection that agreed on HTTP/2.
     let (served, heads): (Pin<Box<dyn Served>>, _) = if connection.peer.http2 {
-        let io = TokioIo::new(stream);
-        let served = http2_server(LocalExec, bounds).serve_connection(io, service);
-        (Box::pin(served), None)
+        let (io, outbox) = outbox::gather(stream);
+        let served = http2_server(LocalExec, bounds).serve_connection(TokioIo::new(io), service);
+        (Box::pin(Turns { served, outbox }), None)
     } else {
         let heard = Count::default();
         let io = TokioIo::new(Heard::new(stream, heard.clone()));
@@ -141,6 +142,35 @@ impl Heads {
         let within = self.within;
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(within)));
         deadline.as_mut().poll(cx)
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// HTTP/2 that sends in one go what all its streams had to say in one turn.
+    struct Turns<C, S> {
+        #[pin]
+        served: C,
+        outbox: Outbox<S>,
+    }
+}
+
+impl<C: Served, S: AsyncWrite + Unpin> Future for Turns<C, S> {
+    type Output = hyper::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let turn = self.project();
+        let polled = turn.served.poll(cx);
+        if polled.is_pending() {
+            // What does not fit now wakes this task when it does.
+            let _sent = turn.outbox.poll_send(cx);
+        }
+        polled
+    }
+}
+
+impl<C: Served, S: AsyncWrite + Unpin> Served for Turns<C, S> {
+    fn finish(self: Pin<&mut Self>) {
+        self.project().served.finish();
     }
 }
 
