@@ -18,6 +18,7 @@ pub fn proxy(config: &Config) -> Settings {
             header: partners.timeouts.header.get(),
             idle: partners.timeouts.keep_alive.get(),
             body_stall: partners.timeouts.body.get(),
+            write_stall: partners.timeouts.body.get(),
             tunnel_idle: partners.timeouts.tunnel.get(),
             ..Timeouts::default()
         },

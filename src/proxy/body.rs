@@ -200,7 +200,14 @@ pub struct ResponseBody {
 
 impl ResponseBody {
     /// `bodyless`: whether the answer has a head only, as to `HEAD`.
-    pub fn new(content: Content, bodyless: bool, recording: Recording, running: Running) -> Self {
+    pub fn new(
+        content: Content,
+        bodyless: bool,
+        recording: Recording,
+        mut running: Running,
+    ) -> Self {
+        // From here on it is the client who has to take something: without a window it never asks for a body.
+        running.gave();
         let promised = match &content {
             _ if bodyless => Some(0),
             Content::Whole(bytes) => u64::try_from(bytes.len()).ok(),

@@ -68,8 +68,9 @@ pub struct Connection {
     served: Cell<u32>,
     quarantined: Cell<u32>,
     running: Cell<u32>,
-    /// Answers of which the client has yet to take what it was given last.
-    unread: Cell<u32>,
+    /// Since when there is something for the client to take, in a place for each answer that has some: what
+    /// moves on one stream does not excuse another that is held.
+    unread: RefCell<Vec<Option<Instant>>>,
     progress: Cell<Instant>,
     used: RefCell<Vec<Ended>>,
     fields: RefCell<Option<(FieldsFor, Rc<IdentityFields>)>>,
@@ -111,7 +112,7 @@ impl Live {
             served: Cell::new(0),
             quarantined: Cell::new(0),
             running: Cell::new(0),
-            unread: Cell::new(0),
+            unread: RefCell::default(),
             progress: Cell::new(now),
             used: RefCell::default(),
             fields: RefCell::default(),
@@ -314,7 +315,8 @@ impl Connection {
         if self.served.get() == 0 && now >= self.first_request_by {
             return Watch::Cut(Closed::Stalled);
         }
-        if self.unread.get() > 0 && now >= progress + timeouts.write_stall {
+        let oldest = self.unread.borrow().iter().flatten().min().copied();
+        if oldest.is_some_and(|since| now >= since + timeouts.write_stall) {
             return Watch::Cut(Closed::Stalled);
         }
         match (self.stage.get(), self.ending_since.get()) {
@@ -357,7 +359,8 @@ impl Drop for Connection {
 #[derive(Debug)]
 pub struct Running {
     connection: Rc<Connection>,
-    unread: bool,
+    /// Its place among the answers that have something unread.
+    unread: Option<usize>,
 }
 
 impl Running {
@@ -365,17 +368,25 @@ impl Running {
         connection.running.set(connection.running.get() + 1);
         Self {
             connection,
-            unread: false,
+            unread: None,
         }
     }
 
     /// The client was given a piece of the answer.
     pub fn gave(&mut self) {
-        self.connection.progress.set(Instant::now());
-        if !self.unread {
-            self.unread = true;
-            let unread = self.connection.unread.get();
-            self.connection.unread.set(unread + 1);
+        let now = Instant::now();
+        self.connection.progress.set(now);
+        if self.unread.is_some() {
+            return;
+        }
+        let mut unread = self.connection.unread.borrow_mut();
+        let mut places = unread.iter_mut().enumerate();
+        if let Some((place, since)) = places.find(|(_, since)| since.is_none()) {
+            *since = Some(now);
+            self.unread = Some(place);
+        } else {
+            self.unread = Some(unread.len());
+            unread.push(Some(now));
         }
     }
 
@@ -389,11 +400,12 @@ impl Running {
 
     /// The client has taken what it was given, and there is room for more.
     pub fn taken(&mut self) {
-        if self.unread {
-            self.unread = false;
-            self.connection.progress.set(Instant::now());
-            let unread = self.connection.unread.get();
-            self.connection.unread.set(unread.saturating_sub(1));
+        let Some(place) = self.unread.take() else {
+            return;
+        };
+        self.connection.progress.set(Instant::now());
+        if let Some(since) = self.connection.unread.borrow_mut().get_mut(place) {
+            *since = None;
         }
     }
 }
