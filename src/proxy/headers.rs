@@ -185,6 +185,17 @@ pub struct OddNames {
     pub imitated: Vec<Family>,
 }
 
+/// Refuses every transfer coding but the one that is read here: `chunked`, once. The HTTP library looks at the
+/// last coding only, and somebody before us may have looked at the first.
+pub fn sound_framing(headers: &HeaderMap) -> Result<(), Reason> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(Reason::RequestMalformed),
+    }
+}
+
 /// What of the caller's own fields a route wants to keep.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Keep {
@@ -414,6 +425,31 @@ mod tests {
             .iter()
             .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
             .collect()
+    }
+
+    #[test]
+    fn chunked_is_the_only_transfer_coding() {
+        let check = |values: &[&str], expected: Result<(), Reason>| {
+            let fields: Vec<_> = values
+                .iter()
+                .map(|value| ("transfer-encoding", *value))
+                .collect();
+            assert_eq!(sound_framing(&headers(&fields)), expected, "{values:?}");
+        };
+        check(&[], Ok(()));
+        check(&["chunked"], Ok(()));
+        check(&["Chunked"], Ok(()));
+        for odd in [
+            "",
+            "identity",
+            "gzip, chunked",
+            "chunked, chunked",
+            "chunked,",
+            "xchunked",
+        ] {
+            check(&[odd], Err(Reason::RequestMalformed));
+        }
+        check(&["chunked", "chunked"], Err(Reason::RequestMalformed));
     }
 
     #[test]

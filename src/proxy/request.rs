@@ -34,6 +34,7 @@ pub fn read<'a>(
     bounds: &HttpBounds,
     metrics: &Metrics,
 ) -> Result<Asked<'a>, Reason> {
+    headers::sound_framing(&parts.headers)?;
     let target = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
     if target.len() > bounds.target_bytes_max {
         return Err(Reason::UriTooLong);

@@ -48,6 +48,10 @@ pub fn refuse(refusal: &Refusal, about: Circumstances<'_>) -> Response<Bytes> {
     if status == StatusCode::UNAUTHORIZED || shown == Reason::ScopeMissing {
         headers.insert(header::WWW_AUTHENTICATE, challenge(shown, &refusal.extra));
     }
+    if refusal.reason == Reason::RequestMalformed {
+        // Whoever frames one request in an odd way may mean another one by what follows.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Extra::Allow(methods) = &refusal.extra {
         let list: Vec<&str> = methods.iter().map(http::Method::as_str).collect();
         insert(headers, header::ALLOW, &list.join(", "));
