@@ -21,6 +21,7 @@ mod enrolment;
 mod revocation;
 mod forwarding;
 mod smuggling;
+mod hardening;
 mod limits;
 mod operations;
 mod admin_api;

@@ -134,8 +134,13 @@ impl Partner {
 
     /// Connects and completes the handshake, as far as a client can tell.
     pub fn try_connect(&self, sni: &str) -> std::io::Result<Connection> {
+        self.try_connect_offering(sni, &["http/1.1"])
+    }
+
+    /// The same, offering these protocols; none sends no ALPN at all.
+    pub fn try_connect_offering(&self, sni: &str, alpn: &[&str]) -> std::io::Result<Connection> {
         let mut config = (*self.config).clone();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         let name = ServerName::try_from(sni.to_owned()).unwrap();
         // The clone shares the session store, so resumption works between connections of one partner.
         let connection = ClientConnection::new(Arc::new(config), name).unwrap();
@@ -375,6 +380,22 @@ impl Connection {
             line.push(byte[0]);
         }
         String::from_utf8_lossy(&line).into_owned()
+    }
+
+    /// The TLS session itself, for tests that speak TLS rather than HTTP.
+    pub fn tls(&mut self) -> &mut ClientConnection {
+        &mut self.stream.conn
+    }
+
+    /// Bounds each read and each write from now on.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.stream.sock.set_read_timeout(Some(patience)).unwrap();
+        self.stream.sock.set_write_timeout(Some(patience)).unwrap();
+    }
+
+    /// Reads what there is into `bytes`.
+    pub fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        self.stream.read(bytes)
     }
 
     /// Reads just so many bytes.

@@ -239,6 +239,14 @@ impl Gateway {
             .sum()
     }
 
+    /// The bytes of memory that it holds.
+    pub fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());
+        kib.unwrap_or_else(|| panic!("no VmRSS: {status}")) * 1024
+    }
+
     /// Lines of the access log, as far as they are written.
     pub fn access_log(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.dir().join("access.log")).unwrap_or_default();

@@ -6,3 +6,4 @@ pub mod gateway;
 pub mod pki;
 pub mod upstream;
 pub mod client;
+pub mod frames;
