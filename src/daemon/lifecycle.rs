@@ -78,11 +78,15 @@ impl From<&config::root::Drain> for Drain {
     }
 }
 
+/// Counts what exists, so that the first scrape has every series, and turns readiness on.
+pub async fn start(assembled: &Assembled) {
+    look_around(&assembled.running, &assembled.store).await;
+    assembled.running.health.set_started();
+}
+
 /// Runs until the process is told to stop, and stops it: readiness first, then listeners, then what runs.
 pub async fn run(assembled: Assembled, mut signals: Signals, drain: Drain) -> anyhow::Result<()> {
     let running = Arc::clone(&assembled.running);
-    look_around(&running, &assembled.store).await;
-    running.health.set_started();
     tell_systemd(&[NotifyState::Ready]);
     let housekeeping = assembled.tasks.spawn(keep_house(
         Arc::clone(&running),

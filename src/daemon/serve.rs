@@ -34,6 +34,7 @@ pub fn serve(options: &ServeOptions) -> anyhow::Result<()> {
     let served = runtime.block_on(async {
         let signals = Signals::listen()?;
         let assembled = assemble(&options.config, &options.config_path).await?;
+        lifecycle::start(&assembled).await;
         say_ready(&assembled.addresses, options.output_json)?;
         lifecycle::run(assembled, signals, (&options.config.drain).into()).await
     });

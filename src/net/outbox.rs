@@ -235,7 +235,7 @@ mod tests {
         }
         assert_eq!(taken, 30_000);
         outbox.0.borrow_mut().stream.room = usize::MAX;
-        stream.write_all(&[7; 100_000]).await.unwrap();
+        stream.write_all(&vec![7; 100_000]).await.unwrap();
         assert!(send(&outbox).is_ready());
         assert_eq!(outbox.0.borrow().stream.taken, vec![7; 130_000]);
     }

@@ -59,7 +59,7 @@ where
     B: Body<Data = Bytes, Error = Error>,
 {
     let collected = timeout(within, Limited::new(body, BODY_MAX).collect()).await;
-    match collected.map_err(|_| Error::downstream(Reason::BodyTimeout))? {
+    match collected.map_err(|late| Error::downstream(Reason::BodyTimeout).because(late))? {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
             Err(Error::downstream(Reason::BodyTooLarge))

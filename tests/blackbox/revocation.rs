@@ -83,6 +83,7 @@ fn a_download_is_cut_when_its_certificate_is_revoked() {
         let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
         let mut sent = stream.write_all(head);
         while sent.is_ok() {
+            #[expect(clippy::disallowed_methods, reason = "an upstream that takes its time")]
             std::thread::sleep(Duration::from_millis(20));
             sent = stream.write_all(b"x");
         }

@@ -61,7 +61,7 @@ async fn show(options: &DemoOptions) -> anyhow::Result<bool> {
     let config =
         load::load(&directory.config(), &layers).map_err(|problems| anyhow!("{problems}"))?;
     let assembled = assemble(&config, &directory.config()).await?;
-    assembled.running.health.set_started();
+    lifecycle::start(&assembled).await;
     let ca_pem = assembled.running.control.authority().ca_pem().to_owned();
     prepare::prepare(&directory, &AdminClient::unix(&directory.socket()), &ca_pem).await?;
 
