@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use hyper::client;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper_util::rt::TokioTimer;
 
 /// The adapter between tokio's streams and hyper's.
@@ -31,9 +31,6 @@ pub struct ServerBounds {
     pub header_bytes_max: u32,
     /// Header fields of an HTTP/1 request.
     pub headers_max: usize,
-    /// From the end of one HTTP/1 request to the whole head of the next, so the keep-alive time is in it. A last
-    /// bound: a head that has begun is the caller's to hurry.
-    pub header_timeout: Duration,
     /// HTTP/2 streams open at once on one connection.
     pub streams_max: u32,
     /// HTTP/2 streams that the client has reset before they were looked at; one more ends the connection.
@@ -48,30 +45,12 @@ impl Default for ServerBounds {
         Self {
             header_bytes_max: 32 << 10,
             headers_max: 100,
-            header_timeout: Duration::from_mins(1),
             streams_max: 128,
             resets_max: 20,
             ping_interval: Duration::from_secs(30),
             ping_timeout: Duration::from_secs(10),
         }
     }
-}
-
-/// A server of HTTP/1.1. Serve with `with_upgrades` when something may be upgraded.
-///
-/// Still the caller's to bound: bodies that stall, and answers that are not read.
-pub fn http1_server(bounds: &ServerBounds) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(bounds.header_timeout)
-        .max_headers(bounds.headers_max)
-        .max_header_size(usize::try_from(bounds.header_bytes_max).unwrap_or(usize::MAX))
-        // hyper wants 8 KiB at least; a head must fit as a whole.
-        .max_buf_size(
-            BUFFER_MAX.max(usize::try_from(bounds.header_bytes_max).unwrap_or(BUFFER_MAX)),
-        );
-    builder
 }
 
 /// A server of HTTP/2.
@@ -116,8 +95,6 @@ pub fn http2_client() -> client::conn::http2::Builder<LocalExec> {
         .max_send_buf_size(SEND_BUFFER);
     builder
 }
-
-const BUFFER_MAX: usize = 64 << 10;
 
 /// What one HTTP/2 stream may hold that the other side does not take, and about one frame more: with 128 streams
 /// that is 8 MiB a connection. What the socket takes at once does not stay here, so it does not bound the speed.

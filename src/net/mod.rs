@@ -5,7 +5,6 @@ pub mod proxy_protocol;
 pub mod tls;
 pub mod http;
 pub mod stream;
-pub mod heard;
 pub mod outbox;
 pub mod dial;
 pub mod serve;

@@ -85,10 +85,10 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// A stream to an upstream, whatever it is made of.
-pub trait UpstreamIo: AsyncRead + AsyncWrite + Unpin + std::fmt::Debug {}
+/// A stream of either side, whatever it is made of.
+pub trait AnyStream: AsyncRead + AsyncWrite + Unpin + std::fmt::Debug {}
 
-impl<S: AsyncRead + AsyncWrite + Unpin + std::fmt::Debug> UpstreamIo for S {}
+impl<S: AsyncRead + AsyncWrite + Unpin + std::fmt::Debug> AnyStream for S {}
 
 /// A stream that keeps something alive for as long as it is open.
 #[derive(Debug)]

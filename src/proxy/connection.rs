@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use http::{Request, Response};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -10,8 +11,13 @@ use crate::domain::identity::Evidence;
 use crate::domain::reason::Reason;
 use crate::net::tls::ServerStream;
 
+use super::body::ResponseBody;
+use super::downstream::body::Incoming;
+use super::downstream::date::DateText;
+use super::downstream::http1::{Answers, BoxedAnswer};
 use super::live::Connection;
 use super::metrics::Shaken;
+use super::upgrade::Upgrade;
 use super::worker::Worker;
 use super::{accept, exchange, handshake, identify, serve};
 
@@ -25,16 +31,38 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
             return worker.metrics.all.handshake_failed(reason);
         }
     };
-    let answer = {
-        let (worker, connection) = (Rc::clone(&worker), Rc::clone(&connection));
-        move |request| exchange::run(Rc::clone(&worker), Rc::clone(&connection), request)
+    let walk = Walk {
+        worker: Rc::clone(&worker),
+        connection: Rc::clone(&connection),
     };
     let timeouts = &worker.settings.timeouts;
-    let over = serve::http(stream, &connection, &worker.server, timeouts, answer).await;
-    if let Some(reason) = over.refused {
-        worker.metrics.all.refused(reason);
+    let why = serve::http(stream, &connection, &worker.server, timeouts, walk).await;
+    worker.metrics.all.connection_closed(why);
+}
+
+/// Answers a connection's requests by the inner walk.
+struct Walk {
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+}
+
+impl Answers for Walk {
+    fn answer(&self, request: Request<Incoming>, upgrade: Option<Upgrade>) -> BoxedAnswer {
+        let (worker, connection) = (Rc::clone(&self.worker), Rc::clone(&self.connection));
+        Box::pin(exchange::run(worker, connection, request, upgrade))
     }
-    worker.metrics.all.connection_closed(over.why);
+
+    fn refuse(&self, reason: Reason) -> Response<ResponseBody> {
+        exchange::refuse_unread(&self.worker, &self.connection, reason)
+    }
+
+    fn heading(&self, begun: bool) {
+        self.connection.heading(begun);
+    }
+
+    fn date(&self) -> DateText {
+        self.worker.dates.at(self.worker.clock.now())
+    }
 }
 
 /// One deadline spans the PROXY header and the handshake, the next one the first request's head.

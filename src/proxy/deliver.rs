@@ -4,16 +4,15 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::{HeaderName, Method, Response, StatusCode, header};
-use hyper::upgrade::OnUpgrade;
 use tokio::time::{Instant, sleep_until};
 
-use crate::net::stream::UpstreamIo;
+use crate::net::stream::AnyStream;
 
 use super::body::{Content, ResponseBody};
 use super::live::{Connection, Running};
 use super::metrics::{Closed, Open};
 use super::record::Recording;
-use super::upgrade;
+use super::upgrade::{self, Upgrade};
 use super::worker::Worker;
 
 /// What a request comes to.
@@ -21,12 +20,7 @@ use super::worker::Worker;
 pub enum Answer {
     Response(Response<Content>),
     /// The upstream has agreed to another protocol, which may be spoken until a proof of the caller's ends.
-    Tunnel(
-        Response<()>,
-        OnUpgrade,
-        Box<dyn UpstreamIo>,
-        Option<Instant>,
-    ),
+    Tunnel(Response<()>, Upgrade, Box<dyn AnyStream>, Option<Instant>),
 }
 
 impl From<Response<Bytes>> for Answer {
@@ -99,8 +93,8 @@ fn agree_as_http2(response: &mut Response<()>) {
 
 /// An upgraded connection, or stream of one. The connection counts as open until it ends.
 struct Tunnel {
-    client: OnUpgrade,
-    upstream: Box<dyn UpstreamIo>,
+    client: Upgrade,
+    upstream: Box<dyn AnyStream>,
     until: Option<Instant>,
     recording: Recording,
     running: Running,

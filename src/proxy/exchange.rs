@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderValue, Request, Response};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::domain::identity::{Bearer, Caller, CertificateProof, Evidence};
@@ -23,6 +22,7 @@ use crate::domain::upstream::Upstream;
 use super::body::{BodyBounds, Content, RequestBody, ResponseBody};
 use super::counters::standing::Strictest;
 use super::deliver::{Answer, deliver};
+use super::downstream::body::Incoming;
 use super::forward::{self, Outbound};
 use super::forwarding::{self, RequestName};
 use super::live::{Connection, Running};
@@ -30,6 +30,7 @@ use super::local::{self, LocalRequest, PeerFacts};
 use super::metrics::Closed;
 use super::record::{Opening, Recording};
 use super::refusal::{Extra, Refusal};
+use super::upgrade::Upgrade;
 use super::worker::Worker;
 use super::{authorize, identify, limit, panics, protocols, request, respond, route};
 
@@ -41,6 +42,7 @@ pub async fn run(
     worker: Rc<Worker>,
     connection: Rc<Connection>,
     request: Request<Incoming>,
+    upgrade: Option<Upgrade>,
 ) -> Response<ResponseBody> {
     let running = Running::new(Rc::clone(&connection));
     connection.begin_request();
@@ -66,7 +68,7 @@ pub async fn run(
         name: &name,
         now,
     };
-    let walked = panics::caught(pin!(exchange.walk(parts, body, &mut recording))).await;
+    let walked = panics::caught(pin!(exchange.walk(parts, body, upgrade, &mut recording))).await;
     let answer = match walked {
         Ok(Ok(answer)) => answer,
         Ok(Err(refusal)) => exchange.refuse(&refusal, &mut recording),
@@ -79,6 +81,40 @@ pub async fn run(
     };
     deliver(answer, &method, recording, running, &worker, &connection)
 }
+
+/// Answers bytes that came over `connection` and are no request, and writes that down like any exchange.
+pub fn refuse_unread(
+    worker: &Rc<Worker>,
+    connection: &Rc<Connection>,
+    reason: Reason,
+) -> Response<ResponseBody> {
+    let running = Running::new(Rc::clone(connection));
+    let now = worker.clock.now();
+    let name = forwarding::name_request(&http::HeaderMap::new(), false, now);
+    let method = http::Method::from_bytes(UNREAD.as_bytes()).unwrap_or_default();
+    let mut recording = Recording::open(
+        &worker.book,
+        &Opening {
+            at: now,
+            request_id: name.id,
+            client: connection.peer.origin.address,
+            method: &method,
+            path: UNREAD,
+            protocol: http::Version::HTTP_11,
+        },
+    );
+    let exchange = Exchange {
+        worker,
+        connection,
+        name: &name,
+        now,
+    };
+    let answer = exchange.refuse(&reason.into(), &mut recording);
+    deliver(answer, &method, recording, running, worker, connection)
+}
+
+/// What the record of a request says that could not be read.
+const UNREAD: &str = "-";
 
 /// What every step of one exchange may need.
 #[derive(Clone, Copy)]
@@ -109,6 +145,7 @@ impl Exchange<'_> {
         self,
         mut parts: Parts,
         body: Incoming,
+        upgrade: Option<Upgrade>,
         recording: &mut Recording,
     ) -> Result<Answer, Refusal> {
         let has_body = !http_body::Body::is_end_stream(&body);
@@ -128,8 +165,7 @@ impl Exchange<'_> {
         let mut answer = match &decided.destination {
             Destination::Upstream(upstream) => {
                 let upstream = Arc::clone(upstream);
-                let client = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
-                self.forward(decided, &upstream, client, body, recording)
+                self.forward(decided, &upstream, upgrade, body, recording)
                     .await?
             }
             Destination::Local(..) => {
@@ -316,7 +352,7 @@ impl Exchange<'_> {
         self,
         decided: Decided,
         upstream: &Arc<Upstream>,
-        client: Option<hyper::upgrade::OnUpgrade>,
+        client: Option<Upgrade>,
         body: RequestBody<Incoming>,
         recording: &mut Recording,
     ) -> Result<Answer, Refusal> {

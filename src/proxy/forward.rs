@@ -23,7 +23,7 @@ use crate::domain::policy::Permit;
 use crate::domain::reason::Reason;
 use crate::domain::upstream::{Protocol, Timeouts, Upstream};
 use crate::net::http::TokioIo;
-use crate::net::stream::{Guarded, UpstreamIo};
+use crate::net::stream::{AnyStream, Guarded};
 
 /// A request as it goes to the upstream.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub enum Answer {
     Response(http::Response<AnswerBody>),
     /// The upstream agreed to the upgrade. The head is what the client expects: 101 after an HTTP/1.1 upgrade,
     /// 200 after an extended CONNECT.
-    Tunnel(http::response::Parts, Box<dyn UpstreamIo>),
+    Tunnel(http::response::Parts, Box<dyn AnyStream>),
 }
 
 /// Forwards a request that the policy permitted, over a connection of this worker.

@@ -68,6 +68,8 @@ pub struct Connection {
     served: Cell<u32>,
     quarantined: Cell<u32>,
     running: Cell<u32>,
+    /// A request's head has begun and not ended. Its own time is running, so the connection is not idle.
+    heading: Cell<bool>,
     /// Since when there is something for the client to take, in a place for each answer that has some: what
     /// moves on one stream does not excuse another that is held.
     unread: RefCell<Vec<Option<Instant>>>,
@@ -112,6 +114,7 @@ impl Live {
             served: Cell::new(0),
             quarantined: Cell::new(0),
             running: Cell::new(0),
+            heading: Cell::new(false),
             unread: RefCell::default(),
             progress: Cell::new(now),
             used: RefCell::default(),
@@ -195,9 +198,9 @@ impl Connection {
         self.served.get() > 1
     }
 
-    /// Requests so far, and whether one of them runs.
-    pub fn requests(&self) -> (u32, bool) {
-        (self.served.get(), self.running.get() > 0)
+    /// A request's head has begun, or it has ended one way or the other.
+    pub fn heading(&self, begun: bool) {
+        self.heading.set(begun);
     }
 
     /// Counts one more request with a refused certificate; says how many there were with this one.
@@ -334,7 +337,7 @@ impl Connection {
             }
             _ => {}
         }
-        let next = if running {
+        let next = if running || self.heading.get() {
             now + LOOK_EVERY.min(timeouts.write_stall)
         } else if self.served.get() == 0 {
             self.first_request_by

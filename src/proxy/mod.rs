@@ -21,6 +21,8 @@ pub mod body;
 pub mod upgrade;
 pub mod local;
 pub mod deliver;
+pub mod codec;
+pub mod downstream;
 pub mod upstream;
 pub mod counters;
 pub mod verifier;

@@ -24,6 +24,7 @@ use crate::net::http::ServerBounds;
 use crate::net::listener;
 
 use super::counters::local::{Buckets, Counters};
+use super::downstream::date::Dates;
 use super::handshake::TlsPolicies;
 use super::live::Live;
 use super::local::LocalService;
@@ -246,7 +247,6 @@ fn worker(plan: Plan) -> Rc<Worker> {
             )
             .unwrap_or(u32::MAX),
             headers_max: settings.http.headers_max + MARGIN_FIELDS,
-            header_timeout: settings.timeouts.idle + settings.timeouts.header,
             streams_max: settings.http.streams_max,
             resets_max: settings.http.resets_max,
             ..ServerBounds::default()
@@ -259,6 +259,7 @@ fn worker(plan: Plan) -> Rc<Worker> {
         upstreams: Upstreams::new(plan.connectors, plan.healths),
         counters,
         verifier: Verifier::new(plan.hasher, failures, settings.verified_tokens_max),
+        dates: Dates::default(),
         live: Rc::new(Live::default()),
         book: Rc::new(Book {
             ledger: plan.ledger,

@@ -3,145 +3,80 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use http::{Request, Response};
-use hyper::body::Incoming;
+use hyper::body::Incoming as Http2Body;
 use hyper::rt::{Read, Write};
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::service::{HttpService, service_fn};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Duration, Instant, Sleep, sleep, sleep_until};
+use tokio::io::{AsyncBufRead, AsyncWrite};
+use tokio::time::{Instant, sleep_until};
 
-use crate::domain::reason::Reason;
-use crate::net::heard::{Count, Heard};
-use crate::net::http::{LocalExec, ServerBounds, TokioIo, http1_server, http2_server};
+use crate::net::http::{LocalExec, ServerBounds, TokioIo, http2_server};
 use crate::net::outbox::{self, Outbox};
 
 use super::body::ResponseBody;
+use super::downstream::body::Incoming;
+use super::downstream::http1::{Answers, Bounds, Http1};
+use super::downstream::request_head::HeadBounds;
 use super::live::{Connection, Stage, Watch};
 use super::metrics::Closed;
 use super::settings::Timeouts;
+use super::upgrade::Upgrade;
 
-/// How a connection ended.
-#[derive(Clone, Copy, Debug)]
-pub struct Over {
-    pub why: Closed,
-    /// Why what came last never became a request, if something did.
-    pub refused: Option<Reason>,
-}
-
-impl From<Closed> for Over {
-    fn from(why: Closed) -> Self {
-        Self { why, refused: None }
-    }
-}
-
-/// Serves every request of `connection` by `answer`, until either side is done; says why it ended.
+/// Serves every request of `connection` by `answers`, until either side is done; says why it ended.
 ///
 /// Connections and exchanges are boxed: most connections are idle most of the time, and hold no more than they need
-/// then; and what hyper moves about is a pointer.
-pub fn http<S, A, F>(
+/// then; and what is moved about is a pointer.
+pub fn http<S, A>(
     stream: S,
     connection: &Connection,
     bounds: &ServerBounds,
     timeouts: &Timeouts,
-    answer: A,
-) -> impl Future<Output = Over>
+    answers: A,
+) -> impl Future<Output = Closed>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    A: Fn(Request<Incoming>) -> F + 'static,
-    F: Future<Output = Response<ResponseBody>> + 'static,
+    S: AsyncBufRead + AsyncWrite + Unpin + std::fmt::Debug + 'static,
+    A: Answers + Unpin + 'static,
 {
-    let service = service_fn(move |request| {
-        let answered = Box::pin(answer(request));
-        async move { Ok::<_, Infallible>(answered.await) }
-    });
-    // hyper's server for both would take HTTP/1 on a connection that agreed on HTTP/2.
-    let (served, heads): (Pin<Box<dyn Served>>, _) = if connection.peer.http2 {
+    // A server for both would take HTTP/1 on a connection that agreed on HTTP/2.
+    let served: Pin<Box<dyn Served>> = if connection.peer.http2 {
+        let service = service_fn(move |request: http::Request<Http2Body>| {
+            let (mut parts, body) = request.into_parts();
+            let upgrade = parts.extensions.remove().map(Upgrade::Http2);
+            let request = http::Request::from_parts(parts, Incoming::Http2(body));
+            let answer = answers.answer(request, upgrade);
+            async move { Ok::<_, Infallible>(answer.await) }
+        });
         let (io, outbox) = outbox::gather(stream);
         let served = http2_server(LocalExec, bounds).serve_connection(TokioIo::new(io), service);
-        (Box::pin(Turns { served, outbox }), None)
+        Box::pin(Turns { served, outbox })
     } else {
-        let heard = Count::default();
-        let io = TokioIo::new(Heard::new(stream, heard.clone()));
-        let served = http1_server(bounds).serve_connection(io, service);
-        let heads = Heads::new(heard, timeouts.header);
-        (Box::pin(served.with_upgrades()), Some(heads))
+        let bounds = Bounds {
+            head: HeadBounds {
+                bytes_max: usize::try_from(bounds.header_bytes_max).unwrap_or(usize::MAX),
+                fields_max: bounds.headers_max,
+            },
+            head_time: timeouts.header,
+        };
+        Box::pin(Http1::new(stream, answers, bounds))
     };
-    drive(served, connection, timeouts, heads)
+    drive(served, connection, timeouts)
 }
 
-/// hyper's connections of both versions.
-trait Served: Future<Output = hyper::Result<()>> {
+/// Connections of both versions.
+trait Served: Future<Output = Closed> {
     /// Finishes what runs, and takes nothing new.
     fn finish(self: Pin<&mut Self>);
 }
 
-impl<I, S> Served for http1::UpgradeableConnection<I, S>
+impl<S, A> Served for Http1<S, A>
 where
-    I: Read + Write + Unpin + Send + 'static,
-    S: HttpService<Incoming, ResBody = ResponseBody>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S: AsyncBufRead + AsyncWrite + Unpin + std::fmt::Debug + 'static,
+    A: Answers + Unpin,
 {
     fn finish(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
-impl<I, S> Served for http2::Connection<I, S, LocalExec>
-where
-    I: Read + Write + Unpin + 'static,
-    S: HttpService<Incoming, ResBody = ResponseBody>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    S::Future: 'static,
-{
-    fn finish(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
-/// The heads of HTTP/1 requests that have begun and not ended. hyper's own timeout runs from the end of the request
-/// before, so it cannot tell a client that thinks from one that dribbles.
-struct Heads {
-    heard: Count,
-    within: Duration,
-    /// What had been heard, and how many requests there were, when no head had begun.
-    seen: u64,
-    requests: u32,
-    deadline: Option<Pin<Box<Sleep>>>,
-}
-
-impl Heads {
-    fn new(heard: Count, within: Duration) -> Self {
-        Self {
-            heard,
-            within,
-            seen: 0,
-            requests: 0,
-            deadline: None,
-        }
-    }
-
-    fn has_begun(&self) -> bool {
-        self.deadline.is_some()
-    }
-
-    /// Ready when a head has taken too long. What comes while a request runs is that request's; a next head that
-    /// came along with it counts from its next byte, and until then the connection is idle.
-    fn poll_overdue(&mut self, cx: &mut Context<'_>, connection: &Connection) -> Poll<()> {
-        let heard = self.heard.get();
-        let (requests, running) = connection.requests();
-        if running || requests != self.requests {
-            (self.seen, self.requests) = (heard, requests);
-            self.deadline = None;
-        }
-        if heard == self.seen {
-            return Poll::Pending;
-        }
-        let within = self.within;
-        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(within)));
-        deadline.as_mut().poll(cx)
+        self.get_mut().finish();
     }
 }
 
@@ -154,23 +89,41 @@ pin_project_lite::pin_project! {
     }
 }
 
-impl<C: Served, S: AsyncWrite + Unpin> Future for Turns<C, S> {
-    type Output = hyper::Result<()>;
+impl<C, S> Future for Turns<C, S>
+where
+    C: Future<Output = hyper::Result<()>>,
+    S: AsyncWrite + Unpin,
+{
+    type Output = Closed;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Closed> {
         let turn = self.project();
         let polled = turn.served.poll(cx);
         if polled.is_pending() {
             // What does not fit now wakes this task when it does.
             let _sent = turn.outbox.poll_send(cx);
         }
-        polled
+        Poll::Ready(match ready!(polled) {
+            Ok(()) => Closed::Finished,
+            Err(error) if error.is_timeout() => Closed::Idle,
+            Err(error) => {
+                tracing::debug!(%error, "connection failed");
+                Closed::Failed
+            }
+        })
     }
 }
 
-impl<C: Served, S: AsyncWrite + Unpin> Served for Turns<C, S> {
+impl<I, S, W> Served for Turns<http2::Connection<I, S, LocalExec>, W>
+where
+    I: Read + Write + Unpin + 'static,
+    S: HttpService<Http2Body, ResBody = ResponseBody>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::Future: 'static,
+    W: AsyncWrite + Unpin,
+{
     fn finish(self: Pin<&mut Self>) {
-        self.project().served.finish();
+        self.project().served.graceful_shutdown();
     }
 }
 
@@ -178,66 +131,30 @@ async fn drive(
     mut served: Pin<Box<dyn Served>>,
     connection: &Connection,
     timeouts: &Timeouts,
-    mut heads: Option<Heads>,
-) -> Over {
+) -> Closed {
     let mut dog = pin!(sleep_until(Instant::now()));
     let mut stage = Stage::Open;
     loop {
-        let overdue = std::future::poll_fn(|cx| match &mut heads {
-            Some(heads) => heads.poll_overdue(cx, connection),
-            None => Poll::Pending,
-        });
         tokio::select! {
             biased;
-            result = served.as_mut() => return end(stage, result),
+            why = served.as_mut() => return match stage {
+                Stage::Ending(why) | Stage::Cut(why) => why,
+                Stage::Open => why,
+            },
             changed = connection.stage_after(stage) => {
                 stage = changed;
                 match stage {
-                    Stage::Cut(why) => return why.into(),
+                    Stage::Cut(why) => return why,
                     Stage::Ending(_) => served.as_mut().finish(),
                     Stage::Open => {}
                 }
                 dog.as_mut().reset(Instant::now());
             }
-            () = overdue => {
-                return Over {
-                    why: Closed::Stalled,
-                    refused: Some(Reason::RequestTimeout),
-                };
-            }
             () = dog.as_mut() => match connection.watch(Instant::now(), timeouts) {
                 Watch::LookAgain(at) => dog.as_mut().reset(at),
-                // Not idle: the head's own time is running.
-                Watch::End(Closed::Idle) if heads.as_ref().is_some_and(Heads::has_begun) => {
-                    dog.as_mut().reset(Instant::now() + timeouts.header);
-                }
                 Watch::End(why) => _ = connection.end(why),
                 Watch::Cut(why) => connection.cut(why),
             },
         }
-    }
-}
-
-fn end(stage: Stage, result: hyper::Result<()>) -> Over {
-    match (stage, result) {
-        (Stage::Ending(why) | Stage::Cut(why), _) => why.into(),
-        (Stage::Open, Ok(())) => Closed::Finished.into(),
-        (Stage::Open, Err(error)) if error.is_timeout() => Closed::Idle.into(),
-        (Stage::Open, Err(error)) => {
-            tracing::debug!(%error, "connection failed");
-            Over {
-                why: Closed::Failed,
-                refused: unread(&error),
-            }
-        }
-    }
-}
-
-/// Why hyper could not make a request of what came; it has answered by itself, without saying why.
-fn unread(error: &hyper::Error) -> Option<Reason> {
-    if error.is_parse_too_large() {
-        Some(Reason::HeadersTooLarge)
-    } else {
-        error.is_parse().then_some(Reason::RequestMalformed)
     }
 }

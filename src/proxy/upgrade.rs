@@ -8,16 +8,40 @@ use std::time::Duration;
 
 use hyper::upgrade::OnUpgrade;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
 
 use super::upstream::deadline::Deadline;
 use crate::net::http::TokioIo;
-use crate::net::stream::UpstreamIo;
+use crate::net::stream::AnyStream;
+
+/// A client's connection, or stream of one, once it has been told that another protocol follows.
+#[derive(Debug)]
+pub enum Upgrade {
+    Http1(oneshot::Receiver<Box<dyn AnyStream>>),
+    Http2(OnUpgrade),
+}
+
+impl Upgrade {
+    /// Waits for it; none when the client has left before.
+    async fn stream(self) -> Option<Box<dyn AnyStream>> {
+        match self {
+            Self::Http1(stream) => stream.await.ok(),
+            Self::Http2(upgraded) => match upgraded.await {
+                Ok(upgraded) => Some(Box::new(TokioIo::new(upgraded))),
+                Err(error) => {
+                    tracing::debug!(%error, "a stream was not upgraded");
+                    None
+                }
+            },
+        }
+    }
+}
 
 /// Carries bytes between a client, once its side has been upgraded, and an upstream.
 ///
 /// Ends when both have closed, when one breaks, or when nothing has moved for `idle`. `done` gets the bytes that
 /// came from the client and those that went to it, however it ended.
-pub async fn tunnel<F>(client: OnUpgrade, upstream: Box<dyn UpstreamIo>, idle: Duration, done: F)
+pub async fn tunnel<F>(client: Upgrade, upstream: Box<dyn AnyStream>, idle: Duration, done: F)
 where
     F: FnOnce(u64, u64),
 {
@@ -26,9 +50,8 @@ where
         inward: 0,
         outward: 0,
     };
-    match client.await {
-        Ok(upgraded) => carry(TokioIo::new(upgraded), upstream, idle, &mut counts).await,
-        Err(error) => tracing::debug!(%error, "the client left before its connection was upgraded"),
+    if let Some(client) = client.stream().await {
+        carry(client, upstream, idle, &mut counts).await;
     }
 }
 

@@ -11,6 +11,7 @@ use crate::domain::time::Clock;
 use crate::net::http::ServerBounds;
 
 use super::counters::local::Counters;
+use super::downstream::date::Dates;
 use super::handshake::TlsPolicies;
 use super::live::Live;
 use super::local::LocalService;
@@ -38,6 +39,7 @@ pub struct Worker {
     pub server: ServerBounds,
     pub upstreams: Rc<Upstreams>,
     pub counters: Rc<Counters>,
+    pub dates: Dates,
     pub verifier: Verifier,
     pub live: Rc<Live>,
     pub book: Rc<Book>,

@@ -1,14 +1,13 @@
 //! The head of an HTTP/1.1 answer: parsed strictly, cleaned of what is not the client's, and its body's length known.
 
 use std::mem::MaybeUninit;
-use std::ops::Range;
 
 use bytes::BytesMut;
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 
-use super::chunked::Malformed;
-use super::fields;
+use crate::proxy::codec::chunked::Malformed;
+use crate::proxy::codec::fields;
 
 /// What of the request decides how its answer is read.
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,7 +88,7 @@ impl Parser {
         // The values will share the head's bytes; until it is cut off, their places are kept.
         let mut places = Vec::with_capacity(response.headers.len());
         for line in response.headers.iter() {
-            places.push((fields::name(line)?, place_in(buffer, line.value)));
+            places.push((fields::name(line)?, fields::place_in(buffer, line.value)));
         }
         let head = buffer.split_to(length).freeze();
         fields::refuse_bare_lf(&head)?;
@@ -144,7 +143,7 @@ impl Found {
     fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), Malformed> {
         match name.as_str() {
             "content-length" => {
-                let length = read_length(value.as_bytes())?;
+                let length = fields::read_length(value.as_bytes())?;
                 if self
                     .length
                     .as_ref()
@@ -254,24 +253,6 @@ impl Found {
         }
         Ok(())
     }
-}
-
-fn place_in(buffer: &[u8], part: &[u8]) -> Range<usize> {
-    if part.is_empty() {
-        return 0..0;
-    }
-    let start = part.as_ptr().addr() - buffer.as_ptr().addr();
-    start..start + part.len()
-}
-
-fn read_length(digits: &[u8]) -> Result<u64, Malformed> {
-    // 19 digits cannot overflow; more are nobody's length.
-    if digits.is_empty() || digits.len() > 19 || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(Malformed("the length is not a number"));
-    }
-    Ok(digits
-        .iter()
-        .fold(0, |length, digit| length * 10 + u64::from(digit - b'0')))
 }
 
 const HEAD_MAX: usize = 64 << 10;

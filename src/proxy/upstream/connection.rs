@@ -2,21 +2,22 @@
 
 use std::fmt;
 use std::future::Future;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use bytes::BytesMut;
+use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
 use super::deadline::Deadline;
-use crate::net::stream::{Rewound, UpstreamIo};
+use crate::net::stream::{AnyStream, Rewound};
+use crate::proxy::codec::output::Output;
 
 /// A connection that speaks HTTP/1.1.
 pub struct Connection {
-    stream: Box<dyn UpstreamIo>,
+    stream: Box<dyn AnyStream>,
     /// Read and not yet taken.
     pub input: BytesMut,
     pub output: Output,
@@ -36,7 +37,7 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    pub fn new(stream: Box<dyn UpstreamIo>) -> Self {
+    pub fn new(stream: Box<dyn AnyStream>) -> Self {
         Self {
             stream,
             input: BytesMut::new(),
@@ -64,15 +65,7 @@ impl Connection {
 
     /// Writes everything that waits, down to the socket.
     pub fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut stream = Pin::new(&mut self.stream);
-        while !self.output.is_empty() {
-            let length = ready!(self.output.poll_once(cx, stream.as_mut()))?;
-            if length == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.output.advance(length);
-        }
-        stream.poll_flush(cx)
+        self.output.poll_write(cx, Pin::new(&mut self.stream))
     }
 
     /// Whether the upstream has neither closed nor sent bytes that nobody asked for.
@@ -87,61 +80,15 @@ impl Connection {
         if self.input.capacity() > READ_MIN {
             self.input = BytesMut::new();
         }
-        self.output.rest();
+        self.output.rest(READ_MIN);
     }
 
     /// The stream, beginning with what was read and not taken.
-    pub fn into_stream(self) -> Box<dyn UpstreamIo> {
+    pub fn into_stream(self) -> Box<dyn AnyStream> {
         if self.input.is_empty() {
             return self.stream;
         }
         Box::new(Rewound::new(self.input.freeze(), self.stream))
-    }
-}
-
-/// What is to be written: bytes of our own making, then a piece of a body that is not copied.
-#[derive(Debug, Default)]
-pub struct Output {
-    pub own: Vec<u8>,
-    own_written: usize,
-    pub piece: Bytes,
-}
-
-impl Output {
-    pub fn is_empty(&self) -> bool {
-        self.own.is_empty() && self.piece.is_empty()
-    }
-
-    fn poll_once(
-        &self,
-        cx: &mut Context<'_>,
-        stream: Pin<&mut Box<dyn UpstreamIo>>,
-    ) -> Poll<io::Result<usize>> {
-        let own = self.own.get(self.own_written..).unwrap_or(&[]);
-        match (own.is_empty(), self.piece.is_empty()) {
-            (false, false) if stream.is_write_vectored() => {
-                stream.poll_write_vectored(cx, &[IoSlice::new(own), IoSlice::new(&self.piece)])
-            }
-            (false, _) => stream.poll_write(cx, own),
-            (true, _) => stream.poll_write(cx, &self.piece),
-        }
-    }
-
-    fn advance(&mut self, length: usize) {
-        let of_own = length.min(self.own.len() - self.own_written);
-        self.own_written += of_own;
-        if self.own_written == self.own.len() {
-            self.own.clear();
-            self.own_written = 0;
-        }
-        self.piece.advance((length - of_own).min(self.piece.len()));
-    }
-
-    fn rest(&mut self) {
-        self.piece = Bytes::new();
-        if self.own.capacity() > READ_MIN {
-            self.own = Vec::new();
-        }
     }
 }
 

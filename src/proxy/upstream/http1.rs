@@ -11,12 +11,14 @@ use http_body::{Frame, SizeHint};
 
 use super::answer_head::{AnswerHead, Asked, Framing, Parsed, Parser};
 use super::body::AnswerBody;
-use super::chunked::{Chunked, Malformed, Piece};
 use super::connection::Connection;
 use super::pool::Lease;
 use super::sender::{SendError, Sender, Waits};
 use crate::domain::reason::Reason;
 use crate::domain::upstream::Timeouts;
+use crate::proxy::codec::chunked::{Chunked, Malformed, Piece};
+use crate::proxy::codec::coding::Coding;
+use crate::proxy::codec::fields;
 use crate::proxy::error::Error;
 
 /// Sends the request and waits for the head of its answer, which may come while the body is still being sent.
@@ -121,13 +123,6 @@ pub struct Http1Body {
     waiting: bool,
 }
 
-#[derive(Debug)]
-enum Coding {
-    Length(u64),
-    Chunked(Chunked),
-    UntilClose,
-}
-
 /// The body that follows `head`. A small one that has come with the head is taken at once, and its connection
 /// goes back before the client has seen a byte.
 pub fn body(mut lease: Lease, head: &AnswerHead, sender: Sender, idle: Duration) -> AnswerBody {
@@ -209,10 +204,13 @@ impl Http1Body {
             }
         }
         loop {
-            if let Some(piece) = self.coding.take(connection).map_err(nonsense)? {
+            if let Some(piece) = self.coding.take(&mut connection.input).map_err(nonsense)? {
                 return Poll::Ready(Ok(match piece {
                     Piece::Data(data) => Some(Frame::data(data)),
-                    Piece::Trailers(trailers) => Some(Frame::trailers(trailers)),
+                    Piece::Trailers(mut trailers) => {
+                        fields::keep_trailers(&mut trailers);
+                        Some(Frame::trailers(trailers))
+                    }
                     Piece::End => None,
                 }));
             }
@@ -251,24 +249,6 @@ impl Http1Body {
         match self.coding {
             Coding::Length(left) => SizeHint::with_exact(left),
             Coding::Chunked(_) | Coding::UntilClose => SizeHint::default(),
-        }
-    }
-}
-
-impl Coding {
-    fn take(&mut self, connection: &mut Connection) -> Result<Option<Piece>, Malformed> {
-        let input = &mut connection.input;
-        match self {
-            Self::Length(0) => Ok(Some(Piece::End)),
-            Self::Chunked(chunked) => chunked.next(input),
-            Self::Length(_) | Self::UntilClose if input.is_empty() => Ok(None),
-            Self::Length(left) => {
-                let length =
-                    usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
-                *left -= length as u64;
-                Ok(Some(Piece::Data(input.split_to(length).freeze())))
-            }
-            Self::UntilClose => Ok(Some(Piece::Data(input.split().freeze()))),
         }
     }
 }

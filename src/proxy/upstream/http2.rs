@@ -16,13 +16,13 @@ use hyper::client::conn::http2::SendRequest;
 use tokio::time::Instant;
 
 use super::deadline::Deadline;
-use super::fields;
 use super::pool::SharedLease;
 use super::request::{AnyBody, BodyGone, Head, Reclaimed};
 use crate::domain::reason::Reason;
 use crate::domain::upstream::Timeouts;
 use crate::net::http::{LocalExec, TokioIo, http2_client};
 use crate::net::stream::Stream;
+use crate::proxy::codec::fields;
 use crate::proxy::error::{Error, Side};
 
 /// A connection that exchanges share.

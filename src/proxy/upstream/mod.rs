@@ -9,8 +9,6 @@ pub mod http1;
 pub mod sender;
 pub mod wire;
 pub mod answer_head;
-pub mod chunked;
-pub mod fields;
 pub mod connection;
 pub mod deadline;
 pub mod http2;

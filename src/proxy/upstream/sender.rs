@@ -7,10 +7,11 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 
-use super::connection::{Connection, Output};
+use super::connection::Connection;
 use super::request::{AnyBody, BodyGone, Head, Reclaimed};
 use super::wire::{self, BodyFraming};
 use crate::domain::reason::Reason;
+use crate::proxy::codec::output::Output;
 use crate::proxy::error::Error;
 
 /// Sends one request. Polled by whoever waits for the answer, so that no task is needed.

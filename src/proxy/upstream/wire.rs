@@ -2,9 +2,9 @@
 
 use http::{HeaderMap, HeaderValue, Method};
 
-use super::fields;
 use super::request::Head;
 use super::websocket;
+use crate::proxy::codec::fields;
 
 /// How the end of a request's body is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,9 @@
 //! Which header fields go from one connection to the next, in either direction, and how they are read.
 
+use std::ops::Range;
+
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::chunked::Malformed;
 
@@ -93,4 +95,75 @@ pub fn refuse_bare_lf(block: &[u8]) -> Result<(), Malformed> {
         before = *byte;
     }
     Ok(())
+}
+
+/// Takes off trailers what may not come after a body.
+pub fn keep_trailers(trailers: &mut HeaderMap) {
+    let doomed: Vec<_> = trailers
+        .keys()
+        .filter(|name| !may_be_a_trailer(name))
+        .cloned()
+        .collect();
+    for name in doomed {
+        trailers.remove(name);
+    }
+}
+
+/// Where `part` lies in `buffer`, of which it is a slice.
+pub fn place_in(buffer: &[u8], part: &[u8]) -> Range<usize> {
+    if part.is_empty() {
+        return 0..0;
+    }
+    let start = part.as_ptr().addr() - buffer.as_ptr().addr();
+    start..start + part.len()
+}
+
+/// The number that `Content-Length` holds: digits and nothing else (RFC 9112, 6.3).
+pub fn read_length(digits: &[u8]) -> Result<u64, Malformed> {
+    // 19 digits cannot overflow; more are nobody's length.
+    if digits.is_empty() || digits.len() > 19 || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(Malformed("the length is not a number"));
+    }
+    Ok(digits
+        .iter()
+        .fold(0, |length, digit| length * 10 + u64::from(digit - b'0')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trailers_are_kept_but_never_those_that_frame_or_identify() {
+        let mut trailers = HeaderMap::new();
+        for name in [
+            "grpc-status",
+            "content-length",
+            "transfer-encoding",
+            "x-countersign-app-id",
+            "set-cookie",
+            "x-sum",
+        ] {
+            trailers.append(HeaderName::from_static(name), HeaderValue::from_static("0"));
+        }
+        keep_trailers(&mut trailers);
+        let names: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["grpc-status", "x-sum"]);
+    }
+
+    #[test]
+    fn a_length_is_digits_and_nothing_else() {
+        assert_eq!(read_length(b"12"), Ok(12));
+        for odd in [
+            &b""[..],
+            b"+1",
+            b"-1",
+            b"1, 1",
+            b" 1",
+            b"0x1",
+            b"18446744073709551616",
+        ] {
+            assert!(read_length(odd).is_err(), "{odd:?}");
+        }
+    }
 }

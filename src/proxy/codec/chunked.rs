@@ -31,7 +31,7 @@ enum State {
 pub enum Piece {
     /// Never empty.
     Data(Bytes),
-    /// The fields after the last chunk; the end follows.
+    /// The fields after the last chunk, as they came; the end follows.
     Trailers(HeaderMap),
     End,
 }
@@ -163,9 +163,7 @@ fn take_trailers(buffer: &mut BytesMut) -> Result<Option<HeaderMap>, Malformed> 
             fields::name(line)?,
             fields::value(Bytes::copy_from_slice(line.value))?,
         );
-        if fields::may_be_a_trailer(&name) {
-            trailers.append(name, value);
-        }
+        trailers.append(name, value);
     }
     Ok(Some(trailers))
 }
@@ -300,19 +298,6 @@ mod tests {
             panic!("{outcome:?}");
         };
         assert_eq!(rest, b"HTTP/1.1 200 OK\r\n");
-    }
-
-    #[test]
-    fn trailers_are_passed_but_never_those_that_frame_or_identify() {
-        let outcome = decode([
-            &b"0\r\ngrpc-status: 0\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\
-            X-Countersign-App-Id: app\r\nSet-Cookie: a=b\r\nx-sum: 1\r\n\r\n"[..],
-        ]);
-        let Outcome::Complete { trailers, .. } = outcome else {
-            panic!("{outcome:?}");
-        };
-        let names: Vec<_> = trailers.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["grpc-status", "x-sum"]);
     }
 
     fn nearly_chunked() -> impl Strategy<Value = Vec<u8>> {

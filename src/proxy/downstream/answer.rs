@@ -1,0 +1,170 @@
+//! An answer on its way to an HTTP/1.1 client: its head, and its body as it comes.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode, header};
+use http_body::Body;
+
+use super::date::DateText;
+use super::wire::{self, Framing};
+use crate::proxy::body::ResponseBody;
+use crate::proxy::codec::output::Output;
+use crate::proxy::error::Error;
+
+/// What of the request decides how its answer is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// HEAD, whose answer has no body.
+    pub head_only: bool,
+    /// HTTP/1.1, which knows chunks.
+    pub chunks: bool,
+    pub takes_trailers: bool,
+    /// Another request may follow, as far as the client is concerned.
+    pub keep_alive: bool,
+}
+
+/// How far the output has been filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filled {
+    /// The upstream has to send more first.
+    Dry,
+    /// There is enough for one write.
+    Full,
+    /// Nothing follows.
+    Whole,
+}
+
+/// An answer whose head has been written. Holds its body, and with it the record, until all of it is on its way.
+#[derive(Debug)]
+pub struct Answering {
+    body: ResponseBody,
+    framing: Framing,
+    /// What a body with a length still owes.
+    left: u64,
+    takes_trailers: bool,
+    /// The piece being written is a chunk, which CRLF ends.
+    in_chunk: bool,
+    /// Another request may follow.
+    pub keep_alive: bool,
+    /// What follows is a tunnel.
+    pub switched: bool,
+}
+
+impl Answering {
+    /// Writes the head of an answer to `output`.
+    pub fn begin(
+        response: Response<ResponseBody>,
+        asked: Asked,
+        date: DateText,
+        output: &mut Output,
+    ) -> Self {
+        let (parts, body) = response.into_parts();
+        let switched = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+        let bodiless = asked.head_only
+            || switched
+            || matches!(
+                parts.status,
+                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+            );
+        let framing = match body.size_hint().exact() {
+            _ if bodiless => Framing::None,
+            Some(length) => Framing::Length(length),
+            None if asked.chunks => Framing::Chunked,
+            None => Framing::UntilClose,
+        };
+        let keep_alive = asked.keep_alive
+            && framing != Framing::UntilClose
+            && parts
+                .headers
+                .get(header::CONNECTION)
+                .is_none_or(|value| value != "close");
+        wire::put_head(&mut output.own, &parts, framing, !keep_alive, date);
+        Self {
+            body,
+            left: match framing {
+                Framing::Length(length) => length,
+                _ => 0,
+            },
+            framing,
+            takes_trailers: asked.takes_trailers,
+            in_chunk: false,
+            keep_alive,
+            switched,
+        }
+    }
+
+    /// Puts as much of the body into `output` as is at hand and worth one write.
+    pub fn fill(&mut self, cx: &mut Context<'_>, output: &mut Output) -> Result<Filled, Error> {
+        while output.piece.is_empty() && output.own.len() < COPIED_MAX {
+            if std::mem::take(&mut self.in_chunk) {
+                output.own.extend_from_slice(b"\r\n");
+            }
+            let owed = match self.framing {
+                Framing::None => false,
+                Framing::Length(_) => self.left > 0,
+                Framing::Chunked | Framing::UntilClose => true,
+            };
+            if !owed {
+                return Ok(Filled::Whole);
+            }
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Pending => return Ok(Filled::Dry),
+                Poll::Ready(Some(frame)) => match frame?.into_data() {
+                    Ok(data) => self.put(data, output)?,
+                    Err(frame) => self.finish(output, frame.into_trailers().ok())?,
+                },
+                Poll::Ready(None) => self.finish(output, None)?,
+            }
+        }
+        Ok(Filled::Full)
+    }
+
+    fn put(&mut self, data: Bytes, output: &mut Output) -> Result<(), Error> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        match self.framing {
+            Framing::Length(_) => {
+                let left = self.left.checked_sub(data.len() as u64);
+                self.left = left.ok_or_else(|| wrong_length("an answer is longer than it said"))?;
+            }
+            Framing::Chunked => wire::put_chunk_size(&mut output.own, data.len()),
+            Framing::None | Framing::UntilClose => {}
+        }
+        let chunked = self.framing == Framing::Chunked;
+        if data.len() > COPIED_MAX / 2 {
+            output.piece = data;
+            self.in_chunk = chunked;
+            return Ok(());
+        }
+        output.own.extend_from_slice(&data);
+        if chunked {
+            output.own.extend_from_slice(b"\r\n");
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, output: &mut Output, trailers: Option<HeaderMap>) -> Result<(), Error> {
+        match self.framing {
+            Framing::Length(_) if self.left > 0 => {
+                return Err(wrong_length("an answer is shorter than it said"));
+            }
+            Framing::Chunked => {
+                let trailers = trailers.filter(|_| self.takes_trailers);
+                wire::put_last_chunk(&mut output.own, trailers.as_ref());
+            }
+            _ => {}
+        }
+        self.framing = Framing::None;
+        Ok(())
+    }
+}
+
+fn wrong_length(what: &'static str) -> Error {
+    Error::upstream(crate::domain::reason::Reason::UpstreamFailed).because(what)
+}
+
+/// Smaller pieces are copied behind the head or each other: one record and one write cost more than copying so much.
+const COPIED_MAX: usize = 16 << 10;

@@ -1,0 +1,430 @@
+//! A connection that speaks HTTP/1.1: head, exchange, answer, and again; without a task and without a channel.
+//!
+//! Whoever polls the connection drives everything on it: the exchange runs inside, and the request's body reads from
+//! the same stream when it is asked for. Between requests nothing is held but the stream.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::{Method, Request, Response, Version};
+use tokio::io::{AsyncBufRead, AsyncWrite};
+use tokio::sync::oneshot;
+use tokio::time::{Sleep, sleep};
+
+use super::answer::{Answering, Asked, Filled};
+use super::body::Incoming;
+use super::date::DateText;
+use super::link::{Link, LinkBody};
+use super::request_head::{HeadBounds, Parser, RequestHead};
+use crate::domain::reason::Reason;
+use crate::net::stream::AnyStream;
+use crate::proxy::body::ResponseBody;
+use crate::proxy::codec::output::Output;
+use crate::proxy::metrics::Closed;
+use crate::proxy::upgrade::Upgrade;
+
+/// An answer that is being found. Boxed, so that a pointer is moved about and not an exchange.
+pub type BoxedAnswer = Pin<Box<dyn Future<Output = Response<ResponseBody>>>>;
+
+/// Whoever answers the requests of one connection.
+pub trait Answers {
+    /// `upgrade` becomes the connection's stream when the answer switches protocols.
+    fn answer(&self, request: Request<Incoming>, upgrade: Option<Upgrade>) -> BoxedAnswer;
+
+    /// The answer to bytes that are no request.
+    fn refuse(&self, reason: Reason) -> Response<ResponseBody>;
+
+    /// A head has begun to arrive, or has arrived, or was given up.
+    fn heading(&self, begun: bool);
+
+    fn date(&self) -> DateText;
+}
+
+/// What one connection may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub head: HeadBounds,
+    /// From a head's first byte to its last.
+    pub head_time: Duration,
+}
+
+/// See the module. Resolves to why it ended.
+pub struct Http1<S, A> {
+    link: Rc<RefCell<Link<S>>>,
+    output: Output,
+    parser: Parser,
+    answers: A,
+    bounds: Bounds,
+    state: State,
+    /// Takes no more requests.
+    finishing: bool,
+    /// Why it ends after the answer that is being given, if it does.
+    over: Closed,
+}
+
+enum State {
+    /// Waits for a request. The time counts once its head has begun.
+    Head(Option<Pin<Box<Sleep>>>),
+    Exchange(BoxedAnswer, Asked, Option<Handover>),
+    /// Boxed: an idle connection should not be as large as one that answers.
+    Answer(Box<Answering>, Option<Handover>),
+    /// Says goodbye, and hears out a client that is still sending: who closes on unread bytes takes back an answer
+    /// that is on its way.
+    Closing(Closed, Lingering),
+    Over,
+}
+
+/// Where the stream goes if the answer switches protocols.
+type Handover = oneshot::Sender<Box<dyn AnyStream>>;
+
+#[derive(Debug)]
+struct Lingering {
+    /// None when the client has nothing left to say.
+    until: Option<Pin<Box<Sleep>>>,
+    passed_over: usize,
+    said: bool,
+}
+
+impl<S, A> Http1<S, A>
+where
+    S: AsyncBufRead + AsyncWrite + Unpin + std::fmt::Debug + 'static,
+    A: Answers,
+{
+    pub fn new(stream: S, answers: A, bounds: Bounds) -> Self {
+        Self {
+            link: Rc::new(RefCell::new(Link::new(stream))),
+            output: Output::default(),
+            parser: Parser::default(),
+            answers,
+            bounds,
+            state: State::Head(None),
+            finishing: false,
+            over: Closed::Finished,
+        }
+    }
+
+    /// Finishes what runs, and takes nothing new. Has to be polled afterwards.
+    pub fn finish(&mut self) {
+        self.finishing = true;
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<State> {
+        let State::Head(timer) = &mut self.state else {
+            return Poll::Pending;
+        };
+        let mut link = self.link.borrow_mut();
+        loop {
+            match self.parser.take(&mut link.input, self.bounds.head) {
+                Ok(Some(head)) => {
+                    self.answers.heading(false);
+                    drop(link);
+                    return Poll::Ready(self.begin(head));
+                }
+                Ok(None) if self.finishing && link.input.is_empty() => {
+                    return Poll::Ready(State::Closing(Closed::Finished, Lingering::none()));
+                }
+                Ok(None) => {}
+                Err(reason) => {
+                    drop(link);
+                    return Poll::Ready(self.refuse(reason));
+                }
+            }
+            match link.poll_fill(cx) {
+                Poll::Ready(Ok(0)) => {
+                    let why = if link.input.is_empty() {
+                        Closed::Finished
+                    } else {
+                        Closed::Failed
+                    };
+                    return Poll::Ready(State::Closing(why, Lingering::none()));
+                }
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(failed(&error)),
+                Poll::Pending if link.input.is_empty() => {
+                    link.rest();
+                    self.output.rest(0);
+                    return Poll::Pending;
+                }
+                Poll::Pending => break,
+            }
+        }
+        drop(link);
+        let within = self.bounds.head_time;
+        let timer = timer.get_or_insert_with(|| {
+            self.answers.heading(true);
+            Box::pin(sleep(within))
+        });
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(self.refuse(Reason::RequestTimeout))
+    }
+
+    fn begin(&mut self, head: RequestHead) -> State {
+        let RequestHead {
+            parts,
+            coding,
+            expects_continue,
+            takes_trailers,
+            keep_alive,
+        } = head;
+        let request = self.link.borrow_mut().begin(coding, expects_continue);
+        let body = LinkBody {
+            link: Rc::clone(&self.link),
+            request,
+        };
+        let asked = Asked {
+            head_only: parts.method == Method::HEAD,
+            chunks: parts.version == Version::HTTP_11,
+            takes_trailers,
+            keep_alive,
+        };
+        let (handover, upgrade) = if parts.headers.contains_key(http::header::UPGRADE) {
+            let (handover, stream) = oneshot::channel();
+            (Some(handover), Some(Upgrade::Http1(stream)))
+        } else {
+            (None, None)
+        };
+        let request = Request::from_parts(parts, Incoming::Http1(Box::new(body)));
+        State::Exchange(self.answers.answer(request, upgrade), asked, handover)
+    }
+
+    /// Answers bytes that are no request, and nothing after them.
+    fn refuse(&mut self, reason: Reason) -> State {
+        self.answers.heading(false);
+        self.link.borrow_mut().refuse();
+        self.over = match reason {
+            Reason::RequestTimeout => Closed::Stalled,
+            _ => Closed::Failed,
+        };
+        let response = self.answers.refuse(reason);
+        let asked = Asked {
+            head_only: false,
+            chunks: true,
+            takes_trailers: false,
+            keep_alive: false,
+        };
+        self.answer(response, asked, None)
+    }
+
+    fn answer(
+        &mut self,
+        response: Response<ResponseBody>,
+        mut asked: Asked,
+        handover: Option<Handover>,
+    ) -> State {
+        // A body that somebody still reads may be whole by the time that the answer is.
+        asked.keep_alive &= !self.finishing && (self.is_read() || self.has_reader());
+        self.link.borrow_mut().answered();
+        let date = self.answers.date();
+        let answering = Answering::begin(response, asked, date, &mut self.output);
+        State::Answer(Box::new(answering), handover)
+    }
+
+    /// Whether all of the request is here, after passing over what nobody wants of it. What somebody still reads is
+    /// his: he would take a body that was cut short for a whole one.
+    fn is_read(&self) -> bool {
+        let mut link = self.link.borrow_mut();
+        link.is_whole() || (!self.has_reader() && link.skip())
+    }
+
+    fn has_reader(&self) -> bool {
+        Rc::strong_count(&self.link) > 1
+    }
+
+    fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<State> {
+        let State::Exchange(exchange, asked, handover) = &mut self.state else {
+            return Poll::Pending;
+        };
+        if let Poll::Ready(response) = exchange.as_mut().poll(cx) {
+            let (asked, handover) = (*asked, handover.take());
+            // The exchange ends here, and with it its hold on the request's body.
+            self.state = State::Over;
+            return Poll::Ready(self.answer(response, asked, handover));
+        }
+        let mut link = self.link.borrow_mut();
+        if link.take_go_on() {
+            self.output.own.extend_from_slice(GO_ON);
+        }
+        if !self.output.is_empty()
+            && let Poll::Ready(Err(error)) = link.poll_write(cx, &mut self.output)
+        {
+            return Poll::Ready(failed(&error));
+        }
+        poll_left(&mut link, cx).map(|()| State::Closing(Closed::Failed, Lingering::none()))
+    }
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<State> {
+        let State::Answer(answering, handover) = &mut self.state else {
+            return Poll::Pending;
+        };
+        loop {
+            // Whoever sends the body may still read the request's.
+            let filled = match answering.fill(cx, &mut self.output) {
+                Ok(filled) => filled,
+                // A client that has a part of an answer learns by the connection's end that there is no more.
+                Err(error) => {
+                    tracing::debug!(%error, "an answer broke off");
+                    return Poll::Ready(State::Closing(Closed::Failed, Lingering::cut()));
+                }
+            };
+            let mut link = self.link.borrow_mut();
+            if let Err(error) = ready!(link.poll_write(cx, &mut self.output)) {
+                return Poll::Ready(failed(&error));
+            }
+            match filled {
+                Filled::Full => {}
+                Filled::Whole => break,
+                Filled::Dry => {
+                    return poll_left(&mut link, cx)
+                        .map(|()| State::Closing(Closed::Failed, Lingering::none()));
+                }
+            }
+        }
+        let (keep_alive, switched) = (answering.keep_alive, answering.switched);
+        if switched {
+            let stream = self.link.borrow_mut().into_tunnel();
+            if let (Some(handover), Some(stream)) = (handover.take(), stream) {
+                // Whoever waited for the tunnel may have been cut meanwhile.
+                let _taken = handover.send(stream);
+            }
+            return Poll::Ready(State::Closing(Closed::Finished, Lingering::none()));
+        }
+        // The answer has gone, and its record with it.
+        self.state = State::Over;
+        Poll::Ready(self.settle(keep_alive))
+    }
+
+    fn settle(&mut self, keep_alive: bool) -> State {
+        let read = self.is_read();
+        if keep_alive && read {
+            return State::Head(None);
+        }
+        let lingering = if read {
+            Lingering::none()
+        } else {
+            Lingering::begin()
+        };
+        self.link.borrow_mut().abandon();
+        State::Closing(self.over, lingering)
+    }
+
+    fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
+        let State::Closing(why, lingering) = &mut self.state else {
+            return Poll::Ready(Closed::Finished);
+        };
+        let mut link = self.link.borrow_mut();
+        link.abandon();
+        if !lingering.said {
+            let over = ready!(link.poll_shutdown(cx)).is_err();
+            lingering.said = true;
+            if over {
+                return Poll::Ready(*why);
+            }
+        }
+        let Some(until) = &mut lingering.until else {
+            return Poll::Ready(*why);
+        };
+        while lingering.passed_over < LINGER_BYTES_MAX {
+            lingering.passed_over += link.input.len();
+            link.input.clear();
+            match link.poll_fill(cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(*why),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => {
+                    ready!(until.as_mut().poll(cx));
+                    break;
+                }
+            }
+        }
+        Poll::Ready(*why)
+    }
+}
+
+impl<S, A> Future for Http1<S, A>
+where
+    S: AsyncBufRead + AsyncWrite + Unpin + std::fmt::Debug + 'static,
+    A: Answers + Unpin,
+{
+    type Output = Closed;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Closed> {
+        let this = self.get_mut();
+        loop {
+            this.state = ready!(match &this.state {
+                State::Head(_) => this.poll_head(cx),
+                State::Exchange(..) => this.poll_exchange(cx),
+                State::Answer(..) => this.poll_answer(cx),
+                State::Closing(..) | State::Over => return this.poll_closing(cx),
+            });
+        }
+    }
+}
+
+impl Lingering {
+    fn none() -> Self {
+        Self {
+            until: None,
+            passed_over: 0,
+            said: false,
+        }
+    }
+
+    /// Without a goodbye, which would pass off what was sent as whole.
+    fn cut() -> Self {
+        Self {
+            said: true,
+            ..Self::none()
+        }
+    }
+
+    fn begin() -> Self {
+        Self {
+            until: Some(Box::pin(sleep(LINGER_TIME))),
+            ..Self::none()
+        }
+    }
+}
+
+/// Ready when the client has left. Only asked while nobody reads a body: one read side has one reader.
+fn poll_left<S>(link: &mut Link<S>, cx: &mut Context<'_>) -> Poll<()>
+where
+    S: AsyncBufRead + AsyncWrite + Unpin,
+{
+    if !link.is_whole() {
+        link.watch(cx);
+        return Poll::Pending;
+    }
+    // What comes is the next request, of which so much is kept until its turn.
+    while link.input.len() < AHEAD_MAX {
+        match ready!(link.poll_fill(cx)) {
+            Ok(0) | Err(_) => return Poll::Ready(()),
+            Ok(_) => {}
+        }
+    }
+    Poll::Pending
+}
+
+fn failed(error: &io::Error) -> State {
+    tracing::debug!(%error, "connection failed");
+    State::Closing(Closed::Failed, Lingering::cut())
+}
+
+const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+/// Requests that are sent before the answer to another one wait in memory up to this; the rest waits in the kernel.
+const AHEAD_MAX: usize = 16 << 10;
+/// How much of an unwanted body is passed over after the answer, and for how long: enough for the answer to arrive.
+const LINGER_BYTES_MAX: usize = 256 << 10;
+const LINGER_TIME: Duration = Duration::from_secs(1);
+
+impl<S: std::fmt::Debug, A> std::fmt::Debug for Http1<S, A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Http1")
+            .field("link", &self.link)
+            .field("finishing", &self.finishing)
+            .finish_non_exhaustive()
+    }
+}

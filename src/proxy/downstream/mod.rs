@@ -1,0 +1,9 @@
+//! Connections of partners: HTTP/1.1 spoken by our own codec, HTTP/2 by hyper's server, and what both have in common.
+
+pub mod request_head;
+pub mod body;
+pub mod link;
+pub mod wire;
+pub mod answer;
+pub mod http1;
+pub mod date;

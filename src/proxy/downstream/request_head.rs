@@ -1,0 +1,425 @@
+//! The head of an HTTP/1.1 request: parsed strictly, and its body's length known.
+//!
+//! httparse finds the lines. What it takes and somebody else may read in another way is refused here: a bare LF,
+//! two lengths, a length beside a transfer coding, a coding that is not just `chunked`, a fragment in the target.
+
+use std::mem::MaybeUninit;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
+
+use crate::domain::reason::Reason;
+use crate::proxy::codec::chunked::{Chunked, Malformed};
+use crate::proxy::codec::coding::Coding;
+use crate::proxy::codec::fields;
+
+/// How large a head may be.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadBounds {
+    /// Its bytes, from the method to the empty line.
+    pub bytes_max: usize,
+    /// Its fields.
+    pub fields_max: usize,
+}
+
+/// A request's head, and what it says about what follows.
+#[derive(Debug)]
+pub struct RequestHead {
+    pub parts: Parts,
+    pub coding: Coding,
+    /// The client wants a word before it sends its body (RFC 9110, 10.1.1).
+    pub expects_continue: bool,
+    /// The client reads trailers (RFC 9110, 6.5.1).
+    pub takes_trailers: bool,
+    /// The connection can carry another request.
+    pub keep_alive: bool,
+}
+
+/// Parses heads out of a buffer that fills.
+#[derive(Debug, Default)]
+pub struct Parser {
+    /// So much was looked through before and held no end: a dripping client does not make us parse it all again.
+    seen: usize,
+}
+
+impl Parser {
+    /// Takes a head out of `buffer`; `None` when more bytes are needed.
+    pub fn take(
+        &mut self,
+        buffer: &mut BytesMut,
+        bounds: HeadBounds,
+    ) -> Result<Option<RequestHead>, Reason> {
+        if !self.may_be_whole(buffer, bounds)? {
+            return Ok(None);
+        }
+        let mut few = [const { MaybeUninit::uninit() }; FIELDS_FEW];
+        let mut many = Vec::new();
+        let lines = if bounds.fields_max <= few.len() {
+            few.get_mut(..bounds.fields_max).unwrap_or_default()
+        } else {
+            many.resize(bounds.fields_max, MaybeUninit::uninit());
+            &mut many
+        };
+        let mut request = httparse::Request::new(&mut []);
+        let length = match request.parse_with_uninit_headers(buffer, lines) {
+            Ok(httparse::Status::Complete(length)) if length <= bounds.bytes_max => length,
+            Ok(httparse::Status::Complete(_)) => return Err(Reason::HeadersTooLarge),
+            Ok(httparse::Status::Partial) => return self.wait(buffer, bounds).map(|()| None),
+            Err(httparse::Error::TooManyHeaders) => return Err(Reason::HeadersTooLarge),
+            Err(_) => return Err(Reason::RequestMalformed),
+        };
+        self.seen = 0;
+        let is_1_1 = request.version == Some(1);
+        let method = Method::from_bytes(request.method.unwrap_or_default().as_bytes());
+        let method = method.ok().ok_or(Reason::RequestMalformed)?;
+        // The values will share the head's bytes; until it is cut off, their places are kept.
+        let target = fields::place_in(buffer, request.path.unwrap_or_default().as_bytes());
+        let mut places = Vec::with_capacity(request.headers.len());
+        for line in request.headers.iter() {
+            let name = fields::name(line).map_err(malformed)?;
+            places.push((name, fields::place_in(buffer, line.value)));
+        }
+        let head = buffer.split_to(length).freeze();
+        fields::refuse_bare_lf(&head).map_err(malformed)?;
+        let mut found = Found::default();
+        let mut headers = HeaderMap::with_capacity(places.len());
+        for (name, place) in places {
+            let value = fields::value(head.slice(place)).map_err(malformed)?;
+            found.note(&name, &value)?;
+            headers.append(name, value);
+        }
+        let mut parts = Request::new(()).into_parts().0;
+        parts.method = method;
+        parts.uri = uri(head.slice(target))?;
+        parts.version = if is_1_1 {
+            Version::HTTP_11
+        } else {
+            Version::HTTP_10
+        };
+        parts.headers = headers;
+        found.judge(parts).map(Some)
+    }
+
+    fn may_be_whole(&mut self, buffer: &mut BytesMut, bounds: HeadBounds) -> Result<bool, Reason> {
+        // Some old clients end a body with CRLF too many; one is borne (RFC 9112, 2.2).
+        if self.seen == 0 && buffer.starts_with(b"\r\n") {
+            buffer.advance(2);
+        }
+        if buffer.is_empty() {
+            return Ok(false);
+        }
+        // The parser would skip empty lines, which are somebody's leftovers.
+        if matches!(buffer.first(), Some(b'\n')) || buffer.starts_with(b"\r\n") {
+            return Err(Reason::RequestMalformed);
+        }
+        if self.seen == 0 {
+            return Ok(true);
+        }
+        let news = buffer.get(self.seen.saturating_sub(3)..).unwrap_or(&[]);
+        // A head that ends otherwise is refused, and the parser is asked for that too.
+        let whole = news.windows(2).any(|window| window == b"\n\n")
+            || news.windows(4).any(|window| window == b"\r\n\r\n");
+        if !whole {
+            self.wait(buffer, bounds)?;
+        }
+        Ok(whole)
+    }
+
+    /// Remembers what was looked through, and refuses a head that does not end.
+    fn wait(&mut self, buffer: &BytesMut, bounds: HeadBounds) -> Result<(), Reason> {
+        self.seen = buffer.len();
+        if buffer.len() < bounds.bytes_max {
+            return Ok(());
+        }
+        Err(if buffer.contains(&b'\n') {
+            Reason::HeadersTooLarge
+        } else {
+            Reason::UriTooLong
+        })
+    }
+}
+
+/// The target, which is a path, an absolute URI, or what a method needs that is not served here.
+fn uri(target: Bytes) -> Result<Uri, Reason> {
+    // The library would cut a fragment off, and an upstream may not.
+    if target.contains(&b'#') {
+        return Err(Reason::PathInvalid);
+    }
+    Uri::from_maybe_shared(target)
+        .ok()
+        .ok_or(Reason::RequestMalformed)
+}
+
+/// The fields that matter to the connection.
+#[derive(Debug, Default)]
+struct Found {
+    length: Option<u64>,
+    chunked: bool,
+    close: bool,
+    expects_continue: bool,
+    takes_trailers: bool,
+}
+
+impl Found {
+    fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), Reason> {
+        if *name == header::CONTENT_LENGTH {
+            let length = fields::read_length(value.as_bytes()).map_err(malformed)?;
+            if self.length.replace(length).is_some() {
+                return Err(Reason::RequestMalformed);
+            }
+        } else if *name == header::TRANSFER_ENCODING {
+            if self.chunked || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
+                return Err(Reason::RequestMalformed);
+            }
+            self.chunked = true;
+        } else if *name == header::CONNECTION {
+            self.close |= lists(value, b"close");
+        } else if *name == header::EXPECT {
+            self.expects_continue |= value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+        } else if *name == header::TE {
+            self.takes_trailers |= lists(value, b"trailers");
+        }
+        Ok(())
+    }
+
+    fn judge(self, parts: Parts) -> Result<RequestHead, Reason> {
+        let is_1_1 = parts.version == Version::HTTP_11;
+        // HTTP/1.0 has no transfer codings, and who sends a length besides means one of two things.
+        if self.chunked && (self.length.is_some() || !is_1_1) {
+            return Err(Reason::RequestMalformed);
+        }
+        let coding = if self.chunked {
+            Coding::Chunked(Chunked::default())
+        } else {
+            Coding::Length(self.length.unwrap_or(0))
+        };
+        Ok(RequestHead {
+            expects_continue: self.expects_continue
+                && is_1_1
+                && !matches!(coding, Coding::Length(0)),
+            takes_trailers: self.takes_trailers && is_1_1,
+            keep_alive: is_1_1 && !self.close,
+            coding,
+            parts,
+        })
+    }
+}
+
+fn lists(value: &HeaderValue, token: &[u8]) -> bool {
+    let mut tokens = value.as_bytes().split(|byte| *byte == b',');
+    tokens.any(|listed| listed.trim_ascii().eq_ignore_ascii_case(token))
+}
+
+fn malformed(_: Malformed) -> Reason {
+    Reason::RequestMalformed
+}
+
+/// Fields of which the places are kept on the stack; a bound above needs memory of its own.
+const FIELDS_FEW: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const BOUNDS: HeadBounds = HeadBounds {
+        bytes_max: 4096,
+        fields_max: 20,
+    };
+
+    fn parse(text: &str) -> Result<Option<RequestHead>, Reason> {
+        Parser::default().take(&mut BytesMut::from(text), BOUNDS)
+    }
+
+    fn head(text: &str) -> RequestHead {
+        match parse(text) {
+            Ok(Some(head)) => head,
+            other => panic!("{text:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_head_is_read_and_what_follows_is_left() {
+        let mut buffer =
+            BytesMut::from("GET /a?b=c HTTP/1.1\r\nHost: x\r\nA: b c \r\n\r\nGET /next");
+        let head = Parser::default()
+            .take(&mut buffer, BOUNDS)
+            .unwrap()
+            .unwrap();
+        assert_eq!(head.parts.method, Method::GET);
+        assert_eq!(head.parts.uri, "/a?b=c");
+        assert_eq!(head.parts.version, Version::HTTP_11);
+        assert_eq!(head.parts.headers["a"], "b c");
+        assert!(head.keep_alive && !head.expects_continue && !head.takes_trailers);
+        assert_eq!(buffer, "GET /next");
+    }
+
+    #[test]
+    fn the_length_of_a_body_is_known_from_the_head() {
+        let check = |fields: &str, length: Option<u64>| {
+            let head = head(&format!("POST / HTTP/1.1\r\n{fields}\r\n"));
+            let found = match head.coding {
+                Coding::Length(length) => Some(length),
+                Coding::Chunked(_) => None,
+                Coding::UntilClose => panic!("{fields:?}"),
+            };
+            assert_eq!(found, length, "{fields:?}");
+        };
+        check("", Some(0));
+        check("Content-Length: 0\r\n", Some(0));
+        check("content-length:5\r\n", Some(5));
+        check("Transfer-Encoding: chunked\r\n", None);
+        check("transfer-encoding: Chunked\r\n", None);
+    }
+
+    #[test]
+    fn the_connection_goes_on_unless_somebody_ends_it() {
+        let check = |version: &str, fields: &str, keep_alive: bool| {
+            let head = head(&format!("GET / HTTP/{version}\r\n{fields}\r\n"));
+            assert_eq!(head.keep_alive, keep_alive, "{version} {fields:?}");
+        };
+        check("1.1", "", true);
+        check("1.1", "Connection: keep-alive, x\r\n", true);
+        check("1.1", "Connection: x, Close\r\n", false);
+        check("1.0", "", false);
+        check("1.0", "Connection: keep-alive\r\n", false);
+    }
+
+    #[test]
+    fn what_the_client_wants_to_hear_is_noted() {
+        let post = |fields: &str| head(&format!("POST / HTTP/1.1\r\n{fields}\r\n"));
+        assert!(post("Content-Length: 5\r\nExpect: 100-Continue\r\n").expects_continue);
+        assert!(!post("Content-Length: 0\r\nExpect: 100-continue\r\n").expects_continue);
+        assert!(!post("Content-Length: 5\r\nExpect: tea\r\n").expects_continue);
+        assert!(post("TE: gzip, trailers\r\n").takes_trailers);
+        assert!(!post("TE: gzip\r\n").takes_trailers);
+    }
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_refused() {
+        for fields in [
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+            "Content-Length: 5\r\nContent-Length: 5\r\n",
+            "Content-Length: 5, 5\r\n",
+            "Content-Length: +5\r\n",
+            "Content-Length: \r\n",
+            "Content-Length: 99999999999999999999\r\n",
+            "Transfer-Encoding: identity\r\n",
+            "Transfer-Encoding: gzip, chunked\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: \x0bchunked\r\n",
+            "Transfer-Encoding : chunked\r\n",
+            "a: b\r\n folded\r\n",
+            " a: b\r\n",
+            ": b\r\n",
+            "no colon\r\n",
+            "a b: c\r\n",
+            "a: b\0c\r\n",
+            "a: b\rc\r\n",
+            "a: b\nc: d\r\n",
+        ] {
+            let result = parse(&format!("POST / HTTP/1.1\r\n{fields}\r\n"));
+            assert_eq!(result.err(), Some(Reason::RequestMalformed), "{fields:?}");
+        }
+        for text in [
+            "GET / HTTP/1.1\n\n",
+            "\n GET / HTTP/1.1\r\n\r\n",
+            "\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/2.0\r\n\r\n",
+            "GET / http/1.1\r\n\r\n",
+            "GET  / HTTP/1.1\r\n\r\n",
+            "GET /\r\n\r\n",
+            "GET / HTTP/1.1 \r\n\r\n",
+            " GET / HTTP/1.1\r\n\r\n",
+            "G\0T / HTTP/1.1\r\n\r\n",
+            "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "\u{16}\u{3}\u{1}\r\n\r\n",
+        ] {
+            let result = parse(text);
+            assert_eq!(result.err(), Some(Reason::RequestMalformed), "{text:?}");
+        }
+        let fragment = parse("GET /a#b HTTP/1.1\r\n\r\n");
+        assert_eq!(fragment.err(), Some(Reason::PathInvalid));
+    }
+
+    #[test]
+    fn one_empty_line_before_a_request_is_borne() {
+        let head = head("\r\nGET /a HTTP/1.1\r\n\r\n");
+        assert_eq!(head.parts.uri, "/a");
+    }
+
+    #[test]
+    fn a_head_has_a_largest_size() {
+        let long = format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "b".repeat(5000));
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(21));
+        let target = format!("GET /{}", "a".repeat(5000));
+        let endless = format!("GET / HTTP/1.1\r\na: {}", "b".repeat(5000));
+        for (text, reason) in [
+            (long, Reason::HeadersTooLarge),
+            (many, Reason::HeadersTooLarge),
+            (target, Reason::UriTooLong),
+            (endless, Reason::HeadersTooLarge),
+        ] {
+            assert_eq!(parse(&text).err(), Some(reason), "{text:.40}");
+        }
+        let most = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(20));
+        assert_eq!(head(&most).parts.headers.len(), 20);
+    }
+
+    #[test]
+    fn more_fields_than_fit_on_the_stack_are_read_too() {
+        let bounds = HeadBounds {
+            bytes_max: 1 << 16,
+            fields_max: 1000,
+        };
+        let text = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(1000));
+        let parsed = Parser::default().take(&mut BytesMut::from(&*text), bounds);
+        assert_eq!(parsed.unwrap().unwrap().parts.headers.len(), 1000);
+    }
+
+    #[test]
+    fn a_head_that_comes_in_drops_is_the_same() {
+        let text = "POST /a HTTP/1.1\r\nContent-Length: 3\r\nHost: x\r\n\r\nabc";
+        let (mut parser, mut buffer) = (Parser::default(), BytesMut::new());
+        let mut heads = Vec::new();
+        for byte in text.bytes() {
+            buffer.extend_from_slice(&[byte]);
+            heads.extend(parser.take(&mut buffer, BOUNDS).unwrap_or_default());
+            if !heads.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(heads.len(), 1);
+        assert_eq!(heads[0].parts.headers["host"], "x");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(
+            input in proptest::collection::vec(any::<u8>(), 0..300),
+            start in prop_oneof![Just(""), Just("GET / HTTP/1.1\r\n"), Just("POST /a HTTP/1.1\r\nA: ")],
+        ) {
+            let mut buffer = BytesMut::from(start);
+            let mut parser = Parser::default();
+            for part in input.chunks(9) {
+                buffer.extend_from_slice(part);
+                if parser.take(&mut buffer, BOUNDS).is_err() {
+                    break;
+                }
+            }
+        }
+
+        #[test]
+        fn every_split_of_the_bytes_gives_the_same_result(cut in 1_usize..60) {
+            let text = "POST /a HTTP/1.1\r\nContent-Length: 3\r\nHost: x\r\n\r\n";
+            let cut = cut.min(text.len() - 1);
+            let (mut parser, mut buffer) = (Parser::default(), BytesMut::from(&text[..cut]));
+            prop_assert!(parser.take(&mut buffer, BOUNDS).unwrap().is_none());
+            buffer.extend_from_slice(&text.as_bytes()[cut..]);
+            prop_assert!(parser.take(&mut buffer, BOUNDS).unwrap().is_some());
+        }
+    }
+}

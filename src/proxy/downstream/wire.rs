@@ -1,0 +1,171 @@
+//! An answer in the bytes of HTTP/1.1.
+
+use std::io::Write;
+
+use http::response::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+
+use super::date::DateText;
+
+/// How the end of an answer's body is marked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// There is none, whatever the head says.
+    None,
+    Length(u64),
+    Chunked,
+    /// By the end of the connection, which is all that HTTP/1.0 has.
+    UntilClose,
+}
+
+/// Appends an answer's head.
+pub fn put_head(out: &mut Vec<u8>, parts: &Parts, framing: Framing, close: bool, date: DateText) {
+    out.reserve(HEAD_USUAL);
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(parts.status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(
+        parts
+            .status
+            .canonical_reason()
+            .unwrap_or_default()
+            .as_bytes(),
+    );
+    out.extend_from_slice(b"\r\n");
+    let switched = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+    for (name, value) in &parts.headers {
+        if switched || !is_framing(name, framing) {
+            put_field(out, name, value);
+        }
+    }
+    if !parts.headers.contains_key(header::DATE) {
+        out.extend_from_slice(b"date: ");
+        out.extend_from_slice(&date);
+        out.extend_from_slice(b"\r\n");
+    }
+    match framing {
+        // A vector takes whatever is written to it.
+        Framing::Length(length) => _ = write!(out, "content-length: {length}\r\n"),
+        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Framing::None | Framing::UntilClose => {}
+    }
+    if close && !switched {
+        out.extend_from_slice(b"connection: close\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Fields that are about this connection, which we write ourselves. An answer without a body keeps the length that
+/// the body would have (RFC 9110, 9.3.2).
+fn is_framing(name: &HeaderName, framing: Framing) -> bool {
+    match *name {
+        header::CONTENT_LENGTH => framing != Framing::None,
+        header::TRANSFER_ENCODING | header::CONNECTION | header::UPGRADE => true,
+        _ => name.as_str() == "keep-alive",
+    }
+}
+
+/// Appends the beginning of a chunk; its bytes and CRLF follow.
+pub fn put_chunk_size(out: &mut Vec<u8>, size: usize) {
+    _ = write!(out, "{size:x}\r\n");
+}
+
+/// Appends the end of a chunked body.
+pub fn put_last_chunk(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
+    out.extend_from_slice(b"0\r\n");
+    for (name, value) in trailers.into_iter().flatten() {
+        put_field(out, name, value);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn put_field(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Most heads fit, so that writing one allocates once.
+const HEAD_USUAL: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(status: u16, fields: &[(&str, &str)], framing: Framing, close: bool) -> String {
+        let mut response = http::Response::builder().status(status);
+        for (name, value) in fields {
+            response = response.header(*name, *value);
+        }
+        let (parts, ()) = response.body(()).unwrap().into_parts();
+        let mut out = Vec::new();
+        put_head(
+            &mut out,
+            &parts,
+            framing,
+            close,
+            *b"Thu, 01 Jan 1970 00:00:00 GMT",
+        );
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_head_is_written_with_framing_of_our_own() {
+        let fields = [
+            ("a", "b"),
+            ("content-length", "7"),
+            ("connection", "x"),
+            ("transfer-encoding", "y"),
+            ("keep-alive", "z"),
+            ("date", "now"),
+        ];
+        let start = "HTTP/1.1 200 OK\r\na: b\r\ndate: now\r\n";
+        assert_eq!(
+            text(200, &fields, Framing::Length(5), false),
+            format!("{start}content-length: 5\r\n\r\n")
+        );
+        assert_eq!(
+            text(200, &fields, Framing::Chunked, false),
+            format!("{start}transfer-encoding: chunked\r\n\r\n")
+        );
+        assert_eq!(
+            text(200, &fields, Framing::UntilClose, true),
+            format!("{start}connection: close\r\n\r\n")
+        );
+    }
+
+    #[test]
+    fn an_answer_without_a_body_says_how_long_it_would_be() {
+        assert_eq!(
+            text(
+                304,
+                &[("content-length", "7"), ("date", "now")],
+                Framing::None,
+                false
+            ),
+            "HTTP/1.1 304 Not Modified\r\ncontent-length: 7\r\ndate: now\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn a_switch_of_protocols_keeps_what_agrees_to_it() {
+        let agreed = [
+            ("connection", "upgrade"),
+            ("upgrade", "websocket"),
+            ("date", "now"),
+        ];
+        assert_eq!(
+            text(101, &agreed, Framing::None, true),
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\ndate: now\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn every_answer_has_a_date_and_an_unknown_status_no_words() {
+        assert_eq!(
+            text(299, &[], Framing::Length(0), false),
+            "HTTP/1.1 299 \r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\ncontent-length: 0\r\n\r\n"
+        );
+    }
+}
