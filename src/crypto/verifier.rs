@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use quick_cache::sync::Cache;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
@@ -11,6 +12,7 @@ use rustls::{
     SignatureScheme,
 };
 
+use super::hash;
 use super::tls::{TlsError, provider};
 use super::x509::{self, Leaf};
 use crate::domain::certificate::Fingerprint;
@@ -59,6 +61,7 @@ pub fn client_verifier(
     };
     Ok(Arc::new(Verifier {
         chain: chain_verifier(anchors).map_err(TlsError::Anchors)?,
+        known: Cache::new(KNOWN_MAX),
         mandatory,
         reject,
         registry,
@@ -104,10 +107,55 @@ pub(super) enum Purpose {
 #[derive(Debug)]
 struct Verifier {
     chain: Arc<dyn ClientCertVerifier>,
+    /// Certificates whose chain was built and whose usage was judged by this very verifier, and found good.
+    known: Cache<Fingerprint, Known>,
     mandatory: bool,
     reject: Reject,
     registry: Arc<dyn RegistryView>,
 }
+
+/// What was verified once need not be verified again: a signature stays good.
+///
+/// A verifier is made for one set of anchors and goes with it, so what it knows never outlives an authority. Only
+/// what was found good is remembered, by the digest of every byte of the certificate. That the client holds the key
+/// is proved in each handshake, and whether the certificate counts is asked of the registry each time.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    validity: Validity,
+    /// When the chain was verified, and until when all of it is valid. At any other time it is verified anew.
+    since: Timestamp,
+    until: Timestamp,
+}
+
+impl Verifier {
+    /// What is known of a certificate, if that holds at `now`.
+    fn known(&self, fingerprint: &Fingerprint, now: Timestamp) -> Option<Known> {
+        let known = self.known.get(fingerprint)?;
+        (known.since <= now && now <= known.until).then_some(known)
+    }
+
+    fn remember(&self, leaf: &Leaf, intermediates: &[CertificateDer<'_>], now: Timestamp) {
+        let mut until = leaf.validity.not_after;
+        for intermediate in intermediates {
+            // One that cannot be read is no part of the chain; it may be for all we know, so nothing is remembered.
+            let Ok(read) = x509::read_leaf(intermediate) else {
+                return;
+            };
+            until = until.min(read.validity.not_after);
+        }
+        let known = Known {
+            validity: leaf.validity,
+            since: now,
+            until,
+        };
+        if leaf.validity.contains(now) {
+            self.known.insert(leaf.fingerprint, known);
+        }
+    }
+}
+
+/// Certificates that a verifier knows, about 150 bytes each. One that has been forgotten is verified again.
+const KNOWN_MAX: usize = 1 << 16;
 
 impl ClientCertVerifier for Verifier {
     fn client_auth_mandatory(&self) -> bool {
@@ -125,6 +173,16 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        let fingerprint = hash::fingerprint(end_entity);
+        let moment = timestamp(now);
+        if let Some(known) = self.known(&fingerprint, moment) {
+            if self.reject == Reject::Alert {
+                self.registry
+                    .judge(&fingerprint, &known.validity)
+                    .map_err(of_the_registry)?;
+            }
+            return Ok(ClientCertVerified::assertion());
+        }
         let leaf = read(end_entity)?;
         // One that is expired or not valid yet passes when it is to be explained: the chain is
         // verified at the moment of its validity that is nearest to now.
@@ -137,6 +195,7 @@ impl ClientCertVerifier for Verifier {
             .verify_client_cert(end_entity, intermediates, at)
             .map_err(|error| of_the_chain(error, end_entity))?;
         judge_usage(end_entity, &leaf)?;
+        self.remember(&leaf, intermediates, moment);
         if self.reject == Reject::Alert {
             self.registry
                 .judge(&leaf.fingerprint, &leaf.validity)
@@ -241,6 +300,10 @@ fn nearest(now: UnixTime, validity: &Validity) -> UnixTime {
         .min(seconds(validity.not_after))
         .max(seconds(validity.not_before));
     UnixTime::since_unix_epoch(std::time::Duration::from_secs(at))
+}
+
+fn timestamp(at: UnixTime) -> Timestamp {
+    Timestamp::from_unix_seconds(i64::try_from(at.as_secs()).unwrap_or(i64::MAX))
 }
 
 fn unix_time(at: Timestamp) -> UnixTime {
@@ -463,6 +526,144 @@ mod tests {
             let (server, _) = handshake(&server, &client, "localhost");
             assert_eq!(refusal(&server.unwrap_err()), Reason::CertBadSignature);
         }
+    }
+
+    /// A registry whose word can be changed.
+    #[derive(Debug)]
+    struct Changing(std::sync::Mutex<Result<(), Reason>>);
+
+    impl RegistryView for Changing {
+        fn judge(&self, _: &Fingerprint, _: &Validity) -> Result<(), Reason> {
+            *self.0.lock().unwrap()
+        }
+    }
+
+    fn knowing(pki: &Pki, reject: Reject) -> (Verifier, Arc<Changing>) {
+        let registry = Arc::new(Changing(std::sync::Mutex::new(Ok(()))));
+        let verifier = Verifier {
+            chain: chain_verifier(pki.authority.anchors()).unwrap(),
+            known: Cache::new(16),
+            mandatory: true,
+            reject,
+            registry: Arc::<Changing>::clone(&registry),
+        };
+        (verifier, registry)
+    }
+
+    fn verify(verifier: &Verifier, identity: &Identity, at: Timestamp) -> Result<(), Reason> {
+        let (leaf, rest) = identity.chain.split_first().unwrap();
+        let verified = verifier.verify_client_cert(leaf, rest, unix_time(at));
+        verified.map(|_| ()).map_err(|error| refusal(&error))
+    }
+
+    #[test]
+    fn a_certificate_that_is_known_is_still_asked_about() {
+        let pki = Pki::new();
+        let partner = pki.client(&client_params(hours(-1, 2)));
+        let (verifier, registry) = knowing(&pki, Reject::Alert);
+        let later = |hours: u64| now().plus(std::time::Duration::from_hours(hours));
+        assert_eq!(verify(&verifier, &partner, now()), Ok(()));
+        assert_eq!(verifier.known.len(), 1);
+        assert_eq!(verify(&verifier, &partner, later(1)), Ok(()));
+        for reason in [
+            Reason::CertRevoked,
+            Reason::AppSuspended,
+            Reason::AppRevoked,
+        ] {
+            *registry.0.lock().unwrap() = Err(reason);
+            assert_eq!(verify(&verifier, &partner, now()), Err(reason));
+        }
+        *registry.0.lock().unwrap() = Ok(());
+        assert_eq!(
+            verify(&verifier, &partner, later(3)),
+            Err(Reason::CertExpired)
+        );
+        let before = now().minus(std::time::Duration::from_hours(2));
+        assert_eq!(
+            verify(&verifier, &partner, before),
+            Err(Reason::CertNotYetValid)
+        );
+    }
+
+    #[test]
+    fn only_what_was_found_good_is_known() {
+        let pki = Pki::new();
+        let other = Pki::new();
+        let mut authority = client_params(hours(-1, 1));
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        for reject in [Reject::Alert, Reject::Explain] {
+            let (verifier, _) = knowing(&pki, reject);
+            for identity in [
+                pki.client(&client_params(hours(-2, -1))),
+                pki.client(&client_params(hours(1, 2))),
+                pki.client(&client_params(hours(1, -1))),
+                pki.client(&authority),
+                other.client(&client_params(hours(-1, 1))),
+                self_signed(&client_params(hours(-1, 1))),
+            ] {
+                // Explained or refused: neither is remembered.
+                let _told = verify(&verifier, &identity, now());
+                assert_eq!(verifier.known.len(), 0);
+            }
+        }
+    }
+
+    /// Another authority of the same names may sign the same serial number, subject and key.
+    #[test]
+    fn a_twin_of_a_known_certificate_is_not_known() {
+        let (pki, twin) = (Pki::new(), Pki::new());
+        let mut params = client_params(hours(-1, 1));
+        params.serial_number = Some(vec![7; 16].into());
+        let genuine = pki.client(&params);
+        let key = KeyPair::try_from(genuine.key.serialize_der()).unwrap();
+        let forged = twin.client_with(&params, key);
+        let (verifier, _) = knowing(&pki, Reject::Explain);
+        assert_eq!(verify(&verifier, &genuine, now()), Ok(()));
+        assert_eq!(
+            verify(&verifier, &forged, now()),
+            Err(Reason::CertUntrusted)
+        );
+        // An authority that has been removed: the verifier for what is trusted now knows nothing of before.
+        let (verifier, _) = knowing(&twin, Reject::Explain);
+        assert_eq!(
+            verify(&verifier, &genuine, now()),
+            Err(Reason::CertUntrusted)
+        );
+    }
+
+    #[test]
+    fn a_chain_is_known_for_as_long_as_all_of_it_is_valid() {
+        let pki = Pki::new();
+        let mut partner = pki.client(&client_params(hours(-1, 8)));
+        let short = pki.client(&client_params(hours(-1, 1)));
+        partner.chain.push(short.chain[0].clone());
+        let (verifier, _) = knowing(&pki, Reject::Explain);
+        assert_eq!(verify(&verifier, &partner, now()), Ok(()));
+        let fingerprint = hash::fingerprint(&partner.chain[0]);
+        let later = |minutes: u64| now().plus(std::time::Duration::from_mins(minutes));
+        assert!(verifier.known(&fingerprint, later(59)).is_some());
+        assert!(verifier.known(&fingerprint, later(61)).is_none());
+        partner.chain[1] = CertificateDer::from(&b"garbage"[..]);
+        let (verifier, _) = knowing(&pki, Reject::Explain);
+        let _told = verify(&verifier, &partner, now());
+        assert_eq!(verifier.known.len(), 0);
+    }
+
+    #[test]
+    fn a_stolen_certificate_is_nothing_even_where_it_is_known() {
+        let pki = Pki::new();
+        let genuine = pki.client(&client_params(hours(-1, 1)));
+        let stolen = Identity {
+            chain: genuine.chain.clone(),
+            key: KeyPair::generate().unwrap(),
+        };
+        let (verifier, _) = knowing(&pki, Reject::Explain);
+        let server = pki.server(Some(Arc::new(verifier)), TlsVersion::V1_2);
+        let known = Arc::new(pki.connector(Some(&genuine)));
+        assert!(handshake(&server, &known, "localhost").0.is_ok());
+        let thief = Arc::new(pki.connector(Some(&stolen)));
+        let (told, _) = handshake(&server, &thief, "localhost");
+        assert_eq!(refusal(&told.unwrap_err()), Reason::CertBadSignature);
     }
 
     #[test]

@@ -23,14 +23,21 @@ pub struct InvalidId {
 /// Writes 128 bits as 26 characters, most significant first.
 pub fn encode(bits: u128) -> [u8; ID_CHARS] {
     let mut text = [0_u8; ID_CHARS];
-    let mut rest = bits;
-    for place in text.iter_mut().rev() {
-        let digit = usize::try_from(rest & 31).unwrap_or(0);
-        *place = ALPHABET.get(digit).copied().unwrap_or(b'0');
-        rest >>= 5;
+    // Halves of 64 bits with one digit between them: shifting 128 bits costs several instructions each time.
+    let (front, middle, back) = (bits >> 65, (bits >> 60) & 31, bits & LOW_60);
+    let halves = [(front, 0..13), (middle, 13..14), (back, 14..26)];
+    for (half, places) in halves {
+        let mut rest = u64::try_from(half).unwrap_or(0);
+        for place in text.get_mut(places).unwrap_or_default().iter_mut().rev() {
+            let digit = usize::try_from(rest & 31).unwrap_or(0);
+            *place = ALPHABET.get(digit).copied().unwrap_or(b'0');
+            rest >>= 5;
+        }
     }
     text
 }
+
+const LOW_60: u128 = (1 << 60) - 1;
 
 /// Reads what [`encode`] wrote; `None` for anything else, so that an id has one spelling.
 pub fn decode(text: &str) -> Option<u128> {

@@ -1,8 +1,9 @@
 //! Routes: which host, path and method lead where, and what they require.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+
+use foldhash::HashMap;
 
 use super::limit::Limit;
 use super::name::Name;

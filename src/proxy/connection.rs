@@ -77,7 +77,7 @@ async fn open(
     let mut seat = worker.seats.take()?;
     let origin = accept::admit(&mut seat, &mut stream, remote, &worker.settings, deadline).await?;
     let policies = worker.tls.load_full();
-    let proved = handshake::prove(stream, origin, &policies, deadline).await?;
+    let proved = handshake::prove(stream, origin, &policies, &worker.leaves, deadline).await?;
 
     let now = worker.clock.now();
     let certificate = identify::certificate(&worker.snapshot.load(), &proved.peer, now);

@@ -228,10 +228,11 @@ impl Exchange<'_> {
         let permit = self.authorize(&caller, route, recording)?;
         let strictest = self.limit(&permit, address)?;
 
-        let proved_until = proved_until(&caller, &snapshot).map(|until| {
-            let left = until.since(now);
-            Instant::now() + left.min(PROOF_MAX)
-        });
+        // Only tunnels outlive the request that was let in.
+        let proved_until = upgrade
+            .as_ref()
+            .and_then(|_| proved_until(&caller, &snapshot))
+            .map(|until| Instant::now() + until.since(now).min(PROOF_MAX));
         let destination = match &route.target {
             Target::Local(endpoint) => {
                 Destination::Local(*endpoint, Arc::clone(&snapshot), caller.certificate)
@@ -360,10 +361,9 @@ impl Exchange<'_> {
         outbound
             .headers
             .insert(forwarding::REQUEST_ID, self.name.value.clone());
-        let sent = Instant::now();
         let upstreams = &self.worker.upstreams;
         let answered = forward::send(&decided.permit, upstream, upstreams, outbound).await?;
-        recording.upstream_answered(sent);
+        recording.upstream_answered();
         match (answered, client) {
             (forward::Answer::Response(response), _) => {
                 Ok(Answer::Response(response.map(Content::Upstream)))
@@ -443,14 +443,19 @@ fn proved_until(caller: &Caller, snapshot: &Snapshot) -> Option<Timestamp> {
         Some(Bearer::Token { claims, .. }) => Some(claims.expires_at),
         Some(Bearer::Key { .. }) | None => None,
     };
-    [
+    let ends = [
         certificate.map(|proof| proof.validity.not_after),
         key.and_then(|key| key.expires_at),
         token,
-    ]
-    .into_iter()
-    .flatten()
-    .min()
+    ];
+    let mut first = None;
+    for end in ends {
+        first = match (first, end) {
+            (Some(first), Some(end)) => Some(std::cmp::min(first, end)),
+            (first, end) => first.or(end),
+        };
+    }
+    first
 }
 
 fn with_body<B>(outbound: Outbound<()>, body: B) -> Outbound<B> {

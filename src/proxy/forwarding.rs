@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
+use data_encoding::HEXLOWER;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::crypto::random;
-use crate::domain::id::RequestId;
+use crate::domain::id::{RequestId, encode};
 use crate::domain::identity::{Bearer, Identity};
 use crate::domain::time::Timestamp;
 
@@ -141,10 +142,13 @@ pub fn name_request(headers: &HeaderMap, trusted_hop: bool, now: Timestamp) -> R
         };
     }
     let id = new_id(now);
-    let value = HeaderValue::from_str(&id.to_string());
+    let mut text = *b"req_00000000000000000000000000";
+    if let Some(digits) = text.last_chunk_mut() {
+        *digits = encode(id.into());
+    }
     RequestName {
         id,
-        value: value.expect("an id is of letters, digits and '_'"),
+        value: HeaderValue::from_bytes(&text).expect("an id is of letters, digits and '_'"),
     }
 }
 
@@ -180,13 +184,29 @@ pub fn trace(headers: &mut HeaderMap) {
         return;
     }
     headers.remove(TRACESTATE);
-    let trace = u128::from_be_bytes(random::distinct()) | 1;
-    let span = u64::from_be_bytes(random::distinct()) | 1;
-    let text = format!("00-{trace:032x}-{span:016x}-00");
     headers.insert(
         TRACEPARENT,
-        HeaderValue::from_str(&text).expect("hexadecimal digits and hyphens"),
+        HeaderValue::from_bytes(&new_trace()).expect("hexadecimal digits and hyphens"),
     );
+}
+
+/// A trace of our own, not sampled: what stands between the hyphens is random, and never zero.
+fn new_trace() -> [u8; 55] {
+    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    let mut put = |at: std::ops::Range<usize>, bits: &[u8]| {
+        if let Some(place) = text.get_mut(at) {
+            HEXLOWER.encode_mut(bits, place);
+        }
+    };
+    put(
+        3..35,
+        &(u128::from_be_bytes(random::distinct()) | 1).to_be_bytes(),
+    );
+    put(
+        36..52,
+        &(u64::from_be_bytes(random::distinct()) | 1).to_be_bytes(),
+    );
+    text
 }
 
 fn is_traceparent(value: &HeaderValue) -> bool {

@@ -1,12 +1,16 @@
 //! A socket becomes a peer: what TLS proved of the other side, or the reason why there is no connection.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use quick_cache::unsync::Cache;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use crate::crypto::{tls as meaning, x509};
+use crate::crypto::x509::{self, Leaf};
+use crate::crypto::{hash, tls as meaning};
+use crate::domain::certificate::Fingerprint;
 use crate::domain::reason::Reason;
 use crate::domain::snapshot::HostPolicies;
 use crate::net::tls::{self, AcceptError, ServerConfig, ServerStream};
@@ -54,6 +58,34 @@ impl TlsPolicies {
     }
 }
 
+/// Certificates that this worker has read lately, by their digest: partners come back, and connections of one partner
+/// share what is kept of its certificate.
+#[derive(Debug)]
+pub struct Leaves(RefCell<Cache<Fingerprint, Arc<Leaf>>>);
+
+/// About 1 KiB each.
+const LEAVES_MAX: usize = 4096;
+
+impl Default for Leaves {
+    fn default() -> Self {
+        Self(RefCell::new(Cache::new(LEAVES_MAX)))
+    }
+}
+
+impl Leaves {
+    fn read(&self, der: &[u8]) -> Result<Arc<Leaf>, Reason> {
+        let fingerprint = hash::fingerprint(der);
+        let mut kept = self.0.borrow_mut();
+        if let Some(leaf) = kept.get(&fingerprint) {
+            return Ok(Arc::clone(leaf));
+        }
+        let leaf = x509::read_leaf(der).ok().ok_or(Reason::CertMalformed)?;
+        let leaf = Arc::new(leaf);
+        kept.insert(fingerprint, Arc::clone(&leaf));
+        Ok(leaf)
+    }
+}
+
 /// What a finished handshake gives.
 #[derive(Debug)]
 pub struct Proved<S> {
@@ -68,6 +100,7 @@ pub async fn prove<S>(
     stream: S,
     origin: Origin,
     policies: &TlsPolicies,
+    leaves: &Leaves,
     deadline: Instant,
 ) -> Result<Proved<S>, Reason>
 where
@@ -78,16 +111,14 @@ where
         .map_err(|error| reason(&error))?;
     let leaf = shaken
         .peer_certificate
-        .map(|der| x509::read_leaf(&der))
-        .transpose()
-        .ok()
-        .ok_or(Reason::CertMalformed)?;
+        .map(|der| leaves.read(&der))
+        .transpose()?;
     Ok(Proved {
         stream: shaken.stream,
         resumed: shaken.resumed,
         peer: Peer {
             origin,
-            leaf: leaf.map(Arc::new),
+            leaf,
             policy: shaken.policy,
             sni: shaken.sni.map(String::into_boxed_str),
             tls_version: shaken.version,

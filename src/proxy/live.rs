@@ -1,9 +1,10 @@
 //! A worker's open connections, by the credentials that are used on them, so that ending one closes them.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::rc::{Rc, Weak};
 
+use foldhash::HashMap;
 use tokio::sync::Notify;
 use tokio::time::{Duration, Instant};
 
@@ -187,7 +188,6 @@ impl Live {
 impl Connection {
     /// Counts one more request, and says how many came before it.
     pub fn begin_request(&self) -> u32 {
-        self.progress.set(Instant::now());
         let served = self.served.get();
         self.served.set(served.saturating_add(1));
         served
@@ -406,7 +406,6 @@ impl Running {
         let Some(place) = self.unread.take() else {
             return;
         };
-        self.connection.progress.set(Instant::now());
         if let Some(since) = self.connection.unread.borrow_mut().get_mut(place) {
             *since = None;
         }

@@ -25,7 +25,7 @@ use crate::net::listener;
 
 use super::counters::local::{Buckets, Counters};
 use super::downstream::date::Dates;
-use super::handshake::TlsPolicies;
+use super::handshake::{Leaves, TlsPolicies};
 use super::live::Live;
 use super::local::LocalService;
 use super::metrics::{Closed, Metrics, WorkerMetrics};
@@ -260,6 +260,7 @@ fn worker(plan: Plan) -> Rc<Worker> {
         counters,
         verifier: Verifier::new(plan.hasher, failures, settings.verified_tokens_max),
         dates: Dates::default(),
+        leaves: Leaves::default(),
         live: Rc::new(Live::default()),
         book: Rc::new(Book {
             ledger: plan.ledger,

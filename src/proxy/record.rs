@@ -162,9 +162,9 @@ impl Recording {
         });
     }
 
-    /// The upstream has begun to answer what was sent at `sent`.
-    pub fn upstream_answered(&mut self, sent: Instant) {
-        let took = sent.elapsed();
+    /// The upstream has begun to answer. Its time counts from the beginning: nothing before the forwarding waits.
+    pub fn upstream_answered(&mut self) {
+        let took = self.began.elapsed();
         self.series.upstream_duration.observe(took.as_secs_f64());
         self.note(|record| record.upstream = Some(took));
     }

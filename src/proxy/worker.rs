@@ -12,7 +12,7 @@ use crate::net::http::ServerBounds;
 
 use super::counters::local::Counters;
 use super::downstream::date::Dates;
-use super::handshake::TlsPolicies;
+use super::handshake::{Leaves, TlsPolicies};
 use super::live::Live;
 use super::local::LocalService;
 use super::metrics::WorkerMetrics;
@@ -40,6 +40,7 @@ pub struct Worker {
     pub upstreams: Rc<Upstreams>,
     pub counters: Rc<Counters>,
     pub dates: Dates,
+    pub leaves: Leaves,
     pub verifier: Verifier,
     pub live: Rc<Live>,
     pub book: Rc<Book>,

@@ -87,12 +87,10 @@ pub fn value(bytes: Bytes) -> Result<HeaderValue, Malformed> {
 
 /// The parser takes a bare LF for the end of a line, and not everybody does.
 pub fn refuse_bare_lf(block: &[u8]) -> Result<(), Malformed> {
-    let mut before = b'\n';
-    for byte in block {
-        if *byte == b'\n' && before != b'\r' {
-            return Err(Malformed("a line ends with a bare LF"));
-        }
-        before = *byte;
+    let bare = memchr::memchr_iter(b'\n', block)
+        .any(|at| at.checked_sub(1).and_then(|before| block.get(before)) != Some(&b'\r'));
+    if bare {
+        return Err(Malformed("a line ends with a bare LF"));
     }
     Ok(())
 }

@@ -20,7 +20,12 @@ pub enum Framing {
 
 /// Appends an answer's head.
 pub fn put_head(out: &mut Vec<u8>, parts: &Parts, framing: Framing, close: bool, date: DateText) {
-    out.reserve(HEAD_USUAL);
+    // Head and body are one write where the body is small, so both get their room at once.
+    let body = match framing {
+        Framing::Length(length) => usize::try_from(length).unwrap_or(BODY_COPIED),
+        _ => 0,
+    };
+    out.reserve(HEAD_USUAL + body.min(BODY_COPIED));
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(parts.status.as_str().as_bytes());
     out.push(b' ');
@@ -88,6 +93,8 @@ fn put_field(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
 
 /// Most heads fit, so that writing one allocates once.
 const HEAD_USUAL: usize = 512;
+/// Larger bodies are written from where they are.
+const BODY_COPIED: usize = 8 << 10;
 
 #[cfg(test)]
 mod tests {

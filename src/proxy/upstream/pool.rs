@@ -136,11 +136,11 @@ impl Pool {
     /// takes connections.
     pub async fn lease(self: &Rc<Self>, slot: Slot, fresh: bool) -> Result<Lease, Error> {
         let mut slot = Some(slot);
-        self.try_endpoints(async |place, endpoint| {
+        self.try_endpoints(async |place, endpoint, now| {
             let kept = if fresh {
                 None
             } else {
-                self.take_idle(endpoint)
+                self.take_idle(endpoint, now)
             };
             let reused = kept.is_some();
             let connection = match kept {
@@ -166,7 +166,7 @@ impl Pool {
         fresh: bool,
     ) -> Result<SharedLease, Error> {
         let mut slot = Some(slot);
-        self.try_endpoints(async |place, endpoint| {
+        self.try_endpoints(async |place, endpoint, _| {
             let (connection, reused) = self.share(endpoint, fresh).await?;
             endpoint.load.begin();
             connection.begin();
@@ -184,18 +184,19 @@ impl Pool {
     /// Tries up to three endpoints. That a connection cannot be opened is always safe to try elsewhere.
     async fn try_endpoints<T>(
         &self,
-        mut attempt: impl AsyncFnMut(usize, &EndpointPool) -> Result<T, Error>,
+        mut attempt: impl AsyncFnMut(usize, &EndpointPool, Instant) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut tried = Tried::default();
         let mut last = None;
         for _ in 0..ATTEMPTS_MAX {
-            let place = balance::choose(&self.endpoints, tried, Instant::now(), balance::random);
+            let now = Instant::now();
+            let place = balance::choose(&self.endpoints, tried, now, balance::random);
             let Some((place, endpoint)) =
                 place.and_then(|place| Some((place, self.endpoints.get(place)?)))
             else {
                 break;
             };
-            match attempt(place, endpoint).await {
+            match attempt(place, endpoint, now).await {
                 Ok(done) => return Ok(done),
                 Err(error) if error.side == crate::proxy::error::Side::Upstream => {
                     let now = Instant::now();
@@ -210,9 +211,8 @@ impl Pool {
         Err(last.unwrap_or_else(|| Error::ours(Reason::UpstreamUnreachable).because("no endpoint")))
     }
 
-    fn take_idle(&self, endpoint: &EndpointPool) -> Option<Connection> {
+    fn take_idle(&self, endpoint: &EndpointPool, now: Instant) -> Option<Connection> {
         let bounds = self.upstream.borrow().pool;
-        let now = Instant::now();
         loop {
             let Idle {
                 mut connection,
@@ -322,14 +322,14 @@ impl Pool {
 
     fn take_back(self: &Rc<Self>, place: usize, mut connection: Connection) {
         let bounds = self.upstream.borrow().pool;
-        let young = connection.opened.elapsed() < bounds.age_max;
+        let since = Instant::now();
+        let young = since - connection.opened < bounds.age_max;
         let endpoint = self.endpoints.get(place);
         let Some(endpoint) = endpoint.filter(|_| young && self.idle.get() < bounds.idle_max) else {
             self.closed();
             return;
         };
         connection.rest();
-        let since = Instant::now();
         endpoint.idle.borrow_mut().push(Idle { connection, since });
         self.idle.set(self.idle.get() + 1);
         self.sweep_later();

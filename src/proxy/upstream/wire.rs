@@ -17,6 +17,7 @@ pub enum BodyFraming {
 
 /// Appends a request's head.
 pub fn put_head(out: &mut Vec<u8>, head: &Head, framing: BodyFraming) {
+    out.reserve(HEAD_USUAL + head.identity.wire.len());
     // An extended CONNECT (RFC 8441) is a GET here.
     let extended = head.method == Method::CONNECT;
     let method = if extended { &Method::GET } else { &head.method };
@@ -80,6 +81,9 @@ fn put_field(out: &mut Vec<u8>, name: &str, value: &HeaderValue) {
     out.extend_from_slice(value.as_bytes());
     out.extend_from_slice(b"\r\n");
 }
+
+/// Most heads fit, so that writing one allocates once.
+const HEAD_USUAL: usize = 1 << 10;
 
 #[cfg(test)]
 mod tests {
