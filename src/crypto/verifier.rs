@@ -552,8 +552,8 @@ mod tests {
 
     fn verify(verifier: &Verifier, identity: &Identity, at: Timestamp) -> Result<(), Reason> {
         let (leaf, rest) = identity.chain.split_first().unwrap();
-        let verified = verifier.verify_client_cert(leaf, rest, unix_time(at));
-        verified.map(|_| ()).map_err(|error| refusal(&error))
+        let found = verifier.verify_client_cert(leaf, rest, unix_time(at));
+        found.map(|_| ()).map_err(|error| refusal(&error))
     }
 
     #[test]

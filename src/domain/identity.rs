@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::app::App;
 use super::certificate::{Fingerprint, SerialNumber};
-use super::id::{CertificateId, KeyId};
+use super::id::{AppId, CertificateId, KeyId};
 use super::reason::Reason;
 use super::scope::ScopeSet;
 use super::time::Validity;
@@ -92,6 +92,16 @@ pub struct Caller {
     pub bearer: Evidence<Bearer>,
 }
 
+impl Caller {
+    /// A caller of whom nothing but its certificate has been looked at.
+    pub fn shown(certificate: Evidence<CertificateProof>) -> Self {
+        Self {
+            certificate,
+            bearer: Evidence::Absent,
+        }
+    }
+}
+
 /// How an identity was proved; the value of `X-Countersign-Auth-Method`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AuthMethod {
@@ -120,6 +130,14 @@ impl AuthMethod {
             Self::MtlsToken => "mtls+token",
         }
     }
+}
+
+/// Whom a request names as its sender, proved or not: what the record of a refusal says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Claimed {
+    pub app: Option<AppId>,
+    pub key: Option<KeyId>,
+    pub certificate: Option<SerialNumber>,
 }
 
 /// Who a request comes from, once the policy has accepted the proofs. At least one proof is there,

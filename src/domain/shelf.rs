@@ -1,8 +1,11 @@
 //! A map that many read while it is replaced: a change copies one shelf, not the whole.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
+
+// The keys are digests and ids of our own making, so nobody can choose them to collide.
+use foldhash::fast::RandomState;
 
 /// How many shelves a map has. With a million entries each holds about a thousand,
 /// so a change copies about 100 KiB.
@@ -36,7 +39,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Default for Shelf<K, V> {
 impl<K: Hash + Eq + Clone, V: Clone> Shelf<K, V> {
     /// Builds the whole map at once; of two entries with one key the later stays.
     pub fn build(entries: impl IntoIterator<Item = (K, V)>) -> Self {
-        let hasher = RandomState::new();
+        let hasher = RandomState::default();
         let mut shelves: Vec<HashMap<K, V, RandomState>> = (0..SHELVES)
             .map(|_| HashMap::with_hasher(hasher.clone()))
             .collect();

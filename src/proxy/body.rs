@@ -1,6 +1,5 @@
 //! Bodies on their way through: bounded, watched, counted, and never held whole.
 
-use std::cell::Cell;
 use std::error::Error as StdError;
 use std::future::Future;
 use std::pin::Pin;
@@ -18,7 +17,7 @@ use super::error::Error;
 use super::headers;
 use super::live::Running;
 use super::metrics::WorkerMetrics;
-use super::record::Recording;
+use super::record::{Arrival, Recording};
 use super::settings::Pace;
 use super::upstream::body::AnswerBody;
 
@@ -27,8 +26,7 @@ use super::upstream::body::AnswerBody;
 pub struct RequestBody<B> {
     inner: B,
     bounds: BodyBounds,
-    /// Where the record counts what arrives.
-    count: Rc<Cell<u64>>,
+    arrival: Rc<Arrival>,
     metrics: Rc<WorkerMetrics>,
     /// Made when the first piece is waited for; many bodies are there at once and never need it.
     stall: Option<Pin<Box<Sleep>>>,
@@ -51,13 +49,13 @@ impl<B> RequestBody<B> {
     pub fn new(
         inner: B,
         bounds: BodyBounds,
-        count: Rc<Cell<u64>>,
+        arrival: Rc<Arrival>,
         metrics: Rc<WorkerMetrics>,
     ) -> Self {
         Self {
             inner,
             bounds,
-            count,
+            arrival,
             metrics,
             stall: None,
             waiting: None,
@@ -85,11 +83,14 @@ impl<B> RequestBody<B> {
 
     /// For how much longer the client may be waited for, by what it has sent so far.
     fn slack(&self) -> Duration {
+        if self.arrival.answered.get() {
+            return Duration::MAX;
+        }
         let Pace {
             grace,
             bytes_per_second,
         } = self.bounds.pace;
-        let earned = Duration::from_secs(self.count.get() / bytes_per_second.max(1));
+        let earned = Duration::from_secs(self.arrival.bytes.get() / bytes_per_second.max(1));
         grace.max(earned).saturating_sub(self.waited)
     }
 
@@ -99,8 +100,8 @@ impl<B> RequestBody<B> {
         }
         if let Some(data) = frame.data_ref() {
             let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
-            let count = self.count.get().saturating_add(length);
-            self.count.set(count);
+            let count = self.arrival.bytes.get().saturating_add(length);
+            self.arrival.bytes.set(count);
             if self.bounds.bytes_max.is_some_and(|max| count > max) {
                 return Err(Reason::BodyTooLarge);
             }
@@ -359,9 +360,9 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn a_body_within_its_bound_passes_and_one_byte_more_does_not() {
         let fits = body(vec![Some(data("abc")), Some(data("de"))], Some(5));
-        let count = Rc::clone(&fits.count);
+        let arrival = Rc::clone(&fits.arrival);
         assert_eq!(fits.collect().await.unwrap().to_bytes(), "abcde");
-        assert_eq!(count.get(), 5);
+        assert_eq!(arrival.bytes.get(), 5);
         let error = body(vec![Some(data("abc")), Some(data("def"))], Some(5))
             .collect()
             .await;
@@ -415,6 +416,18 @@ mod tests {
         let error = trickles.collect().await.unwrap_err();
         assert_eq!(error.reason, Reason::BodyTimeout);
         assert!(began.elapsed() >= Duration::from_millis(100));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn who_is_being_answered_is_not_hurried() {
+        let mut quiet = body(vec![None], None);
+        quiet.bounds.stall = Duration::from_millis(60);
+        quiet.bounds.pace.grace = Duration::from_millis(10);
+        quiet.arrival.answered.set(true);
+        let began = Instant::now();
+        let error = quiet.collect().await.unwrap_err();
+        assert_eq!(error.reason, Reason::BodyTimeout);
+        assert!(began.elapsed() >= Duration::from_millis(60), "by stalling");
     }
 
     #[tokio::test(flavor = "current_thread")]

@@ -56,6 +56,10 @@ impl Answers for Walk {
         exchange::refuse_unread(&self.worker, &self.connection, reason)
     }
 
+    fn is_ending(&self) -> bool {
+        self.connection.is_ending()
+    }
+
     fn heading(&self, begun: bool) {
         self.connection.heading(begun);
     }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use tokio::time::Instant;
 
 use crate::domain::identity::{Bearer, Caller, CertificateProof, Evidence};
@@ -31,6 +31,7 @@ use super::metrics::Closed;
 use super::record::{Opening, Recording};
 use super::refusal::{Extra, Refusal};
 use super::upgrade::Upgrade;
+use super::upstream::request::Head;
 use super::worker::Worker;
 use super::{authorize, identify, limit, panics, protocols, request, respond, route};
 
@@ -129,7 +130,7 @@ struct Exchange<'a> {
 struct Decided {
     permit: Permit,
     destination: Destination,
-    outbound: Outbound<()>,
+    head: Box<Head>,
     strictest: Option<Strictest>,
     /// When the first of the proofs ends that the request was let in with.
     proved_until: Option<Instant>,
@@ -160,7 +161,7 @@ impl Exchange<'_> {
             return Err(Reason::BodyTooLarge.into());
         }
         let metrics = Rc::clone(&self.worker.metrics);
-        let body = RequestBody::new(body, bounds, recording.bytes_in(), metrics);
+        let body = RequestBody::new(body, bounds, recording.arrival(), metrics);
         let strictest = decided.strictest.clone();
         let mut answer = match &decided.destination {
             Destination::Upstream(upstream) => {
@@ -199,15 +200,16 @@ impl Exchange<'_> {
 
         let certificate = identify::certificate(&snapshot, peer, now);
         let found = route::find(&snapshot, &asked.host.name, &asked.path, &asked.method);
-        self.quarantine(&certificate, found.as_ref().ok().copied())?;
+        if let Ok(route) = &found {
+            recording.route(route, metrics.route(route, snapshot.catalog.generation));
+        }
+        self.quarantine(&certificate, found.as_ref().ok().copied())
+            .inspect_err(|_| {
+                let caller = Caller::shown(certificate.clone());
+                recording.claimed(identify::claimed(&caller, &parts.headers, peer, &snapshot));
+            })?;
         let route = found?;
-        recording.route(route, metrics.route(route, snapshot.catalog.generation));
-        route::same_tls_policy(
-            &snapshot,
-            &asked.host.name,
-            peer.policy,
-            self.connection.was_used(),
-        )?;
+        self.same_tls_policy(&snapshot, &asked.host.name)?;
         let upgrade = protocols::upgrade(parts, route.upgrades, has_body)?;
 
         let requirement = route.policy.requirement;
@@ -225,7 +227,9 @@ impl Exchange<'_> {
             certificate,
             bearer,
         };
-        let permit = self.authorize(&caller, route, recording)?;
+        let permit = self.authorize(&caller, route, recording).inspect_err(|_| {
+            recording.claimed(identify::claimed(&caller, &parts.headers, peer, &snapshot));
+        })?;
         let strictest = self.limit(&permit, address)?;
 
         // Only tunnels outlive the request that was let in.
@@ -252,18 +256,31 @@ impl Exchange<'_> {
         Ok(Decided {
             permit,
             destination,
-            outbound: Outbound {
+            head: Box::new(Head {
                 method,
                 target,
                 host: host.value,
                 headers,
                 identity,
                 upgrade,
-                body: (),
-            },
+            }),
             strictest,
             proved_until,
         })
+    }
+
+    /// A connection serves only hosts of the TLS policy that it was opened under. One whose own host has another
+    /// policy by now serves nothing any more, so it ends; its client opens one that does.
+    fn same_tls_policy(self, snapshot: &Snapshot, host: &str) -> Result<(), Refusal> {
+        let peer = &self.connection.peer;
+        route::same_tls_policy(snapshot, host, peer.policy, self.connection.was_used()).inspect_err(
+            |_| {
+                let own = peer.sni.as_deref().unwrap_or_default();
+                if snapshot.catalog.tls_policy(own) != peer.policy {
+                    self.connection.end(Closed::Finished);
+                }
+            },
+        )
     }
 
     /// A refused certificate gets explanations and nothing else, and not many of them.
@@ -357,12 +374,17 @@ impl Exchange<'_> {
         body: RequestBody<Incoming>,
         recording: &mut Recording,
     ) -> Result<Answer, Refusal> {
-        let mut outbound = with_body(decided.outbound, body);
-        outbound
-            .headers
-            .insert(forwarding::REQUEST_ID, self.name.value.clone());
+        let Decided {
+            permit,
+            mut head,
+            proved_until,
+            ..
+        } = decided;
+        let name = self.name.value.clone();
+        head.headers.insert(forwarding::REQUEST_ID, name);
+        let outbound = Outbound { head, body };
         let upstreams = &self.worker.upstreams;
-        let answered = forward::send(&decided.permit, upstream, upstreams, outbound).await?;
+        let answered = forward::send(&permit, upstream, upstreams, outbound).await?;
         recording.upstream_answered();
         match (answered, client) {
             (forward::Answer::Response(response), _) => {
@@ -370,7 +392,7 @@ impl Exchange<'_> {
             }
             (forward::Answer::Tunnel(head, io), Some(client)) => {
                 let response = Response::from_parts(head, ());
-                Ok(Answer::Tunnel(response, client, io, decided.proved_until))
+                Ok(Answer::Tunnel(response, client, io, proved_until))
             }
             (forward::Answer::Tunnel(..), None) => Err(Reason::UpgradeRefused.into()),
         }
@@ -388,11 +410,10 @@ impl Exchange<'_> {
         };
         let within = self.worker.settings.timeouts.local_body;
         let mut request = Request::from_parts(parts, local::read(body, within).await?);
-        *request.headers_mut() = decided.outbound.headers;
-        let host: &HeaderValue = &decided.outbound.host;
+        *request.headers_mut() = decided.head.headers;
         request
             .headers_mut()
-            .insert(http::header::HOST, host.clone());
+            .insert(http::header::HOST, decided.head.host);
         let peer = &self.connection.peer;
         let call = self.worker.local.call(LocalRequest {
             endpoint,
@@ -456,16 +477,4 @@ fn proved_until(caller: &Caller, snapshot: &Snapshot) -> Option<Timestamp> {
         };
     }
     first
-}
-
-fn with_body<B>(outbound: Outbound<()>, body: B) -> Outbound<B> {
-    Outbound {
-        method: outbound.method,
-        target: outbound.target,
-        host: outbound.host,
-        headers: outbound.headers,
-        identity: outbound.identity,
-        upgrade: outbound.upgrade,
-        body,
-    }
 }

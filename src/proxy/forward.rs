@@ -4,12 +4,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method};
+use http::Method;
 use http_body::Body;
 
 use super::error::Error;
-use super::identity_fields::IdentityFields;
 use super::upstream::answer_head::Asked;
 use super::upstream::body::AnswerBody;
 use super::upstream::http1;
@@ -28,15 +26,8 @@ use crate::net::stream::{AnyStream, Guarded};
 /// A request as it goes to the upstream.
 #[derive(Debug)]
 pub struct Outbound<B> {
-    pub method: Method,
-    pub target: PathAndQuery,
-    /// The Host to send.
-    pub host: HeaderValue,
-    /// Clean already: nothing reserved, nothing hop-by-hop.
-    pub headers: HeaderMap,
-    pub identity: Rc<IdentityFields>,
-    /// The protocol that the client asks for in place of HTTP, where the route allows it.
-    pub upgrade: Option<HeaderValue>,
+    /// Clean already: nothing reserved, nothing hop-by-hop. Boxed, because it is handed on several times.
+    pub head: Box<Head>,
     pub body: B,
 }
 
@@ -99,25 +90,18 @@ where
     }
 }
 
-fn split<B>(outbound: Outbound<B>) -> Result<(Head, Option<AnyBody>), Error>
+fn split<B>(outbound: Outbound<B>) -> Result<(Box<Head>, Option<AnyBody>), Error>
 where
     B: Body<Data = Bytes, Error = Error> + 'static,
 {
-    let connect = outbound.method == Method::CONNECT;
-    if connect && outbound.upgrade.is_none() {
+    let Outbound { head, body } = outbound;
+    let connect = head.method == Method::CONNECT;
+    if connect && head.upgrade.is_none() {
         // We are nobody's forward proxy.
         return Err(Error::downstream(Reason::UpgradeRefused));
     }
     // What follows an extended CONNECT is the tunnel's and no body.
-    let body = Some(outbound.body).filter(|body| !connect && !body.is_end_stream());
-    let head = Head {
-        method: outbound.method,
-        target: outbound.target,
-        host: outbound.host,
-        headers: outbound.headers,
-        identity: outbound.identity,
-        upgrade: outbound.upgrade,
-    };
+    let body = Some(body).filter(|body| !connect && !body.is_end_stream());
     Ok((head, body.map(|body| Box::pin(body) as AnyBody)))
 }
 

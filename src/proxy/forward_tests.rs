@@ -22,6 +22,8 @@ use crate::domain::route::{HostPattern, PathPattern, Route, Target};
 use crate::domain::scope::ScopeSet;
 use crate::domain::upstream::{Endpoint, PoolBounds};
 use crate::net::http::LocalExec;
+use crate::proxy::identity_fields::IdentityFields;
+use http::{HeaderMap, HeaderValue};
 
 /// Runs a test on a runtime like a worker's.
 fn run(test: impl Future<Output = ()>) {
@@ -220,15 +222,17 @@ fn permit() -> Permit {
 fn request<B>(method: Method, body: B) -> Outbound<B> {
     let app = HeaderName::from_static("x-countersign-app-id");
     Outbound {
-        method,
-        target: "/v1/orders?a=b".parse().unwrap(),
-        host: HeaderValue::from_static("api.example.com"),
-        headers: HeaderMap::new(),
-        identity: Rc::new(IdentityFields::new(vec![(
-            app,
-            HeaderValue::from_static("app_1"),
-        )])),
-        upgrade: None,
+        head: Box::new(Head {
+            method,
+            target: "/v1/orders?a=b".parse().unwrap(),
+            host: HeaderValue::from_static("api.example.com"),
+            headers: HeaderMap::new(),
+            identity: Rc::new(IdentityFields::new(vec![(
+                app,
+                HeaderValue::from_static("app_1"),
+            )])),
+            upgrade: None,
+        }),
         body,
     }
 }
@@ -511,7 +515,7 @@ fn answers_without_a_body_leave_the_connection_open() {
             let client = Client::of(&[&peer]);
             for _ in 0..2 {
                 let mut outbound = get();
-                outbound.method = method.clone();
+                outbound.head.method = method.clone();
                 assert_eq!(client.text(outbound).await.unwrap(), "", "{answer}");
             }
             assert_eq!(peer.count(), 1, "{answer}");
@@ -863,8 +867,8 @@ fn a_reload_that_changes_an_upstream_begins_with_new_connections() {
 
 fn upgrading(method: Method) -> Outbound<NoBody> {
     let mut outbound = get();
-    outbound.method = method;
-    outbound.upgrade = Some(HeaderValue::from_static("websocket"));
+    outbound.head.method = method;
+    outbound.head.upgrade = Some(HeaderValue::from_static("websocket"));
     outbound
 }
 
@@ -916,7 +920,7 @@ fn an_upgrade_that_is_declined_is_an_answer_unless_it_would_look_like_a_tunnel()
         let refusal = client.refusal(upgrading(Method::CONNECT)).await;
         assert_eq!(refusal, (Side::Upstream, Reason::UpstreamFailed));
         let mut plain = get();
-        plain.method = Method::CONNECT;
+        plain.head.method = Method::CONNECT;
         assert_eq!(
             client.refusal(plain).await,
             (Side::Downstream, Reason::UpgradeRefused)
@@ -1009,7 +1013,7 @@ fn an_upgrade_is_an_extended_connect_over_http_2() {
             // The upstream's settings have to arrive before it can be asked.
             client.text(get()).await.unwrap();
             let mut outbound = upgrading(method);
-            outbound.headers.insert(
+            outbound.head.headers.insert(
                 "sec-websocket-key",
                 HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="),
             );

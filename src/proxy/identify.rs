@@ -2,7 +2,8 @@
 
 use http::{HeaderMap, HeaderName, header};
 
-use crate::domain::identity::{Bearer, CertificateProof, Evidence};
+use crate::crypto::api_key::parse_key;
+use crate::domain::identity::{Bearer, Caller, CertificateProof, Claimed, Evidence};
 use crate::domain::policy::Requirement;
 use crate::domain::reason::Reason;
 use crate::domain::snapshot::Snapshot;
@@ -57,6 +58,31 @@ pub fn bearer(
     match found {
         Ok(bearer) => Evidence::Proved(bearer),
         Err(reason) => Evidence::Refused(reason),
+    }
+}
+
+/// Whom a request that was refused is from, as far as it says and the registry knows. Only the record hears of it.
+pub fn claimed(caller: &Caller, headers: &HeaderMap, peer: &Peer, snapshot: &Snapshot) -> Claimed {
+    let leaf = peer.leaf.as_deref();
+    let entry = leaf.and_then(|leaf| snapshot.certificates.get(&leaf.fingerprint));
+    let proved = caller.bearer.proved();
+    let key = proved
+        .map(Bearer::key)
+        .or_else(|| match presented(headers) {
+            Ok(Some(Shown::Key(text))) => parse_key(text).ok(),
+            _ => None,
+        });
+    // Who does not know a key's secret has said nothing of its App.
+    let of_key = match caller.bearer {
+        Evidence::Refused(Reason::KeyWrong) => None,
+        _ => key.and_then(|key| snapshot.keys.get(&key)),
+    };
+    Claimed {
+        app: entry
+            .map(|entry| entry.app)
+            .or_else(|| of_key.map(|entry| entry.app)),
+        key,
+        certificate: leaf.map(|leaf| leaf.serial),
     }
 }
 

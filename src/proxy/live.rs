@@ -287,6 +287,11 @@ impl Connection {
         self.changed.notify_waiters();
     }
 
+    /// Whether the connection takes no more requests.
+    pub fn is_ending(&self) -> bool {
+        self.stage.get() != Stage::Open
+    }
+
     /// Waits until the stage is another than `seen`.
     pub async fn stage_after(&self, seen: Stage) -> Stage {
         loop {
@@ -422,7 +427,7 @@ impl Drop for Running {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use std::net::IpAddr;
     use std::sync::Arc;
 
@@ -448,6 +453,11 @@ mod tests {
         };
         let first_request_by = Instant::now() + Timeouts::default().first_request;
         live.open(peer, seat, Open::new(gauge), first_request_by)
+    }
+
+    /// A connection for tests of other files.
+    pub fn connection() -> Rc<Connection> {
+        open(&Rc::new(Live::default()))
     }
 
     #[test]

@@ -10,7 +10,7 @@ use http::Method;
 use tokio::time::Instant;
 
 use crate::domain::id::RequestId;
-use crate::domain::identity::Identity;
+use crate::domain::identity::{Claimed, Identity};
 use crate::domain::reason::Reason;
 use crate::domain::record::AccessRecord;
 use crate::domain::route::Route;
@@ -97,14 +97,23 @@ pub struct Opening<'a> {
     pub protocol: http::Version,
 }
 
+/// How the request's body arrives, counted by the body and read by the record.
+#[derive(Debug, Default)]
+pub struct Arrival {
+    pub bytes: Cell<u64>,
+    /// The answer has begun. From then on a client may well be listening, so it is not hurried.
+    pub answered: Cell<bool>,
+}
+
 /// An exchange that is being written down. Dropping it closes the record.
 #[derive(Debug)]
 pub struct Recording {
-    record: Option<AccessRecord>,
+    /// Boxed, because it goes from the exchange to the answer's body.
+    record: Option<Box<AccessRecord>>,
     book: Rc<Book>,
     began: Instant,
     /// Shared with the request's body, which the forwarding step owns.
-    bytes_in: Rc<Cell<u64>>,
+    arrival: Rc<Arrival>,
     series: Rc<RouteMetrics>,
     running: Open,
     complete: bool,
@@ -114,7 +123,7 @@ impl Recording {
     pub fn open(book: &Rc<Book>, opening: &Opening<'_>) -> Self {
         let series = Rc::clone(&book.metrics.unrouted);
         Self {
-            record: Some(AccessRecord {
+            record: Some(Box::new(AccessRecord {
                 at: opening.at,
                 request_id: opening.request_id,
                 client: opening.client,
@@ -133,10 +142,10 @@ impl Recording {
                 upstream: None,
                 bytes_in: 0,
                 bytes_out: 0,
-            }),
+            })),
             book: Rc::clone(book),
             began: Instant::now(),
-            bytes_in: Rc::default(),
+            arrival: Rc::default(),
             running: series.running(),
             series,
             complete: false,
@@ -162,8 +171,18 @@ impl Recording {
         });
     }
 
+    /// Whom a refused request names as its sender.
+    pub fn claimed(&mut self, claimed: Claimed) {
+        self.note(|record| {
+            record.app = claimed.app;
+            record.key = claimed.key;
+            record.certificate = claimed.certificate;
+        });
+    }
+
     /// The upstream has begun to answer. Its time counts from the beginning: nothing before the forwarding waits.
     pub fn upstream_answered(&mut self) {
+        self.arrival.answered.set(true);
         let took = self.began.elapsed();
         self.series.upstream_duration.observe(took.as_secs_f64());
         self.note(|record| record.upstream = Some(took));
@@ -180,9 +199,9 @@ impl Recording {
         });
     }
 
-    /// Where the request's body counts what arrives.
-    pub fn bytes_in(&self) -> Rc<Cell<u64>> {
-        Rc::clone(&self.bytes_in)
+    /// What the request's body and the record know together.
+    pub fn arrival(&self) -> Rc<Arrival> {
+        Rc::clone(&self.arrival)
     }
 
     pub fn sent(&mut self, bytes: usize) {
@@ -192,7 +211,7 @@ impl Recording {
 
     /// What a tunnel carried.
     pub fn carried(&mut self, bytes_in: u64, bytes_out: u64) {
-        self.bytes_in.set(bytes_in);
+        self.arrival.bytes.set(bytes_in);
         self.note(|record| record.bytes_out = bytes_out);
     }
 
@@ -217,13 +236,13 @@ impl Drop for Recording {
             record.reason.get_or_insert(Reason::ClientClosed);
         }
         record.duration = self.began.elapsed();
-        record.bytes_in = self.bytes_in.get();
+        record.bytes_in = self.arrival.bytes.get();
         self.series
             .answered(&record.method, record.status, record.duration);
         if let Some(reason) = record.reason {
             self.book.metrics.all.refused(reason);
         }
-        self.book.ledger.write(self.book.worker, record);
+        self.book.ledger.write(self.book.worker, *record);
     }
 }
 
@@ -268,7 +287,7 @@ pub mod tests {
         let mut recording = recording(&book);
         recording.status(200);
         recording.sent(5);
-        recording.bytes_in().set(7);
+        recording.arrival().bytes.set(7);
         recording.complete();
         assert!(book.ledger.drain(0).is_empty(), "not before it has ended");
         drop(recording);

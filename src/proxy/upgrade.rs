@@ -23,7 +23,7 @@ pub enum Upgrade {
 
 impl Upgrade {
     /// Waits for it; none when the client has left before.
-    async fn stream(self) -> Option<Box<dyn AnyStream>> {
+    pub async fn stream(self) -> Option<Box<dyn AnyStream>> {
         match self {
             Self::Http1(stream) => stream.await.ok(),
             Self::Http2(upgraded) => match upgraded.await {

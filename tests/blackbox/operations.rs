@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use crate::support::eventually::eventually;
-use crate::support::gateway::{Gateway, HOST, config};
+use crate::support::gateway::{Gateway, HOST, config, config_with};
 use crate::support::process::{run, run_with_input};
 use crate::support::upstream::{Echo, misbehaving};
 
@@ -66,6 +66,25 @@ fn a_connection_keeps_its_tls_policy_across_a_reload_that_adds_others() {
     assert_eq!(kept.answer().status, 200);
     kept.send(ask("hard.example.test").as_bytes());
     assert_eq!(kept.answer().status, 421);
+}
+
+/// What the handshake asked of the client is not what the host asks now, so the connection serves nothing any more.
+#[test]
+fn a_connection_whose_host_has_another_tls_policy_now_is_told_to_come_again() {
+    let echo = Echo::start();
+    let text = config(&echo.url(), ROUTES);
+    let gateway = Gateway::start(&text);
+    let acme = gateway.enrol("acme");
+    let mut kept = acme.partner.connect();
+    assert_eq!(kept.get("/x").status, 200);
+    let required = "tls: { client_auth: { mode: required } }\n";
+    gateway.configure(&config_with(&echo.url(), ROUTES, required));
+    gateway.cli(&["reload"]).ok();
+    let answer = kept.get("/x");
+    assert_eq!(answer.status, 421);
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert!(kept.is_closed_within(Duration::from_secs(5)));
+    assert_eq!(acme.partner.get("/x").status, 200);
 }
 
 #[test]
@@ -288,6 +307,70 @@ fn the_access_log_tells_who_and_why_and_no_secret() {
     for hidden in [secret.as_str(), "hidden", &secret[40..60]] {
         assert!(!everything.contains(hidden), "{hidden}");
     }
+}
+
+#[test]
+fn a_refusal_is_recorded_with_whom_it_refused() {
+    let echo = Echo::start();
+    let routes = format!(
+        "      - {{ match: {{ prefix: /key }}, require: key, scopes: [orders:read], upstream: api }}\n{ROUTES}"
+    );
+    let gateway = Gateway::start(&config(&echo.url(), &routes));
+    let acme = gateway.enrol("acme");
+    let (id, secret) = gateway.key("acme", &[]);
+    let bearer = format!("Bearer {secret}");
+    let app = gateway.cli_json(&["app", "get", "acme"])["id"].clone();
+    let recorded = |answer: &crate::support::client::Answer| {
+        gateway.record_of(answer.header("x-request-id").unwrap())
+    };
+    let scope = gateway
+        .stranger()
+        .get_with("/key", &[("Authorization", &bearer)]);
+    let line = recorded(&scope);
+    assert_eq!(line["reason"], "scope_missing");
+    assert_eq!((&line["key"], &line["app"]), (&id.as_str().into(), &app));
+    gateway.cli(&["key", "revoke", &id, "--yes"]).ok();
+    let revoked = gateway
+        .stranger()
+        .get_with("/key", &[("Authorization", &bearer)]);
+    let line = recorded(&revoked);
+    assert_eq!(line["reason"], "key_revoked");
+    assert_eq!((&line["key"], &line["app"]), (&id.as_str().into(), &app));
+    gateway.cli(&["cert", "revoke", &acme.id, "--yes"]).ok();
+    let refused = acme.partner.get("/x");
+    let line = recorded(&refused);
+    assert_eq!(line["reason"], "cert_revoked");
+    assert_eq!(
+        (&line["certificate"], &line["app"]),
+        (&acme.serial.as_str().into(), &app)
+    );
+    let nobody = gateway.stranger().get("/x");
+    let line = recorded(&nobody);
+    assert_eq!(line["reason"], "cert_missing");
+    assert!(line["app"].is_null() && line["key"].is_null() && line["certificate"].is_null());
+}
+
+#[test]
+fn bytes_that_are_no_request_are_answered_and_recorded() {
+    let echo = Echo::start();
+    let gateway = Gateway::start(&config(&echo.url(), OPEN));
+    for (sent, status, reason) in [
+        (&b"nonsense\r\n\r\n"[..], 400, "request_malformed"),
+        (b"GET / HTTP/1.1\nHost: api.example.test\n\n", 400, "request_malformed"),
+        (b"GET /open#x HTTP/1.1\r\nHost: api.example.test\r\n\r\n", 400, "path_invalid"),
+        (b"POST /open HTTP/1.1\r\nHost: api.example.test\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "request_malformed"),
+    ] {
+        let mut connection = gateway.stranger().connect();
+        connection.send(sent);
+        let answer = connection.answer();
+        assert_eq!((answer.status, answer.reason().as_str()), (status, reason));
+        assert_eq!(answer.header("connection"), Some("close"));
+        let line = gateway.record_of(answer.header("x-request-id").unwrap());
+        assert_eq!((&line["method"], &line["path"]), (&"-".into(), &"-".into()));
+        assert_eq!(line["reason"], reason);
+        assert!(connection.is_closed_within(Duration::from_secs(5)));
+    }
+    assert_eq!(echo.requests(), 0);
 }
 
 #[test]

@@ -14,6 +14,10 @@ use crate::proxy::codec::output::Output;
 use crate::proxy::error::Error;
 
 /// What of the request decides how its answer is written.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own about the request"
+)]
 #[derive(Clone, Copy, Debug)]
 pub struct Asked {
     /// HEAD, whose answer has no body.
@@ -37,6 +41,10 @@ pub enum Filled {
 }
 
 /// An answer whose head has been written. Holds its body, and with it the record, until all of it is on its way.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what is written, and what comes after it, do not depend on each other"
+)]
 #[derive(Debug)]
 pub struct Answering {
     body: ResponseBody,

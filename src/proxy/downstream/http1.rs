@@ -39,6 +39,9 @@ pub trait Answers {
     /// The answer to bytes that are no request.
     fn refuse(&self, reason: Reason) -> Response<ResponseBody>;
 
+    /// Whether the connection takes no more requests.
+    fn is_ending(&self) -> bool;
+
     /// A head has begun to arrive, or has arrived, or was given up.
     fn heading(&self, begun: bool);
 
@@ -217,7 +220,8 @@ where
         handover: Option<Handover>,
     ) -> State {
         // A body that somebody still reads may be whole by the time that the answer is.
-        asked.keep_alive &= !self.finishing && (self.is_read() || self.has_reader());
+        asked.keep_alive &= !self.finishing && !self.answers.is_ending();
+        asked.keep_alive &= self.is_read() || self.has_reader();
         self.link.borrow_mut().answered();
         let date = self.answers.date();
         let answering = Answering::begin(response, asked, date, &mut self.output);
@@ -286,7 +290,7 @@ where
         }
         let (keep_alive, switched) = (answering.keep_alive, answering.switched);
         if switched {
-            let stream = self.link.borrow_mut().into_tunnel();
+            let stream = self.link.borrow_mut().take_stream();
             if let (Some(handover), Some(stream)) = (handover.take(), stream) {
                 // Whoever waited for the tunnel may have been cut meanwhile.
                 let _taken = handover.send(stream);
@@ -428,3 +432,7 @@ impl<S: std::fmt::Debug, A> std::fmt::Debug for Http1<S, A> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[path = "http1_tests.rs"]
+mod tests;

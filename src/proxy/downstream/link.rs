@@ -216,7 +216,7 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
 
 impl<S: AsyncBufRead + AsyncWrite + Unpin + std::fmt::Debug + 'static> Link<S> {
     /// The stream, beginning with what was read and not taken.
-    pub fn into_tunnel(&mut self) -> Option<Box<dyn AnyStream>> {
+    pub fn take_stream(&mut self) -> Option<Box<dyn AnyStream>> {
         let first = std::mem::take(&mut self.input);
         let stream = self.stream.take()?;
         Some(if first.is_empty() {

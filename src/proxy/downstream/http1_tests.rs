@@ -1,0 +1,334 @@
+//! A connection driven over a stream in memory, with a small service behind it.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufStream, DuplexStream};
+
+use super::*;
+use crate::proxy::body::Content;
+use crate::proxy::live::Running;
+use crate::proxy::live::tests::connection;
+use crate::proxy::record::tests::{book, recording};
+
+const BOUNDS: Bounds = Bounds {
+    head: HeadBounds {
+        bytes_max: 4096,
+        fields_max: 20,
+    },
+    head_time: Duration::from_secs(2),
+};
+
+/// Answers with what it was asked for and the body that came; `/drop` without reading it, `/wait` never.
+#[derive(Clone, Default)]
+struct Echo {
+    asked: Rc<RefCell<Vec<String>>>,
+    dropped: Rc<Cell<bool>>,
+    ending: Rc<Cell<bool>>,
+}
+
+struct Dropped(Rc<Cell<bool>>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.set(true);
+    }
+}
+
+fn response(status: StatusCode, text: String) -> Response<ResponseBody> {
+    let content = Content::Whole(Bytes::from(text));
+    let running = Running::new(connection());
+    let body = ResponseBody::new(content, false, recording(&book()), running);
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+}
+
+impl Answers for Echo {
+    fn answer(&self, request: Request<Incoming>, upgrade: Option<Upgrade>) -> BoxedAnswer {
+        let path = request.uri().path().to_owned();
+        self.asked.borrow_mut().push(path.clone());
+        let dropped = Dropped(Rc::clone(&self.dropped));
+        Box::pin(async move {
+            let _dropped = dropped;
+            match path.as_str() {
+                "/wait" => std::future::pending().await,
+                "/drop" => response(StatusCode::OK, "early".to_owned()),
+                "/switch" => {
+                    tokio::task::spawn_local(async move {
+                        let mut stream = upgrade.unwrap().stream().await.unwrap();
+                        let mut heard = [0; 4];
+                        stream.read_exact(&mut heard).await.unwrap();
+                        stream.write_all(&heard).await.unwrap();
+                        stream.shutdown().await.unwrap();
+                    });
+                    let mut response = Response::new(ResponseBody::none());
+                    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+                    let upgrade = HeaderValue::from_static("upgrade");
+                    response.headers_mut().insert("connection", upgrade);
+                    response
+                }
+                _ => match request.into_body().collect().await {
+                    Ok(body) => {
+                        let body = String::from_utf8(body.to_bytes().to_vec()).unwrap();
+                        response(StatusCode::OK, format!("{path}:{body}"))
+                    }
+                    Err(_) => response(StatusCode::BAD_REQUEST, "broken".to_owned()),
+                },
+            }
+        })
+    }
+
+    fn refuse(&self, reason: Reason) -> Response<ResponseBody> {
+        let status = StatusCode::from_u16(reason.status()).unwrap();
+        response(status, reason.code().to_owned())
+    }
+
+    fn is_ending(&self) -> bool {
+        self.ending.get()
+    }
+
+    fn heading(&self, _: bool) {}
+
+    fn date(&self) -> DateText {
+        *b"Thu, 01 Jan 1970 00:00:00 GMT"
+    }
+}
+
+fn start(echo: &Echo) -> (DuplexStream, Http1<BufStream<DuplexStream>, Echo>) {
+    let (client, ours) = tokio::io::duplex(64 << 10);
+    (
+        client,
+        Http1::new(BufStream::new(ours), echo.clone(), BOUNDS),
+    )
+}
+
+/// Sends `sent`, closes the sending side, and gives back all that is answered.
+async fn converse(echo: &Echo, sent: &str) -> (String, Closed) {
+    let (mut client, served) = start(echo);
+    let talk = async {
+        client.write_all(sent.as_bytes()).await.unwrap();
+        let mut heard = Vec::new();
+        let mut piece = [0; 4096];
+        // A client that is kept waiting for more has heard everything.
+        while let Ok(Ok(length @ 1..)) =
+            tokio::time::timeout(Duration::from_millis(500), client.read(&mut piece)).await
+        {
+            heard.extend_from_slice(&piece[..length]);
+        }
+        drop(client);
+        String::from_utf8(heard).unwrap()
+    };
+    tokio::join!(talk, served)
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, future)
+}
+
+fn bodies(text: &str) -> Vec<String> {
+    let parts = text.split("HTTP/1.1 ").skip(1);
+    parts
+        .map(|part| {
+            let (head, body) = part.split_once("\r\n\r\n").unwrap();
+            format!("{} {body}", head.get(..3).unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn requests_are_answered_one_after_the_other() {
+    run(async {
+        let echo = Echo::default();
+        let sent = "GET /a HTTP/1.1\r\n\r\nPOST /b HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc\
+            POST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nde\r\n0\r\n\r\nGET /d HTTP/1.1\r\n\r\n";
+        let (heard, why) = converse(&echo, sent).await;
+        assert_eq!(
+            bodies(&heard),
+            ["200 /a:", "200 /b:abc", "200 /c:de", "200 /d:"]
+        );
+        assert!(!heard.contains("connection: close"));
+        assert_eq!(why, Closed::Finished);
+    });
+}
+
+#[test]
+fn who_asks_to_close_and_who_cannot_do_otherwise_is_closed_after_the_answer() {
+    run(async {
+        for sent in [
+            "GET /a HTTP/1.1\r\nConnection: close\r\n\r\nGET /b HTTP/1.1\r\n\r\n",
+            "GET /a HTTP/1.0\r\n\r\nGET /b HTTP/1.1\r\n\r\n",
+        ] {
+            let (heard, _) = converse(&Echo::default(), sent).await;
+            assert_eq!(bodies(&heard), ["200 /a:"]);
+            assert!(heard.contains("connection: close"), "{heard}");
+        }
+        let echo = Echo::default();
+        echo.ending.set(true);
+        let (heard, _) = converse(&echo, "GET /a HTTP/1.1\r\n\r\n").await;
+        assert!(heard.contains("connection: close"), "{heard}");
+    });
+}
+
+#[test]
+fn bytes_that_are_no_request_are_refused_once() {
+    run(async {
+        let (heard, why) = converse(&Echo::default(), "what?\r\n\r\nGET /a HTTP/1.1\r\n\r\n").await;
+        assert_eq!(bodies(&heard), ["400 request_malformed"]);
+        assert_eq!(why, Closed::Failed);
+        let (heard, why) = converse(&Echo::default(), "GET /a HTTP/1.1\r\nHost").await;
+        assert_eq!(bodies(&heard), [""; 0], "who has left is not answered");
+        assert_eq!(why, Closed::Failed);
+    });
+}
+
+#[test]
+fn a_head_that_dribbles_is_refused_and_an_idle_client_is_not() {
+    run(async {
+        let echo = Echo::default();
+        let (mut client, served) = start(&echo);
+        let talk = async {
+            sleep(Duration::from_secs(30)).await;
+            client.write_all(b"GET / HT").await.unwrap();
+            let began = tokio::time::Instant::now();
+            let mut heard = Vec::new();
+            client.read_to_end(&mut heard).await.unwrap();
+            assert!(began.elapsed() >= BOUNDS.head_time);
+            String::from_utf8(heard).unwrap()
+        };
+        let (heard, why) = tokio::join!(talk, served);
+        assert_eq!(bodies(&heard), ["408 request_timeout"]);
+        assert_eq!(why, Closed::Stalled);
+    });
+}
+
+#[test]
+fn a_client_that_waits_is_told_to_go_on_when_its_body_is_wanted() {
+    run(async {
+        let head = "HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n";
+        let (mut client, served) = start(&Echo::default());
+        let talk = async {
+            let asked = format!("POST /a {head}");
+            client.write_all(asked.as_bytes()).await.unwrap();
+            let mut word = [0; 25];
+            client.read_exact(&mut word).await.unwrap();
+            assert_eq!(&word, b"HTTP/1.1 100 Continue\r\n\r\n");
+            client.write_all(b"abc").await.unwrap();
+            let mut piece = [0; 4096];
+            let length = client.read(&mut piece).await.unwrap();
+            drop(client);
+            String::from_utf8(piece[..length].to_vec()).unwrap()
+        };
+        let (answer, _) = tokio::join!(talk, served);
+        assert_eq!(bodies(&answer), ["200 /a:abc"]);
+        let (early, _) = converse(&Echo::default(), &format!("POST /drop {head}")).await;
+        assert!(early.starts_with("HTTP/1.1 200 OK"), "{early}");
+        let close = early.contains("connection: close");
+        assert!(close, "the body may still come: {early}");
+    });
+}
+
+#[test]
+fn a_body_that_nobody_wants_never_becomes_a_request() {
+    run(async {
+        let echo = Echo::default();
+        let body = "GET /smuggled HTTP/1.1\r\n\r\n";
+        // All of it is here, so it is passed over and the connection goes on.
+        let whole = format!(
+            "POST /drop HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}GET /b HTTP/1.1\r\n\r\n",
+            body.len()
+        );
+        let (heard, _) = converse(&echo, &whole).await;
+        assert_eq!(bodies(&heard), ["200 early", "200 /b:"]);
+        // It is still to come, so the connection ends.
+        let part = format!("POST /drop HTTP/1.1\r\nContent-Length: 100\r\n\r\n{body}");
+        let (heard, _) = converse(&echo, &part).await;
+        assert_eq!(bodies(&heard), ["200 early"]);
+        assert!(heard.contains("connection: close"), "{heard}");
+        assert_eq!(*echo.asked.borrow(), ["/drop", "/b", "/drop"]);
+    });
+}
+
+#[test]
+fn a_malformed_body_is_an_error_and_the_last_of_its_connection() {
+    run(async {
+        let sent =
+            "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nGET /b HTTP/1.1\r\n\r\n";
+        let (heard, _) = converse(&Echo::default(), sent).await;
+        assert_eq!(bodies(&heard), ["400 broken"]);
+        assert!(heard.contains("connection: close"));
+    });
+}
+
+#[test]
+fn a_client_that_leaves_ends_what_runs_for_it() {
+    run(async {
+        let echo = Echo::default();
+        let (mut client, served) = start(&echo);
+        let talk = async {
+            client
+                .write_all(b"GET /wait HTTP/1.1\r\n\r\n")
+                .await
+                .unwrap();
+            while echo.asked.borrow().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            assert!(!echo.dropped.get());
+            drop(client);
+        };
+        let ((), why) = tokio::join!(talk, served);
+        assert_eq!(why, Closed::Failed);
+        assert!(echo.dropped.get());
+    });
+}
+
+#[test]
+fn a_switch_hands_the_stream_over_with_what_was_read() {
+    run(async {
+        let (mut client, served) = start(&Echo::default());
+        let talk = async {
+            let asked = b"GET /switch HTTP/1.1\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nping";
+            client.write_all(asked).await.unwrap();
+            let mut heard = Vec::new();
+            client.read_to_end(&mut heard).await.unwrap();
+            String::from_utf8(heard).unwrap()
+        };
+        let (heard, _) = tokio::join!(talk, served);
+        assert!(heard.starts_with("HTTP/1.1 101 "), "{heard}");
+        assert!(heard.ends_with("\r\n\r\nping"), "{heard}");
+    });
+}
+
+#[test]
+fn finishing_ends_an_idle_connection_at_once() {
+    run(async {
+        let (client, mut served) = start(&Echo::default());
+        served.finish();
+        assert_eq!(served.await, Closed::Finished);
+        drop(client);
+    });
+}
+
+#[test]
+fn an_idle_connection_holds_no_buffers() {
+    run(async {
+        let echo = Echo::default();
+        let (mut client, mut served) = start(&echo);
+        client.write_all(b"GET /a HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        for _ in 0..3 {
+            assert!(Pin::new(&mut served).poll(&mut cx).is_pending());
+        }
+        assert_eq!(served.output.own.capacity(), 0);
+        assert_eq!(served.link.borrow().input.capacity(), 0);
+        assert!(matches!(served.state, State::Head(None)));
+    });
+}
