@@ -204,6 +204,7 @@ mod tests {
             id: TokenId::from_bits(1),
             app: AppId::from_bits(of),
             key: KeyId::from_bits(1),
+            subject: None,
             scopes: scopes.parse().unwrap(),
             issued_at: NOW,
             expires_at: NOW,
