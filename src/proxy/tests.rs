@@ -119,6 +119,7 @@ fn route(name: &str, path: &str, requirement: Requirement) -> Route {
         body_max: Some(1000),
         ambiguous_paths: false,
         keep_credential: false,
+        identity_headers: Arc::default(),
         upgrades: false,
     }
 }
