@@ -85,6 +85,8 @@ pub struct Connection {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldsFor {
     pub snapshot: u64,
+    /// Where the wishes of the route's upstream are in memory: within one snapshot, nothing else comes to be there.
+    pub told: usize,
     pub certificate: Option<crate::domain::id::CertificateId>,
     pub key: Option<crate::domain::id::KeyId>,
     /// The token, when there is one: its scopes may be fewer than its key's.
