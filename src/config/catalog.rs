@@ -6,11 +6,13 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::hosts::{self, Host, Limit as WrittenLimit};
+use super::identity_headers::IdentityHeaders as WrittenHeaders;
 use super::path::YamlPath;
 use super::root::Config;
 use super::tls::{ClientAuth, ClientAuthMode};
 use super::upstreams::{self, Protocol as WrittenProtocol};
 use crate::domain::certificate::Profile;
+use crate::domain::identity_headers::IdentityHeaders;
 use crate::domain::limit::Limit;
 use crate::domain::name::{NAME_CHARS_MAX, Name};
 use crate::domain::policy::{Policy, Requirement};
@@ -150,14 +152,16 @@ pub(super) fn drafts(config: &Config) -> Vec<Draft<'_>> {
     let mut drafts = Vec::new();
     for (name, host) in &config.hosts {
         let routes = YamlPath::root().key("hosts").key(name).key("routes");
+        let common = config.identity_headers.with(&host.identity_headers);
         for (index, written) in host.routes.iter().enumerate() {
             let requirement = written.require.unwrap_or(host.require);
+            let told = common.with(&written.identity_headers);
             drafts.push(Draft {
                 path: routes.index(index),
                 host,
                 written,
                 requirement,
-                route: route(&name.0, written, requirement, &mut names),
+                route: route(&name.0, written, requirement, &told, &mut names),
             });
         }
     }
@@ -168,6 +172,7 @@ fn route(
     host: &HostPattern,
     written: &hosts::Route,
     requirement: Requirement,
+    told: &WrittenHeaders,
     names: &mut Names,
 ) -> Result<Route, RouteFault> {
     let path = match (&written.matches.path, &written.matches.prefix) {
@@ -182,6 +187,11 @@ fn route(
     let name = names.route(written.name.as_ref(), host, &path, &methods);
     let limits = written.limit.iter().chain(&written.limits);
     let limits = limits.map(|limit| names.limit(limit, &name)).collect();
+    // Whoever requires nothing knows nobody.
+    let told = match requirement {
+        Requirement::None => IdentityHeaders::default(),
+        _ => told.plan(&name),
+    };
     Ok(Route {
         name,
         host: host.clone(),
@@ -196,6 +206,7 @@ fn route(
         body_max: written.body_max.map(super::size::Size::get),
         ambiguous_paths: written.ambiguous_paths,
         keep_credential: written.keep_credential,
+        identity_headers: names.told(told),
         upgrades: written.upgrades,
     })
 }
@@ -215,6 +226,7 @@ fn local_route(endpoint: LocalEndpoint) -> Route {
         body_max: Some(LOCAL_BODY_MAX),
         ambiguous_paths: false,
         keep_credential: false,
+        identity_headers: Arc::default(),
         upgrades: false,
     }
 }
@@ -230,6 +242,9 @@ struct Names {
     given: HashSet<Name>,
     /// Where counting goes on for names that were made, so that many alike cost no more than few.
     numbers: HashMap<String, u32>,
+    /// What upstreams are told, once for all routes that tell the same: connections that go from one of these
+    /// routes to the next keep what was made for the first.
+    told: HashSet<Arc<IdentityHeaders>>,
 }
 
 impl Names {
@@ -240,6 +255,7 @@ impl Names {
             routes: HashSet::new(),
             limits: HashMap::new(),
             numbers: HashMap::new(),
+            told: HashSet::new(),
             given: limits.filter_map(|limit| limit.name.clone()).collect(),
         }
     }
@@ -265,6 +281,15 @@ impl Names {
         let name: Arc<str> = name.into();
         self.routes.insert(Arc::clone(&name));
         name
+    }
+
+    fn told(&mut self, told: IdentityHeaders) -> Arc<IdentityHeaders> {
+        if let Some(known) = self.told.get(&told) {
+            return Arc::clone(known);
+        }
+        let told = Arc::new(told);
+        self.told.insert(Arc::clone(&told));
+        told
     }
 
     /// The limit, shared with whoever named it before; an unnamed one is the route's own.

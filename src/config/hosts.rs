@@ -5,6 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::identity_headers::IdentityHeadersHere;
 use super::rate::Rate;
 use super::size::Size;
 use super::text::text_value;
@@ -25,6 +26,7 @@ pub struct Host {
     #[schemars(with = "String", extend("enum" = requirement_names()))]
     pub require: Requirement,
     pub client_auth: HostClientAuth,
+    pub identity_headers: IdentityHeadersHere,
     /// Its routes; the most specific one takes a request: a literal segment before a `{parameter}` before a prefix.
     pub routes: Vec<Route>,
 }
@@ -34,6 +36,7 @@ impl Default for Host {
         Self {
             require: Requirement::Mtls,
             client_auth: HostClientAuth::default(),
+            identity_headers: IdentityHeadersHere::default(),
             routes: Vec::new(),
         }
     }
@@ -88,6 +91,8 @@ pub struct Route {
     /// Whether `Upgrade` (WebSocket and the like) is tunnelled.
     #[serde(default)]
     pub upgrades: bool,
+    #[serde(default)]
+    pub identity_headers: IdentityHeadersHere,
 }
 
 /// The requests that a route takes: a path or a prefix, and methods.

@@ -8,6 +8,7 @@ pub mod listeners;
 pub mod tls;
 pub mod authority;
 pub mod hosts;
+pub mod identity_headers;
 pub mod upstreams;
 pub mod tokens;
 pub mod store;

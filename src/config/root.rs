@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::authority::Authority;
 use super::hosts::{Host, HostName};
+use super::identity_headers::IdentityHeaders;
 use super::listeners::{Admin, Listeners, Ops};
 use super::logs::{AccessLog, Log, LogTarget};
 use super::span::Span;
@@ -40,6 +41,7 @@ pub struct Config {
     /// The APIs behind the gateway, by the names that routes use.
     #[schemars(with = "BTreeMap<String, Upstream>")]
     pub upstreams: BTreeMap<Name, Upstream>,
+    pub identity_headers: IdentityHeaders,
     pub tokens: Tokens,
     pub keys: Keys,
     pub store: Store,
@@ -84,6 +86,7 @@ impl Default for Config {
             authority: Authority::default(),
             hosts: BTreeMap::new(),
             upstreams: BTreeMap::new(),
+            identity_headers: IdentityHeaders::default(),
             tokens: Tokens::default(),
             keys: Keys::default(),
             store: Store::default(),

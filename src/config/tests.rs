@@ -386,6 +386,124 @@ fn routes_that_would_not_do_what_they_say_are_refused() {
 }
 
 #[test]
+fn what_upstreams_are_told_has_sense_or_is_refused() {
+    let issued = "tokens: {issuer: \"https://a.test\"}\n";
+    let common = |section: &str, place: &str, words: &str| {
+        check(
+            &format!("{issued}identity_headers:\n  {section}\n"),
+            place,
+            words,
+        );
+    };
+    common(
+        "presets: [nginx, envoy]",
+        "3:20 identity_headers.presets[1]",
+        "expected one of alb, kong, nginx, traefik, xfcc",
+    );
+    common(
+        "presets: [traefic]",
+        "3:13 identity_headers.presets[0]",
+        "[did you mean traefik?]",
+    );
+    common(
+        "presets: [kong, kong]",
+        "3:3 identity_headers.presets",
+        "each preset is named once",
+    );
+    common(
+        "client_cert_chain: true",
+        "3:22 identity_headers.client_cert_chain",
+        "set client_cert too",
+    );
+    common(
+        "client_cert_bytes_max: 100B",
+        "3:26 identity_headers.client_cert_bytes_max",
+        "from 1KiB to 64KiB",
+    );
+    common(
+        "xfcc_by: \"spiffe://a;b\"",
+        "3:12 identity_headers.xfcc_by",
+        "a URI of visible ASCII",
+    );
+    for (assertion, key, words) in [
+        ("{ttl: 61s}", "ttl", "from 10s to 1m"),
+        ("{ttl: 9s}", "ttl", "from 10s to 1m"),
+        ("{audience: \"a b\"}", "audience", "visible ASCII"),
+        (
+            "{audience: \"https://a.test\"}",
+            "audience",
+            "the audience of access tokens",
+        ),
+    ] {
+        let text = format!("{issued}identity_headers:\n  assertion: {assertion}\n");
+        let found = problems(&text);
+        let path = format!("identity_headers.assertion.{key}: ");
+        let one = found.len() == 1 && found[0].contains(&path) && found[0].contains(words);
+        assert!(one, "{assertion}: {found:#?}");
+    }
+    check(
+        "identity_headers: {assertion: {enabled: true}}\n",
+        "1:41 identity_headers.assertion.enabled",
+        "set tokens.issuer",
+    );
+}
+
+#[test]
+fn an_assertion_is_for_an_upstream_that_knows_its_name() {
+    let rest =
+        "tokens: {issuer: \"https://a.test\"}\nidentity_headers: {assertion: {enabled: true}}\n";
+    check_route(
+        "match: {path: /x}, upstream: orders",
+        rest,
+        "2:1 hosts.a.test.routes[0]",
+        "give the route a name",
+    );
+    for route in [
+        "name: x, match: {path: /x}, upstream: orders",
+        "match: {path: /x}, upstream: orders, require: none",
+        "match: {path: /x}, upstream: orders, identity_headers: {assertion: {audience: x}}",
+        "match: {path: /x}, upstream: orders, identity_headers: {assertion: {enabled: false}}",
+    ] {
+        let text = format!("hosts: {{a.test: {{routes: [\n{{{route}}}\n]}}}}\n{UPSTREAMS}{rest}");
+        assert_eq!(problems(&text), Vec::<String>::new(), "{route}");
+    }
+}
+
+/// Whoever requires nothing knows nobody: what would be told of its callers is not asked for by accident.
+#[test]
+fn a_route_that_requires_nothing_tells_nothing() {
+    check_route(
+        "match: {path: /x}, upstream: orders, require: none, identity_headers: {presets: [nginx]}",
+        "",
+        "2:54 hosts.a.test.routes[0].identity_headers",
+        "this route requires nothing",
+    );
+    check(
+        &format!(
+            "hosts: {{a.test: {{require: none, identity_headers: {{client_cert: true}}, routes: [\n\
+             {{match: {{path: /x}}, upstream: orders}}]}}}}\n{UPSTREAMS}"
+        ),
+        "1:33 hosts.a.test.identity_headers",
+        "this host requires nothing",
+    );
+    // The common word, and a host's for its other routes, leave open routes out.
+    let text = format!(
+        "identity_headers: {{client_cert: true}}\nhosts: {{a.test: {{identity_headers: {{presets: [xfcc]}}, routes: [\n\
+         {{match: {{path: /x}}, upstream: orders, require: none}},\n\
+         {{match: {{path: /y}}, upstream: orders}}]}}}}\n{UPSTREAMS}"
+    );
+    let config = load_with(&text, &[], &[]).unwrap_or_else(|problems| panic!("{problems}"));
+    let told: Vec<_> = config
+        .routes()
+        .into_iter()
+        .filter(|route| route.name.starts_with("a.test"))
+        .map(|route| route.identity_headers.need_certificate())
+        .collect();
+    assert_eq!(told, [false, true]);
+    assert!(config.catalog(1).unwrap().tells_of_certificates());
+}
+
+#[test]
 fn routes_that_cannot_be_told_apart_are_refused() {
     let text = format!(
         "hosts:\n  a.test:\n    routes:\n{}{UPSTREAMS}",

@@ -134,6 +134,7 @@ impl TokenService {
             id: TokenId::from_bits(random::id_bits(now)),
             app: app.id,
             key: key.id,
+            subject: None,
             scopes,
             issued_at,
             expires_at,

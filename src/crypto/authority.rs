@@ -196,6 +196,11 @@ impl Authority {
         &self.chain_pem
     }
 
+    /// What stands between a leaf and the roots, in DER.
+    pub fn issuers(&self) -> Vec<Vec<u8>> {
+        vec![self.certificate.to_vec()]
+    }
+
     /// What client certificates have to lead to. The issuing certificate is one of them, so that
     /// partners who send only their leaf are verified too.
     pub fn anchors(&self) -> Vec<CertificateDer<'static>> {

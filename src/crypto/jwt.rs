@@ -21,7 +21,7 @@ use crate::domain::reason::Reason;
 use crate::domain::scope::ScopeSet;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
-use crate::domain::token::{Claims, VerificationKey};
+use crate::domain::token::{Claims, Subject, VerificationKey};
 
 /// The most characters of a token: the longest scope set fits, and reading stays cheap.
 const TOKEN_CHARS_MAX: usize = 8 * 1024;
@@ -67,19 +67,24 @@ impl TokenSigner {
         let der = Zeroizing::new(section.ok_or(InvalidPem::Empty)?.der);
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der)?;
         let kid = thumbprint(pair.public_key().as_ref());
-        let header = Header {
-            alg: ALGORITHM.to_owned(),
-            kid: kid.clone(),
-            typ: TYPE.to_owned(),
-        };
-        let header = format!("{}.", encode(&header));
+        let header = header(&kid, TYPE);
         Ok(Self { pair, kid, header })
     }
 
     /// Signs a token.
     pub fn sign(&self, claims: &Claims) -> String {
-        let mut token = self.header.clone();
-        token.push_str(&encode(&Body::from(claims)));
+        self.seal(&self.header, &Body::from(claims))
+    }
+
+    /// The first part of every JWT of this key and `typ`, and the dot after it.
+    pub(super) fn header(&self, typ: &str) -> String {
+        header(&self.kid, typ)
+    }
+
+    /// Signs what stands behind a header of this key.
+    pub(super) fn seal(&self, header: &str, body: &impl Serialize) -> String {
+        let mut token = header.to_owned();
+        token.push_str(&encode(body));
         let signature = self
             .pair
             .sign(&SystemRandom::new(), token.as_bytes())
@@ -150,13 +155,22 @@ struct Header {
     typ: String,
 }
 
+fn header(kid: &str, typ: &str) -> String {
+    let header = Header {
+        alg: ALGORITHM.to_owned(),
+        kid: kid.to_owned(),
+        typ: typ.to_owned(),
+    };
+    format!("{}.", encode(&header))
+}
+
 /// The claims of a token, as they are written.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Body {
     iss: String,
     aud: String,
-    sub: KeyId,
+    sub: String,
     client_id: KeyId,
     jti: TokenId,
     iat: i64,
@@ -170,20 +184,28 @@ struct Body {
 /// What a token is bound to (RFC 8705, 3.1).
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Confirmation {
+pub(super) struct Confirmation {
     #[serde(rename = "x5t#S256")]
     certificate: String,
 }
 
+impl From<Fingerprint> for Confirmation {
+    fn from(certificate: Fingerprint) -> Self {
+        Self {
+            certificate: BASE64URL_NOPAD.encode(certificate.as_bytes()),
+        }
+    }
+}
+
 impl From<&Claims> for Body {
     fn from(claims: &Claims) -> Self {
-        let binding = claims.certificate.map(|certificate| Confirmation {
-            certificate: BASE64URL_NOPAD.encode(certificate.as_bytes()),
-        });
+        let binding = claims.certificate.map(Confirmation::from);
+        let client = || claims.key.to_string();
+        let subject = claims.subject.as_ref().map(ToString::to_string);
         Self {
             iss: claims.issuer.clone(),
             aud: claims.audience.clone(),
-            sub: claims.key,
+            sub: subject.unwrap_or_else(client),
             client_id: claims.key,
             jti: claims.id,
             iat: claims.issued_at.unix_seconds(),
@@ -197,15 +219,13 @@ impl From<&Claims> for Body {
 
 fn read(body: &[u8]) -> Result<Claims, Reason> {
     let body: Body = object(body)?;
-    if body.sub != body.client_id {
-        return Err(Reason::TokenMalformed);
-    }
     Ok(Claims {
+        subject: subject(&body)?,
         issuer: body.iss,
         audience: body.aud,
         id: body.jti,
         app: body.app,
-        key: body.sub,
+        key: body.client_id,
         scopes: body
             .scope
             .parse::<ScopeSet>()
@@ -215,6 +235,18 @@ fn read(body: &[u8]) -> Result<Claims, Reason> {
         expires_at: Timestamp::from_unix_seconds(body.exp),
         certificate: body.cnf.map(|cnf| binding(&cnf)).transpose()?,
     })
+}
+
+/// A token that speaks for no user has its client for its subject (RFC 9068, 2.2).
+fn subject(body: &Body) -> Result<Option<Subject>, Reason> {
+    if body.sub == body.client_id.to_string() {
+        return Ok(None);
+    }
+    body.sub
+        .parse()
+        .map(Some)
+        .ok()
+        .ok_or(Reason::TokenMalformed)
 }
 
 fn binding(confirmation: &Confirmation) -> Result<Fingerprint, Reason> {
@@ -290,6 +322,7 @@ mod tests {
             id: TokenId::from_bits(1),
             app: AppId::from_bits(2),
             key: KeyId::from_bits(3),
+            subject: None,
             scopes: "orders:read orders:write".parse().unwrap(),
             issued_at: NOW,
             expires_at: Timestamp::from_unix_seconds(NOW.unix_seconds() + 900),
@@ -330,6 +363,11 @@ mod tests {
             ..claims()
         };
         assert_eq!(check(&signer, &signer.sign(&unbound)), Ok(unbound));
+        let for_a_user = Claims {
+            subject: Some("alice@example.com".parse().unwrap()),
+            ..claims()
+        };
+        assert_eq!(check(&signer, &signer.sign(&for_a_user)), Ok(for_a_user));
     }
 
     #[test]
@@ -421,7 +459,14 @@ mod tests {
                 json!("key_00000000000000000000000004"),
                 Reason::TokenMalformed,
             ),
-            ("sub", json!("alice"), Reason::TokenMalformed),
+            ("sub", json!(""), Reason::TokenMalformed),
+            ("sub", json!("a b"), Reason::TokenMalformed),
+            ("sub", json!("a\r\nX: y"), Reason::TokenMalformed),
+            (
+                "sub",
+                json!("app_00000000000000000000000002"),
+                Reason::TokenMalformed,
+            ),
             ("exp", json!(1_764_000_000), Reason::TokenExpired),
             ("exp", json!(-1), Reason::TokenExpired),
             ("exp", json!(1e99), Reason::TokenMalformed),

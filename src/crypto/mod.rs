@@ -11,12 +11,14 @@ pub mod api_key;
 pub mod public_key;
 pub mod subject;
 pub mod x509;
+pub mod particulars;
 pub mod csr;
 pub mod issue;
 pub mod authority;
 pub mod verifier;
 pub mod tls;
 pub mod jwt;
+pub mod assertion;
 pub mod request;
 
 #[cfg(test)]

@@ -36,6 +36,27 @@ pub fn to_rfc2253(name: &X509Name<'_>) -> String {
     parts.join(",")
 }
 
+/// One attribute of a distinguished name, for example the common name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attribute {
+    /// The attribute's type, in dots and digits.
+    pub oid: String,
+    /// As the certificate holds it: to be escaped by whoever writes it down.
+    pub value: String,
+}
+
+/// The attributes of a distinguished name that are texts, in the certificate's order.
+pub fn attributes(name: &X509Name<'_>) -> Vec<Attribute> {
+    name.iter_attributes()
+        .filter_map(|found| {
+            Some(Attribute {
+                oid: found.attr_type().to_id_string(),
+                value: text(found)?,
+            })
+        })
+        .collect()
+}
+
 /// An alternative name, for example `DNS:api.example.com`; `None` for kinds that identify nobody here.
 pub fn alternative(name: &GeneralName<'_>) -> Option<String> {
     match name {
@@ -76,7 +97,8 @@ fn hex(attribute: &AttributeTypeAndValue<'_>) -> String {
     data_encoding::HEXLOWER.encode(attribute.as_slice())
 }
 
-fn address(octets: &[u8]) -> Option<String> {
+/// An address of four or sixteen octets.
+pub fn address(octets: &[u8]) -> Option<String> {
     let v4 = <[u8; 4]>::try_from(octets).map(|octets| Ipv4Addr::from(octets).to_string());
     let v6 = <[u8; 16]>::try_from(octets).map(|octets| Ipv6Addr::from(octets).to_string());
     v4.or(v6).ok()

@@ -25,6 +25,8 @@ pub struct Leaf {
     pub sans: Vec<String>,
     /// The kind of key; `None` when it is one that we do not accept.
     pub key: Option<KeyAlgorithm>,
+    /// The certificate itself, where somebody asked for it to be kept.
+    pub der: Option<Box<[u8]>>,
 }
 
 /// What a certificate says it may be used for.
@@ -62,6 +64,7 @@ pub fn read_leaf(der: &[u8]) -> Result<Leaf, MalformedCertificate> {
         subject: subject::to_rfc2253(certificate.subject()),
         sans: sans(&certificate)?,
         key: public_key::classify(key).ok(),
+        der: None,
     })
 }
 
@@ -98,7 +101,7 @@ pub fn der_to_pem(der: &[u8]) -> String {
     pem::encode("CERTIFICATE", der)
 }
 
-fn parse(der: &[u8]) -> Result<X509Certificate<'_>, MalformedCertificate> {
+pub(super) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, MalformedCertificate> {
     match X509Certificate::from_der(der) {
         Ok(([], certificate)) => Ok(certificate),
         Ok(_) | Err(_) => Err(MalformedCertificate),

@@ -38,7 +38,9 @@ use crate::control::publish::Publisher;
 use crate::control::service::{Control, Parts};
 use crate::control::tokens::{TokenService, TokenSettings};
 use crate::crypto::api_key::SecretHasher;
+use crate::crypto::assertion::AssertionSigner;
 use crate::crypto::authority::Authority;
+use crate::crypto::particulars::Issuers;
 use crate::crypto::tls;
 use crate::crypto::{jwt, random};
 use crate::domain::admin::Actor;
@@ -140,9 +142,10 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
         ttl: config.tokens.ttl.get(),
         ttl_bound: config.tokens.ttl_bound.get(),
     };
+    let signer = Arc::new(trust.signer);
     let tokens = TokenService::new(
         tokens,
-        Arc::new(trust.signer),
+        Arc::clone(&signer),
         Arc::clone(&hasher),
         Arc::clone(&clock),
     );
@@ -172,6 +175,8 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
             listeners,
             local: Arc::new(Local(Arc::new(partner))),
             hasher,
+            issuers: Issuers::new(trust.authority.issuers()),
+            assertions: AssertionSigner::new(signer),
             clock: Arc::clone(&clock),
             ledger,
             registry: &registry,

@@ -106,9 +106,11 @@ impl World {
             .map(|(name, upstream)| Ok((name.clone(), connector(name, upstream)?)))
             .collect::<anyhow::Result<Connectors>>()?;
         let catalog = config.catalog(ground.generation).context("hosts")?;
+        let keep = catalog.tells_of_certificates();
+        let policies = policies(config, ground, &served.certificates)?;
         Ok(Self {
             catalog: Arc::new(catalog),
-            policies: policies(config, ground, &served.certificates)?,
+            policies: policies.keeping_certificates(keep),
             connectors,
             served,
             profile: config.profile(),

@@ -8,7 +8,7 @@ use super::id::{AppId, CertificateId, KeyId};
 use super::reason::Reason;
 use super::scope::ScopeSet;
 use super::time::Validity;
-use super::token::Claims;
+use super::token::{Claims, Subject};
 
 /// A client certificate that is registered, counts now, and belongs to an active App.
 #[derive(Clone, Debug)]
@@ -53,6 +53,14 @@ impl Bearer {
         match self {
             Self::Key { scopes, .. } => scopes,
             Self::Token { claims, .. } => &claims.scopes,
+        }
+    }
+
+    /// The user that the caller speaks for. A key speaks for its App alone.
+    pub fn subject(&self) -> Option<&Subject> {
+        match self {
+            Self::Key { .. } => None,
+            Self::Token { claims, .. } => claims.subject.as_ref(),
         }
     }
 }
@@ -183,6 +191,17 @@ impl Identity {
 
     pub fn key(&self) -> Option<KeyId> {
         self.bearer.as_ref().map(Bearer::key)
+    }
+
+    /// The user that the caller speaks for.
+    pub fn subject(&self) -> Option<&Subject> {
+        self.bearer.as_ref().and_then(Bearer::subject)
+    }
+
+    /// The id of what was shown: of the key or the token's key, or else of the certificate.
+    pub fn credential(&self) -> Option<String> {
+        let key = self.key().map(|key| key.to_string());
+        key.or_else(|| self.certificate().map(|proof| proof.id.to_string()))
     }
 
     pub fn method(&self) -> AuthMethod {

@@ -13,6 +13,7 @@ pub mod admin;
 pub mod scope;
 pub mod token;
 pub mod identity;
+pub mod identity_headers;
 pub mod request;
 pub mod route;
 pub mod policy;

@@ -204,6 +204,7 @@ mod tests {
             id: TokenId::from_bits(1),
             app: AppId::from_bits(of),
             key: KeyId::from_bits(1),
+            subject: None,
             scopes: scopes.parse().unwrap(),
             issued_at: NOW,
             expires_at: NOW,
@@ -235,6 +236,7 @@ mod tests {
             body_max: None,
             ambiguous_paths: false,
             keep_credential: false,
+            identity_headers: Arc::default(),
             upgrades: false,
         });
         Policy::decide(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use foldhash::HashMap;
 
+use super::identity_headers::IdentityHeaders;
 use super::limit::Limit;
 use super::name::Name;
 use super::policy::Policy;
@@ -28,6 +29,8 @@ pub struct Route {
     pub ambiguous_paths: bool,
     /// Whether the caller's own key or token reaches the upstream.
     pub keep_credential: bool,
+    /// What the upstream is told of the caller, beyond what every upstream is told.
+    pub identity_headers: Arc<IdentityHeaders>,
     /// Whether `Upgrade` (WebSocket and the like) and extended CONNECT are tunnelled.
     pub upgrades: bool,
 }
@@ -287,7 +290,6 @@ impl RouteTable {
         Ok(table)
     }
 
-    #[cfg(test)]
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
     }
@@ -447,6 +449,7 @@ mod tests {
             body_max: None,
             ambiguous_paths: name == "open",
             keep_credential: false,
+            identity_headers: Arc::default(),
             upgrades: false,
         }
     }

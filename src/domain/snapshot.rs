@@ -47,6 +47,14 @@ pub struct Catalog {
 }
 
 impl Catalog {
+    /// Whether some upstream is told more of certificates than every connection keeps of its own.
+    pub fn tells_of_certificates(&self) -> bool {
+        let routes = self.routes.routes().iter();
+        routes
+            .map(|route| &route.identity_headers)
+            .any(|headers| headers.need_certificate())
+    }
+
     /// The TLS policy that connections to `host` have to be opened under.
     pub fn tls_policy(&self, host: &str) -> u16 {
         self.tls_policies.of(host)

@@ -1,9 +1,12 @@
-//! Access tokens: what they claim, and what they are bound to.
+//! Access tokens: what they claim, whom they speak for, and what they are bound to.
+
+use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::certificate::Fingerprint;
-use super::id::{AppId, KeyId, TokenId};
+use super::id::{AppId, CertificateId, KeyId, TokenId};
 use super::scope::ScopeSet;
 use super::time::Timestamp;
 
@@ -14,13 +17,82 @@ pub struct Claims {
     pub audience: String,
     pub id: TokenId,
     pub app: AppId,
-    /// The Key that the token was minted from; `client_id` and `sub` in the token.
+    /// The Key that the token was minted from: `client_id` in the token, and `sub` when it speaks for no user.
     pub key: KeyId,
+    /// The user that the token speaks for: `sub`, when that is another than the client.
+    pub subject: Option<Subject>,
     pub scopes: ScopeSet,
     pub issued_at: Timestamp,
     pub expires_at: Timestamp,
     /// The certificate that must be presented beside the token (`cnf.x5t#S256`).
     pub certificate: Option<Fingerprint>,
+}
+
+/// The most characters of a subject (`OpenID` Connect Core, 2, sets the same bound).
+const SUBJECT_CHARS_MAX: usize = 255;
+
+/// A user, as the partner that vouches for it names it: 1 to 255 characters of visible ASCII.
+///
+/// It goes into a header field as it is, so blanks, control characters and what is not ASCII are none. And it stands
+/// where an App's id may stand, so it is none of our ids: a partner must not vouch for a user by another App's name.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Subject(Arc<str>);
+
+/// A text that is not a [`Subject`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a subject has 1 to 255 characters of visible ASCII, and is no id of an App or a credential"
+)]
+pub struct InvalidSubject;
+
+impl Subject {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for Subject {
+    type Err = InvalidSubject;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let fits = (1..=SUBJECT_CHARS_MAX).contains(&text.len());
+        let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+        let ours = text.parse::<AppId>().is_ok()
+            || text.parse::<KeyId>().is_ok()
+            || text.parse::<CertificateId>().is_ok();
+        if fits && visible && !ours {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidSubject)
+        }
+    }
+}
+
+impl TryFrom<String> for Subject {
+    type Error = InvalidSubject;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Subject> for String {
+    fn from(subject: Subject) -> Self {
+        subject.0.as_ref().to_owned()
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
 }
 
 /// A public key that verifies access tokens of ours, by its `kid`.
@@ -38,4 +110,43 @@ pub enum ClientAuthMethod {
     ClientSecretBasic,
     ClientSecretPost,
     TlsClientAuth,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_is_visible_ascii_of_at_most_255_characters() {
+        let longest = "a".repeat(SUBJECT_CHARS_MAX);
+        let typed = "user_01h455vb4pex5vsknk084sn02q";
+        for good in [
+            "alice",
+            "alice@example.com",
+            "auth0|5f7c8e",
+            "app_1",
+            typed,
+            &longest,
+        ] {
+            assert_eq!(good.parse::<Subject>().unwrap().as_str(), good);
+        }
+        let too_long = "a".repeat(SUBJECT_CHARS_MAX + 1);
+        let app = AppId::from_bits(1).to_string();
+        let key = KeyId::from_bits(1).to_string();
+        let certificate = CertificateId::from_bits(1).to_string();
+        for bad in [
+            "",
+            "a b",
+            "a\r\nX: y",
+            "a\0",
+            "z\u{fc}rich",
+            "a\x7f",
+            &too_long,
+            &app,
+            &key,
+            &certificate,
+        ] {
+            assert_eq!(bad.parse::<Subject>(), Err(InvalidSubject), "{bad:?}");
+        }
+    }
 }

@@ -246,13 +246,19 @@ impl Exchange<'_> {
                 Destination::Upstream(Arc::clone(upstream.ok_or(Reason::Internal)?))
             }
         };
-        let identity =
-            request::constant_fields(self.connection, &permit, &asked.host, snapshot.version);
+        let identity = request::constant_fields(
+            worker,
+            self.connection,
+            &permit,
+            &asked.host,
+            snapshot.version,
+        );
         let target = request::target(parts, &asked.path)?;
         let (method, host) = (parts.method.clone(), asked.host);
         let mut headers = std::mem::take(&mut parts.headers);
         let keep = route.keep_credential || matches!(destination, Destination::Local(..));
         request::clean(&mut headers, self.connection, &host, keep, &metrics.all)?;
+        request::assure(&mut headers, worker, &permit, &snapshot, now);
         Ok(Decided {
             permit,
             destination,

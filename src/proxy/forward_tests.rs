@@ -210,6 +210,7 @@ fn permit() -> Permit {
         body_max: None,
         ambiguous_paths: false,
         keep_credential: false,
+        identity_headers: Arc::default(),
         upgrades: true,
     };
     let caller = Caller {

@@ -1,4 +1,4 @@
-//! The fields that we set: who calls, where the request came from, and under which name it is traced.
+//! The fields that we set about a request's way: where it came from, and under which name it is traced.
 
 use std::net::IpAddr;
 
@@ -7,20 +7,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::crypto::random;
 use crate::domain::id::{RequestId, encode};
-use crate::domain::identity::{Bearer, Identity};
 use crate::domain::time::Timestamp;
 
-use super::identity_fields::IdentityFields;
-
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-const APP_ID: HeaderName = HeaderName::from_static("x-countersign-app-id");
-const APP_NAME: HeaderName = HeaderName::from_static("x-countersign-app-name");
-const AUTH_METHOD: HeaderName = HeaderName::from_static("x-countersign-auth-method");
-const CREDENTIAL_ID: HeaderName = HeaderName::from_static("x-countersign-credential-id");
-const SCOPES: HeaderName = HeaderName::from_static("x-countersign-scopes");
-const CERT_SERIAL: HeaderName = HeaderName::from_static("x-countersign-client-cert-serial");
-const CERT_SHA256: HeaderName = HeaderName::from_static("x-countersign-client-cert-sha256");
 
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -33,55 +22,22 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// The longest request id of a trusted hop that is taken over.
 const REQUEST_ID_CHARS_MAX: usize = 128;
 
-/// Everything that stays the same from one request to the next: who calls, and from where to which host.
-/// Made once per connection, identity and host.
-pub fn constant_fields(
-    identity: Option<&Identity>,
+/// Adds where a request came from, when whoever sent it is not believed to say so.
+pub fn push_origin(
+    fields: &mut Vec<(HeaderName, HeaderValue)>,
     address: IpAddr,
     host: &HeaderValue,
-    trusted_hop: bool,
-) -> IdentityFields {
-    let mut fields = Vec::with_capacity(12);
-    if let Some(identity) = identity {
-        push_identity(&mut fields, identity);
-    }
-    // What a trusted hop has said is appended to for each request; see [`append_forwarding`].
-    if !trusted_hop {
-        push(&mut fields, FORWARDED, &forwarded(address, host));
-        push(&mut fields, FORWARDED_FOR, &address.to_string());
-        fields.push((FORWARDED_HOST, host.clone()));
-        fields.push((FORWARDED_PROTO, HeaderValue::from_static("https")));
-    }
-    IdentityFields::new(fields)
+) {
+    push(fields, FORWARDED, &forwarded(address, host));
+    push(fields, FORWARDED_FOR, &address.to_string());
+    fields.push((FORWARDED_HOST, host.clone()));
+    fields.push((FORWARDED_PROTO, HeaderValue::from_static("https")));
 }
 
 fn push(fields: &mut Vec<(HeaderName, HeaderValue)>, name: HeaderName, text: &str) {
     // Every text here is of letters, digits and a few signs that fields allow; what would not be is left out.
     if let Ok(value) = HeaderValue::from_str(text) {
         fields.push((name, value));
-    }
-}
-
-fn push_identity(fields: &mut Vec<(HeaderName, HeaderValue)>, identity: &Identity) {
-    if let Some(app) = identity.app() {
-        push(fields, APP_ID, &app.id.to_string());
-        push(fields, APP_NAME, app.name.as_str());
-    }
-    let certificate = identity.certificate();
-    let credential = identity
-        .key()
-        .map(|key| key.to_string())
-        .or_else(|| certificate.map(|proof| proof.id.to_string()));
-    if let Some(credential) = credential {
-        push(fields, CREDENTIAL_ID, &credential);
-    }
-    push(fields, AUTH_METHOD, identity.method().as_str());
-    if let Some(scopes) = identity.bearer().map(Bearer::scopes) {
-        push(fields, SCOPES, &scopes.to_string());
-    }
-    if let Some(proof) = certificate {
-        push(fields, CERT_SERIAL, &proof.serial.to_string());
-        push(fields, CERT_SHA256, &proof.fingerprint.to_string());
     }
 }
 
@@ -241,9 +197,10 @@ mod tests {
     #[test]
     fn a_caller_is_forwarded_with_its_address_host_and_scheme() {
         let check = |address: &str, host: &str, expected: &str| {
-            let fields = constant_fields(None, address.parse().unwrap(), &value(host), false);
-            assert_eq!(fields.fields[0].1, expected);
-            assert_eq!(fields.fields.len(), 4);
+            let mut fields = Vec::new();
+            push_origin(&mut fields, address.parse().unwrap(), &value(host));
+            assert_eq!(fields[0].1, expected);
+            assert_eq!(fields.len(), 4);
         };
         check(
             "192.0.2.1",

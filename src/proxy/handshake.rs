@@ -23,6 +23,8 @@ pub struct TlsPolicies {
     by_number: HashMap<u16, Arc<ServerConfig>>,
     hosts: HostPolicies,
     general: Arc<ServerConfig>,
+    /// Whether connections keep their client's certificate, because upstreams are told of it.
+    keep_certificates: bool,
 }
 
 /// Hosts are given a policy that does not exist.
@@ -44,7 +46,17 @@ impl TlsPolicies {
             by_number,
             hosts,
             general,
+            keep_certificates: false,
         })
+    }
+
+    /// The same, for connections that keep their client's certificate.
+    #[must_use]
+    pub fn keeping_certificates(self, keep: bool) -> Self {
+        Self {
+            keep_certificates: keep,
+            ..self
+        }
     }
 
     fn pick(&self, sni: Option<&str>) -> (u16, Arc<ServerConfig>) {
@@ -63,7 +75,7 @@ impl TlsPolicies {
 #[derive(Debug)]
 pub struct Leaves(RefCell<Cache<Fingerprint, Arc<Leaf>>>);
 
-/// About 1 KiB each.
+/// About 1 KiB each, and as much again where the certificate itself is kept.
 const LEAVES_MAX: usize = 4096;
 
 impl Default for Leaves {
@@ -73,13 +85,17 @@ impl Default for Leaves {
 }
 
 impl Leaves {
-    fn read(&self, der: &[u8]) -> Result<Arc<Leaf>, Reason> {
+    /// Reads a certificate, and keeps it itself beside what was read if `whole`.
+    fn read(&self, der: &[u8], whole: bool) -> Result<Arc<Leaf>, Reason> {
         let fingerprint = hash::fingerprint(der);
         let mut kept = self.0.borrow_mut();
-        if let Some(leaf) = kept.get(&fingerprint) {
+        if let Some(leaf) = kept.get(&fingerprint)
+            && leaf.der.is_some() == whole
+        {
             return Ok(Arc::clone(leaf));
         }
-        let leaf = x509::read_leaf(der).ok().ok_or(Reason::CertMalformed)?;
+        let mut leaf = x509::read_leaf(der).ok().ok_or(Reason::CertMalformed)?;
+        leaf.der = whole.then(|| der.into());
         let leaf = Arc::new(leaf);
         kept.insert(fingerprint, Arc::clone(&leaf));
         Ok(leaf)
@@ -111,7 +127,7 @@ where
         .map_err(|error| reason(&error))?;
     let leaf = shaken
         .peer_certificate
-        .map(|der| leaves.read(&der))
+        .map(|der| leaves.read(&der, policies.keep_certificates))
         .transpose()?;
     Ok(Proved {
         stream: shaken.stream,
@@ -131,5 +147,24 @@ fn reason(error: &AcceptError) -> Reason {
     match error {
         AcceptError::Timeout(_) => Reason::HandshakeTimeout,
         AcceptError::Failed(source) => meaning::refusal_of_io(source),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_kept_itself_while_somebody_wants_it() {
+        let pem = include_str!("told/testdata/partner.pem");
+        let der = x509::pem_to_der(pem).unwrap();
+        let leaves = Leaves::default();
+        let read = |whole| leaves.read(&der, whole).unwrap();
+        assert_eq!(read(false).der, None);
+        assert!(Arc::ptr_eq(&read(false), &read(false)));
+        assert_eq!(read(true).der.as_deref(), Some(&*der));
+        assert!(Arc::ptr_eq(&read(true), &read(true)));
+        assert_eq!(read(false).der, None, "nobody wants it any more");
+        assert_eq!(leaves.read(b"garbage", true), Err(Reason::CertMalformed));
     }
 }

@@ -35,7 +35,7 @@ macro_rules! families {
 families! {
     /// Of Amazon's load balancers and CDN.
     Amazon = "amazon",
-    /// `Client-Cert` and `Client-Cert-Chain` of RFC 9440, and `X-Client-Cert…`.
+    /// `Client-Cert` and `Client-Cert-Chain` of RFC 9440, `X-Client-Cert…`, and Azure's `X-ARR-ClientCert`.
     ClientCert = "client_cert",
     /// Of Kong and other API gateways.
     Consumer = "consumer",
@@ -76,6 +76,7 @@ fn plain_family(name: &str) -> Option<Family> {
         b'x' if begins(&["x-countersign"]) => Some(Family::Countersign),
         b'x' if begins(&["x-ssl", "x-tls-client", "x-mtls"]) => Some(Family::Ssl),
         b'x' if begins(&[
+            "x-arr-clientcert",
             "x-client-cert",
             "x-client-verify",
             "x-client-dn",
@@ -471,6 +472,13 @@ mod tests {
         check("client-cert", Some(Family::ClientCert));
         check("client-cert-chain", Some(Family::ClientCert));
         check("client_cert", Some(Family::ClientCert));
+        check("x-arr-clientcert", Some(Family::ClientCert));
+        check("x-client-cert-subject-dn", Some(Family::ClientCert));
+        check("x_client.cert-san", Some(Family::ClientCert));
+        check("x-authenticated-userid", Some(Family::Consumer));
+        check("x-forwarded-tls-client-cert", Some(Family::Forwarded));
+        check("x-amzn-mtls-clientcert-serial-number", Some(Family::Amazon));
+        check("x-ssl-client-v-start", Some(Family::Ssl));
         check("x-client-cert-serial", Some(Family::ClientCert));
         check("x_client_id", Some(Family::ClientCert));
         check("x-ssl-client-verify", Some(Family::Ssl));
@@ -624,6 +632,11 @@ mod tests {
         let mut trailers = headers(&[
             ("grpc-status", "0"),
             ("x-countersign-app-id", "forged"),
+            ("client-cert", ":Zm9yZ2Vk:"),
+            ("x-ssl-client-verify", "SUCCESS"),
+            ("x-forwarded-client-cert", "Hash=forged"),
+            ("x-amzn-mtls-clientcert-leaf", "forged"),
+            ("x-consumer-id", "forged"),
             ("x_odd", "1"),
             ("content-length", "5"),
             ("transfer-encoding", "chunked"),
@@ -632,7 +645,17 @@ mod tests {
             ("connection", "close"),
             ("x-forwarded-for", "1.2.3.4"),
         ]);
-        assert_eq!(clean_trailers(&mut trailers), [Family::Countersign]);
+        assert_eq!(
+            clean_trailers(&mut trailers),
+            [
+                Family::Countersign,
+                Family::ClientCert,
+                Family::Ssl,
+                Family::Forwarded,
+                Family::Amazon,
+                Family::Consumer,
+            ]
+        );
         let left: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
         assert_eq!(left, ["grpc-status"]);
     }

@@ -146,6 +146,7 @@ mod tests {
             body_max: None,
             ambiguous_paths: false,
             keep_credential: false,
+            identity_headers: Arc::default(),
             upgrades: false,
         });
         let caller = Caller {

@@ -22,6 +22,10 @@ use super::settings::Timeouts;
 /// connection, since each is remembered for as long as the connection lives.
 const CREDENTIALS_MAX: usize = 64;
 
+/// Sets of constant fields that a connection keeps: streams of one connection go to a few routes, or carry a few
+/// tokens, in turns.
+const FIELDS_KEPT_MAX: usize = 4;
+
 /// How often a connection with a running request is looked at: a wait that begins meanwhile is overslept by
 /// no more than this.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -76,7 +80,8 @@ pub struct Connection {
     unread: RefCell<Vec<Option<Instant>>>,
     progress: Cell<Instant>,
     used: RefCell<Vec<Ended>>,
-    fields: RefCell<Option<(FieldsFor, Rc<IdentityFields>)>>,
+    /// The newest last.
+    fields: RefCell<Vec<(FieldsFor, Rc<IdentityFields>)>>,
     _seat: Seat,
     _open: Open,
 }
@@ -85,6 +90,8 @@ pub struct Connection {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldsFor {
     pub snapshot: u64,
+    /// Where the wishes of the route's upstream are in memory: within one snapshot, nothing else comes to be there.
+    pub told: usize,
     pub certificate: Option<crate::domain::id::CertificateId>,
     pub key: Option<crate::domain::id::KeyId>,
     /// The token, when there is one: its scopes may be fewer than its key's.
@@ -243,21 +250,26 @@ impl Connection {
         Ok(())
     }
 
-    /// The constant fields of a request, made by `make` when the last request's were others.
+    /// The constant fields of a request, made by `make` when none of the last few requests' were these.
     pub fn fields(
         &self,
         wanted: FieldsFor,
         make: impl FnOnce() -> IdentityFields,
     ) -> Rc<IdentityFields> {
-        let mut fields = self.fields.borrow_mut();
-        match &*fields {
-            Some((kept, last)) if *kept == wanted => Rc::clone(last),
-            _ => {
-                let fresh = Rc::new(make());
-                *fields = Some((wanted, Rc::clone(&fresh)));
-                fresh
-            }
+        let mut kept = self.fields.borrow_mut();
+        if let Some((_, fields)) = kept.iter().rev().find(|(made_for, _)| *made_for == wanted) {
+            return Rc::clone(fields);
         }
+        let fresh = Rc::new(make());
+        // Those of another snapshot are not asked for again.
+        kept.retain(|(made_for, _)| made_for.snapshot == wanted.snapshot);
+        if kept.len() >= FIELDS_KEPT_MAX {
+            kept.remove(0);
+        }
+        // Most connections keep one, and many of them wait.
+        kept.reserve_exact(1);
+        kept.push((wanted, Rc::clone(&fresh)));
+        fresh
     }
 
     /// Lets the connection finish what runs, and take nothing new; says whether that is news to it. An ended
@@ -458,6 +470,34 @@ pub mod tests {
     /// A connection for tests of other files.
     pub fn connection() -> Rc<Connection> {
         open(&Rc::new(Live::default()))
+    }
+
+    #[test]
+    fn fields_are_made_once_for_the_last_few_callers_of_a_snapshot() {
+        let live = Rc::new(Live::default());
+        let connection = open(&live);
+        let made = Cell::new(0);
+        let ask = |snapshot: u64, told: usize| {
+            let wanted = FieldsFor {
+                snapshot,
+                told,
+                certificate: None,
+                key: None,
+                token: None,
+                host: http::HeaderValue::from_static("a.test"),
+            };
+            connection.fields(wanted, || {
+                made.set(made.get() + 1);
+                IdentityFields::default()
+            });
+            made.get()
+        };
+        let in_turns: Vec<_> = [1, 2, 1, 3, 4, 2, 1].map(|told| ask(1, told)).into();
+        assert_eq!(in_turns, [1, 2, 2, 3, 4, 4, 4]);
+        assert_eq!(ask(1, 5), 5, "the oldest goes");
+        assert_eq!((ask(1, 2), ask(1, 1)), (5, 6));
+        assert_eq!(ask(2, 2), 7, "another snapshot, other fields");
+        assert_eq!(connection.fields.borrow().len(), 1);
     }
 
     #[test]

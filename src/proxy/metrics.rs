@@ -18,6 +18,7 @@ use crate::domain::reason::Reason;
 use crate::domain::route::Route;
 
 use super::headers::Family;
+use super::told::fields::Omitted;
 
 /// From a quarter of a millisecond to a minute: answers from a neighbour's cache, and exports that take their time.
 const SECONDS: &[f64] = &[
@@ -111,6 +112,7 @@ pub struct Metrics {
     /// Of each reason, in the catalogue's order: refusals come as fast as attackers like.
     refused: Arc<[Refused]>,
     spoofs: IntCounterVec,
+    omitted: IntCounterVec,
     pub tunnels: IntGauge,
     pub panics: IntCounter,
 }
@@ -132,6 +134,7 @@ impl Metrics {
         registry.register(Box::new(metrics.limits.clone()))?;
         registry.register(Box::new(metrics.refusals.clone()))?;
         registry.register(Box::new(metrics.spoofs.clone()))?;
+        registry.register(Box::new(metrics.omitted.clone()))?;
         registry.register(Box::new(metrics.tunnels.clone()))?;
         registry.register(Box::new(metrics.panics.clone()))?;
         Ok(metrics)
@@ -210,6 +213,11 @@ impl Metrics {
                 "Fields taken off requests because only the gateway may set them.",
                 &["family"],
             )?,
+            omitted: counters(
+                "countersign_client_cert_omitted_total",
+                "Connections and callers whose upstream was not told all about the certificate, by why.",
+                &["reason"],
+            )?,
             tunnels: IntGauge::new(
                 "countersign_tunnels",
                 "Upgraded connections that are tunnelled now.",
@@ -254,6 +262,9 @@ impl Metrics {
         }
         for family in Family::ALL {
             self.spoofs.with_label_values(&[family.as_str()]);
+        }
+        for why in Omitted::ALL {
+            self.omitted.with_label_values(&[why.as_str()]);
         }
         for protocol in ["http1", "http2"] {
             self.connections.with_label_values(&[protocol]);
@@ -310,6 +321,10 @@ impl Metrics {
                 .decisions
                 .with_label_values(&["refused", "none", reason.code()]),
         }
+    }
+
+    pub fn certificate_omitted(&self, why: Omitted) {
+        self.omitted.with_label_values(&[why.as_str()]).inc();
     }
 
     pub fn spoofed(&self, families: &[Family]) {

@@ -17,6 +17,7 @@ pub mod headers;
 pub mod protocols;
 pub mod forwarding;
 pub mod identity_fields;
+pub mod told;
 pub mod body;
 pub mod upgrade;
 pub mod local;

@@ -16,6 +16,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use crate::crypto::api_key::SecretHasher;
+use crate::crypto::assertion::AssertionSigner;
+use crate::crypto::particulars::Issuers;
 use crate::domain::credential::Ended;
 use crate::domain::record::Receipt;
 use crate::domain::snapshot::Snapshot;
@@ -32,6 +34,7 @@ use super::metrics::{Closed, Metrics, WorkerMetrics};
 use super::record::{Book, Ledger};
 use super::seats::Seats;
 use super::settings::Settings;
+use super::told::assertion::Assertions;
 use super::upstream::health::Healths;
 use super::upstream::upstreams::{Connectors, Upstreams};
 use super::verifier::{Failures, Verifier};
@@ -48,6 +51,9 @@ pub struct Wiring<'a> {
     pub listeners: Vec<std::net::TcpListener>,
     pub local: Arc<dyn LocalService>,
     pub hasher: Arc<SecretHasher>,
+    /// What upstreams are told of the authority, and assured by.
+    pub issuers: Issuers,
+    pub assertions: AssertionSigner,
     pub clock: Arc<dyn Clock>,
     pub ledger: Arc<Ledger>,
     pub registry: &'a prometheus::Registry,
@@ -84,6 +90,8 @@ struct Plan {
     connectors: Arc<ArcSwap<Connectors>>,
     local: Arc<dyn LocalService>,
     hasher: Arc<SecretHasher>,
+    issuers: Arc<Issuers>,
+    assertions: Arc<AssertionSigner>,
     clock: Arc<dyn Clock>,
     ledger: Arc<Ledger>,
     seats: Arc<Seats>,
@@ -104,6 +112,8 @@ impl Proxy {
         let seats = Arc::new(Seats::new(&settings));
         let buckets = Arc::new(Buckets::new(settings.buckets_max));
         let settings = Arc::new(settings);
+        let issuers = Arc::new(wiring.issuers);
+        let assertions = Arc::new(wiring.assertions);
         let mut workers = Vec::with_capacity(wiring.listeners.len());
         for (number, listener) in wiring.listeners.into_iter().enumerate() {
             let plan = Plan {
@@ -114,6 +124,8 @@ impl Proxy {
                 connectors: Arc::clone(&wiring.connectors),
                 local: Arc::clone(&wiring.local),
                 hasher: Arc::clone(&wiring.hasher),
+                issuers: Arc::clone(&issuers),
+                assertions: Arc::clone(&assertions),
                 clock: Arc::clone(&wiring.clock),
                 ledger: Arc::clone(&wiring.ledger),
                 seats: Arc::clone(&seats),
@@ -256,9 +268,11 @@ fn worker(plan: Plan) -> Rc<Worker> {
         seats: plan.seats,
         local: plan.local,
         clock: plan.clock,
+        issuers: plan.issuers,
         upstreams: Upstreams::new(plan.connectors, plan.healths),
         counters,
         verifier: Verifier::new(plan.hasher, failures, settings.verified_tokens_max),
+        assertions: Assertions::new(plan.assertions),
         dates: Dates::default(),
         leaves: Leaves::default(),
         live: Rc::new(Live::default()),

@@ -1,23 +1,30 @@
 //! A request as it came and as it goes on.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::domain::identity::{Bearer, Identity};
+use crate::domain::identity_headers::IdentityHeaders;
 use crate::domain::policy::Permit;
 use crate::domain::reason::Reason;
 use crate::domain::request::Path;
+use crate::domain::snapshot::Snapshot;
+use crate::domain::time::Timestamp;
 
 use super::forwarding;
 use super::headers::{self, Host, Keep};
 use super::identity_fields::IdentityFields;
 use super::live::{Connection, FieldsFor};
-use super::metrics::Metrics;
+use super::metrics::{Closed, Metrics};
 use super::protocols;
 use super::settings::HttpBounds;
+use super::told::caller::{self, Introduction};
+use super::told::fields::Omitted;
+use super::worker::Worker;
 
 /// What of a request's head decides where it goes, once the head is found to be sound.
 #[derive(Debug)]
@@ -100,16 +107,20 @@ pub fn clean(
     Ok(())
 }
 
-/// The fields that stay the same as long as the same caller asks the same host over the same connection.
+/// The fields that stay the same as long as the same caller asks the same host over the same connection, on routes
+/// that tell their upstreams the same.
 pub fn constant_fields(
+    worker: &Worker,
     connection: &Connection,
     permit: &Permit,
     host: &Host,
     snapshot: u64,
 ) -> Rc<IdentityFields> {
     let identity = permit.identity();
+    let told = &permit.route().identity_headers;
     let wanted = FieldsFor {
         snapshot,
+        told: Arc::as_ptr(told).addr(),
         certificate: identity
             .and_then(Identity::certificate)
             .map(|proof| proof.id),
@@ -120,10 +131,57 @@ pub fn constant_fields(
         },
         host: host.value.clone(),
     };
-    let origin = connection.peer.origin;
     connection.fields(wanted, || {
-        forwarding::constant_fields(identity, origin.address, &host.value, origin.trusted_hop)
+        let mut fields = match identity {
+            Some(identity) => introduce(worker, connection, identity, told),
+            None => Vec::new(),
+        };
+        let origin = connection.peer.origin;
+        // What a trusted hop has said is appended to for each request; see [`forwarding::append_forwarding`].
+        if !origin.trusted_hop {
+            forwarding::push_origin(&mut fields, origin.address, &host.value);
+        }
+        IdentityFields::new(fields)
     })
+}
+
+fn introduce(
+    worker: &Worker,
+    connection: &Connection,
+    identity: &Identity,
+    wanted: &IdentityHeaders,
+) -> Vec<(HeaderName, HeaderValue)> {
+    let leaf = connection.peer.leaf.as_deref();
+    let (fields, omitted) = caller::fields(Introduction {
+        identity,
+        leaf,
+        issuers: &worker.issuers,
+        wanted,
+    });
+    if let Some(why) = omitted {
+        worker.metrics.all.certificate_omitted(why);
+    }
+    // A connection that was opened before anybody wanted its certificate has none to tell of. Its client makes a
+    // new one after this request.
+    if omitted == Some(Omitted::Unavailable) && leaf.is_some_and(|leaf| leaf.der.is_none()) {
+        connection.end(Closed::Finished);
+    }
+    fields
+}
+
+/// Adds the assertion, where the route's upstream is to be assured of who calls.
+pub fn assure(
+    headers: &mut HeaderMap,
+    worker: &Worker,
+    permit: &Permit,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) {
+    let plan = permit.route().identity_headers.assertion.as_ref();
+    if let (Some(plan), Some(identity)) = (plan, permit.identity()) {
+        let issuer = &snapshot.catalog.issuer;
+        worker.assertions.put(headers, identity, plan, issuer, now);
+    }
 }
 
 #[cfg(test)]

@@ -217,6 +217,7 @@ mod tests {
             subject: "CN=acme".to_owned(),
             sans: Vec::new(),
             key: None,
+            der: None,
         }
     }
 

@@ -22,7 +22,10 @@ use super::plane::{Proxy, Wiring};
 use super::record::Ledger;
 use super::settings::Settings;
 use crate::crypto::api_key::{SecretHasher, generate_key};
+use crate::crypto::assertion::AssertionSigner;
 use crate::crypto::authority::{Authority, LeafNames};
+use crate::crypto::jwt::TokenSigner;
+use crate::crypto::particulars::Issuers;
 use crate::crypto::tls::{self, Roots, ServerCertificate, ServerCertificates, UpstreamTls};
 use crate::crypto::verifier::{ClientAuthMode, RegistryView, Reject, client_verifier};
 use crate::crypto::{csr, issue, keypair};
@@ -119,6 +122,7 @@ fn route(name: &str, path: &str, requirement: Requirement) -> Route {
         body_max: Some(1000),
         ambiguous_paths: false,
         keep_credential: false,
+        identity_headers: Arc::default(),
         upgrades: false,
     }
 }
@@ -268,6 +272,10 @@ impl Gateway {
                 listeners: vec![first, second],
                 local: Arc::new(Echo),
                 hasher,
+                issuers: Issuers::new(authority.issuers()),
+                assertions: AssertionSigner::new(Arc::new(
+                    TokenSigner::load(&TokenSigner::generate()).unwrap(),
+                )),
                 clock: Arc::new(SystemClock),
                 ledger: Arc::clone(&ledger),
                 registry: &registry,

@@ -315,6 +315,7 @@ mod tests {
                 id: TokenId::from_bits(3),
                 app: AppId::from_bits(1),
                 key: KeyId::from_bits(2),
+                subject: None,
                 scopes: "orders:read".parse().unwrap(),
                 issued_at: NOW,
                 expires_at: NOW.plus(Duration::from_mins(15)),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio_util::task::TaskTracker;
 
+use crate::crypto::particulars::Issuers;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Clock;
 use crate::net::http::ServerBounds;
@@ -19,6 +20,7 @@ use super::metrics::WorkerMetrics;
 use super::record::Book;
 use super::seats::Seats;
 use super::settings::Settings;
+use super::told::assertion::Assertions;
 use super::upstream::upstreams::Upstreams;
 use super::verifier::Verifier;
 
@@ -36,12 +38,15 @@ pub struct Worker {
     pub local: Arc<dyn LocalService>,
     /// Shared.
     pub clock: Arc<dyn Clock>,
+    /// Shared: what certificates of ours are verified with.
+    pub issuers: Arc<Issuers>,
     pub server: ServerBounds,
     pub upstreams: Rc<Upstreams>,
     pub counters: Rc<Counters>,
     pub dates: Dates,
     pub leaves: Leaves,
     pub verifier: Verifier,
+    pub assertions: Assertions,
     pub live: Rc<Live>,
     pub book: Rc<Book>,
     pub metrics: Rc<WorkerMetrics>,

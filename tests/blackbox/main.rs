@@ -15,6 +15,7 @@ mod support;
 
 mod handshake;
 mod headers;
+mod identity_headers;
 mod routing;
 mod tokens;
 mod enrolment;

@@ -4,5 +4,6 @@ pub mod whole;
 pub mod findings;
 pub mod listeners;
 pub mod routes;
+pub mod identity_headers;
 pub mod upstreams;
 pub mod services;

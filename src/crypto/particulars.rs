@@ -1,0 +1,153 @@
+//! The particulars of a certificate: what upstreams read of one in header fields, as texts.
+//!
+//! They are read when a field is made from them and not with every handshake, since few gateways need them.
+
+use x509_parser::extensions::GeneralName;
+
+use super::hash;
+use super::subject::{self, Attribute};
+use super::x509::{MalformedCertificate, parse};
+
+/// What a certificate says of its holder and of whoever signed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Particulars {
+    /// The subject in the form of RFC 2253, printable ASCII only.
+    pub subject: String,
+    /// The subject's attributes in the certificate's order.
+    pub subject_attributes: Vec<Attribute>,
+    /// The issuer in the same form.
+    pub issuer: String,
+    pub issuer_attributes: Vec<Attribute>,
+    /// As the certificate holds them: to be escaped by whoever writes them down.
+    pub names: Vec<AlternativeName>,
+    /// SHA-1 of the whole certificate. Nothing is decided by it; other proxies tell it.
+    pub sha1: [u8; 20],
+}
+
+/// A subject alternative name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AlternativeName {
+    Dns(String),
+    Email(String),
+    Ip(String),
+    Uri(String),
+}
+
+impl Particulars {
+    /// Reads a certificate that the handshake has verified.
+    pub fn read(der: &[u8]) -> Result<Self, MalformedCertificate> {
+        let certificate = parse(der)?;
+        let names = certificate.subject_alternative_name();
+        let names = names.ok().ok_or(MalformedCertificate)?;
+        let names = names.map(|extension| &extension.value.general_names);
+        Ok(Self {
+            subject: subject::to_rfc2253(certificate.subject()),
+            subject_attributes: subject::attributes(certificate.subject()),
+            issuer: subject::to_rfc2253(certificate.issuer()),
+            issuer_attributes: subject::attributes(certificate.issuer()),
+            names: names.into_iter().flatten().filter_map(name).collect(),
+            sha1: hash::sha1(der),
+        })
+    }
+}
+
+/// The authority's certificates that a leaf of ours is verified with, from the one that signs leaves upwards.
+#[derive(Clone, Debug, Default)]
+pub struct Issuers(Vec<Vec<u8>>);
+
+impl Issuers {
+    pub fn new(chain: Vec<Vec<u8>>) -> Self {
+        Self(chain)
+    }
+
+    /// The chain above a leaf; empty when another authority has signed it.
+    pub fn above(&self, leaf: &[u8]) -> &[Vec<u8>] {
+        let Some(issuing) = self.0.first() else {
+            return &[];
+        };
+        match (parse(leaf), parse(issuing)) {
+            (Ok(leaf), Ok(issuing)) if leaf.issuer().as_raw() == issuing.subject().as_raw() => {
+                &self.0
+            }
+            _ => &[],
+        }
+    }
+}
+
+fn name(name: &GeneralName<'_>) -> Option<AlternativeName> {
+    match name {
+        GeneralName::DNSName(text) => Some(AlternativeName::Dns((*text).to_owned())),
+        GeneralName::RFC822Name(text) => Some(AlternativeName::Email((*text).to_owned())),
+        GeneralName::URI(text) => Some(AlternativeName::Uri((*text).to_owned())),
+        GeneralName::IPAddress(octets) => subject::address(octets).map(AlternativeName::Ip),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{DnType, SanType};
+
+    use super::*;
+    use crate::crypto::testing::{Pki, client_params, hours};
+
+    #[test]
+    fn a_certificate_is_told_as_it_was_made() {
+        let mut params = client_params(hours(-1, 1));
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, "A, \"B\"");
+        params.subject_alt_names = vec![
+            SanType::DnsName("a.test".try_into().unwrap()),
+            SanType::URI("urn:a,DNS:b".try_into().unwrap()),
+            SanType::Rfc822Name("a@b.test".try_into().unwrap()),
+            SanType::IpAddress([10, 0, 0, 1].into()),
+        ];
+        let pki = Pki::new();
+        let der = pki.client(&params).chain.remove(0);
+        let told = Particulars::read(&der).unwrap();
+        assert_eq!(told.subject, r#"O=A\, \"B\",CN=partner"#);
+        assert_eq!(told.issuer, "CN=Test Issuing");
+        assert_eq!(told.sha1, hash::sha1(&der));
+        let attribute = |oid: &str, value: &str| Attribute {
+            oid: oid.to_owned(),
+            value: value.to_owned(),
+        };
+        assert_eq!(
+            told.subject_attributes,
+            [
+                attribute("2.5.4.3", "partner"),
+                attribute("2.5.4.10", "A, \"B\"")
+            ]
+        );
+        assert_eq!(
+            told.issuer_attributes,
+            [attribute("2.5.4.3", "Test Issuing")]
+        );
+        assert_eq!(
+            told.names,
+            [
+                AlternativeName::Dns("a.test".to_owned()),
+                AlternativeName::Uri("urn:a,DNS:b".to_owned()),
+                AlternativeName::Email("a@b.test".to_owned()),
+                AlternativeName::Ip("10.0.0.1".to_owned()),
+            ]
+        );
+        assert_eq!(Particulars::read(b"garbage"), Err(MalformedCertificate));
+    }
+
+    #[test]
+    fn the_chain_is_told_of_leaves_of_our_own_only() {
+        let (pki, mut other) = (Pki::new(), client_params(hours(-1, 1)));
+        let leaf = pki.client(&other).chain.remove(0);
+        let issuers = Issuers::new(pki.authority.issuers());
+        assert_eq!(issuers.above(&leaf), pki.authority.issuers());
+        assert_eq!(issuers.above(&leaf).len(), 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        other.distinguished_name.push(DnType::CommonName, "other");
+        let foreign = other.self_signed(&key).unwrap();
+        assert!(issuers.above(foreign.der()).is_empty());
+        assert!(issuers.above(b"garbage").is_empty());
+        assert!(Issuers::default().above(&leaf).is_empty());
+    }
+}

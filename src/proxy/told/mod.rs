@@ -1,0 +1,19 @@
+//! What upstreams are told of a caller: in our own fields, in those of RFC 9440, and in those that other proxies set.
+
+pub mod caller;
+pub mod fields;
+pub mod certificate;
+pub mod encode;
+
+pub mod ours;
+pub mod rfc9440;
+pub mod alb;
+pub mod kong;
+pub mod nginx;
+pub mod traefik;
+pub mod xfcc;
+
+pub mod assertion;
+
+#[cfg(test)]
+mod testing;
