@@ -33,3 +33,4 @@ mod restart;
 mod operations;
 mod admin_api;
 mod cli;
+mod demo;
