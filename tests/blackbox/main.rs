@@ -34,3 +34,4 @@ mod operations;
 mod admin_api;
 mod cli;
 mod demo;
+mod deploy;
