@@ -139,6 +139,7 @@ text_value!(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn listening_addresses_read_as_they_are_written() {
@@ -204,6 +205,44 @@ mod tests {
                 Err(InvalidEndpoint::More),
                 "{bad}"
             );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_address_to_listen_on_is_written_as_it_is_read(
+            four in any::<[u8; 4]>(),
+            six in any::<[u8; 16]>(),
+            port in any::<u16>(),
+        ) {
+            for address in [SocketAddr::from((four, port)), SocketAddr::from((six, port))] {
+                let address = ListenAddress(address);
+                prop_assert_eq!(address.to_string().parse(), Ok(address));
+            }
+        }
+
+        #[test]
+        fn an_endpoint_is_written_as_it_is_read(
+            tls in any::<bool>(),
+            host in prop_oneof![
+                "[a-z0-9][a-z0-9._-]{0,60}",
+                any::<[u8; 16]>().prop_map(|octets| Ipv6Addr::from(octets).to_string()),
+            ],
+            port in 1..u16::MAX,
+        ) {
+            let endpoint = EndpointAddress(Endpoint { tls, host, port });
+            prop_assert_eq!(endpoint.to_string().parse(), Ok(endpoint));
+        }
+
+        #[test]
+        fn no_text_is_an_endpoint_with_more_than_host_and_port(
+            text in prop_oneof!["\\PC{0,40}", "https?://[a-z0-9.:@/?#\\[\\]_-]{0,30}"],
+        ) {
+            let _ = text.parse::<ListenAddress>();
+            if let Ok(EndpointAddress(endpoint)) = text.parse::<EndpointAddress>() {
+                prop_assert!(endpoint.port > 0 && !endpoint.host.is_empty());
+                prop_assert!(!endpoint.host.contains(['@', '/', '?', '#', '[', ']', ' ']), "{}", text);
+            }
         }
     }
 }

@@ -68,6 +68,7 @@ text_value!(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn rates_read_as_people_write_them() {
@@ -94,6 +95,25 @@ mod tests {
             "1/s/s",
         ] {
             assert!(bad.parse::<Rate>().is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_rate_is_written_as_it_is_read(count in 1_u32..1_000_000, seconds in 1_u64..100_000) {
+            let rate = Rate { count, period: Span::from_secs(seconds) };
+            prop_assert_eq!(rate.to_string().parse(), Ok(rate));
+        }
+
+        #[test]
+        fn no_text_is_a_rate_that_cannot_be_counted(
+            text in prop_oneof!["\\PC{0,20}", "[0-9]{0,11}/[0-9]{0,4}(ms|s|m|h|d|w)?"],
+        ) {
+            if let Ok(rate) = text.parse::<Rate>() {
+                prop_assert_eq!(rate.to_string().parse(), Ok(rate));
+                let period = rate.period.get().as_nanos();
+                prop_assert!(rate.count > 0 && period / u128::from(rate.count) >= 1000, "{}", text);
+            }
         }
     }
 }

@@ -71,6 +71,7 @@ text_value!(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn sizes_read_as_people_write_them() {
@@ -95,6 +96,24 @@ mod tests {
             "18014398509481984TiB",
         ] {
             assert!(bad.parse::<Size>().is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_size_is_written_as_it_is_read(bytes in 1..u64::MAX) {
+            prop_assert_eq!(Size(bytes).to_string().parse(), Ok(Size(bytes)));
+        }
+
+        #[test]
+        fn no_text_is_a_size_of_nothing(
+            text in prop_oneof!["\\PC{0,20}", "[0-9]{0,21}(B|KiB|MiB|GiB|TiB)?", "0{1,3}(B|KiB)"],
+        ) {
+            if let Ok(size) = text.parse::<Size>() {
+                prop_assert!(size.get() > 0);
+                let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+                prop_assert!(size.get() >= digits.parse().unwrap(), "{}", text);
+            }
         }
     }
 }

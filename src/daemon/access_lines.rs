@@ -71,14 +71,15 @@ pub fn write(record: &AccessRecord, lines: &mut Vec<u8>) {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
     use crate::domain::id::{AppId, RequestId};
     use crate::domain::reason::Reason;
     use crate::domain::time::Timestamp;
 
-    #[test]
-    fn a_record_is_one_line_whatever_the_caller_sent() {
-        let record = AccessRecord {
+    fn record() -> AccessRecord {
+        AccessRecord {
             at: Timestamp::from_unix_seconds(0),
             request_id: RequestId::from_bits(1),
             client: [192, 0, 2, 1].into(),
@@ -97,7 +98,12 @@ mod tests {
             upstream: None,
             bytes_in: 0,
             bytes_out: 7,
-        };
+        }
+    }
+
+    #[test]
+    fn a_record_is_one_line_whatever_the_caller_sent() {
+        let record = record();
         let mut lines = Vec::new();
         write(&record, &mut lines);
         let text = String::from_utf8(lines).unwrap();
@@ -111,5 +117,33 @@ mod tests {
             (Some("key_wrong"), Some(1500))
         );
         assert!(line.get("key").is_none());
+    }
+
+    proptest! {
+        /// Records go one behind the other into one buffer, and come out as they went in.
+        #[test]
+        fn every_record_is_one_line_that_says_what_was_sent(
+            sent in proptest::collection::vec((any::<String>(), any::<Option<String>>(), "[!#-'*+.A-Z^_`a-z|~-]{1,20}"), 1..5),
+        ) {
+            let mut lines = Vec::new();
+            for (path, host, method) in &sent {
+                let record = AccessRecord {
+                    path: path.as_str().into(),
+                    host: host.as_deref().map(Into::into),
+                    method: http::Method::from_bytes(method.as_bytes()).unwrap(),
+                    ..record()
+                };
+                write(&record, &mut lines);
+            }
+            let text = String::from_utf8(lines).unwrap();
+            prop_assert!(text.ends_with('\n'));
+            prop_assert_eq!(text.bytes().filter(|byte| *byte < b' ').count(), sent.len());
+            for (line, (path, host, method)) in text.lines().zip(&sent) {
+                let line: serde_json::Value = serde_json::from_str(line).unwrap();
+                prop_assert_eq!(line["path"].as_str(), Some(&**path));
+                prop_assert_eq!(line["host"].as_str(), host.as_deref());
+                prop_assert_eq!(line["method"].as_str(), Some(&**method));
+            }
+        }
     }
 }

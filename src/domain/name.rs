@@ -77,6 +77,7 @@ impl fmt::Debug for Name {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn names_are_short_and_plain() {
@@ -87,6 +88,23 @@ mod tests {
         }
         for bad in ["", "-acme", "Acme", "a b", "a\r\nb", "ä", "a/b", &too_long] {
             assert!(bad.parse::<Name>().is_err(), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_is_what_needs_no_escape_and_nothing_else_is(
+            text in prop_oneof!["\\PC{0,40}", "[a-z0-9._-]{0,40}", "[a-zA-Z0-9._-]{0,10}"],
+        ) {
+            let mut letters = text.chars();
+            let begins = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+            let good = letters.next().is_some_and(begins)
+                && letters.all(|letter| begins(letter) || "-_.".contains(letter))
+                && text.len() <= NAME_CHARS_MAX;
+            prop_assert_eq!(text.parse::<Name>().is_ok(), good);
+            if let Ok(name) = text.parse::<Name>() {
+                prop_assert_eq!(name.to_string(), text);
+            }
         }
     }
 }

@@ -146,6 +146,8 @@ impl From<ScopeSet> for Vec<Scope> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     fn set(text: &str) -> ScopeSet {
         text.parse().unwrap()
@@ -178,5 +180,41 @@ mod tests {
             many.join(" ").parse::<ScopeSet>(),
             Err(InvalidScope::TooMany)
         );
+    }
+
+    fn is_scope(text: &str) -> bool {
+        let plain = |letter: char| letter.is_ascii_alphanumeric() || "_:./-".contains(letter);
+        (1..=64).contains(&text.len()) && text.chars().all(plain)
+    }
+
+    proptest! {
+        #[test]
+        fn a_scope_is_of_plain_letters_and_nothing_else_is(text in "\\PC{0,70}") {
+            prop_assert_eq!(text.parse::<Scope>().is_ok(), is_scope(&text));
+        }
+
+        #[test]
+        fn a_set_is_written_as_it_is_read(text in "[a-cA-C:. ]{0,40}") {
+            let read: ScopeSet = text.parse().unwrap();
+            let written = read.to_string();
+            prop_assert_eq!(written.parse::<ScopeSet>(), Ok(read.clone()));
+            let words: BTreeSet<&str> = text.split_ascii_whitespace().collect();
+            prop_assert_eq!(read.iter().map(Scope::as_str).collect::<Vec<_>>(), Vec::from_iter(words));
+        }
+
+        #[test]
+        fn covering_is_having_every_one(one in "[a-d ]{0,9}", other in "[a-d ]{0,9}") {
+            let words = |text: &str| -> BTreeSet<String> {
+                text.split_ascii_whitespace().map(str::to_owned).collect()
+            };
+            let expected = words(&other).is_subset(&words(&one));
+            prop_assert_eq!(set(&one).covers(&set(&other)), expected);
+        }
+
+        #[test]
+        fn no_more_than_64_are_a_set(count in 0..130_usize) {
+            let many: Vec<String> = (0..count).map(|n| format!("s{n}")).collect();
+            prop_assert_eq!(many.join(" ").parse::<ScopeSet>().is_ok(), count <= SCOPES_MAX);
+        }
     }
 }

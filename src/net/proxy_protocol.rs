@@ -93,6 +93,7 @@ const V2_LENGTH_MAX: usize = 2048;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::time::Duration;
     use tokio::io::AsyncWriteExt;
 
@@ -159,5 +160,91 @@ mod tests {
         let deadline = Instant::now() + Duration::from_millis(20);
         let result = read_header(&mut ours, deadline).await;
         assert!(matches!(result, Err(HeaderError::Timeout(_))));
+    }
+
+    /// What is read from bytes that are all there, and how many of them were taken.
+    fn taken(bytes: &[u8]) -> (Result<Option<SocketAddr>, HeaderError>, usize) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let mut rest = bytes;
+        let deadline = Duration::from_secs(5);
+        let result =
+            runtime.block_on(async { read_header(&mut rest, Instant::now() + deadline).await });
+        (result, bytes.len() - rest.len())
+    }
+
+    fn address() -> impl Strategy<Value = SocketAddr> {
+        let four = any::<([u8; 4], u16)>().prop_map(SocketAddr::from);
+        let six = any::<([u8; 16], u16)>().prop_map(SocketAddr::from);
+        prop_oneof![four, six]
+    }
+
+    /// A header of version 2 about these addresses, with TLVs of so many bytes.
+    fn version_2(source: SocketAddr, tlvs: usize) -> Vec<u8> {
+        let (family, octets) = match source.ip() {
+            std::net::IpAddr::V4(ip) => (0x11, ip.octets().to_vec()),
+            std::net::IpAddr::V6(ip) => (0x21, ip.octets().to_vec()),
+        };
+        // One TLV without a meaning fills what there is to fill.
+        let value = tlvs.saturating_sub(3);
+        let mut tail = [octets.as_slice(), &octets].concat();
+        tail.extend(source.port().to_be_bytes());
+        tail.extend([1, 187]);
+        if tlvs >= 3 {
+            tail.push(0x04);
+            tail.extend(u16::try_from(value).unwrap().to_be_bytes());
+            tail.extend(vec![0xff; value]);
+        }
+        let length = u16::try_from(tail.len()).unwrap().to_be_bytes();
+        [SIGNATURE, &[0x21, family], &length, &tail].concat()
+    }
+
+    proptest! {
+        #[test]
+        fn version_1_says_who_calls_and_takes_its_line_alone(
+            source in address(),
+            after in proptest::collection::vec(any::<u8>(), 0..60),
+        ) {
+            let family = if source.is_ipv4() { "TCP4" } else { "TCP6" };
+            let (ip, port) = (source.ip(), source.port());
+            let line = format!("PROXY {family} {ip} {ip} {port} 443\r\n");
+            let (found, length) = taken(&[line.as_bytes(), &after].concat());
+            prop_assert_eq!((found.unwrap(), length), (Some(source), line.len()));
+        }
+
+        #[test]
+        fn version_2_says_who_calls_and_takes_its_header_alone(
+            source in address(),
+            tlvs in prop_oneof![0..64_usize, 1900..2000_usize],
+            after in proptest::collection::vec(any::<u8>(), 0..60),
+        ) {
+            let header = version_2(source, tlvs);
+            let (found, length) = taken(&[header.as_slice(), &after].concat());
+            prop_assert_eq!((found.unwrap(), length), (Some(source), header.len()));
+        }
+
+        /// A header that is cut anywhere is no header, and is never taken for a shorter one.
+        #[test]
+        fn half_a_header_is_none(source in address(), cut in any::<prop::sample::Index>()) {
+            let header = version_2(source, 20);
+            let half = &header[..cut.index(header.len())];
+            prop_assert!(taken(half).0.is_err());
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic_or_take_what_follows(
+            start in prop::sample::select(vec![&b""[..], b"PROXY ", b"PROXY TCP4 ", SIGNATURE]),
+            more in proptest::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let bytes = [start, &more].concat();
+            let (found, length) = taken(&bytes);
+            if let Ok(address) = found {
+                prop_assert!(length <= V2_LENGTH_MAX + 16);
+                let (again, all) = taken(&bytes[..length]);
+                prop_assert_eq!((again.unwrap(), all), (address, length));
+            }
+        }
     }
 }

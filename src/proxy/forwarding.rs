@@ -187,6 +187,7 @@ fn is_traceparent(value: &HeaderValue) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 
@@ -287,5 +288,107 @@ mod tests {
         );
         check("", false);
         check("nonsense", false);
+    }
+
+    fn traced(traceparents: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for text in traceparents {
+            headers.append(TRACEPARENT, value(text));
+        }
+        headers.insert(TRACESTATE, value("a=1"));
+        trace(&mut headers);
+        headers
+    }
+
+    proptest! {
+        #[test]
+        fn a_trace_is_kept_whole_or_begun_anew(
+            trace_id in 1..u128::MAX,
+            span in 1..u64::MAX,
+            flags in any::<u8>(),
+            place in 0..55_usize,
+            letter in "[ -~]",
+        ) {
+            let good = format!("00-{trace_id:032x}-{span:016x}-{flags:02x}");
+            let kept = traced(&[&good]);
+            prop_assert_eq!(kept[TRACEPARENT].as_bytes(), good.as_bytes());
+            prop_assert!(kept.contains_key(TRACESTATE));
+            // Two are none: nobody knows which of them an upstream would take.
+            let one = traced(&[&good, &good]);
+            prop_assert_eq!(one.get_all(TRACEPARENT).iter().count(), 1);
+            prop_assert!(one[TRACEPARENT].as_bytes() != good.as_bytes());
+            // A letter that does not belong where it stands makes it another trace.
+            let mut bad = good;
+            bad.replace_range(place..=place, &letter);
+            let hyphens = [2, 35, 52].contains(&place) == (letter == "-");
+            let digits = letter == "-" || letter.bytes().all(|byte| b"0123456789abcdef".contains(&byte));
+            if !hyphens || !digits {
+                prop_assert!(traced(&[&bad])[TRACEPARENT].as_bytes() != bad.as_bytes(), "{}", bad);
+            }
+        }
+
+        #[test]
+        fn what_goes_on_is_always_one_valid_trace(text in "[ -~]{0,70}") {
+            let headers = traced(&[&text]);
+            prop_assert_eq!(headers.get_all(TRACEPARENT).iter().count(), 1);
+            prop_assert!(is_traceparent(&headers[TRACEPARENT]));
+            let kept = headers[TRACEPARENT].as_bytes() == text.as_bytes();
+            prop_assert_eq!(headers.contains_key(TRACESTATE), kept);
+        }
+
+        #[test]
+        fn a_request_is_named_in_plain_letters(
+            text in prop_oneof!["[ -~]{0,140}", "[a-zA-Z0-9._:/+=-]{0,140}"],
+            trusted in any::<bool>(),
+        ) {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, value(&text));
+            let name = name_request(&headers, trusted, Timestamp::from_unix_seconds(1));
+            let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte);
+            prop_assert!(name.value.as_bytes().iter().all(plain));
+            prop_assert!((1..=REQUEST_ID_CHARS_MAX).contains(&name.value.len()));
+            let fits = trusted
+                && (1..=128).contains(&text.len())
+                && text.as_bytes().iter().all(plain);
+            prop_assert_eq!(name.value.as_bytes() == text.as_bytes(), fits);
+            if !fits {
+                prop_assert_eq!(name.value.to_str().unwrap(), name.id.to_string());
+            }
+        }
+
+        /// The record is found by whatever spelling of the same 128 bits a hop prefers.
+        #[test]
+        fn an_id_of_128_bits_is_the_records_own(bits in any::<u128>()) {
+            let uuid = uuid::Uuid::from_u128(bits);
+            for text in [
+                uuid.hyphenated().to_string(),
+                uuid.simple().to_string().to_uppercase(),
+                RequestId::from_bits(bits).to_string(),
+            ] {
+                prop_assert_eq!(read_id(&value(&text)).map(u128::from), Some(bits), "{}", text);
+            }
+        }
+
+        #[test]
+        fn an_element_of_forwarded_is_one_element(
+            octets in any::<[u8; 16]>(),
+            four in any::<bool>(),
+            host in "[a-z0-9.-]{1,20}(:[0-9]{1,5})?",
+        ) {
+            let address = match octets {
+                [a, b, c, d, ..] if four => IpAddr::from([a, b, c, d]),
+                octets => IpAddr::from(octets),
+            };
+            let text = forwarded(address, &value(&host));
+            let parts: Vec<&str> = text.split(';').collect();
+            let [by, at, proto] = parts[..] else {
+                panic!("{text}");
+            };
+            let bare = |part: &str, name: &str| part.strip_prefix(name).unwrap().replace('"', "");
+            let by = bare(by, "for=").replace(['[', ']'], "");
+            prop_assert_eq!(by.parse::<IpAddr>().unwrap(), address);
+            prop_assert_eq!((bare(at, "host="), proto), (host, "proto=https"));
+            prop_assert!(!text.contains(','));
+        }
     }
 }

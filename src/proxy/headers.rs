@@ -407,6 +407,7 @@ fn port(authority: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn headers(fields: &[(&str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -728,5 +729,128 @@ mod tests {
         check("/", &[], Err(Reason::HostInvalid));
         check("/", &[""], Err(Reason::HostInvalid));
         check("/", &["a b"], Err(Reason::HostInvalid));
+    }
+
+    /// Names that callers try: those that mean something, their look-alikes, and any other.
+    fn a_name() -> impl Strategy<Value = String> {
+        let known = prop::sample::select(vec![
+            "x-countersign-app-id",
+            "client-cert",
+            "x-ssl-client-verify",
+            "x-forwarded-client-cert",
+            "x-forwarded-for",
+            "x-real-ip",
+            "remote-user",
+            "l5d-client-id",
+            "x-consumer-id",
+            "x-amzn-mtls-clientcert",
+            "authorization",
+            "x-api-key",
+            "host",
+            "upgrade",
+            "keep-alive",
+            "proxy-connection",
+            "transfer-encoding",
+            "http2-settings",
+            "x-request-id",
+            "accept",
+            "cookie",
+            "te",
+        ]);
+        prop_oneof![
+            3 => known.prop_map(str::to_owned),
+            1 => "[a-z][a-z0-9-]{0,20}",
+            1 => "x-[a-z]{1,4}[-_.~][a-z]{1,8}",
+        ]
+    }
+
+    fn some_fields() -> impl Strategy<Value = Vec<(String, String)>> {
+        let value = prop_oneof![
+            "[ -~]{0,20}",
+            Just("trailers, deflate".to_owned()),
+            Just("close".to_owned()),
+        ];
+        let field = (a_name(), value);
+        let options = proptest::collection::vec(a_name(), 0..4).prop_map(|names| {
+            let names: Vec<_> = names.iter().map(|name| name.to_uppercase()).collect();
+            ("connection".to_owned(), names.join(" , "))
+        });
+        let options = proptest::collection::vec(options, 0..3);
+        (proptest::collection::vec(field, 0..12), options)
+            .prop_map(|(fields, options)| [fields, options].concat())
+    }
+
+    proptest! {
+        /// Whatever an upstream puts in a hyphen's place when it reads a name, the family is the same.
+        #[test]
+        fn a_family_is_known_in_every_spelling(
+            name in a_name(),
+            letter in prop::sample::select(b"!#$%&'*+.^_`|~-".to_vec()),
+        ) {
+            let spelt = name.replace('-', &char::from(letter).to_string());
+            prop_assert_eq!(family(&spelt), family(&name), "{}", spelt);
+            prop_assert_eq!(family(&spelt.to_uppercase()), family(&name), "{}", spelt);
+        }
+
+        #[test]
+        fn nothing_passes_that_only_we_say_or_that_is_for_this_hop(
+            fields in some_fields(),
+            credential in any::<bool>(),
+            forwarding in any::<bool>(),
+        ) {
+            let borrowed: Vec<_> = fields.iter().map(|(name, value)| (&**name, &**value)).collect();
+            let before = headers(&borrowed);
+            let mut left = before.clone();
+            let keep = Keep { credential, forwarding };
+            let refused = refuse_odd_names(&left).is_err();
+            let Ok(spoofed) = clean(&mut left, keep) else {
+                return Ok(());
+            };
+            for name in left.keys() {
+                prop_assert!(family(name.as_str()).is_none(), "{}", name);
+                prop_assert!(!never_forwarded(name, keep), "{}", name);
+                prop_assert!(refused || is_plain(name.as_str()), "{}", name);
+            }
+            let tried = before.keys().filter(|name| family(name.as_str()).is_some()).count();
+            prop_assert!(spoofed.len() <= tried);
+            // What `Connection` names stays on this hop, `te: trailers` apart.
+            for named in before.get_all(header::CONNECTION) {
+                for option in named.to_str().unwrap().split(',').map(str::trim) {
+                    let option = option.to_ascii_lowercase();
+                    prop_assert!(option == "te" || !left.contains_key(&option), "{}", option);
+                }
+            }
+            if let Some(te) = left.get(header::TE) {
+                prop_assert_eq!(te, "trailers");
+            }
+            prop_assert!(left.get_all(header::COOKIE).iter().count() <= 1);
+            // Nothing is changed that was allowed to stay, and cleaning again finds nothing.
+            for (name, value) in &left {
+                let came = before.get_all(name).iter().any(|given| given == value);
+                prop_assert!(came || *name == header::COOKIE || *name == header::TE);
+            }
+            let mut again = left.clone();
+            prop_assert_eq!(clean(&mut again, keep), Ok(Vec::new()));
+            prop_assert_eq!(again, left);
+        }
+
+        #[test]
+        fn no_trailer_frames_routes_or_identifies(fields in some_fields()) {
+            let borrowed: Vec<_> = fields.iter().map(|(name, value)| (&**name, &**value)).collect();
+            let mut trailers = headers(&borrowed);
+            clean_trailers(&mut trailers);
+            for name in trailers.keys() {
+                prop_assert!(is_plain(name.as_str()) && family(name.as_str()).is_none());
+                prop_assert!(!never_a_trailer(name), "{}", name);
+            }
+        }
+
+        #[test]
+        fn a_host_that_is_taken_has_one_form(text in "[ -~]{0,40}") {
+            if let Ok((name, value)) = host_of("/", &[&text]) {
+                prop_assert_eq!(host_of("/", &[&value]), Ok((name.clone(), value)));
+                prop_assert!(!name.contains(['@', ' ', ',', '/', '\\']), "{}", name);
+            }
+        }
     }
 }

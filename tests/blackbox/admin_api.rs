@@ -287,3 +287,43 @@ fn the_command_line_speaks_tls_with_a_token_too() {
         7
     );
 }
+
+/// Whoever gets past the file's mode is asked the kernel who he is.
+#[test]
+fn another_user_of_the_machine_is_turned_away_from_the_socket() {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65534;
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        eprintln!("SKIPPED: only root can act as another user");
+        return;
+    }
+    let admin = Admin::new();
+    let (dir, socket) = (admin.gateway.dir(), admin.gateway.socket());
+    let socket = dir.join(socket);
+    fs::set_permissions(dir, Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&socket, Permissions::from_mode(0o666)).unwrap();
+    let ask = |user: u32| {
+        let body = "{\"name\":\"intruder\"}";
+        let mut curl = std::process::Command::new("curl");
+        curl.args(["-sS", "--max-time", "10", "-w", "%{http_code}"])
+            .args(["-H", "Content-Type: application/json", "-d", body])
+            .args(["--unix-socket", socket.to_str().unwrap()])
+            .arg("http://localhost/api/v1/apps")
+            .current_dir("/");
+        if user != 0 {
+            curl.uid(user).gid(user);
+        }
+        let said = curl.output().unwrap();
+        String::from_utf8_lossy(&said.stdout).into_owned()
+    };
+    assert_eq!(ask(NOBODY), "000", "the connection ends without an answer");
+    assert_eq!(admin.gateway.cli_json(&["app", "list"]), json!([]));
+    let log = admin.gateway.log();
+    assert!(
+        log.contains("turned away") && log.contains("65534"),
+        "{log}"
+    );
+    assert!(ask(0).ends_with("201"));
+}

@@ -1,6 +1,7 @@
 //! The command line as an operator types it.
 
 use std::fs;
+use std::path::Path;
 
 use crate::support::gateway::{Gateway, config};
 use crate::support::process::countersign;
@@ -96,6 +97,80 @@ fn a_configuration_is_checked_whole_with_places_and_suggestions() {
     assert_eq!(served.code, 78, "{served:?}");
     let absent = countersign(dir.path(), &["serve", "--config", "absent.yaml"]);
     assert_eq!(absent.code, 78, "{absent:?}");
+}
+
+#[test]
+fn every_problem_is_told_at_once_with_its_line_and_its_column() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = config("ftp://127.0.0.1:1", ROUTES)
+        .replace("workers: 2", "wrokers: 2")
+        .replace(
+            "signing_key: token.key",
+            "signing_key: token.key, ttl: soon",
+        )
+        .replace("require: mtls", "require: everything");
+    let elsewhere = "      - { match: { prefix: /x }, require: mtls, upstream: apj }\n";
+    let text = format!("{text}{elsewhere}");
+    fs::write(dir.path().join("bad.yaml"), &text).unwrap();
+    let args = ["config", "check", "bad.yaml", "--output", "json"];
+    let checked = countersign(dir.path(), &args);
+    assert_eq!(checked.code, 6, "{checked:?}");
+    let told: serde_json::Value = serde_json::from_str(&checked.stdout).unwrap();
+    let place = |word: &str| {
+        let (line, column) = text
+            .lines()
+            .enumerate()
+            .find_map(|(line, text)| Some((line + 1, text.find(word)? + 1)))
+            .unwrap();
+        (serde_json::json!(line), serde_json::json!(column))
+    };
+    let problems = told["problems"].as_array().unwrap();
+    let found: Vec<_> = problems
+        .iter()
+        .map(|problem| {
+            let path = problem["path"].as_str().unwrap();
+            (path, (problem["line"].clone(), problem["column"].clone()))
+        })
+        .collect();
+    let route = |place: usize| format!("hosts.api.example.test.routes[{place}]");
+    assert_eq!(
+        found,
+        [
+            ("wrokers", place("wrokers")),
+            ("tokens.ttl", place("soon")),
+            ("upstreams.api.endpoints[0]", place("\"ftp:")),
+            (&*format!("{}.require", route(0)), place("everything")),
+            (&*format!("{}.upstream", route(1)), place("apj")),
+        ],
+        "{told}"
+    );
+    // For a person the same, each with the line that it is about and a mark below the place.
+    let shown = countersign(dir.path(), &["config", "check", "bad.yaml"]).stderr;
+    for (path, (line, column)) in &found {
+        let head = format!("bad.yaml:{line}:{column}: {path}: ");
+        assert!(shown.contains(&head), "{head}: {shown}");
+    }
+    assert!(shown.ends_with("5 problems\n"), "{shown}");
+    let served = countersign(dir.path(), &["serve", "--config", "bad.yaml"]);
+    assert_eq!(served.code, 78);
+    assert!(served.stderr.contains("5 problems"), "{served:?}");
+}
+
+#[test]
+fn the_schema_and_the_defaults_are_printed_as_they_are_published() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let schema = countersign(dir.path(), &["config", "schema"]).ok();
+    let published = fs::read_to_string(tree.join("schema.json")).unwrap();
+    assert_eq!(schema, published);
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    for section in ["listeners", "tls", "hosts", "upstreams", "store"] {
+        assert!(schema["properties"][section].is_object(), "{section}");
+    }
+    assert_eq!(schema["additionalProperties"], false);
+    let defaults = countersign(dir.path(), &["config", "default"]).ok();
+    let published = fs::read_to_string(tree.join("countersign.yaml")).unwrap();
+    assert_eq!(defaults, published);
 }
 
 #[test]

@@ -291,6 +291,40 @@ fn two_certificates_may_be_active_and_a_third_is_refused() {
 }
 
 #[test]
+fn a_certificate_of_the_same_name_succeeds_the_one_before() {
+    let echo = Echo::start();
+    let gateway = gateway(&echo);
+    let old = gateway.enrol_again("acme", "prod");
+    let (certificate, key) = (gateway.dir().join("old.pem"), gateway.dir().join("old.key"));
+    fs::rename(&old.certificate, &certificate).unwrap();
+    fs::rename(&old.key, &key).unwrap();
+    let before = gateway.partner(&certificate, &key);
+    let new = gateway.enrol_again("acme", "prod");
+    let state = |id: &str| gateway.cli_json(&["cert", "get", id])["state"].clone();
+    assert_eq!(
+        (state(&old.id), state(&new.id)),
+        ("retiring".into(), "active".into())
+    );
+    assert_eq!(
+        (before.get("/").status, new.partner.get("/").status),
+        (200, 200)
+    );
+    let retiring = gateway.cli_json(&["cert", "list", "--app", "acme", "--state", "retiring"]);
+    assert_eq!(retiring.as_array().unwrap().len(), 1, "{retiring}");
+    // One that retires counts, and so it takes one of the App's places until it is revoked or ends.
+    let third = pki::request(gateway.dir(), "third").csr;
+    let third = third.to_str().unwrap();
+    let sign = [
+        "cert", "sign", "--app", "acme", "--name", "third", "--csr", third,
+    ];
+    assert!(gateway.cli(&sign).stderr.contains("cert_limit"));
+    gateway.cli(&["cert", "revoke", &old.id, "--yes"]).ok();
+    gateway.cli(&sign).ok();
+    assert_eq!(before.get("/").reason(), "cert_revoked");
+    assert_eq!(new.partner.get("/").status, 200);
+}
+
+#[test]
 fn a_request_is_judged_offline_too() {
     let dir = tempfile::tempdir().unwrap();
     let KeyAndRequest { csr, .. } = pki::request(dir.path(), "partner");

@@ -2,8 +2,10 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::support::client::ask_h2;
 use crate::support::eventually::eventually;
 use crate::support::gateway::{Gateway, HOST, config, config_with};
 use crate::support::pki::{self, Stranger};
@@ -277,22 +279,22 @@ fn a_certificate_without_the_right_usage_is_refused() {
     assert_eq!(echo.requests(), 0);
 }
 
-#[test]
-fn an_expired_certificate_is_explained() {
-    let echo = Echo::start();
-    let gateway = Gateway::start(&config(&echo.url(), MTLS));
-    gateway.cli_json(&["app", "create", "acme"]);
-    let made = pki::request(gateway.dir(), "old");
-    std::fs::write(
-        gateway.dir().join("ext"),
+/// A certificate with these dates, signed with the gateway's own key behind its back.
+fn signed_with_dates(gateway: &Gateway, name: &str, start: &str, end: &str) -> (PathBuf, PathBuf) {
+    let made = pki::request(gateway.dir(), name);
+    let write = |file: &str, text: &str| std::fs::write(gateway.dir().join(file), text).unwrap();
+    write(
+        "ext",
         "extendedKeyUsage=clientAuth\nkeyUsage=digitalSignature",
-    )
-    .unwrap();
-    // OpenSSL's `ca` sets both dates; the request is signed by the gateway's own key, long ago.
-    std::fs::write(gateway.dir().join("index.txt"), "").unwrap();
-    let conf = "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\nunique_subject=no\n[p]\ncommonName=supplied\n";
-    std::fs::write(gateway.dir().join("ca.cnf"), conf).unwrap();
-    std::fs::write(gateway.dir().join("serial"), "0A\n").unwrap();
+    );
+    // Of OpenSSL's commands only `ca` sets both dates.
+    write("index.txt", "");
+    write(
+        "ca.cnf",
+        "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\nunique_subject=no\n[p]\ncommonName=supplied\n",
+    );
+    write("serial", "0A\n");
+    let out = gateway.dir().join(format!("{name}.pem"));
     let args = [
         "ca",
         "-batch",
@@ -305,26 +307,89 @@ fn an_expired_certificate_is_explained() {
         "-keyfile",
         "authority/issuing.key",
         "-startdate",
-        "20260101000000Z",
+        start,
         "-enddate",
-        "20260102000000Z",
+        end,
         "-extfile",
         "ext",
         "-out",
-        "old.pem",
+        out.to_str().unwrap(),
         "-notext",
     ];
-    let signed = run(gateway.dir(), "openssl", &args);
-    assert_eq!(signed.code, 0, "{signed:?}");
-    let answer = gateway
-        .partner(&gateway.dir().join("old.pem"), &made.key)
-        .get("/");
+    run(gateway.dir(), "openssl", &args).ok();
+    (out, made.key)
+}
+
+#[test]
+fn an_expired_certificate_is_explained() {
+    let echo = Echo::start();
+    let gateway = Gateway::start(&config(&echo.url(), MTLS));
+    let (old, key) = signed_with_dates(&gateway, "old", "20260101000000Z", "20260102000000Z");
+    let answer = gateway.partner(&old, &key).get("/");
     assert_eq!(
         (answer.status, answer.reason().as_str()),
         (403, "cert_expired")
     );
     assert_eq!(answer.json()["not_after"], "2026-01-02T00:00:00Z");
     assert_eq!(echo.requests(), 0);
+}
+
+#[test]
+fn a_certificate_of_the_future_is_explained_or_gets_the_alert() {
+    let echo = Echo::start();
+    let hosts = format!(
+        "{MTLS}\n  alert.example.test:\n    client_auth: {{ reject: alert }}\n    routes:\n{MTLS}"
+    );
+    let gateway = Gateway::start(&config(&echo.url(), &hosts));
+    let date = |days: &str| {
+        let words = format!("+{days} days");
+        let said = run(
+            gateway.dir(),
+            "date",
+            &["-u", "-d", &words, "+%Y%m%d%H%M%SZ"],
+        );
+        said.ok().trim().to_owned()
+    };
+    let (early, key) = signed_with_dates(&gateway, "early", &date("30"), &date("40"));
+    let partner = gateway.partner(&early, &key);
+    let answer = partner.get("/");
+    assert_eq!(
+        (answer.status, answer.reason().as_str()),
+        (403, "cert_not_yet_valid")
+    );
+    let told = answer.json();
+    assert!(told["not_before"].as_str() > told["now"].as_str(), "{told}");
+    let before = gateway.handshakes_refused("cert_not_yet_valid");
+    let mut connection = partner.connect_as("alert.example.test");
+    let _ = connection.try_send(b"GET / HTTP/1.1\r\nHost: alert.example.test\r\n\r\n");
+    assert!(connection.try_answer().is_none());
+    eventually("the refusal is counted", || {
+        (gateway.handshakes_refused("cert_not_yet_valid") == before + 1).then_some(())
+    });
+    assert_eq!(echo.requests(), 0);
+}
+
+#[test]
+fn required_explains_too_what_is_wrong_with_a_certificate_of_ours() {
+    let echo = Echo::start();
+    let required = "tls: { client_auth: { mode: required, reject: explain } }";
+    let gateway = Gateway::start(&config_with(&echo.url(), MTLS, required));
+    let acme = gateway.enrol("acme");
+    assert_eq!(acme.partner.get("/").status, 200);
+    gateway.cli(&["cert", "revoke", &acme.id, "--yes"]).ok();
+    let answer = acme.partner.get("/");
+    assert_eq!(
+        (answer.status, answer.reason().as_str()),
+        (403, "cert_revoked")
+    );
+    assert_eq!(answer.json()["serial"], acme.serial.as_str());
+    let mut nothing = gateway.stranger().connect();
+    let _ = nothing.try_send(b"GET / HTTP/1.1\r\nHost: api.example.test\r\n\r\n");
+    assert!(nothing.try_answer().is_none(), "nothing to explain");
+    eventually("the refusal is counted", || {
+        (gateway.handshakes_refused("cert_missing") == 1).then_some(())
+    });
+    assert_eq!(echo.requests(), 1);
 }
 
 #[test]
@@ -377,6 +442,32 @@ fn a_host_with_another_tls_policy_needs_a_connection_of_its_own() {
             .try_answer()
             .is_none()
     );
+}
+
+#[test]
+fn over_http2_too_a_host_with_another_tls_policy_needs_a_connection_of_its_own() {
+    let echo = Echo::start();
+    let routes = format!(
+        "{OPEN}\n  strict.example.test:\n    client_auth: {{ mode: required }}\n    routes:\n{MTLS}"
+    );
+    let gateway = Gateway::start(&config(&echo.url(), &routes));
+    let acme = gateway.enrol("acme");
+    let (open, strict) = (format!("https://{HOST}/"), "https://strict.example.test/");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut fresh = acme.partner.h2().await;
+        let refused = ask_h2(&mut fresh, strict).await;
+        assert_eq!(refused, (403, "host_mismatch".to_owned()));
+        let mut kept = acme.partner.h2().await;
+        assert_eq!(ask_h2(&mut kept, &open).await.0, 200);
+        let misdirected = ask_h2(&mut kept, strict).await;
+        assert_eq!(misdirected, (421, "host_mismatch".to_owned()));
+        assert_eq!(ask_h2(&mut kept, &open).await.0, 200, "it goes on");
+    });
+    assert_eq!(echo.requests(), 2);
 }
 
 #[test]

@@ -2,13 +2,16 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::gateway::{Gateway, config};
+use crate::support::eventually::eventually;
+use crate::support::gateway::{Gateway, HOST, config};
 use crate::support::upstream::Echo;
 
 const ROUTES: &str = "      - { match: { prefix: /app }, require: mtls, upstream: api, limit: { per: app, rate: 1/h, burst: 5 } }
       - { match: { prefix: /address }, require: none, upstream: api, limit: { per: address, rate: 2/h, burst: 2 } }
       - { match: { prefix: /both }, require: mtls, upstream: api, limits: [{ name: wide, per: route, rate: 1/h, burst: 9 }, { name: narrow, per: app, rate: 1/m, burst: 3 }] }
-      - { match: { prefix: /key }, require: key, upstream: api }";
+      - { match: { prefix: /key }, require: key, upstream: api }
+      - { match: { prefix: /per-key }, require: mtls_or_key, upstream: api, limit: { per: key, rate: 1/h, burst: 2 } }
+      - { match: { prefix: /token }, require: token, upstream: api }";
 
 #[test]
 fn an_app_has_its_allowance_and_no_more_across_workers() {
@@ -113,4 +116,89 @@ fn failed_attempts_are_limited_per_address_before_they_cost_work() {
         "{statuses:?}"
     );
     assert_eq!(statuses.last(), Some(&429));
+}
+
+#[test]
+fn each_key_has_its_allowance_and_who_shows_none_is_counted_by_app() {
+    let echo = Echo::start();
+    let gateway = Gateway::start(&config(&echo.url(), ROUTES));
+    let acme = gateway.enrol("acme");
+    let second = gateway.enrol_again("acme", "second");
+    let keys = [gateway.key("acme", &[]), gateway.key("acme", &[])];
+    for (id, secret) in &keys {
+        let stranger = gateway.stranger();
+        // A token counts as the key that it was minted from does, and so does the key beside a certificate.
+        let granted = [
+            stranger.get_by("/per-key", secret),
+            acme.partner.get_by("/per-key", secret),
+        ];
+        assert!(granted.iter().all(|answer| answer.status == 200), "{id}");
+        let refused = stranger.get_by("/per-key", secret);
+        assert_eq!(
+            (refused.status, refused.json()["per"].as_str()),
+            (429, Some("key"))
+        );
+    }
+    assert_eq!(acme.partner.get("/per-key").status, 200);
+    assert_eq!(second.partner.get("/per-key").status, 200);
+    assert_eq!(
+        acme.partner.get("/per-key").status,
+        429,
+        "both certificates are the App's"
+    );
+    assert_eq!(echo.requests(), 6);
+}
+
+#[test]
+fn guesses_at_the_token_endpoint_are_limited_per_address() {
+    let echo = Echo::start();
+    let text = config(&echo.url(), ROUTES).replacen(
+        "\"127.0.0.1:0\" }",
+        "\"127.0.0.1:0\", auth_failures: { rate: 1/h, burst: 4 } }",
+        1,
+    );
+    let gateway = Gateway::start(&text);
+    let acme = gateway.enrol("acme");
+    let (id, secret) = gateway.key("acme", &[]);
+    let stranger = gateway.stranger();
+    let token = stranger.token(&id, &secret);
+    let bearer = [("Authorization", &*format!("Bearer {token}"))];
+    let mut proved = stranger.connect();
+    assert_eq!(proved.request("GET", "/token", &bearer, b"").status, 200);
+    let statuses: Vec<u16> = (0..6)
+        .map(|n| stranger.exchange(&id, &format!("sk_live_guess{n}")).status)
+        .collect();
+    assert_eq!(statuses, [401, 401, 401, 401, 429, 429]);
+    let refused = stranger.exchange(&id, &secret);
+    assert_eq!(
+        (refused.status, refused.reason().as_str()),
+        (429, "auth_rate_limited"),
+        "the right one is not listened to either"
+    );
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=3600).contains(&wait), "{wait}");
+    // Who has proved itself already is not held up by others behind its address.
+    assert_eq!(proved.request("GET", "/token", &bearer, b"").status, 200);
+    assert_eq!(acme.partner.get("/app").status, 200);
+}
+
+#[test]
+fn connections_are_bounded_in_all() {
+    let echo = Echo::start();
+    let text = config(&echo.url(), ROUTES);
+    let bounded = "\"127.0.0.1:0\", connections_max: 3 }";
+    let gateway = Gateway::start(&text.replacen("\"127.0.0.1:0\" }", bounded, 1));
+    let mut held: Vec<_> = (0..3).map(|_| gateway.stranger().connect()).collect();
+    assert!(gateway.stranger().try_connect(HOST).is_err());
+    eventually("the refusal is counted", || {
+        (gateway.handshakes_refused("connection_limit") == 1).then_some(())
+    });
+    for connection in &mut held {
+        assert_eq!(connection.get("/nothing").status, 404);
+    }
+    drop(held);
+    eventually("there is room again", || {
+        let mut connection = gateway.stranger().try_connect(HOST).ok()?;
+        (connection.get("/nothing").status == 404).then_some(())
+    });
 }

@@ -78,6 +78,51 @@ fn a_tunnel_by_token_is_cut_when_the_certificate_that_it_is_bound_to_is_revoked(
 }
 
 #[test]
+fn revoking_a_key_ends_its_open_connections_and_tunnels() {
+    let echo = Echo::start();
+    let routes = "      - { match: { prefix: /key }, require: key, upstream: api, upgrades: true }
+      - { match: { prefix: /token }, require: token, upstream: api, upgrades: true }";
+    let gateway = Gateway::start(&config(&echo.url(), routes));
+    gateway.cli_json(&["app", "create", "acme"]);
+    let (id, secret) = gateway.key("acme", &[]);
+    let (_, other_secret) = gateway.key("acme", &[]);
+    let stranger = gateway.stranger();
+    let token = stranger.token(&id, &secret);
+    let ask = |path: &str, credential: &str, more: &[(&str, &str)]| {
+        let bearer = format!("Bearer {credential}");
+        let fields = [&[("Authorization", &*bearer)], more].concat();
+        let mut connection = stranger.connect();
+        let answer = connection.request("GET", path, &fields, b"");
+        (connection, answer.status)
+    };
+    let upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket")];
+    let mut open = [
+        ask("/key", &secret, &[]),
+        ask("/token", &token, &[]),
+        ask("/key/ws", &secret, &upgrade),
+        ask("/token/ws", &token, &upgrade),
+    ];
+    assert_eq!(
+        open.each_ref().map(|(_, status)| *status),
+        [200, 200, 101, 101]
+    );
+    let (mut other, status) = ask("/key", &other_secret, &[]);
+    assert_eq!(status, 200);
+    let revoked = gateway.cli_json(&["key", "revoke", &id, "--yes"]);
+    assert_eq!(revoked["receipt"]["connections_closed"], 4, "{revoked}");
+    let at = Instant::now();
+    for (connection, _) in &mut open {
+        assert!(connection.is_closed_within(Duration::from_secs(1)));
+    }
+    assert!(at.elapsed() < Duration::from_secs(1));
+    let bearer = format!("Bearer {other_secret}");
+    let fields = [("Authorization", &*bearer)];
+    assert_eq!(other.request("GET", "/key", &fields, b"").status, 200);
+    assert_eq!(stranger.get_by("/key", &secret).status, 401);
+    assert_eq!(stranger.get_by("/token", &token).status, 401);
+}
+
+#[test]
 fn a_download_is_cut_when_its_certificate_is_revoked() {
     let endless = misbehaving(|mut stream, _| {
         let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";

@@ -97,3 +97,53 @@ fn a_protected_path_has_no_second_spelling() {
     }
     assert_eq!(echo.requests(), 0);
 }
+
+#[test]
+fn a_host_is_found_by_its_name_then_by_its_domain_and_then_as_any() {
+    let [exact, below, any] = std::array::from_fn(|_| Echo::start());
+    let hosts = "      - { match: { prefix: /exact }, require: none, upstream: api }
+  \"*.example.test\":
+    routes:
+      - { match: { prefix: / }, require: none, upstream: below }
+  \"*\":
+    routes:
+      - { match: { prefix: /any }, require: none, upstream: any }";
+    let upstreams = format!(
+        "  below: {{ endpoints: [\"{}\"] }}\n  any: {{ endpoints: [\"{}\"] }}\nhosts:",
+        below.url(),
+        any.url()
+    );
+    let gateway = Gateway::start(&config(&exact.url(), hosts).replace("hosts:", &upstreams));
+    let all = [&exact, &below, &any];
+    for (host, path, expected) in [
+        ("api.example.test", "/exact", Some(0)),
+        // The host's own routes are all that it has: a wildcard adds none.
+        ("api.example.test", "/other", None),
+        ("api.example.test", "/any", None),
+        ("other.example.test", "/other", Some(1)),
+        ("OTHER.Example.Test.", "/other", Some(1)),
+        ("other.example.test:8443", "/any", Some(1)),
+        ("example.test", "/any", Some(2)),
+        ("example.test", "/other", None),
+        ("two.labels.example.test", "/any", Some(2)),
+        ("two.labels.example.test", "/other", None),
+        ("xexample.test", "/any", Some(2)),
+        ("elsewhere.invalid", "/any", Some(2)),
+        ("127.0.0.1", "/any", Some(2)),
+    ] {
+        let before = all.map(Echo::requests);
+        let mut connection = gateway.stranger().connect();
+        connection.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes());
+        let answer = connection.answer();
+        let mut after = before;
+        if let Some(place) = expected {
+            after[place] += 1;
+        }
+        assert_eq!(all.map(Echo::requests), after, "{host}{path}");
+        let status = if expected.is_some() { 200 } else { 404 };
+        assert_eq!(answer.status, status, "{host}{path}: {answer:?}");
+    }
+    // The certificate that the gateway makes for itself covers the wildcard.
+    let mut connection = gateway.stranger().connect_as("other.example.test");
+    assert_eq!(connection.get("/exact").status, 200);
+}

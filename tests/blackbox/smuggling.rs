@@ -25,39 +25,94 @@ fn raw(gateway: &Gateway, bytes: &[u8]) -> Connection {
 fn nothing_hides_a_second_request() {
     let echo = Echo::start();
     let gateway = gateway(&echo);
-    for hostile in [
-        &b"POST /a HTTP/1.1\r\nHost: api.example.test\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: api.example.test\r\n\r\n"[..],
-        b"POST /a HTTP/1.1\r\nHost: api.example.test\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
-        b"POST /a HTTP/1.1\r\nHost: api.example.test\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
-        b"POST /a HTTP/1.1\r\nHost: api.example.test\r\nTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
-        b"POST /a HTTP/1.1\r\nHost: api.example.test\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
-        b"POST /a HTTP/1.1\r\nHost: api.example.test\r\nContent-Length: +3\r\n\r\nabc",
-        b"POST /a HTTP/1.1\r\nHost: api.example.test\r\nContent-Length: 0x3\r\n\r\nabc",
-        b"POST /a HTTP/1.1\r\nHost: api.example.test\r\nContent-Length: 99999999999999999999\r\n\r\nabc",
-        b"POST /a HTTP/1.1\r\nHost: api.example.test\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc\n0\n\n",
-        b"POST /a HTTP/1.1\r\nHost: api.example.test\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n",
-        b"POST /a HTTP/1.1\r\nHost: api.example.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n",
-        b"GET /a HTTP/1.1\r\nHost: api.example.test\r\n folded: x\r\n\r\n",
-        b"GET /a HTTP/1.1\r\nHost: api.example.test\r\nA\0: x\r\n\r\n",
-        b"GET /a HTTP/1.1\r\nHost: api.example.test\r\nA: x\ry\r\n\r\n",
-        b"GET  /a HTTP/1.1\r\nHost: api.example.test\r\n\r\n",
-        b"GET /a HTTP/1.2\r\nHost: api.example.test\r\n\r\n",
-        b"GET /a\r\n\r\n",
-        b"\x00\x01\x02\x03\r\n\r\n",
-        b"CONNECT elsewhere.test:22 HTTP/1.1\r\nHost: elsewhere.test:22\r\n\r\n",
-        b"OPTIONS * HTTP/1.1\r\nHost: api.example.test\r\n\r\n",
-        b"TRACE /a HTTP/1.1\r\nHost: api.example.test\r\nAuthorization: Bearer secret\r\n\r\n",
+    let malformed = (400, "request_malformed");
+    let lines = |method_and_target: &str, more: &str| {
+        format!("{method_and_target} HTTP/1.1\r\nHost: api.example.test\r\n{more}")
+    };
+    let post = |more: &str| lines("POST /a", more);
+    let chunked = |body: &str| post(&format!("Transfer-Encoding: chunked\r\n\r\n{body}"));
+    let smuggled = lines("GET /smuggled", "\r\n");
+    for (hostile, expected) in [
+        (
+            post(&format!(
+                "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}"
+            )),
+            malformed,
+        ),
+        (
+            post("Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx"),
+            malformed,
+        ),
+        (
+            post("Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"),
+            malformed,
+        ),
+        (
+            post("Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n"),
+            malformed,
+        ),
+        (
+            post("Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n"),
+            malformed,
+        ),
+        (post("Content-Length: +3\r\n\r\nabc"), malformed),
+        (post("Content-Length: 0x3\r\n\r\nabc"), malformed),
+        (
+            post("Content-Length: 99999999999999999999\r\n\r\nabc"),
+            malformed,
+        ),
+        (chunked("3\nabc\n0\n\n"), malformed),
+        (chunked("zz\r\nabc\r\n0\r\n\r\n"), malformed),
+        (chunked("3\r\nabcd\r\n0\r\n\r\n"), malformed),
+        (lines("GET /a", " folded: x\r\n\r\n"), malformed),
+        (lines("GET /a", "A\0: x\r\n\r\n"), malformed),
+        (lines("GET /a", "A: x\ry\r\n\r\n"), malformed),
+        (lines("GET  /a", "\r\n"), malformed),
+        (
+            "GET /a HTTP/1.1\nHost: api.example.test\n\n".to_owned(),
+            malformed,
+        ),
+        (
+            "GET /a HTTP/1.2\r\nHost: api.example.test\r\n\r\n".to_owned(),
+            malformed,
+        ),
+        ("GET /a\r\n\r\n".to_owned(), malformed),
+        ("\0\x01\x02\x03\r\n\r\n".to_owned(), malformed),
+        (
+            "\r\n\r\nGET /a HTTP/1.1\r\nHost: api.example.test\r\n\r\n".to_owned(),
+            malformed,
+        ),
+        (
+            "CONNECT elsewhere.test:22 HTTP/1.1\r\nHost: elsewhere.test:22\r\n\r\n".to_owned(),
+            malformed,
+        ),
+        (lines("OPTIONS *", "\r\n"), (400, "path_invalid")),
+        (
+            lines("TRACE /a", "Authorization: Bearer secret\r\n\r\n"),
+            (405, "method_unknown"),
+        ),
     ] {
-        let shown = String::from_utf8_lossy(hostile).into_owned();
-        let before = echo.requests();
-        let mut connection = raw(&gateway, hostile);
-        let answer = connection.try_answer();
-        let status = answer.as_ref().map_or(0, |answer| answer.status);
-        let harmless = status == 200 && echo.requests() == before + 1;
-        assert!(harmless || status == 0 || (400..500).contains(&status), "{status}: {shown}");
-        let second = connection.try_answer().map_or(0, |answer| answer.status);
-        assert_ne!(second, 200, "a second answer: {shown}");
-        assert_eq!(gateway.stranger().get("/honest").status, 200, "after {shown}");
+        let mut connection = raw(&gateway, hostile.as_bytes());
+        let answer = connection.answer();
+        assert_eq!(
+            (answer.status, answer.reason().as_str()),
+            expected,
+            "{hostile}"
+        );
+        let line = gateway.record_of(answer.header("x-request-id").unwrap());
+        assert_eq!(line["reason"], expected.1, "{hostile}");
+        if expected == malformed {
+            assert_eq!(answer.header("connection"), Some("close"), "{hostile}");
+            assert!(
+                connection.try_answer().is_none(),
+                "a second answer: {hostile}"
+            );
+        }
+        assert_eq!(
+            gateway.stranger().get("/honest").status,
+            200,
+            "after {hostile}"
+        );
     }
     let log = gateway.access_log();
     assert!(

@@ -122,6 +122,7 @@ const fn unproved(reason: Reason, description: &'static str) -> ClientAuthRefusa
 mod tests {
     use super::*;
     use ClientAuthMethod as M;
+    use proptest::prelude::*;
 
     /// What was understood, or the code of the refusal. `basic` is what stands behind `Authorization:`, `~` encodes.
     fn check(
@@ -224,6 +225,49 @@ mod tests {
                 Err(code),
                 "{authorization:?} {body}"
             );
+        }
+    }
+
+    /// Every byte of a text as `%xx`, which RFC 6749 allows for any of them.
+    fn encoded(text: &str) -> String {
+        use std::fmt::Write as _;
+        text.bytes().fold(String::new(), |mut encoded, byte| {
+            let _ = write!(encoded, "%{byte:02X}");
+            encoded
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn basic_gives_back_what_was_put_in(id in "[^\\p{Cc}]{1,20}", secret in "[^\\p{Cc}]{1,40}") {
+            let whole = format!("~{}:{}", encoded(&id), encoded(&secret));
+            let expected = (id, Some(secret), M::ClientSecretBasic);
+            prop_assert_eq!(check(&[&whole], ""), Ok(expected));
+        }
+
+        /// A secret may hold colons as they are; an id may not, since the first one ends it.
+        #[test]
+        fn the_first_colon_ends_the_id(id in "[a-z0-9_]{1,9}", secret in "[a-z0-9:]{1,9}") {
+            let expected = (id.clone(), Some(secret.clone()), M::ClientSecretBasic);
+            prop_assert_eq!(check(&[&format!("~{id}:{secret}")], ""), Ok(expected));
+        }
+
+        #[test]
+        fn no_field_proves_somebody_without_id_or_secret(text in "[ -~]{0,60}", raw in any::<bool>()) {
+            let field = if raw { text } else { format!("Basic {text}") };
+            if !field.starts_with('~')
+                && let Ok((id, secret, method)) = check(&[&field], "")
+            {
+                prop_assert!(!id.is_empty() && secret.is_some_and(|secret| !secret.is_empty()));
+                prop_assert_eq!(method, M::ClientSecretBasic);
+            }
+        }
+
+        #[test]
+        fn no_bytes_behind_basic_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let field = format!("Basic {}", data_encoding::BASE64.encode(&bytes));
+            let read = check(&[&field], "");
+            prop_assert!(read.is_err() || bytes.contains(&b':'));
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Tokens, keys and certificates that almost count.
 
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use data_encoding::BASE64URL_NOPAD;
@@ -7,8 +10,10 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 
-use super::Siege;
-use crate::support::client::Answer;
+use super::{Siege, numbered, request};
+use crate::support::client::{Answer, Partner};
+use crate::support::eventually::eventually;
+use crate::support::gateway::HOST;
 use crate::support::pki;
 use crate::support::process::run;
 
@@ -358,143 +363,262 @@ fn the_token_endpoint_takes_one_form_only() {
     }
 }
 
-/// Only what was entered in the registry counts, whatever else is wrong with a certificate that our authority signed.
+/// What becomes of somebody who shows a certificate.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    /// The handshake ends, and is counted under this reason.
+    Alert(&'static str),
+    /// The connection is quarantined, and every answer names this reason.
+    Explained(String),
+}
+
+/// Signs a request by the key of one of the gateway's own authorities, which is as good a certificate as a thief of
+/// that key could make.
+fn forge(
+    siege: &Siege,
+    issuer: &str,
+    csr: &Path,
+    name: &str,
+    options: &[&str],
+    ext: &str,
+) -> PathBuf {
+    let dir = siege.gateway.dir();
+    let (file, out) = (format!("{name}.ext"), dir.join(format!("{name}.pem")));
+    std::fs::write(dir.join(&file), ext).unwrap();
+    let (certificate, key) = (format!("{issuer}.pem"), format!("{issuer}.key"));
+    let mut args = vec!["x509", "-req", "-in", csr.to_str().unwrap()];
+    args.extend(["-CA", &certificate, "-CAkey", &key, "-days", "5"]);
+    args.extend(["-extfile", &file, "-out", out.to_str().unwrap()]);
+    args.extend(options);
+    run(dir, "openssl", &args).ok();
+    out
+}
+
+/// Shows a chain; `key` is `None` for one who cannot sign.
+#[track_caller]
+fn fate(siege: &Siege, chain: &Path, key: Option<&Path>, reasons: &[&'static str]) -> Fate {
+    let gateway = &siege.gateway;
+    let partner = Partner::showing(gateway.partners(), HOST, &gateway.ca(), chain, key);
+    let counts = || -> Vec<u64> {
+        let counts = reasons.iter();
+        counts
+            .map(|reason| gateway.handshakes_refused(reason))
+            .collect()
+    };
+    let before = counts();
+    let mut connection = partner.connect();
+    let _ = connection.try_send(&request("GET", "/protected", "", ""));
+    if let Some(answer) = connection.try_answer() {
+        assert_eq!(answer.status, 403, "{answer:?}");
+        return Fate::Explained(answer.reason());
+    }
+    eventually("the refusal is counted", || {
+        let after = counts();
+        let place = (0..after.len()).find(|place| after[*place] > before[*place])?;
+        Some(Fate::Alert(reasons[place]))
+    })
+}
+
+const REASONS: [&str; 6] = [
+    "cert_bad_signature",
+    "cert_expired",
+    "cert_malformed",
+    "cert_untrusted",
+    "cert_usage",
+    "handshake_failed",
+];
+
+const USAGE: &str = "extendedKeyUsage=clientAuth\nkeyUsage=digitalSignature\n";
+
+/// Only what was entered in the registry counts, whatever else is wrong with a certificate that our authority
+/// signed. What the chain's check takes, though a strict reader of RFC 5280 would not, ends there: name constraints
+/// in a leaf constrain nobody, and key identifiers only help to build chains.
 #[test]
 fn certificates_that_are_odd_are_no_identity() {
     let siege = Siege::new();
     let dir = siege.gateway.dir();
     let acme = siege.gateway.enrol("acme");
-    let usage = "extendedKeyUsage=clientAuth\nkeyUsage=digitalSignature\n";
-    let ec = &["-newkey", "ec", "-pkeyopt"][..];
-    for (name, key, serial, digest, extensions) in [
+    let explained = || Fate::Explained("cert_unregistered".to_owned());
+    let same = format!("0x{}", acme.serial);
+    let with = |more: &str| format!("{USAGE}{more}");
+    for (name, options, extensions, expected) in [
+        ("plain", &[][..], with(""), explained()),
         (
             "serial-zero",
-            "ec_paramgen_curve:P-256",
-            "0",
-            "-sha256",
-            usage.to_owned(),
+            &["-set_serial", "0"],
+            with(""),
+            Fate::Alert("cert_malformed"),
         ),
         (
             "serial-long",
-            "ec_paramgen_curve:P-256",
-            "0x0102030405060708090a0b0c0d0e0f101112131415161718",
-            "-sha256",
-            usage.to_owned(),
+            &[
+                "-set_serial",
+                "0x0102030405060708090a0b0c0d0e0f101112131415161718",
+            ],
+            with(""),
+            Fate::Alert("cert_malformed"),
+        ),
+        (
+            "serial-negative",
+            &["-set_serial", "-5"],
+            with(""),
+            Fate::Alert("cert_malformed"),
         ),
         (
             "serial-same",
-            "ec_paramgen_curve:P-256",
-            &*format!("0x{}", acme.serial),
-            "-sha256",
-            usage.to_owned(),
+            &["-set_serial", &same],
+            with(""),
+            explained(),
         ),
-        (
-            "sha1",
-            "ec_paramgen_curve:P-256",
-            "11",
-            "-sha1",
-            usage.to_owned(),
-        ),
+        ("sha1", &["-sha1"], with(""), Fate::Alert("cert_usage")),
         (
             "any-usage",
-            "ec_paramgen_curve:P-256",
-            "12",
-            "-sha256",
+            &[],
             "extendedKeyUsage=anyExtendedKeyUsage\nkeyUsage=digitalSignature".to_owned(),
+            Fate::Alert("cert_usage"),
         ),
         (
             "names-in-leaf",
-            "ec_paramgen_curve:P-256",
-            "13",
-            "-sha256",
-            format!("{usage}nameConstraints=permitted;DNS:example.test"),
+            &[],
+            with("nameConstraints=permitted;DNS:example.test"),
+            explained(),
+        ),
+        (
+            "names-in-leaf-critical",
+            &[],
+            with("nameConstraints=critical,excluded;DNS:example.test"),
+            explained(),
+        ),
+        (
+            "no-key-identifiers",
+            &[],
+            with("subjectKeyIdentifier=none\nauthorityKeyIdentifier=none"),
+            explained(),
+        ),
+        (
+            "foreign-key-identifier",
+            &[],
+            with("2.5.29.35=DER:300680041234abcd"),
+            explained(),
+        ),
+        (
+            "critical-key-identifier",
+            &[],
+            with("2.5.29.35=critical,DER:300680041234abcd"),
+            Fate::Alert("cert_untrusted"),
         ),
         (
             "unknown-critical",
-            "ec_paramgen_curve:P-256",
-            "14",
-            "-sha256",
-            format!("{usage}1.2.3.4=critical,DER:0500"),
+            &[],
+            with("1.2.3.4=critical,DER:0500"),
+            Fate::Alert("cert_untrusted"),
         ),
-        (
-            "p192",
-            "ec_paramgen_curve:prime192v1",
-            "15",
-            "-sha256",
-            usage.to_owned(),
-        ),
-        (
-            "p224",
-            "ec_paramgen_curve:secp224r1",
-            "16",
-            "-sha256",
-            usage.to_owned(),
-        ),
-        (
-            "k256",
-            "ec_paramgen_curve:secp256k1",
-            "17",
-            "-sha256",
-            usage.to_owned(),
-        ),
-        ("rsa1024", "rsa", "18", "-sha256", usage.to_owned()),
     ] {
-        let args = match key {
-            "rsa" => vec!["-newkey", "rsa:1024"],
-            key => [ec, &[key]].concat(),
-        };
-        let made = pki::request_with(dir, name, &args);
-        std::fs::write(dir.join("ext"), extensions).unwrap();
-        let out = format!("{name}.pem");
-        let signing = [
-            "x509",
-            "-req",
-            "-in",
-            made.csr.to_str().unwrap(),
-            "-CA",
-            "authority/issuing.pem",
-            "-CAkey",
-            "authority/issuing.key",
-            "-set_serial",
-            serial,
-            "-days",
-            "5",
-            digest,
-            "-extfile",
-            "ext",
-            "-out",
-            &out,
-        ];
-        run(dir, "openssl", &signing).ok();
-        let at = siege.gateway.partners().to_string();
-        // OpenSSL shows what our own client would refuse to.
-        let ca = siege.gateway.ca();
-        let shown = std::process::Command::new("curl")
-            .args([
-                "-s",
-                "--ciphers",
-                "DEFAULT@SECLEVEL=0",
-                "--max-time",
-                "5",
-                "--cacert",
-                ca.to_str().unwrap(),
-            ])
-            .args([
-                "--connect-to",
-                &format!("::{at}"),
-                "--cert",
-                &out,
-                "--key",
-                made.key.to_str().unwrap(),
-            ])
-            .args(["-w", "\n%{http_code}", "https://api.example.test/protected"])
-            .current_dir(dir)
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&shown.stdout).into_owned();
-        let status = text.rsplit('\n').next().unwrap_or_default().to_owned();
-        assert!(["000", "401", "403"].contains(&&*status), "{name}: {text}");
+        let made = pki::request(dir, name);
+        let issuer = "authority/issuing";
+        let mut options = options.to_vec();
+        if !options.contains(&"-set_serial") {
+            options.extend(["-set_serial", "11"]);
+        }
+        let forged = forge(&siege, issuer, &made.csr, name, &options, &extensions);
+        let fate = fate(&siege, &forged, Some(&made.key), &REASONS);
+        assert_eq!(fate, expected, "{name}");
         siege.honest(name);
-        assert_eq!(acme.partner.get("/protected").status, 200, "after {name}");
     }
+    assert_eq!(acme.partner.get("/protected").status, 200);
+}
+
+/// Weak keys are refused for what they are: nobody is asked to prove that he holds one.
+#[test]
+fn certificates_with_weak_keys_are_no_identity() {
+    let siege = Siege::new();
+    let dir = siege.gateway.dir();
+    let acme = siege.gateway.enrol("acme");
+    let dsa = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/crypto/testdata/csr/dsa.pem");
+    let curve = |name: &str| {
+        let curve = format!("ec_paramgen_curve:{name}");
+        let args = ["-newkey", "ec", "-pkeyopt", &curve];
+        pki::request_with(dir, name, &args).csr
+    };
+    let rsa = |bits: &str| {
+        let kind = format!("rsa:{bits}");
+        pki::request_with(dir, bits, &["-newkey", &kind]).csr
+    };
+    for (name, csr) in [
+        ("p192", curve("prime192v1")),
+        ("p224", curve("secp224r1")),
+        ("k256", curve("secp256k1")),
+        ("p521", curve("secp521r1")),
+        ("rsa512", rsa("512")),
+        ("rsa1024", rsa("1024")),
+        ("dsa", dsa),
+    ] {
+        let options = ["-set_serial", "11"];
+        let forged = forge(&siege, "authority/issuing", &csr, name, &options, USAGE);
+        let fate = fate(&siege, &forged, None, &REASONS);
+        assert_eq!(fate, Fate::Alert("cert_usage"), "{name}");
+        siege.honest(name);
+    }
+    // The certificate that counts, shown by somebody who has no key at all.
+    let thief = fate(&siege, &acme.certificate, None, &REASONS);
+    assert_eq!(thief, Fate::Alert("cert_bad_signature"));
+    siege.honest("a thief of a certificate");
+    assert_eq!(acme.partner.get("/protected").status, 200);
+}
+
+/// Names under constraints: an authority below our own root, made with the root's key, is the worst case there is.
+#[test]
+fn name_constraints_cost_little_and_those_on_mail_refuse_everything() {
+    let siege = Siege::new();
+    let dir = siege.gateway.dir();
+    let acme = siege.gateway.enrol("acme");
+    let authority =
+        "basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign\n";
+    let constraints = numbered(800, |n| format!("excluded;DNS.{n}=x{n}.invalid\n"));
+    let names = numbered(800, |n| format!("DNS.{n}=a{n}.example.test\n"));
+    let mail = "subjectAltName=email:ops@example.test";
+    for (name, issuer, leaf, expected) in [
+        (
+            "many",
+            format!("{authority}nameConstraints=critical,@all\n[all]\n{constraints}"),
+            format!("{USAGE}subjectAltName=@all\n[all]\n{names}"),
+            // More comparisons than webpki makes for one chain.
+            Fate::Alert("cert_untrusted"),
+        ),
+        (
+            "one-that-excludes",
+            format!("{authority}nameConstraints=critical,excluded;DNS:example.test"),
+            format!("{USAGE}subjectAltName=DNS:a.example.test"),
+            Fate::Alert("cert_untrusted"),
+        ),
+        // webpki knows no constraints on mail addresses, and so no address meets one: too much is refused, nothing
+        // let through.
+        (
+            "mail",
+            format!("{authority}nameConstraints=critical,permitted;email:example.test"),
+            format!("{USAGE}{mail}"),
+            Fate::Alert("cert_untrusted"),
+        ),
+        (
+            "mail-without-constraints",
+            authority.to_owned(),
+            format!("{USAGE}{mail}"),
+            Fate::Explained("cert_unregistered".to_owned()),
+        ),
+    ] {
+        let (below, client) = (format!("{name}-ca"), format!("{name}-client"));
+        let (sub, made) = (pki::request(dir, &below), pki::request(dir, &client));
+        let serial = ["-set_serial", "11"];
+        let sub = forge(&siege, "authority/root", &sub.csr, &below, &serial, &issuer);
+        let forged = forge(&siege, &below, &made.csr, &client, &serial, &leaf);
+        let chain = dir.join("chain.pem");
+        let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+        std::fs::write(&chain, text(&forged) + &text(&sub)).unwrap();
+        let begun = Instant::now();
+        let fate = fate(&siege, &chain, Some(&made.key), &REASONS);
+        assert_eq!(fate, expected, "{name}");
+        assert!(begun.elapsed() < Duration::from_secs(2), "{name}");
+        siege.honest(name);
+    }
+    assert_eq!(acme.partner.get("/protected").status, 200);
 }

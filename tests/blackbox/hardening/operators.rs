@@ -1,7 +1,7 @@
 //! The admin API and the monitors' listener, seen by somebody who should not be there.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use data_encoding::BASE64;
@@ -335,32 +335,92 @@ fn a_browser_is_no_way_in() {
 }
 
 #[test]
+fn strange_requests_of_monitors_are_refused() {
+    let office = Office::new();
+    let address = office.siege.gateway.ops();
+    let long = "x".repeat(100_000);
+    let many = "X: 1\r\n".repeat(500);
+    for (target, lines, expected) in [
+        (&*format!("/{long}"), "", &["431", "414"][..]),
+        ("/metrics", &*format!("X: {long}\r\n"), &["431"]),
+        ("/metrics", &many, &["431"]),
+        ("/metrics", "Transfer-Encoding: identity\r\n", &["400"]),
+        ("/../metrics", "", &["404"]),
+        ("/api/v1/apps", "", &["404"]),
+    ] {
+        let sent = format!("GET {target} HTTP/1.1\r\nHost: x\r\n{lines}Connection: close\r\n\r\n");
+        let answer = monitored(address, sent.as_bytes());
+        let status = answer.split(' ').nth(1).unwrap_or_default();
+        assert!(expected.contains(&status), "{target:.40}: {answer}");
+        office.honest("a strange request of a monitor");
+    }
+    let posted = b"POST /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    assert!(monitored(address, posted).starts_with("HTTP/1.1 405"));
+}
+
+/// What the monitors' listener answers to these bytes.
+fn monitored(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let patience = Some(Duration::from_secs(5));
+    stream.set_read_timeout(patience).unwrap();
+    let _ = stream.write_all(bytes);
+    let mut text = Vec::new();
+    let _ = stream.read_to_end(&mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// One more connection than are served at a time waits for its turn, and a head that never ends is given up.
+#[test]
 fn operators_connections_are_bounded_in_time_and_number() {
     let office = Office::new();
     let address = office.siege.gateway.ops();
-    let ask = |bytes: &[u8]| {
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(5)))
+    std::thread::scope(|scope| {
+        let dripping = TcpStream::connect(address).unwrap();
+        let dripping = scope.spawn(move || drip(dripping));
+        // With the dripping one these are all that there is room for.
+        let mut held: Vec<TcpStream> = (0..127)
+            .map(|_| TcpStream::connect(address).unwrap())
+            .collect();
+        let mut late = TcpStream::connect(address).unwrap();
+        late.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             .unwrap();
-        let _ = stream.write_all(bytes);
-        let mut text = Vec::new();
-        let _ = stream.read_to_end(&mut text);
-        String::from_utf8_lossy(&text).into_owned()
-    };
-    let long = "x".repeat(100_000);
-    let many = "X: 1\r\n".repeat(500);
-    for bytes in [
-        format!("GET /{long} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
-        format!("GET /metrics HTTP/1.1\r\nHost: x\r\nX: {long}\r\nConnection: close\r\n\r\n"),
-        format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{many}Connection: close\r\n\r\n"),
-        "GET /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: identity\r\nConnection: close\r\n\r\n0\r\n\r\n".to_owned(),
-        "POST /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_owned(),
-        "GET /../metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_owned(),
-        "GET /api/v1/apps HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_owned(),
-    ] {
-        let answer = ask(bytes.as_bytes());
-        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
-        office.honest("a strange request of a monitor");
+        let moment = Some(Duration::from_millis(300));
+        late.set_read_timeout(moment).unwrap();
+        let mut answer = [0; 12];
+        assert!(late.read_exact(&mut answer).is_err(), "there is no room");
+        // Neither partners nor operators at the other listener notice.
+        assert_eq!(office.siege.stranger.get("/honest").status, 200);
+        assert_eq!(office.call("GET", "/api/v1/apps", b"").status, 200);
+        held.truncate(126);
+        let patience = Some(Duration::from_secs(10));
+        late.set_read_timeout(patience).unwrap();
+        late.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+        drop((held, late));
+        let took = dripping.join().unwrap();
+        assert!(took < Duration::from_secs(20), "{took:?}");
+    });
+    office.honest("a crowd of monitors");
+}
+
+/// Sends a head byte by byte; gives how long that was borne.
+fn drip(mut stream: TcpStream) -> Duration {
+    let moment = Some(Duration::from_millis(100));
+    stream.set_read_timeout(moment).unwrap();
+    let begun = Instant::now();
+    let mut next = b"GET /metrics HTTP/1.1\r\nHost: x\r\n".to_vec();
+    while begun.elapsed() < Duration::from_secs(30) {
+        let over = match stream.read(&mut [0; 512]) {
+            Ok(_) => true,
+            Err(error) => !matches!(
+                error.kind(),
+                std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+            ),
+        };
+        if over || stream.write_all(&next).is_err() {
+            break;
+        }
+        next = b"x".to_vec();
     }
+    begun.elapsed()
 }

@@ -22,6 +22,8 @@ pub struct Partner {
     address: SocketAddr,
     host: String,
     config: Arc<ClientConfig>,
+    /// What is sent before the TLS handshake, as a load balancer does.
+    preamble: Vec<u8>,
 }
 
 /// An answer, read to its end.
@@ -89,6 +91,43 @@ impl Partner {
             address,
             host: host.to_owned(),
             config: Arc::new(config),
+            preamble: Vec::new(),
+        }
+    }
+
+    /// The same partner behind a load balancer that begins its connections with these bytes.
+    #[must_use]
+    pub fn behind(&self, preamble: &[u8]) -> Self {
+        Self {
+            preamble: preamble.to_vec(),
+            ..self.clone()
+        }
+    }
+
+    /// A partner that shows `chain`, which no honest client would take for its own; without a key it signs nonsense.
+    pub fn showing(
+        address: SocketAddr,
+        host: &str,
+        ca: &Path,
+        chain: &Path,
+        key: Option<&Path>,
+    ) -> Self {
+        let honest = Self::new(address, host, ca, None);
+        let mut config = (*honest.config).clone();
+        let chain = CertificateDer::pem_file_iter(chain).unwrap();
+        let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
+        let key: Arc<dyn rustls::sign::SigningKey> = match key {
+            Some(key) => {
+                let key = PrivateKeyDer::from_pem_file(key).unwrap();
+                rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).unwrap()
+            }
+            None => Arc::new(Nonsense),
+        };
+        let shown = rustls::sign::CertifiedKey::new(chain, key);
+        config.client_auth_cert_resolver = Arc::new(Shown(Arc::new(shown)));
+        Self {
+            config: Arc::new(config),
+            ..honest
         }
     }
 
@@ -144,9 +183,10 @@ impl Partner {
         let name = ServerName::try_from(sni.to_owned()).unwrap();
         // The clone shares the session store, so resumption works between connections of one partner.
         let connection = ClientConnection::new(Arc::new(config), name).unwrap();
-        let stream = TcpStream::connect(self.address)?;
+        let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
+        stream.write_all(&self.preamble)?;
         let mut stream = StreamOwned::new(connection, stream);
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
@@ -169,6 +209,26 @@ impl Partner {
 
     pub fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         self.connect().request("POST", path, headers, body)
+    }
+
+    /// One request with a key or a token.
+    pub fn get_by(&self, path: &str, credential: &str) -> Answer {
+        self.get_with(path, &[("Authorization", &format!("Bearer {credential}"))])
+    }
+
+    /// Asks the token endpoint with a key.
+    pub fn exchange(&self, id: &str, secret: &str) -> Answer {
+        let form = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
+        let kind = ("Content-Type", "application/x-www-form-urlencoded");
+        self.post("/oauth2/token", &[kind], form.as_bytes())
+    }
+
+    /// An access token for a key.
+    #[track_caller]
+    pub fn token(&self, id: &str, secret: &str) -> String {
+        let answer = self.exchange(id, secret);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["access_token"].as_str().unwrap().to_owned()
     }
 
     /// One request over HTTP/2 on a connection of its own.
@@ -243,6 +303,67 @@ impl Partner {
     }
 }
 
+/// A certificate that is shown whatever the server asks for.
+#[derive(Debug)]
+struct Shown(Arc<rustls::sign::CertifiedKey>);
+
+impl rustls::client::ResolvesClientCert for Shown {
+    fn resolve(
+        &self,
+        _: &[&[u8]],
+        _: &[rustls::SignatureScheme],
+    ) -> Option<Arc<rustls::sign::CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// Signs without a key.
+#[derive(Debug)]
+struct Nonsense;
+
+impl rustls::sign::SigningKey for Nonsense {
+    fn choose_scheme(
+        &self,
+        _: &[rustls::SignatureScheme],
+    ) -> Option<Box<dyn rustls::sign::Signer>> {
+        Some(Box::new(Self))
+    }
+
+    fn algorithm(&self) -> rustls::SignatureAlgorithm {
+        rustls::SignatureAlgorithm::ECDSA
+    }
+}
+
+impl rustls::sign::Signer for Nonsense {
+    fn sign(&self, _: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        Ok(vec![0x30, 6, 2, 1, 1, 2, 1, 1])
+    }
+
+    fn scheme(&self) -> rustls::SignatureScheme {
+        rustls::SignatureScheme::ECDSA_NISTP256_SHA256
+    }
+}
+
+/// One request on an HTTP/2 connection that is open; gives the status and the reason of a refusal.
+pub async fn ask_h2(
+    sender: &mut hyper::client::conn::http2::SendRequest<Full<Bytes>>,
+    uri: &str,
+) -> (u16, String) {
+    let request = http::Request::get(uri).body(Full::default()).unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    (
+        status,
+        problem["reason"].as_str().unwrap_or_default().to_owned(),
+    )
+}
+
 fn listed(map: &http::HeaderMap) -> Vec<(String, String)> {
     map.iter()
         .map(|(name, value)| {
@@ -264,6 +385,11 @@ pub struct Connection {
 impl Connection {
     pub fn get(&mut self, path: &str) -> Answer {
         self.request("GET", path, &[], b"")
+    }
+
+    /// The certificate that the server showed, in DER.
+    pub fn shown(&self) -> Vec<u8> {
+        self.stream.conn.peer_certificates().unwrap()[0].to_vec()
     }
 
     /// Whether the handshake resumed an earlier session.

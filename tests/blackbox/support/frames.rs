@@ -137,6 +137,18 @@ impl Frames {
         }
     }
 
+    /// Reads on until the other side ends the connection, and answers its pings, as a client does that means well.
+    pub fn until_end(&mut self) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        while let Some(frame) = self.receive() {
+            if frame.kind == PING {
+                self.send(PING, ACK, 0, &frame.payload);
+            }
+            frames.push(frame);
+        }
+        frames
+    }
+
     /// Whether the other side ends the connection within `patience`; what it says before is read.
     pub fn ends_within(&mut self, patience: Duration) -> bool {
         let begun = std::time::Instant::now();
@@ -218,7 +230,7 @@ fn number(bytes: &[u8]) -> u32 {
 }
 
 /// The status at the front of an answer's header block; 0 when the table would be needed to tell.
-fn status(block: &[u8]) -> u16 {
+pub fn status(block: &[u8]) -> u16 {
     let start = block
         .iter()
         .position(|byte| byte & 0xe0 != 0x20)

@@ -52,16 +52,35 @@ impl Gateway {
         }
     }
 
+    /// Starts one with these variables in its environment.
+    #[track_caller]
+    pub fn start_with(config: &str, variables: &[(&str, &Path)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        match Self::try_start_with(dir, config, variables) {
+            Ok(gateway) => gateway,
+            Err((code, log, _)) => panic!("not ready: exit code {code:?}\n{log}"),
+        }
+    }
+
     /// Tries to start one; gives its exit code and its log when it ends before it is ready.
     pub fn try_start_in(
         dir: TempDir,
         config: &str,
+    ) -> Result<Self, (Option<i32>, String, TempDir)> {
+        Self::try_start_with(dir, config, &[])
+    }
+
+    fn try_start_with(
+        dir: TempDir,
+        config: &str,
+        variables: &[(&str, &Path)],
     ) -> Result<Self, (Option<i32>, String, TempDir)> {
         fs::write(dir.path().join("countersign.yaml"), config).unwrap();
         let log = File::create(dir.path().join("log")).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_countersign"))
             .args(["serve", "--config", "countersign.yaml", "--output", "json"])
             .current_dir(dir.path())
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -231,12 +250,30 @@ impl Gateway {
 
     /// The sum of a metric's series, whatever their labels.
     pub fn count(&self, metric: &str) -> u64 {
+        self.count_of(metric, "")
+    }
+
+    /// The sum of those of a metric's series whose labels contain `label`, for example `reason="cert_usage"`.
+    pub fn count_of(&self, metric: &str, label: &str) -> u64 {
         let (_, text) = self.ops_get("/metrics");
         text.lines()
             .filter_map(|line| line.strip_prefix(metric))
-            .filter(|rest| rest.starts_with([' ', '{']))
+            .filter(|rest| rest.starts_with([' ', '{']) && rest.contains(label))
             .filter_map(|rest| rest.rsplit(' ').next()?.parse::<u64>().ok())
             .sum()
+    }
+
+    /// Handshakes that failed for this reason.
+    pub fn handshakes_refused(&self, reason: &str) -> u64 {
+        let label = format!("reason=\"{reason}\"");
+        self.count_of("countersign_tls_handshakes_total", &label)
+    }
+
+    /// Waits until the partners' port takes no connections any more.
+    pub fn wait_until_closed(&self) {
+        eventually("the partners' port is closed", || {
+            TcpStream::connect(self.partners()).is_err().then_some(())
+        });
     }
 
     /// The bytes of memory that it holds.

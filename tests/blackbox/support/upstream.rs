@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll};
 use std::thread;
 
@@ -227,6 +228,97 @@ pub fn misbehaving(script: impl Fn(TcpStream, String) + Send + Sync + 'static) -
         }
     });
     url
+}
+
+/// An API that answers each request when it is told to, and tells how many have come.
+#[derive(Debug)]
+pub struct Held {
+    url: String,
+    arrived: Arc<AtomicU64>,
+    let_go: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Held {
+    pub fn start() -> Self {
+        let arrived = Arc::new(AtomicU64::new(0));
+        let let_go = Arc::new((Mutex::new(false), Condvar::new()));
+        let (count, gate) = (Arc::clone(&arrived), Arc::clone(&let_go));
+        let url = misbehaving(move |mut stream, _| {
+            count.fetch_add(1, Ordering::SeqCst);
+            let (open, bell) = &*gate;
+            drop(bell.wait_while(open.lock().unwrap(), |open| !*open));
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
+        });
+        Self {
+            url,
+            arrived,
+            let_go,
+        }
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// How many requests have come.
+    pub fn arrived(&self) -> u64 {
+        self.arrived.load(Ordering::SeqCst)
+    }
+
+    /// Waits until so many requests have come.
+    pub fn wait_for(&self, requests: u64) {
+        super::eventually::eventually("the request is at the upstream", || {
+            (self.arrived() >= requests).then_some(())
+        });
+    }
+
+    /// Answers what has come, and what comes from now on.
+    pub fn answer(&self) {
+        let (open, bell) = &*self.let_go;
+        *open.lock().unwrap() = true;
+        bell.notify_all();
+    }
+}
+
+/// An API behind TLS: OpenSSL's server, until it is dropped.
+#[derive(Debug)]
+pub struct Secured {
+    process: std::process::Child,
+    port: u16,
+}
+
+impl Secured {
+    pub fn start(certificate: &Path, key: &Path) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let process = std::process::Command::new("openssl")
+            .args(["s_server", "-quiet", "-www", "-accept", &port.to_string()])
+            .args(["-cert", certificate.to_str().unwrap()])
+            .args(["-key", key.to_str().unwrap()])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        super::eventually::eventually("the upstream listens", || {
+            TcpStream::connect(("127.0.0.1", port)).ok()
+        });
+        Self { process, port }
+    }
+
+    pub fn url(&self) -> String {
+        format!("https://localhost:{}", self.port)
+    }
+}
+
+impl Drop for Secured {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 /// An API that sends these bytes as its answer to each request and closes.
