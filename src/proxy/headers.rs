@@ -71,92 +71,95 @@ pub fn family(name: &str) -> Option<Family> {
 }
 
 fn plain_family(name: &str) -> Option<Family> {
-    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
-    match name.as_bytes().first()? {
-        b'x' if begins(&["x-countersign"]) => Some(Family::Countersign),
-        b'x' if begins(&["x-ssl", "x-tls-client", "x-mtls"]) => Some(Family::Ssl),
-        b'x' if begins(&[
-            "x-arr-clientcert",
-            "x-client-cert",
-            "x-client-verify",
-            "x-client-dn",
-            "x-client-id",
-        ]) =>
-        {
-            Some(Family::ClientCert)
-        }
-        b'x' if begins(&[
-            "x-consumer",
-            "x-credential",
-            "x-anonymous-consumer",
-            "x-authenticated",
-        ]) =>
-        {
-            Some(Family::Consumer)
-        }
-        b'x' if begins(&["x-amzn-mtls", "x-amzn-oidc", "x-amzn-tls"]) => Some(Family::Amazon),
-        b'x' if begins(&[
-            "x-forwarded-client-cert",
-            "x-forwarded-tls-client",
-            "x-forwarded-user",
-            "x-forwarded-email",
-            "x-forwarded-groups",
-            "x-forwarded-preferred-username",
-            "x-forwarded-access-token",
-            "x-auth-request",
-        ]) =>
-        {
-            Some(Family::Forwarded)
-        }
-        b'x' if begins(&[
-            "x-pomerium",
-            "x-goog-authenticated",
-            "x-goog-iap",
-            "x-envoy-peer",
-            "x-spiffe",
-        ]) =>
-        {
-            Some(Family::Mesh)
-        }
-        b'x' if begins(&[
-            "x-remote-user",
-            "x-remote-group",
-            "x-webauth-user",
-            "x-user-id",
-        ]) =>
-        {
-            Some(Family::RemoteUser)
-        }
-        b'x' if begins(&[
-            "x-real-ip",
-            "x-client-ip",
-            "x-cluster-client-ip",
-            "x-original-",
-            "x-rewrite-url",
-            "x-envoy-external-address",
-        ]) =>
-        {
-            Some(Family::Origin)
-        }
-        b'c' if begins(&["client-cert"]) => Some(Family::ClientCert),
-        b'c' if begins(&["cloudfront-viewer-"]) => Some(Family::Amazon),
-        b's' if begins(&["ssl-client", "ssl-cipher", "ssl-protocol", "ssl-session"]) => {
-            Some(Family::Ssl)
-        }
-        b'l' if begins(&["l5d-client-id"]) => Some(Family::Mesh),
-        b'r' if begins(&[
-            "remote-user",
-            "remote-email",
-            "remote-groups",
-            "remote-name",
-            "remote-addr",
-        ]) =>
-        {
-            Some(Family::RemoteUser)
-        }
-        b't' if name == "true-client-ip" => Some(Family::Origin),
-        b'f' if begins(&["fastly-client-ip"]) => Some(Family::Origin),
-        _ => None,
+    let beginnings = match *name.as_bytes() {
+        [b'x', b'-', letter, ..] => extensions(letter),
+        [letter, ..] => others(letter),
+        [] => &[],
+    };
+    let begins = |(beginning, _): &&(&str, Family)| name.starts_with(beginning);
+    beginnings.iter().find(begins).map(|(_, family)| *family)
+}
+
+/// How names of families begin, by their first letter after `x-`: most names of a request begin like none of them.
+const fn extensions(letter: u8) -> &'static [(&'static str, Family)] {
+    use Family as F;
+    match letter {
+        b'a' => &[
+            ("x-amzn-mtls", F::Amazon),
+            ("x-amzn-oidc", F::Amazon),
+            ("x-amzn-tls", F::Amazon),
+            ("x-anonymous-consumer", F::Consumer),
+            ("x-arr-clientcert", F::ClientCert),
+            ("x-auth-request", F::Forwarded),
+            ("x-authenticated", F::Consumer),
+        ],
+        b'c' => &[
+            ("x-client-cert", F::ClientCert),
+            ("x-client-dn", F::ClientCert),
+            ("x-client-id", F::ClientCert),
+            ("x-client-ip", F::Origin),
+            ("x-client-verify", F::ClientCert),
+            ("x-cluster-client-ip", F::Origin),
+            ("x-consumer", F::Consumer),
+            ("x-countersign", F::Countersign),
+            ("x-credential", F::Consumer),
+        ],
+        b'e' => &[
+            ("x-envoy-external-address", F::Origin),
+            ("x-envoy-peer", F::Mesh),
+        ],
+        b'f' => &[
+            ("x-forwarded-access-token", F::Forwarded),
+            ("x-forwarded-client-cert", F::Forwarded),
+            ("x-forwarded-email", F::Forwarded),
+            ("x-forwarded-groups", F::Forwarded),
+            ("x-forwarded-preferred-username", F::Forwarded),
+            ("x-forwarded-tls-client", F::Forwarded),
+            ("x-forwarded-user", F::Forwarded),
+        ],
+        b'g' => &[("x-goog-authenticated", F::Mesh), ("x-goog-iap", F::Mesh)],
+        b'm' => &[("x-mtls", F::Ssl)],
+        b'o' => &[("x-original-", F::Origin)],
+        b'p' => &[("x-pomerium", F::Mesh)],
+        b'r' => &[
+            ("x-real-ip", F::Origin),
+            ("x-remote-group", F::RemoteUser),
+            ("x-remote-user", F::RemoteUser),
+            ("x-rewrite-url", F::Origin),
+        ],
+        b's' => &[("x-spiffe", F::Mesh), ("x-ssl", F::Ssl)],
+        b't' => &[("x-tls-client", F::Ssl)],
+        b'u' => &[("x-user-id", F::RemoteUser)],
+        b'w' => &[("x-webauth-user", F::RemoteUser)],
+        _ => &[],
+    }
+}
+
+/// The same of names without `x-`, by their first letter.
+const fn others(letter: u8) -> &'static [(&'static str, Family)] {
+    use Family as F;
+    match letter {
+        b'c' => &[
+            ("client-cert", F::ClientCert),
+            ("cloudfront-viewer-", F::Amazon),
+        ],
+        b'f' => &[("fastly-client-ip", F::Origin)],
+        b'l' => &[("l5d-client-id", F::Mesh)],
+        b'r' => &[
+            ("remote-addr", F::RemoteUser),
+            ("remote-email", F::RemoteUser),
+            ("remote-groups", F::RemoteUser),
+            ("remote-name", F::RemoteUser),
+            ("remote-user", F::RemoteUser),
+        ],
+        b's' => &[
+            ("ssl-cipher", F::Ssl),
+            ("ssl-client", F::Ssl),
+            ("ssl-protocol", F::Ssl),
+            ("ssl-session", F::Ssl),
+        ],
+        b't' => &[("true-client-ip", F::Origin)],
+        _ => &[],
     }
 }
 

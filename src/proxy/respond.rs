@@ -1,6 +1,8 @@
 //! A reason becomes an answer: status, fields and a problem that helps (RFC 9457). The only place where it does.
 
-use bytes::Bytes;
+use std::fmt::{self, Write};
+
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 
@@ -76,17 +78,21 @@ pub fn allowance(headers: &mut HeaderMap, strictest: &Strictest) {
     let standing = &strictest.standing;
     let name = limit.name.as_str();
     let window = limit.period.as_secs().max(1);
-    insert(
-        headers,
-        RATE_LIMIT_POLICY,
-        &format!("\"{name}\";q={};w={window}", limit.count),
-    );
+    let policy = format_args!("\"{name}\";q={};w={window}", limit.count);
+    insert_written(headers, RATE_LIMIT_POLICY, policy);
     let reset = whole_seconds(standing.full_in.max(standing.retry_after));
-    insert(
-        headers,
-        RATE_LIMIT,
-        &format!("\"{name}\";r={};t={reset}", standing.remaining),
-    );
+    let remaining = format_args!("\"{name}\";r={};t={reset}", standing.remaining);
+    insert_written(headers, RATE_LIMIT, remaining);
+}
+
+/// Every answer of a limited route passes here, so a value is written once, where it stays.
+fn insert_written(headers: &mut HeaderMap, name: HeaderName, text: fmt::Arguments<'_>) {
+    let mut value = BytesMut::with_capacity(64);
+    if value.write_fmt(text).is_ok()
+        && let Ok(value) = HeaderValue::from_maybe_shared(value.freeze())
+    {
+        headers.insert(name, value);
+    }
 }
 
 fn status(shown: Reason, extra: &Extra) -> StatusCode {

@@ -93,7 +93,7 @@ impl Parser {
         let head = buffer.split_to(length).freeze();
         fields::refuse_bare_lf(&head)?;
         let mut found = Found::default();
-        let mut headers = HeaderMap::with_capacity(places.len());
+        let mut headers = HeaderMap::with_capacity(places.len() + FIELDS_OURS);
         for (name, place) in places {
             let value = fields::value(head.slice(place))?;
             found.note(&name, &value)?;
@@ -258,6 +258,8 @@ impl Found {
 const HEAD_MAX: usize = 64 << 10;
 const FIELDS_MAX: usize = 128;
 const NOMINATED_MAX: usize = 32;
+/// The request's id and how its limits stand, which the answer gets later.
+const FIELDS_OURS: usize = 3;
 
 #[cfg(test)]
 mod tests {
