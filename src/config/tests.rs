@@ -624,6 +624,21 @@ fn sections_that_contradict_each_other_are_refused() {
             "without port",
         ),
         (
+            "upstreams: {x: {endpoints: [\"https://x\"], tls: {server_name: \"y:443\"}}}\n",
+            "1:62 upstreams.x.tls.server_name",
+            "without port",
+        ),
+        (
+            "upstreams: {x: {endpoints: [\"https://x\"], tls: {server_name: \"*.y\"}}}\n",
+            "1:62 upstreams.x.tls.server_name",
+            "without port",
+        ),
+        (
+            "upstreams: {x: {endpoints: [\"https://x\"], tls: {server_name: y..z}}}\n",
+            "1:62 upstreams.x.tls.server_name",
+            "without port",
+        ),
+        (
             "upstreams: {x: {endpoints: [\"http://x\"], pool: {connections_max: 0, idle_max: 0}}}\n",
             "1:66 upstreams.x.pool.connections_max",
             "no request",

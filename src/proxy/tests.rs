@@ -375,6 +375,7 @@ async fn upstream() -> Upstream {
         protocol: Protocol::Http1,
         timeouts: Timeouts::default(),
         pool: PoolBounds::default(),
+        server_name: None,
         tls_generation: 0,
     }
 }

@@ -118,7 +118,9 @@ fn an_upstreams_certificate_is_checked() {
     let upstreams = format!(
         "{OPEN}
       - {{ match: {{ prefix: /wrong-name }}, require: none, upstream: wrong-name }}
-      - {{ match: {{ prefix: /wrong-ca }}, require: none, upstream: wrong-ca }}"
+      - {{ match: {{ prefix: /wrong-ca }}, require: none, upstream: wrong-ca }}
+      - {{ match: {{ prefix: /named }}, require: none, upstream: named }}
+      - {{ match: {{ prefix: /misnamed }}, require: none, upstream: misnamed }}"
     );
     let ca = authority.certificate();
     let ca = ca.to_str().unwrap();
@@ -128,24 +130,21 @@ fn an_upstreams_certificate_is_checked() {
             "], tls: {{ ca: {ca} }} }}
   wrong-name: {{ endpoints: [\"https://127.0.0.1:{port}\"], tls: {{ ca: {ca} }} }}
   wrong-ca: {{ endpoints: [\"https://localhost:{port}\"] }}
+  named: {{ endpoints: [\"https://127.0.0.1:{port}\"], tls: {{ ca: {ca}, server_name: localhost }} }}
+  misnamed: {{ endpoints: [\"https://localhost:{port}\"], tls: {{ ca: {ca}, server_name: other.test }} }}
 hosts"
         ),
     );
     let gateway = Gateway::start(&text);
-    let answers: Vec<(u16, String)> = ["/", "/wrong-name", "/wrong-ca"]
+    let answers: Vec<(u16, String)> = ["/", "/named", "/wrong-name", "/wrong-ca", "/misnamed"]
         .map(|path| gateway.stranger().get(path))
         .map(|answer| (answer.status, answer.reason()))
         .into();
     let _ = server.kill();
     let _ = server.wait();
-    assert_eq!(answers[0].0, 200);
-    assert_eq!(
-        answers[1..],
-        [
-            (502, "upstream_tls".to_owned()),
-            (502, "upstream_tls".to_owned())
-        ]
-    );
+    assert_eq!((answers[0].0, answers[1].0), (200, 200), "{answers:?}");
+    let refused = (502, "upstream_tls".to_owned());
+    assert_eq!(answers[2..], [refused.clone(), refused.clone(), refused]);
 }
 
 #[test]

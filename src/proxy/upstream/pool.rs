@@ -72,7 +72,8 @@ impl Pool {
         let endpoints = endpoints.map(|(place, endpoint)| EndpointPool {
             place,
             tls: endpoint.tls,
-            destination: Destination::new(&endpoint.host, endpoint.port),
+            destination: Destination::new(&endpoint.host, endpoint.port)
+                .proving(upstream.server_name.as_deref()),
             load: Load::default(),
             idle: RefCell::default(),
             shared: RefCell::default(),
