@@ -76,6 +76,14 @@ pub struct HttpBounds {
     /// Header fields of a request.
     pub headers_max: usize,
     /// The request target, in bytes.
+impl Pace {
+    /// As slowly as the client likes.
+    pub const OFF: Self = Self {
+        grace: Duration::MAX,
+        bytes_per_second: 1,
+    };
+}
+
     pub target_bytes_max: usize,
     /// Requests at a time on one HTTP/2 connection.
     pub streams_max: u32,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::support::gateway::{Gateway, config, config_with};
+use crate::support::gateway::{Gateway, HOST, config, config_with};
 use crate::support::pki::{self, Stranger};
 use crate::support::process::run;
 use crate::support::upstream::{Echo, misbehaving, saying};
@@ -428,4 +428,34 @@ fn curl_is_served_over_both_protocols() {
             "{version}"
         );
     }
+}
+
+/// Promises a body of so many bytes, and sends so many of them, four times a second one; gives the answer.
+fn trickle(gateway: &Gateway, promised: usize, sent: usize) -> (u16, String) {
+    let mut connection = gateway.stranger().connect();
+    let head = format!("POST /x HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {promised}\r\n\r\n");
+    connection.send(head.as_bytes());
+    for _ in 0..sent {
+        #[expect(clippy::disallowed_methods, reason = "a client that takes its time")]
+        std::thread::sleep(Duration::from_millis(250));
+        connection.send(b"x");
+    }
+    let answer = connection.answer();
+    (answer.status, answer.reason())
+}
+
+#[test]
+fn how_slowly_a_body_may_come_is_the_operators_to_say() {
+    let echo = Echo::start();
+    let paced = |pace: &str| {
+        let timeouts = format!("\"127.0.0.1:0\", timeouts: {{ body_pace: {pace} }} }}");
+        let text = config(&echo.url(), OPEN).replacen("\"127.0.0.1:0\" }", &timeouts, 1);
+        Gateway::start(&text)
+    };
+    let slow = paced("{ grace: 1s, bytes_per_second: 100 }");
+    // Long before the body would be said to have stalled.
+    assert_eq!(trickle(&slow, 40, 3), (408, "body_timeout".to_owned()));
+    assert_eq!(slow.stranger().post("/x", &[], b"at once").status, 200);
+    let off = paced("{ grace: 1s, bytes_per_second: 0 }");
+    assert_eq!(trickle(&off, 12, 12).0, 200, "three seconds of waiting");
 }
