@@ -23,6 +23,7 @@ use crate::control::testing::{ACTOR, CSR, Fixture, OTHER_CSR, P521_CSR};
 use crate::control::testing_edges::Server;
 use crate::domain::admin::Role;
 use crate::domain::id::RequestId;
+use crate::domain::listing::Page;
 use crate::domain::reason::Reason;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
@@ -514,30 +515,52 @@ async fn only_who_proves_it_is_let_in() {
     ] {
         for path in ["/api/v1/status", "/api/v1/nowhere", "/"] {
             let refused = ask("192.0.2.2", bad, path).await;
-            // Twelve attempts: the last two wait.
-            assert!(matches!(refused.status, 401 | 429), "{bad:?} {path}");
-            if refused.status == 401 {
-                assert_eq!(refused.body["reason"], "admin_unauthenticated");
-                let challenge = "Bearer realm=\"countersign-admin\"";
-                assert_eq!(refused.fields[WWW_AUTHENTICATE], challenge);
-            }
+            assert_eq!(refused.status, 401, "{bad:?} {path}");
+            assert_eq!(refused.body["reason"], "admin_unauthenticated");
+            let challenge = "Bearer realm=\"countersign-admin\"";
+            assert_eq!(refused.fields[WWW_AUTHENTICATE], challenge);
         }
     }
-    let waiting = ask("192.0.2.2", Some(token.expose()), "/api/v1/status").await;
-    assert_eq!(
-        (waiting.status, &waiting.body["reason"]),
-        (429, &json!("auth_rate_limited"))
-    );
-    assert!(waiting.fields.contains_key(RETRY_AFTER));
-    assert_eq!(
-        ask("192.0.2.1", Some(token.expose()), "/api/v1/status")
-            .await
-            .status,
-        200
-    );
     gateway.fixture.clock.advance(Duration::from_hours(2));
     let expired = ask("192.0.2.3", Some(token.expose()), "/api/v1/status").await;
     assert_eq!(expired.status, 401);
+}
+
+#[tokio::test]
+async fn wrong_tokens_wait_and_neither_none_nor_a_right_one_does() {
+    let gateway = Gateway::new().await;
+    let token = gateway.token("ops", Role::Viewer).await;
+    let revoked = gateway.token("gone", Role::Viewer).await;
+    let tokens = gateway.fixture.control.admin_tokens(Page::first(10)).await;
+    let gone = tokens
+        .unwrap()
+        .into_iter()
+        .find(|token| token.name.as_str() == "gone");
+    let control = &gateway.fixture.control;
+    control
+        .revoke_admin_token(&ACTOR, gone.unwrap().id)
+        .await
+        .unwrap();
+    let ask = async |token: Option<&str>| {
+        let request = request("GET /api/v1/status", Value::Null);
+        gateway.send(remote("192.0.2.2"), token, request).await
+    };
+    for _ in 0..20 {
+        assert_eq!(ask(None).await.status, 401, "nothing was guessed");
+    }
+    for wrong in ["cs_admin_x", revoked.expose()] {
+        for _ in 0..5 {
+            assert_eq!(ask(Some(wrong)).await.status, 401);
+        }
+    }
+    for wrong in ["cs_admin_x", revoked.expose()] {
+        let waiting = ask(Some(wrong)).await;
+        let reason = &waiting.body["reason"];
+        assert_eq!((waiting.status, reason), (429, &json!("auth_rate_limited")));
+        assert!(waiting.fields.contains_key(RETRY_AFTER));
+    }
+    assert_eq!(ask(Some(token.expose())).await.status, 200, "a right one");
+    assert_eq!(ask(None).await.status, 401);
 }
 
 #[tokio::test]
