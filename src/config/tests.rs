@@ -644,6 +644,21 @@ fn sections_that_contradict_each_other_are_refused() {
             "no request",
         ),
         (
+            "metrics: {apps: {label: listed}}\n",
+            "1:11 metrics.apps.names",
+            "none is",
+        ),
+        (
+            "metrics: {apps: {names: [acme]}}\n",
+            "1:18 metrics.apps.names",
+            "listed",
+        ),
+        (
+            "metrics: {apps: {label: first, max: 0}}\n",
+            "1:37 metrics.apps.max",
+            "from 1 to 1000",
+        ),
+        (
             "tls: {certificates: [{cert: none.pem, key: \"${file:none.key}\"}]}\n",
             "",
             "",

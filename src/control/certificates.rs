@@ -61,7 +61,7 @@ impl Control {
         let (actor, now, profile) = (actor.clone(), self.now(), self.profile());
         let authority = self.authority().clone();
         let lifetime = lifetime(request.lifetime, &profile)?;
-        self.commit(move |store| {
+        let signed = self.commit(move |store| {
             let app = find_active(store, &request.app)?;
             let csr = judged(&request.csr, &profile)?;
             refuse_known_key(store, &app, &csr)?;
@@ -77,8 +77,13 @@ impl Control {
                 &retired,
                 chain_pem,
             ))
-        })
-        .await
+        });
+        let signed = signed.await;
+        match &signed {
+            Ok(_) => self.metrics().signed(),
+            Err(error) => self.metrics().not_signed(error.reason),
+        }
+        signed
     }
 
     /// What would be said of a request, without signing it.
@@ -117,7 +122,7 @@ impl Control {
         reason: RevocationReason,
     ) -> Result<Changed<Certificate>, Error> {
         let (actor, now) = (actor.clone(), self.now());
-        self.commit(move |store| {
+        let revoked = self.commit(move |store| {
             let certificate = find(store, id)?;
             if let Some(at) = certificate.revoked_at {
                 return Err(Error::conflict(format!("{id} was revoked at {at}")));
@@ -147,8 +152,10 @@ impl Control {
                 ended: vec![Ended::Credential(CredentialId::Certificate(id))],
                 value: certificate,
             })
-        })
-        .await
+        });
+        let revoked = revoked.await?;
+        self.metrics().revoked(reason);
+        Ok(revoked)
     }
 }
 

@@ -12,6 +12,7 @@ pub mod keys;
 pub mod admins;
 pub mod audit;
 pub mod counts;
+pub mod metrics;
 pub mod tokens;
 pub mod authority;
 

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::error::Error;
+use super::metrics::ControlMetrics;
 use crate::domain::app::App;
 use crate::domain::certificate::Fingerprint;
 use crate::domain::credential::{CredentialId, Ended};
@@ -85,6 +86,7 @@ struct Inner {
     state: Mutex<State>,
     outlet: mpsc::Sender<Publication>,
     tasks: TaskTracker,
+    metrics: ControlMetrics,
 }
 
 #[derive(Debug)]
@@ -103,6 +105,7 @@ impl Publisher {
         catalog: Arc<Catalog>,
         verification_keys: Arc<[VerificationKey]>,
         outlet: mpsc::Sender<Publication>,
+        metrics: ControlMetrics,
     ) -> Result<(Self, Arc<Snapshot>), Error> {
         let contents = load(&store).await?;
         let revision = contents.revision;
@@ -116,6 +119,7 @@ impl Publisher {
             }),
             outlet,
             tasks: TaskTracker::new(),
+            metrics,
         };
         let publisher = Self {
             inner: Arc::new(inner),
@@ -140,7 +144,7 @@ impl Publisher {
             };
             let waiting = inner.send(&mut state, snapshot, Vec::new()).await;
             drop(state);
-            confirm(waiting, "the configuration").await
+            inner.confirm(waiting, "the configuration").await
         })
         .await
     }
@@ -162,6 +166,7 @@ impl Publisher {
         self.run(|inner| async move {
             let mut state = inner.state.lock().await;
             let stored = inner.store(decide).await?;
+            let began = Instant::now();
             let (snapshot, lost) = inner
                 .next(&mut state, stored.revision, stored.touched)
                 .await;
@@ -169,7 +174,10 @@ impl Publisher {
             let ended = stored.ended.iter().copied().chain(others).collect();
             let waiting = inner.send(&mut state, snapshot, ended).await;
             drop(state);
-            let receipt = confirm(waiting, &stored.subject).await?;
+            let receipt = inner.confirm(waiting, &stored.subject).await?;
+            if !stored.ended.is_empty() {
+                inner.metrics.propagated(began.elapsed());
+            }
             Ok(Changed {
                 value: stored.value,
                 receipt,
@@ -284,22 +292,24 @@ impl Inner {
         });
         Some(waiting)
     }
-}
 
-async fn confirm(
-    waiting: Option<oneshot::Receiver<Receipt>>,
-    subject: &str,
-) -> Result<Receipt, Error> {
-    if let Some(waiting) = waiting
-        && let Ok(Ok(receipt)) = timeout(CONFIRM_WITHIN, waiting).await
-    {
-        return Ok(receipt);
+    async fn confirm(
+        &self,
+        waiting: Option<oneshot::Receiver<Receipt>>,
+        subject: &str,
+    ) -> Result<Receipt, Error> {
+        if let Some(waiting) = waiting
+            && let Ok(Ok(receipt)) = timeout(CONFIRM_WITHIN, waiting).await
+        {
+            return Ok(receipt);
+        }
+        warn!(%subject, "data plane did not confirm a snapshot in time");
+        self.metrics.unconfirmed();
+        Err(Error::new(
+            Reason::Unconfirmed,
+            format!("stored, not confirmed: the data plane did not answer in time about {subject}"),
+        ))
     }
-    warn!(%subject, "data plane did not confirm a snapshot in time");
-    Err(Error::new(
-        Reason::Unconfirmed,
-        format!("stored, not confirmed: the data plane did not answer in time about {subject}"),
-    ))
 }
 
 /// Runs a query where it may block.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::error::Error;
+use super::metrics::ControlMetrics;
 use super::publish::{Changed, Plan, Publisher, blocking};
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::authority::Authority;
@@ -21,6 +22,7 @@ pub struct Parts {
     pub hasher: Arc<SecretHasher>,
     pub profile: Profile,
     pub clock: Arc<dyn Clock>,
+    pub metrics: ControlMetrics,
 }
 
 /// The operations of the control plane. Cloning it is cheap.
@@ -41,6 +43,7 @@ struct Inner {
     hasher: Arc<SecretHasher>,
     profile: ArcSwap<Profile>,
     clock: Arc<dyn Clock>,
+    metrics: ControlMetrics,
 }
 
 impl Control {
@@ -52,6 +55,7 @@ impl Control {
             hasher: parts.hasher,
             profile: ArcSwap::from_pointee(parts.profile),
             clock: parts.clock,
+            metrics: parts.metrics,
         };
         Self {
             inner: Arc::new(inner),
@@ -77,6 +81,10 @@ impl Control {
 
     pub(super) fn profile(&self) -> Arc<Profile> {
         self.inner.profile.load_full()
+    }
+
+    pub(super) fn metrics(&self) -> &ControlMetrics {
+        &self.inner.metrics
     }
 
     pub(super) fn now(&self) -> Timestamp {

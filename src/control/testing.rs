@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::apps::NewApp;
 use super::certificates::{SignRequest, SignedCertificate};
 use super::keys::NewKey;
+use super::metrics::ControlMetrics;
 use super::publish::{Changed, Publication, Publisher};
 use super::service::{Control, Parts};
 use crate::crypto::api_key::SecretHasher;
@@ -95,6 +96,7 @@ pub struct Fixture {
     pub store: Arc<SqliteStore>,
     pub hasher: Arc<SecretHasher>,
     pub told: Told,
+    pub registry: prometheus::Registry,
 }
 
 impl Fixture {
@@ -107,9 +109,17 @@ impl Fixture {
     pub async fn with_outlet(outlet: mpsc::Sender<Publication>, told: Told) -> Self {
         let clock = HandClock::at(1_800_000_000);
         let store = Arc::new(SqliteStore::in_memory().unwrap());
-        let (publisher, _) = Publisher::start(store.clone(), catalog(1), Arc::new([]), outlet)
-            .await
-            .unwrap();
+        let registry = prometheus::Registry::new();
+        let metrics = ControlMetrics::register(&registry).unwrap();
+        let (publisher, _) = Publisher::start(
+            store.clone(),
+            catalog(1),
+            Arc::new([]),
+            outlet,
+            metrics.clone(),
+        )
+        .await
+        .unwrap();
         let made = Authority::generate("Test", clock.now()).unwrap();
         let (cert, key) = (&made.issuing_cert_pem, &made.issuing_key_pem);
         let authority = Authority::load(cert, key, &made.root_cert_pem, clock.now()).unwrap();
@@ -121,6 +131,7 @@ impl Fixture {
             hasher: hasher.clone(),
             profile: Profile::default(),
             clock: clock.clone(),
+            metrics,
         });
         Self {
             control,
@@ -128,6 +139,7 @@ impl Fixture {
             store,
             hasher,
             told,
+            registry,
         }
     }
 

@@ -34,6 +34,7 @@ use crate::api::{admin, ops};
 use crate::config::logs::LogTarget;
 use crate::config::root::Config;
 use crate::control::authority;
+use crate::control::metrics::ControlMetrics;
 use crate::control::publish::Publisher;
 use crate::control::service::{Control, Parts};
 use crate::control::tokens::{TokenService, TokenSettings};
@@ -50,10 +51,12 @@ use crate::domain::time::Clock;
 use crate::net::listener;
 use crate::proxy::plane::{Proxy, Wiring};
 use crate::proxy::record::Ledger;
+use crate::store::measured::Measured;
 use crate::store::repository::Store;
 use crate::store::sqlite::backend::SqliteStore;
 use crate::telemetry::access_log::{self, AccessLog, Destination};
 use crate::telemetry::metrics::{self, BuildInfo};
+use crate::telemetry::runtimes::Runtimes;
 
 /// Connections that may wait to be accepted, by each worker.
 const BACKLOG: i32 = 1024;
@@ -94,7 +97,8 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
     metrics::register(&registry, &build)?;
     let gauges = Gauges::register(&registry)?;
 
-    let trust = Trust::open(config, &clock)?;
+    let trust = Trust::open(config, &clock, &registry)?;
+    let control_metrics = ControlMetrics::register(&registry)?;
     let (outlet, publications) = mpsc::channel(pump::WAITING_MAX);
     let verification_keys = [trust.signer.verification_key()].into();
     let (publisher, first) = Publisher::start(
@@ -102,6 +106,7 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
         empty_catalog(),
         verification_keys,
         outlet,
+        control_metrics.clone(),
     )
     .await?;
     let live = Arc::new(ArcSwap::new(first));
@@ -137,6 +142,7 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
         hasher: Arc::clone(&hasher),
         profile: world.profile,
         clock: Arc::clone(&clock),
+        metrics: control_metrics,
     });
     let tokens = TokenSettings {
         ttl: config.tokens.ttl.get(),
@@ -184,6 +190,12 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
     )
     .context("starting the workers")?;
     let proxy = Arc::new(proxy);
+    let mut runtimes = proxy.runtimes();
+    runtimes.push((
+        "control".to_owned(),
+        tokio::runtime::Handle::current().metrics(),
+    ));
+    Runtimes::register(&registry, runtimes)?;
 
     let tasks = TaskTracker::new();
     tasks.spawn(pump::pump(publications, Arc::clone(&proxy)));
@@ -205,7 +217,7 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
         tls::TlsVersion::V1_2,
         false,
     )?;
-    gauges.reloaded(clock.now());
+    gauges.reloaded(config, clock.now());
     let running = Arc::new(Running {
         config_path: config_path.to_owned(),
         started_with: config.clone(),
@@ -279,7 +291,7 @@ struct Trust {
 }
 
 impl Trust {
-    fn open(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Self> {
+    fn open(config: &Config, clock: &Arc<dyn Clock>, registry: &Registry) -> anyhow::Result<Self> {
         let data = config.data_directory();
         std::fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
         let directory = config.authority_directory();
@@ -321,7 +333,7 @@ impl Trust {
         }
         Ok(Self {
             created,
-            store: Arc::new(store),
+            store: Arc::new(Measured::register(Arc::new(store), registry)?),
             authority: Arc::new(authority.value),
             signer: signer.value,
         })

@@ -54,7 +54,6 @@ impl Running {
         let reloaded = self.replace().await;
         match &reloaded {
             Ok(reloaded) => {
-                self.gauges.reloaded(self.clock.now());
                 let generation = reloaded.generation;
                 if reloaded.restart_needed.is_empty() {
                     tracing::info!(generation, "reload done: the configuration is in force");
@@ -113,6 +112,7 @@ impl Running {
             tracing::error!(%error, generation, "a configuration was not confirmed");
             ReloadRefusal::Unconfirmed { generation }
         })?;
+        self.gauges.reloaded(&config, self.clock.now());
         Ok(Reloaded {
             generation,
             revision: self.control.publisher().current().revision,

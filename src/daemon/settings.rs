@@ -1,8 +1,11 @@
 //! From the operator's words to the data plane's settings.
 
 use crate::config::listeners::BodyPace;
+use crate::config::metrics::{AppLabel as WrittenLabel, AppSeries};
 use crate::config::root::Config;
-use crate::proxy::settings::{FailedAuthentication, HttpBounds, Pace, Settings, Timeouts};
+use crate::proxy::settings::{
+    AppLabel, FailedAuthentication, HttpBounds, Pace, Settings, Timeouts,
+};
 
 /// What the data plane keeps until the process ends.
 pub fn proxy(config: &Config) -> Settings {
@@ -36,7 +39,16 @@ pub fn proxy(config: &Config) -> Settings {
             period: partners.auth_failures.rate.period.get(),
             burst: partners.auth_failures.burst,
         },
+        app_label: app_label(&config.metrics.apps),
         ..Settings::default()
+    }
+}
+
+fn app_label(apps: &AppSeries) -> AppLabel {
+    match apps.label {
+        WrittenLabel::Off => AppLabel::Off,
+        WrittenLabel::Listed => AppLabel::Listed(apps.names.clone()),
+        WrittenLabel::First => AppLabel::First(apps.max as usize),
     }
 }
 

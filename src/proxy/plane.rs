@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime, RuntimeMetrics};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::TaskTracker;
@@ -70,6 +70,7 @@ pub struct Proxy {
 struct Handle {
     orders: mpsc::UnboundedSender<Order>,
     thread: JoinHandle<()>,
+    runtime: RuntimeMetrics,
 }
 
 /// What a worker is told. There is no bound, because only the daemon sends: one for each change of its own.
@@ -103,7 +104,8 @@ struct Plan {
 impl Proxy {
     /// Starts a worker for each listener. Connections are taken from now on.
     pub fn start(settings: Settings, wiring: Wiring<'_>) -> io::Result<Self> {
-        let metrics = Metrics::register(wiring.registry).map_err(io::Error::other)?;
+        let metrics =
+            Metrics::register(wiring.registry, &settings.app_label).map_err(io::Error::other)?;
         let healths = Healths::register(wiring.registry).map_err(io::Error::other)?;
         // Their series are there before the first request.
         for upstream in wiring.live.load().catalog.upstreams.values() {
@@ -161,6 +163,14 @@ impl Proxy {
             }
         }
         gather(version, answers).await
+    }
+
+    /// How the workers' runtimes are doing, by the names of their threads.
+    pub fn runtimes(&self) -> Vec<(String, RuntimeMetrics)> {
+        let runtimes = self.workers.iter().enumerate();
+        runtimes
+            .map(|(number, worker)| (format!("worker-{number}"), worker.runtime.clone()))
+            .collect()
     }
 
     /// Takes no more connections; what is open may finish within `within`, and is cut then. Returns at once.
@@ -221,15 +231,19 @@ fn start_worker(listener: std::net::TcpListener, plan: Plan) -> io::Result<Handl
         .spawn(move || match runtime(listener) {
             Ok((runtime, listener)) => {
                 // Whoever started this thread waits for the word, so it is there to hear it.
-                let _heard = started.send(Ok(()));
+                let _heard = started.send(Ok(runtime.metrics()));
                 runtime.block_on(work(worker(plan), listener, received));
             }
             Err(error) => {
                 let _heard = started.send(Err(error));
             }
         })?;
-    ready.recv().map_err(io::Error::other)??;
-    Ok(Handle { orders, thread })
+    let runtime = ready.recv().map_err(io::Error::other)??;
+    Ok(Handle {
+        orders,
+        thread,
+        runtime,
+    })
 }
 
 fn runtime(listener: std::net::TcpListener) -> io::Result<(LocalRuntime, TcpListener)> {

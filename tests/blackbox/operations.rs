@@ -244,6 +244,81 @@ fn every_reason_has_its_series_from_the_start_and_promtool_is_happy() {
     assert_eq!(checked.code, 0, "{checked:?}");
 }
 
+/// The names of metrics in a text, without what histograms add to theirs.
+fn metrics_in(text: &str) -> std::collections::BTreeSet<String> {
+    let plain = |character: char| character.is_ascii_lowercase() || character == '_';
+    text.split(|character| !plain(character))
+        .filter(|word| word.starts_with("countersign_") || word.starts_with("process_"))
+        .map(|word| {
+            ["_bucket", "_count", "_sum"]
+                .iter()
+                .find_map(|end| word.strip_suffix(end))
+                .unwrap_or(word)
+                .to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn the_documents_name_the_metrics_that_there_are() {
+    let echo = Echo::start();
+    let routes = "      - { match: { prefix: / }, require: mtls, upstream: api, limit: { per: app, rate: 9/s } }";
+    let text = config(&echo.url(), routes).replace(
+        "version: 1",
+        "version: 1\nmetrics: { apps: { label: first } }",
+    );
+    let gateway = Gateway::start(&text);
+    assert_eq!(gateway.enrol("acme").partner.get("/").status, 200);
+    let (_, exported) = gateway.ops_get("/metrics");
+    let families: String = exported
+        .lines()
+        .filter(|line| line.starts_with("# TYPE "))
+        .collect();
+    let exported = metrics_in(&families);
+    let read = |file: &str| {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        metrics_in(&fs::read_to_string(path).unwrap())
+    };
+    assert_eq!(read("docs/operate/metrics.md"), exported);
+    let alerts = read("deploy/prometheus/alerts.yaml");
+    let unknown: Vec<_> = alerts.difference(&exported).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+#[test]
+fn alert_rules_are_rules() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let args = ["check", "rules", "deploy/prometheus/alerts.yaml"];
+    let checked = run(directory, "promtool", &args);
+    assert_eq!(checked.code, 0, "{checked:?}");
+}
+
+#[test]
+fn requests_are_counted_by_app_where_the_operator_wants_that() {
+    let echo = Echo::start();
+    let labelled = |label: &str| {
+        let more = format!("version: 1\nmetrics: {{ apps: {label} }}");
+        let text = config(&echo.url(), ROUTES).replace("version: 1", &more);
+        let gateway = Gateway::start(&text);
+        for app in ["acme", "zenith"] {
+            assert_eq!(gateway.enrol(app).partner.get("/").status, 200);
+        }
+        assert_eq!(gateway.stranger().get("/").status, 401);
+        let (_, metrics) = gateway.ops_get("/metrics");
+        let counted = metrics.lines().filter(|line| {
+            line.starts_with("countersign_app_requests_total") && !line.ends_with(" 0")
+        });
+        counted.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let series =
+        |app: &str| format!("countersign_app_requests_total{{app=\"{app}\",code=\"2xx\"}} 1");
+    assert_eq!(labelled("{ label: off }"), [""; 0]);
+    let both = [series("acme"), series("zenith")];
+    assert_eq!(labelled("{ label: first, max: 2 }"), both);
+    let one = [series("_other"), series("zenith")];
+    assert_eq!(labelled("{ label: listed, names: [zenith] }"), one);
+}
+
 #[test]
 fn health_is_told_on_the_ops_port_only() {
     let echo = Echo::start();

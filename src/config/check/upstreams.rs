@@ -97,9 +97,7 @@ fn is_server_name(name: &str) -> bool {
     };
     // A last label of digits alone would look like an address.
     let digits = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
-    name.len() <= 253
-        && name.split('.').all(label)
-        && !name.rsplit('.').next().is_some_and(digits)
+    name.len() <= 253 && name.split('.').all(label) && !name.rsplit('.').next().is_some_and(digits)
 }
 
 fn pool(upstream: &Upstream, path: &YamlPath, findings: &mut Findings) {

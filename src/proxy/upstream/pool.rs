@@ -115,6 +115,10 @@ impl Pool {
         Arc::clone(&self.upstream.borrow())
     }
 
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
     /// Waits for the right to an exchange, in the order of asking and within the upstream's bounds.
     pub async fn admit(&self) -> Result<Slot, Error> {
         if let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() {
