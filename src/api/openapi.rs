@@ -47,7 +47,7 @@ fn document() -> OpenApi {
     document.info = InfoBuilder::new()
         .title("Countersign admin API")
         .description(Some(
-            "What operators do with Countersign. Every change is in force when its answer arrives, and the receipt says so.",
+            "What operators do with Countersign. Every change is in force when its answer arrives, and the receipt says so; what is made and shown once is answered with 201 even when a worker has not confirmed it, and the receipt says that.",
         ))
         .version(env!("CARGO_PKG_VERSION"))
         .build();

@@ -90,7 +90,7 @@ impl AdminToken {
         match self {
             Self::Create(create) => {
                 let answer = admin.post("/admin-tokens", create.body()).await?;
-                create.secret.show(global.output, answer, "token")?;
+                return create.secret.show(global.output, answer, "token");
             }
             Self::List(list) => {
                 let query = Query::default();

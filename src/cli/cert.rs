@@ -201,7 +201,7 @@ impl Sign {
             }
             (None, Format::Json | Format::Yaml) => output::print(&about)?,
         }
-        Ok(Exit::Done)
+        Ok(Exit::of_receipt(&answer))
     }
 
     fn body(&self) -> Result<Value, Failure> {

@@ -48,9 +48,17 @@ fn wait(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failu
         .block_on(work)
 }
 
+const UNCONFIRMED: &str = "warning: stored, and not confirmed by every worker; the gateway's log says which one did not \
+                           answer, and it may not know of the change yet";
+
 fn finish(global: &Global, result: Result<Exit, Failure>) -> ExitCode {
     match result {
-        Ok(exit) => exit.into(),
+        Ok(exit) => {
+            if exit == Exit::Unconfirmed {
+                output::remark(UNCONFIRMED);
+            }
+            exit.into()
+        }
         Err(failure) => {
             match global.output {
                 Format::Json => output::remark(&format!("{:#}", failure.to_json())),

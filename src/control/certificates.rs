@@ -155,7 +155,7 @@ impl Control {
         });
         let revoked = revoked.await?;
         self.metrics().revoked(reason);
-        Ok(revoked)
+        revoked.in_force(id)
     }
 }
 

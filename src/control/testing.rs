@@ -218,6 +218,7 @@ pub fn confirm_all(mut publications: mpsc::Receiver<Publication>) -> Told {
         while let Some(publication) = publications.recv().await {
             let receipt = Receipt {
                 version: publication.snapshot.version,
+                confirmed: true,
                 workers: 2,
                 connections_closed: u32::try_from(publication.ended.len()).unwrap(),
             };

@@ -206,6 +206,7 @@ async fn gather(version: u64, answers: Vec<(usize, oneshot::Receiver<u32>)>) -> 
     let deadline = Instant::now() + ANSWER_WITHIN;
     let mut receipt = Receipt {
         version,
+        confirmed: true,
         workers: 0,
         connections_closed: 0,
     };
@@ -217,7 +218,10 @@ async fn gather(version: u64, answers: Vec<(usize, oneshot::Receiver<u32>)>) -> 
             }
             // A worker that ended meanwhile has no connections left.
             Ok(Err(_ended)) => {}
-            Err(_late) => tracing::error!(worker, version, "a worker is stuck: it did not answer"),
+            Err(_late) => {
+                receipt.confirmed = false;
+                tracing::error!(worker, version, "a worker is stuck: it did not answer");
+            }
         }
     }
     receipt
@@ -409,6 +413,7 @@ mod tests {
             (receipt.version, receipt.workers, receipt.connections_closed),
             (7, 2, 5)
         );
+        assert!(!receipt.confirmed);
         assert!(begun.elapsed() <= ANSWER_WITHIN + Duration::from_millis(10));
         drop(stuck);
     }

@@ -614,6 +614,7 @@ async fn revoking_closes_what_is_open_and_explains_itself_afterwards() {
 
     let receipt = gateway.revoke().await;
     assert_eq!((receipt.version, receipt.workers), (2, 2));
+    assert!(receipt.confirmed);
     assert_eq!(receipt.connections_closed, 2);
     idle.closed().await;
     assert_eq!(

@@ -19,7 +19,7 @@ use super::state::AdminState;
 use crate::api::client::{AdminClient, ClientError};
 use crate::api::edge::Edge;
 use crate::api::listen::{self, Listening, LocalSocket, Peer};
-use crate::control::testing::{ACTOR, CSR, Fixture, OTHER_CSR, P521_CSR};
+use crate::control::testing::{ACTOR, CSR, Fixture, OTHER_CSR, P521_CSR, Told};
 use crate::control::testing_edges::Server;
 use crate::domain::admin::Role;
 use crate::domain::id::RequestId;
@@ -99,7 +99,10 @@ const LOCAL: Peer = Peer::Local { uid: 0 };
 
 impl Gateway {
     async fn new() -> Self {
-        let fixture = Fixture::new().await;
+        Self::over(Fixture::new().await)
+    }
+
+    fn over(fixture: Fixture) -> Self {
         let process = Arc::new(Process::default());
         let state = AdminState::new(
             fixture.control.clone(),
@@ -196,6 +199,7 @@ async fn an_app_is_made_found_and_ended() {
         let (status, changed) = gateway.ask(&line, Value::Null).await;
         assert_eq!((status, &changed["app"]["state"]), (200, &json!(state)));
         assert_eq!(changed["receipt"]["workers"], 2, "{changed}");
+        assert_eq!(changed["receipt"]["confirmed"], true, "{changed}");
     }
     for (line, body, refusal) in [
         ("POST /api/v1/apps", new, (409, Reason::Conflict)),
@@ -668,6 +672,30 @@ async fn a_configuration_that_is_refused_says_all_that_is_wrong() {
         None,
         "nothing is wrong with it"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_shown_once_is_answered_even_when_no_worker_confirms_it() {
+    let (outlet, publications) = tokio::sync::mpsc::channel(8);
+    let gateway = Gateway::over(Fixture::with_outlet(outlet, Told::default()).await);
+    let app = json!({"name": "acme"});
+    let refused = gateway.refusal("POST /api/v1/apps", app).await;
+    assert_eq!(refused, (503, "unconfirmed".to_owned()));
+    for (line, body, what) in [
+        ("POST /api/v1/keys", json!({"app": "acme"}), "/secret"),
+        (
+            "POST /api/v1/certificates",
+            json!({"app": "acme", "name": "prod", "csr": CSR}),
+            "/chain_pem",
+        ),
+    ] {
+        let (status, made) = gateway.ask(line, body).await;
+        assert_eq!(status, 201, "{made}");
+        assert!(made.pointer(what).is_some_and(Value::is_string), "{made}");
+        assert_eq!(made["receipt"]["confirmed"], false, "{made}");
+        assert_eq!(made["receipt"]["workers"], 0, "{made}");
+    }
+    drop(publications);
 }
 
 #[tokio::test]
