@@ -128,6 +128,7 @@ mod tests {
             "GET /api/v1/certificates/{certificate}",
             "POST /api/v1/certificates/{certificate}/revoke",
             "POST /api/v1/csr/inspect",
+            "GET /api/v1/drain",
             "POST /api/v1/drain",
             "GET /api/v1/keys",
             "POST /api/v1/keys",

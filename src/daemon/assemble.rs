@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::clock::SystemClock;
+use super::drain::Course;
 use super::dropped::Dropped;
 use super::gauges::Gauges;
 use super::local::Local;
@@ -232,7 +233,9 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
         health: Arc::clone(&health),
         clock: Arc::clone(&clock),
         started_at: clock.now(),
+        proxy: Arc::clone(&proxy),
         stopping: CancellationToken::new(),
+        drain: Course::default(),
         reloading: Mutex::new(()),
     });
 

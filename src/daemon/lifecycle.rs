@@ -127,8 +127,14 @@ pub async fn run(assembled: Assembled, mut signals: Signals, drain: Drain) -> an
     tracing::info!(delay_ms, timeout_s, "draining");
     tell_systemd(&[NotifyState::Stopping]);
     running.health.set_draining();
+    running.drain.begin();
     tokio::select! {
-        () = finish(&assembled.proxy, drain) => tracing::info!("drained"),
+        () = finish(&assembled.proxy, drain) => {
+            let requests_cut = assembled.proxy.load().requests_cut;
+            tracing::info!(requests_cut, "drained");
+            running.drain.end();
+            running.drain.last_word().await;
+        }
         () = signals.stop() => tracing::warn!("told to stop a second time: what still ran is cut"),
     }
     housekeeping.abort();

@@ -8,12 +8,13 @@ use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use super::drain::Course;
 use super::gauges::Gauges;
 use super::registry_view::LiveRegistry;
 use super::restart;
 use super::world::{Ground, Served, World};
 use crate::api::admin::operations::{
-    Answer, ConfigProblem, Operations, ReloadRefusal, Reloaded, Status,
+    Answer, ConfigProblem, DrainProgress, Operations, ReloadRefusal, Reloaded, Status,
 };
 use crate::api::ops::health::Health;
 use crate::config::load::{self, Layers};
@@ -22,6 +23,7 @@ use crate::config::root::Config;
 use crate::control::service::Control;
 use crate::domain::time::{Clock, Timestamp};
 use crate::proxy::handshake::TlsPolicies;
+use crate::proxy::plane::Proxy;
 use crate::proxy::upstream::upstreams::Connectors;
 
 /// The running process, as operators may change it.
@@ -42,8 +44,11 @@ pub struct Running {
     pub health: Arc<Health>,
     pub clock: Arc<dyn Clock>,
     pub started_at: Timestamp,
+    pub proxy: Arc<Proxy>,
     /// Cancelled when the process is to drain.
     pub stopping: CancellationToken,
+    /// How the drain goes, once there is one.
+    pub drain: Course,
     /// One reload at a time.
     pub reloading: Mutex<()>,
 }
@@ -159,6 +164,10 @@ impl Operations for Running {
     fn drain(&self) -> Answer<'_, ()> {
         self.stopping.cancel();
         Box::pin(async {})
+    }
+
+    fn drain_progress(&self) -> Answer<'_, DrainProgress> {
+        Box::pin(self.drain.progress(|| self.proxy.load()))
     }
 
     fn status(&self) -> Answer<'_, Status> {

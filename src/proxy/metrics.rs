@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use foldhash::{HashMap, HashMapExt};
 use http::Method;
+use prometheus::core::Collector as _;
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry,
@@ -325,6 +327,18 @@ impl Metrics {
         Open::new(self.connections_now.with_label_values(&[protocol]))
     }
 
+    /// What is being carried now, and what a drain has cut.
+    pub fn load(&self) -> Load {
+        let connections = self.connections_now.collect();
+        let requests = self.in_flight.collect();
+        let cut = self.refused.get(Closed::Drain.reason() as usize);
+        Load {
+            connections: sum(&connections),
+            requests: sum(&requests),
+            requests_cut: cut.map_or(0, |cut| cut.anywhere.get()),
+        }
+    }
+
     pub fn connection_closed(&self, why: Closed) {
         self.closed.with_label_values(&[why.as_str()]).inc();
     }
@@ -360,6 +374,27 @@ impl Metrics {
             self.spoofs.with_label_values(&[family.as_str()]).inc();
         }
     }
+}
+
+/// What the data plane carries at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    pub connections: u64,
+    pub requests: u64,
+    /// Requests that were cut because the gateway is stopping.
+    pub requests_cut: u64,
+}
+
+/// The sum of the series of a family of gauges that count things.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "they count what is in memory, and are whole; a cast that does not fit saturates"
+)]
+fn sum(families: &[MetricFamily]) -> u64 {
+    let metrics = families.iter().flat_map(MetricFamily::get_metric);
+    let sum: f64 = metrics.map(|metric| metric.get_gauge().get_value()).sum();
+    sum as u64
 }
 
 fn counters(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
@@ -541,6 +576,10 @@ fn label(method: &Method) -> &'static str {
 mod tests {
     use super::*;
 
+    fn register(registry: &Registry) -> Metrics {
+        Metrics::register(registry, &AppLabel::Off).unwrap()
+    }
+
     fn exported(registry: &Registry) -> String {
         prometheus::TextEncoder::new()
             .encode_to_string(&registry.gather())
@@ -550,7 +589,7 @@ mod tests {
     #[test]
     fn every_reason_has_its_series_from_the_start() {
         let registry = Registry::new();
-        Metrics::register(&registry, &AppLabel::Off).unwrap();
+        register(&registry);
         let text = exported(&registry);
         for reason in Reason::ALL {
             let series = format!("countersign_refusals_total{{reason=\"{reason}\"}} 0\n");
@@ -562,7 +601,7 @@ mod tests {
     #[test]
     fn no_two_sets_of_labels_share_a_series() {
         let registry = Registry::new();
-        let metrics = WorkerMetrics::new(Metrics::register(&registry, &AppLabel::Off).unwrap());
+        let metrics = WorkerMetrics::new(register(&registry));
         for (name, method) in [("a", Method::GET), ("ta", Method::GET), ("a", Method::PUT)] {
             let route = RouteMetrics::new(&metrics.all, name.into());
             route.answered(&method, 200, Duration::ZERO);
@@ -572,6 +611,21 @@ mod tests {
             .lines()
             .filter(|line| line.starts_with("countersign_http_requests_total{"));
         assert_eq!(series.filter(|line| line.ends_with(" 1")).count(), 3);
+    }
+
+    #[test]
+    fn the_load_is_what_is_counted() {
+        let metrics = WorkerMetrics::new(register(&Registry::new()));
+        let before = metrics.all.load();
+        assert_eq!((before.connections, before.requests), (0, 0));
+        let _open = [metrics.all.connection(false), metrics.all.connection(true)];
+        let running = metrics.unrouted.running();
+        metrics.all.refused(Reason::Draining);
+        let load = metrics.all.load();
+        assert_eq!((load.connections, load.requests), (2, 1));
+        assert_eq!(load.requests_cut, 1);
+        drop(running);
+        assert_eq!(metrics.all.load().requests, 0);
     }
 
     #[test]

@@ -30,7 +30,7 @@ use super::downstream::date::Dates;
 use super::handshake::{Leaves, TlsPolicies};
 use super::live::Live;
 use super::local::LocalService;
-use super::metrics::{Closed, Metrics, WorkerMetrics};
+use super::metrics::{Closed, Load, Metrics, WorkerMetrics};
 use super::record::{Book, Ledger};
 use super::seats::Seats;
 use super::settings::Settings;
@@ -64,6 +64,7 @@ pub struct Wiring<'a> {
 pub struct Proxy {
     live: Arc<ArcSwap<Snapshot>>,
     workers: Vec<Handle>,
+    metrics: Metrics,
 }
 
 #[derive(Debug)]
@@ -140,6 +141,7 @@ impl Proxy {
         Ok(Self {
             live: wiring.live,
             workers,
+            metrics,
         })
     }
 
@@ -171,6 +173,11 @@ impl Proxy {
         runtimes
             .map(|(number, worker)| (format!("worker-{number}"), worker.runtime.clone()))
             .collect()
+    }
+
+    /// What is being carried now.
+    pub fn load(&self) -> Load {
+        self.metrics.load()
     }
 
     /// Takes no more connections; what is open may finish within `within`, and is cut then. Returns at once.

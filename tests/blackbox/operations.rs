@@ -1,6 +1,8 @@
 //! What operators do and see: reload, drain, metrics, logs, and a process that is killed.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::support::eventually::eventually;
@@ -163,6 +165,70 @@ fn draining_finishes_what_runs_and_then_ends() {
     assert_eq!((answer.status, answer.text().as_str()), (200, "done"));
     assert!(idle.is_closed_within(Duration::from_secs(5)));
     assert_eq!(gateway.wait(Duration::from_secs(15)), Some(0));
+}
+
+/// A request that is being answered, and the gateway that answers it.
+fn under_way(gateway: &Gateway) -> crate::support::client::Connection {
+    let mut running = gateway.stranger().connect();
+    running.send(format!("GET /open HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes());
+    eventually("the request is under way", || {
+        (gateway.count("countersign_http_requests_in_flight") >= 1).then_some(())
+    });
+    running
+}
+
+#[test]
+fn drain_waits_for_the_end_where_it_is_asked_to() {
+    let (finish, finished) = std::sync::mpsc::channel::<()>();
+    let finished = std::sync::Mutex::new(finished);
+    let slow = misbehaving(move |mut stream, _| {
+        finished.lock().unwrap().recv().unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone";
+        let _ = std::io::Write::write_all(&mut stream, answer);
+    });
+    let text = config(&slow, OPEN).replace("version: 1", "version: 1\ndrain: { delay: 1ms }");
+    let mut gateway = Gateway::start(&text);
+    let mut running = under_way(&gateway);
+    let socket = gateway.socket();
+    let mut waiting = Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .args(["drain", "--wait", "--output", "json", "--admin-socket"])
+        .arg(&socket)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut progress = String::new();
+    BufReader::new(waiting.stderr.take().unwrap())
+        .read_line(&mut progress)
+        .unwrap();
+    assert!(progress.contains("1 request left"), "{progress}");
+    assert_eq!(waiting.try_wait().unwrap(), None, "what runs is waited for");
+    finish.send(()).unwrap();
+    assert_eq!(running.answer().status, 200);
+    let drained = waiting.wait_with_output().unwrap();
+    assert_eq!(drained.status.code(), Some(0), "{drained:?}");
+    let told: serde_json::Value = serde_json::from_slice(&drained.stdout).unwrap();
+    assert_eq!(told["state"], "drained");
+    assert_eq!(told["requests_cut"], 0);
+    assert_eq!(gateway.wait(Duration::from_secs(5)), Some(0));
+}
+
+#[test]
+fn drain_says_when_requests_were_cut() {
+    let stuck = misbehaving(|_stream, _| std::thread::park());
+    let text = config(&stuck, OPEN).replace(
+        "version: 1",
+        "version: 1\ndrain: { delay: 1ms, timeout: 1s }",
+    );
+    let mut gateway = Gateway::start(&text);
+    let _running = under_way(&gateway);
+    let drained = gateway.cli(&["drain", "--wait"]);
+    assert_eq!(drained.code, 1, "{drained:?}");
+    assert!(drained.stdout.contains("1 request cut."), "{drained:?}");
+    assert!(drained.stderr.contains("drain.timeout"), "{drained:?}");
+    assert!(gateway.wait(Duration::from_secs(5)).is_some());
+    let unreachable = gateway.cli(&["drain", "--wait"]);
+    assert_eq!(unreachable.code, 7, "{unreachable:?}");
 }
 
 #[test]

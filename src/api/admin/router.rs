@@ -48,6 +48,6 @@ fn described() -> OpenApiRouter<AdminState> {
         .routes(routes!(audit::list::list))
         .routes(routes!(gateway::status::status))
         .routes(routes!(gateway::reload::reload))
-        .routes(routes!(gateway::drain::drain))
+        .routes(routes!(gateway::drain::drain, gateway::drain::progress))
         .routes(routes!(gateway::document::document))
 }

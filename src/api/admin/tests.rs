@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use super::operations::{Answer, ConfigProblem, Operations, ReloadRefusal, Reloaded, Status};
+use super::operations::{
+    Answer, ConfigProblem, DrainProgress, DrainState, Operations, ReloadRefusal, Reloaded, Status,
+};
 use super::router::router;
 use super::state::AdminState;
 use crate::api::client::{AdminClient, ClientError};
@@ -67,6 +69,23 @@ impl Operations for Process {
     fn drain(&self) -> Answer<'_, ()> {
         self.drains.fetch_add(1, Ordering::SeqCst);
         Box::pin(async {})
+    }
+
+    fn drain_progress(&self) -> Answer<'_, DrainProgress> {
+        let drained = self.drains.load(Ordering::SeqCst) > 0;
+        Box::pin(async move {
+            DrainProgress {
+                state: if drained {
+                    DrainState::Drained
+                } else {
+                    DrainState::Serving
+                },
+                milliseconds: 1500,
+                connections: 0,
+                requests: 0,
+                requests_cut: 2,
+            }
+        })
     }
 
     fn status(&self) -> Answer<'_, Status> {
@@ -610,6 +629,9 @@ async fn each_role_may_do_its_part() {
         }
     }
     assert_eq!(gateway.process.drains.load(Ordering::SeqCst), 1);
+    let (status, progress) = gateway.ask("GET /api/v1/drain", Value::Null).await;
+    assert_eq!((status, &progress["state"]), (200, &json!("drained")));
+    assert_eq!(progress["requests_cut"], 2);
 }
 
 #[tokio::test]
