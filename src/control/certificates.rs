@@ -10,7 +10,7 @@ use super::error::Error;
 use super::publish::{Changed, Plan, Touched};
 use super::service::Control;
 use crate::crypto::authority::{Authority, Issued, LeafNames};
-use crate::crypto::csr::{self, Csr, CsrReport};
+use crate::crypto::csr::{self, Csr, CsrReport, Verdict};
 use crate::crypto::random;
 use crate::domain::admin::Actor;
 use crate::domain::app::App;
@@ -86,9 +86,25 @@ impl Control {
         signed
     }
 
-    /// What would be said of a request, without signing it.
+    /// What would be said of a request by the profile in force, without signing it. Whether its key belongs to another
+    /// App is not said: that depends on whose request it is.
     pub async fn inspect_csr(&self, csr: Vec<u8>) -> Result<CsrReport, Error> {
-        self.read(move |_| Ok(csr::inspect(&csr))).await
+        let profile = self.profile();
+        self.read(move |store| {
+            let report = csr::inspect(&csr, &profile.keys);
+            let known = match &report.key_digest {
+                Some(digest) if report.verdict == Verdict::Accepted => {
+                    store.certificates_by_key(digest)?
+                }
+                _ => Vec::new(),
+            };
+            Ok(if known.iter().any(is_compromised) {
+                report.refused(Reason::CsrKeyRevoked, KEY_COMPROMISED)
+            } else {
+                report
+            })
+        })
+        .await
     }
 
     pub async fn certificate(&self, id: CertificateId) -> Result<Certificate, Error> {
@@ -200,14 +216,18 @@ fn judged(input: &[u8], profile: &Profile) -> Result<Csr, Error> {
     csr::judge(input, &profile.keys).map_err(|refusal| Error::new(refusal.reason, refusal.detail))
 }
 
+const KEY_COMPROMISED: &str =
+    "a certificate with this key was revoked because the key is compromised; make a new key pair";
+
+fn is_compromised(certificate: &Certificate) -> bool {
+    certificate.revocation_reason == Some(RevocationReason::KeyCompromise)
+}
+
 /// The store refuses these too; asking first means that nothing is signed for them.
 fn refuse_known_key(store: &dyn Store, app: &App, csr: &Csr) -> Result<(), Error> {
     for known in store.certificates_by_key(&csr.key_digest())? {
-        if known.revocation_reason == Some(RevocationReason::KeyCompromise) {
-            return Err(Error::new(
-                Reason::CsrKeyRevoked,
-                "a certificate with this key was revoked because the key is compromised; make a new key pair",
-            ));
+        if is_compromised(&known) {
+            return Err(Error::new(Reason::CsrKeyRevoked, KEY_COMPROMISED));
         }
         if known.app != app.id {
             return Err(Error::new(

@@ -334,6 +334,7 @@ fn a_request_is_judged_offline_too() {
     )
     .json();
     assert_eq!(report["verdict"], "accepted", "{report}");
+    assert_eq!(report["judged_by"], "the default profile", "{report}");
     let bytes = fs::read(&csr).unwrap();
     let piped = run_with_input(
         dir.path(),
@@ -387,4 +388,72 @@ fn a_signed_certificate_outlives_neither_the_profile_nor_its_issuer() {
         &["x509", "-in", "one.pem", "-noout", "-checkend", "90000"],
     );
     assert_eq!(checked.code, 1, "ends within 25 hours, says {not_after}");
+}
+
+#[test]
+fn a_request_is_judged_by_the_gateways_own_profile_and_the_report_says_by_which() {
+    let echo = Echo::start();
+    let narrow = "authority: { directory: authority, profile: { keys: [ed25519] } }";
+    let text = config(
+        &echo.url(),
+        "      - { match: { prefix: / }, require: mtls, upstream: api }",
+    );
+    let narrowed = text.replace("authority: { directory: authority }", narrow);
+    let gateway = Gateway::start(&narrowed);
+    let dir = gateway.dir();
+    let csr = pki::request(dir, "partner").csr;
+    let csr = csr.to_str().unwrap();
+    let inspect = |more: &[&str]| {
+        let mut args = vec!["csr", "inspect", csr, "--output", "json"];
+        args.extend(more);
+        let said = crate::support::process::countersign(dir, &args);
+        let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+        (said.code, report)
+    };
+    let judged = |report: &serde_json::Value| {
+        assert_eq!(
+            report["keys_allowed"],
+            serde_json::json!(["ed25519"]),
+            "{report}"
+        );
+        assert_eq!(report["reason"], "csr_key_type", "{report}");
+        report["judged_by"].as_str().unwrap().to_owned()
+    };
+    let socket = gateway.socket();
+    let (code, report) = inspect(&["--admin-socket", socket.to_str().unwrap()]);
+    assert_eq!(code, 6);
+    assert!(judged(&report).starts_with("the gateway at "), "{report}");
+    let (code, report) = inspect(&["--config", "countersign.yaml"]);
+    assert_eq!((code, &*judged(&report)), (6, "countersign.yaml"));
+    // Beside the configuration nothing needs to be named: the running gateway is asked.
+    let (code, report) = inspect(&[]);
+    assert_eq!(code, 6);
+    assert!(judged(&report).starts_with("the gateway at "), "{report}");
+
+    // Another profile in the file, and no gateway any more.
+    let dir = gateway.kill();
+    fs::write(dir.path().join("countersign.yaml"), &text).unwrap();
+    let said = crate::support::process::countersign(
+        dir.path(),
+        &["csr", "inspect", "partner.csr", "--output", "json"],
+    );
+    let report = said.json();
+    assert_eq!(report["judged_by"], "countersign.yaml", "{report}");
+    assert_eq!(report["verdict"], "accepted");
+    fs::write(dir.path().join("countersign.yaml"), "version: [").unwrap();
+    let args = ["csr", "inspect", "partner.csr"];
+    let said = crate::support::process::countersign(dir.path(), &args);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.stderr.contains("default profile"), "{said:?}");
+    let args = [
+        "csr",
+        "inspect",
+        "partner.csr",
+        "--config",
+        "countersign.yaml",
+    ];
+    assert_eq!(
+        crate::support::process::countersign(dir.path(), &args).code,
+        6
+    );
 }
