@@ -386,6 +386,60 @@ fn requests_are_counted_by_app_where_the_operator_wants_that() {
 }
 
 #[test]
+fn the_service_manager_is_told_when_it_is_ready_reloads_and_stops() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    manager
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let told = || {
+        let mut message = [0_u8; 512];
+        let length = manager.recv(&mut message).unwrap();
+        String::from_utf8_lossy(&message[..length]).into_owned()
+    };
+    let echo = Echo::start();
+    let mut gateway = Gateway::start_with(&config(&echo.url(), OPEN), &[("NOTIFY_SOCKET", &path)]);
+    assert_eq!(told().trim(), "READY=1");
+    gateway.signal("HUP");
+    let reloading = told();
+    assert!(reloading.contains("RELOADING=1"), "{reloading}");
+    assert!(reloading.contains("MONOTONIC_USEC="), "{reloading}");
+    assert_eq!(told().trim(), "READY=1");
+    gateway.signal("TERM");
+    assert_eq!(told().trim(), "STOPPING=1");
+    assert_eq!(gateway.wait(Duration::from_secs(15)), Some(0));
+}
+
+#[test]
+fn the_systemd_unit_is_understood() {
+    let dir = tempfile::tempdir().unwrap();
+    let unit = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/countersign.service");
+    let unit = fs::read_to_string(unit).unwrap();
+    // The commands have to be there; what they are given is checked below.
+    let binary = env!("CARGO_BIN_EXE_countersign");
+    let here = unit.replace("/usr/bin/countersign", binary);
+    fs::write(dir.path().join("countersign.service"), here).unwrap();
+    let args = ["verify", "./countersign.service"];
+    let verified = run(dir.path(), "systemd-analyze", &args);
+    let said = format!("{}{}", verified.stdout, verified.stderr);
+    // Units of the machine that are named along the way may have faults of their own.
+    let ours: Vec<_> = said
+        .lines()
+        .filter(|line| line.contains("countersign.service"))
+        .collect();
+    assert!(ours.is_empty(), "{ours:?}");
+    for line in unit.lines() {
+        let Some((_, command)) = line.split_once("/usr/bin/countersign ") else {
+            continue;
+        };
+        let mut words: Vec<_> = command.split(' ').collect();
+        words.push("--help");
+        assert_eq!(run(dir.path(), binary, &words).code, 0, "{line}");
+    }
+}
+
+#[test]
 fn health_is_told_on_the_ops_port_only() {
     let echo = Echo::start();
     let gateway = Gateway::start(&config(&echo.url(), OPEN));
