@@ -59,7 +59,7 @@ impl Control {
         request: SignRequest,
     ) -> Result<Changed<SignedCertificate>, Error> {
         let (actor, now, profile) = (actor.clone(), self.now(), self.profile());
-        let authority = self.authority().clone();
+        let authority = self.authority();
         let lifetime = lifetime(request.lifetime, &profile)?;
         let signed = self.commit(move |store| {
             let app = find_active(store, &request.app)?;

@@ -39,7 +39,7 @@ pub struct Control {
 struct Inner {
     store: Arc<dyn Store>,
     publisher: Publisher,
-    authority: Arc<Authority>,
+    authority: ArcSwap<Authority>,
     hasher: Arc<SecretHasher>,
     profile: ArcSwap<Profile>,
     clock: Arc<dyn Clock>,
@@ -51,7 +51,7 @@ impl Control {
         let inner = Inner {
             store: parts.store,
             publisher: parts.publisher,
-            authority: parts.authority,
+            authority: ArcSwap::new(parts.authority),
             hasher: parts.hasher,
             profile: ArcSwap::from_pointee(parts.profile),
             clock: parts.clock,
@@ -71,8 +71,13 @@ impl Control {
         &self.inner.publisher
     }
 
-    pub fn authority(&self) -> &Arc<Authority> {
-        &self.inner.authority
+    pub fn authority(&self) -> Arc<Authority> {
+        self.inner.authority.load_full()
+    }
+
+    /// Signs by another authority from now on, for a reload.
+    pub fn set_authority(&self, authority: Arc<Authority>) {
+        self.inner.authority.store(authority);
     }
 
     pub(super) fn hasher(&self) -> &Arc<SecretHasher> {

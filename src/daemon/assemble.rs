@@ -156,10 +156,11 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
         Arc::clone(&hasher),
         Arc::clone(&clock),
     );
+    let ca_pem = Arc::new(ArcSwap::from_pointee(ca_pem(&trust.authority)));
     let partner = PartnerService {
         metrics: TokenMetrics::register(&registry)?,
         tokens: Arc::new(tokens),
-        ca_pem: Bytes::copy_from_slice(trust.authority.ca_pem().as_bytes()),
+        ca_pem: Arc::clone(&ca_pem),
     };
 
     let workers = workers(config);
@@ -228,6 +229,7 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
         connectors,
         served: ArcSwap::from_pointee(world.served),
         admin_served,
+        ca_pem,
         generation: AtomicU64::new(generation),
         gauges,
         health: Arc::clone(&health),
@@ -282,6 +284,11 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
         closing,
         store: trust.store,
     })
+}
+
+/// What partners download to trust the authority.
+pub fn ca_pem(authority: &Authority) -> Bytes {
+    Bytes::copy_from_slice(authority.ca_pem().as_bytes())
 }
 
 /// What has to be loaded and right before anything may serve.

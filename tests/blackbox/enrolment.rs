@@ -457,3 +457,92 @@ fn a_request_is_judged_by_the_gateways_own_profile_and_the_report_says_by_which(
         6
     );
 }
+
+/// Makes another issuing key and certificate below the gateway's root, as docs/operate/authority.md says.
+fn next_issuing(directory: &std::path::Path) {
+    let usage = "basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n";
+    fs::write(directory.join("next.ext"), usage).unwrap();
+    for line in [
+        "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out next.key",
+        "req -new -key next.key -subj /CN=Next -out next.csr",
+        "x509 -req -in next.csr -CA root.pem -CAkey root.key -set_serial 7 -days 1826 -extfile next.ext -out next.pem",
+    ] {
+        let args: Vec<_> = line.split(' ').collect();
+        run(directory, "openssl", &args).ok();
+    }
+}
+
+#[test]
+fn the_issuing_authority_is_replaced_by_a_reload_and_no_partner_notices() {
+    let echo = Echo::start();
+    let routes = "      - { match: { prefix: / }, require: mtls, upstream: api }";
+    let text = config(&echo.url(), routes);
+    let gateway = Gateway::start(&text);
+    let acme = gateway.enrol("acme");
+    let mut kept = acme.partner.connect();
+    assert_eq!(kept.get("/").status, 200);
+    let authority = gateway.dir().join("authority");
+    let replaced = fs::read_to_string(authority.join("issuing.pem")).unwrap();
+    next_issuing(&authority);
+    fs::rename(authority.join("next.key"), authority.join("issuing.key")).unwrap();
+    fs::rename(authority.join("next.pem"), authority.join("issuing.pem")).unwrap();
+
+    let refused = gateway.cli(&["reload"]);
+    assert_eq!(refused.code, 6, "{refused:?}");
+    assert!(refused.stderr.contains("retired.pem"), "{refused:?}");
+    assert_eq!(acme.partner.get("/").status, 200);
+    let still = gateway.enrol_again("acme", "still");
+    assert!(
+        fs::read_to_string(&still.certificate)
+            .unwrap()
+            .contains(replaced.trim())
+    );
+
+    fs::write(authority.join("retired.pem"), &replaced).unwrap();
+    gateway.cli(&["reload"]).ok();
+    assert_eq!(kept.get("/").status, 200, "the open connection goes on");
+    assert_eq!(acme.partner.get("/").status, 200);
+    let leaf = gateway.dir().join("leaf.pem");
+    run(
+        gateway.dir(),
+        "openssl",
+        &[
+            "x509",
+            "-in",
+            acme.certificate.to_str().unwrap(),
+            "-out",
+            "leaf.pem",
+        ],
+    )
+    .ok();
+    assert_eq!(gateway.partner(&leaf, &acme.key).get("/").status, 200);
+    let issuing = fs::read_to_string(authority.join("issuing.pem")).unwrap();
+    gateway.cli_json(&["app", "create", "zenith"]);
+    let zenith = gateway.enrol_again("zenith", "prod");
+    assert!(
+        fs::read_to_string(&zenith.certificate)
+            .unwrap()
+            .contains(issuing.trim())
+    );
+    assert_eq!(zenith.partner.get("/").status, 200);
+    let offered = gateway
+        .stranger()
+        .get("/.well-known/countersign/ca.pem")
+        .text();
+    assert!(offered.contains(issuing.trim()));
+    let audit = gateway.cli_json(&["audit", "list", "--action", "authority.replace"]);
+    assert_eq!(audit.as_array().unwrap().len(), 1, "{audit}");
+
+    // What is no authority at all changes nothing either.
+    let key = fs::read(authority.join("issuing.key")).unwrap();
+    fs::write(authority.join("issuing.key"), "nonsense").unwrap();
+    assert_eq!(gateway.cli(&["reload"]).code, 6);
+    assert_eq!(zenith.partner.get("/").status, 200);
+    fs::write(authority.join("issuing.key"), key).unwrap();
+    let restarted = Gateway::start_in(gateway.kill(), &text);
+    for (chain, key) in [(&leaf, &acme.key), (&zenith.certificate, &zenith.key)] {
+        let chain = restarted.dir().join(chain.file_name().unwrap());
+        let key = restarted.dir().join(key.file_name().unwrap());
+        assert_eq!(restarted.partner(&chain, &key).get("/").status, 200);
+    }
+}
