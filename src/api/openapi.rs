@@ -138,6 +138,8 @@ mod tests {
             "GET /api/v1/openapi.json",
             "POST /api/v1/reload",
             "GET /api/v1/status",
+            "GET /api/v1/token-keys",
+            "POST /api/v1/token-keys/rotate",
         ];
         let promised: BTreeSet<String> = promised.map(str::to_owned).into_iter().collect();
         assert_eq!(described(), promised);

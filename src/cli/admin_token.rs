@@ -61,7 +61,7 @@ pub(super) enum Role {
     Viewer,
     /// Also manage Apps, certificates and keys.
     Operator,
-    /// Also manage admin tokens, reload and drain.
+    /// Also manage admin tokens and the token key, reload and drain.
     Admin,
 }
 

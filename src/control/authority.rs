@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use data_encoding::HEXLOWER;
 use tracing::info;
 
+use super::token_keys::RetiredKey;
 use crate::crypto::authority::{Authority, AuthorityError};
 use crate::crypto::jwt::{SignerError, TokenSigner};
 use crate::crypto::random;
@@ -73,6 +74,14 @@ pub enum Error {
         #[source]
         source: AuthorityError,
     },
+    #[error(
+        "the list of earlier signing keys in {path} cannot be read; it is made by rotations of the key"
+    )]
+    Retired {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
     #[error("the signing key in {path} is not usable")]
     Signer {
         path: PathBuf,
@@ -118,6 +127,30 @@ pub fn open_or_create_token_signer(path: &Path) -> Result<Opened<TokenSigner>, E
         source,
     })?;
     Ok(Opened { value, created })
+}
+
+/// The public halves of signing keys before the one in use; none when there is no such file.
+pub(super) fn retired_token_keys(path: &Path) -> Result<Vec<RetiredKey>, Error> {
+    if !exists(path) {
+        return Ok(Vec::new());
+    }
+    serde_json::from_str(&read(path)?).map_err(|source| Error::Retired {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+pub(super) fn keep_retired_token_keys(path: &Path, keys: &[RetiredKey]) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(keys).map_err(|source| Error::Retired {
+        path: path.to_owned(),
+        source,
+    })?;
+    replace(path, &text)
+}
+
+/// Puts another signing key in the place of the one in `path`.
+pub(super) fn replace_token_key(path: &Path, key: &Secret) -> Result<(), Error> {
+    replace(path, key.expose())
 }
 
 /// Loads the authority that the files of `directory` are now, to take the place of `running`; `None` when they are
@@ -220,12 +253,28 @@ fn write_new(files: &[(PathBuf, &str)]) -> Result<(), Error> {
         let _ = fs::remove_file(staged_name(path, &mark));
     }
     named?;
-    files.iter().try_for_each(|(path, _)| {
-        let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-        let directory = directory.unwrap_or_else(|| Path::new("."));
-        let synced = File::open(directory).and_then(|directory| directory.sync_all());
-        synced.map_err(|source| write_error(directory, source))
-    })
+    files
+        .iter()
+        .try_for_each(|(path, _)| sync_directory_of(path))
+}
+
+/// Writes a file that is either the old one or the whole new one, whatever happens in between.
+fn replace(path: &Path, text: &str) -> Result<(), Error> {
+    let staged = staged_name(path, &HEXLOWER.encode(&random::bytes::<8>()));
+    let replaced = write_synced(&staged, text).and_then(|()| fs::rename(&staged, path));
+    if let Err(source) = replaced {
+        // Best effort, as above.
+        let _ = fs::remove_file(&staged);
+        return Err(write_error(path, source));
+    }
+    sync_directory_of(path)
+}
+
+fn sync_directory_of(path: &Path) -> Result<(), Error> {
+    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let directory = directory.unwrap_or_else(|| Path::new("."));
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(|source| write_error(directory, source))
 }
 
 fn staged_name(path: &Path, mark: &str) -> PathBuf {

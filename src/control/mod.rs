@@ -14,6 +14,7 @@ pub mod audit;
 pub mod counts;
 pub mod metrics;
 pub mod tokens;
+pub mod token_keys;
 pub mod authority;
 
 #[cfg(test)]

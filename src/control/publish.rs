@@ -168,6 +168,27 @@ impl Publisher {
         .await
     }
 
+    /// Publishes other keys that verify tokens, over the same registry and routes.
+    pub(super) async fn set_verification_keys(
+        &self,
+        verification_keys: Arc<[VerificationKey]>,
+    ) -> Result<Receipt, Error> {
+        self.run(|inner| async move {
+            let mut state = inner.state.lock().await;
+            let current = inner.live.load_full();
+            let version = current.version + 1;
+            let snapshot = Snapshot {
+                version,
+                verification_keys,
+                ..Snapshot::clone(&current)
+            };
+            let waiting = inner.send(&mut state, snapshot, Vec::new()).await;
+            drop(state);
+            Ok(inner.confirm(waiting, version, "the token keys").await)
+        })
+        .await
+    }
+
     /// Waits for the changes that have begun; none begins afterwards is the caller's promise.
     pub async fn finish(&self) {
         self.inner.tasks.close();

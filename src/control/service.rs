@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use super::error::Error;
 use super::metrics::ControlMetrics;
 use super::publish::{Changed, Plan, Publisher, blocking};
+use super::token_keys::TokenKeys;
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::authority::Authority;
 use crate::domain::certificate::Profile;
@@ -23,6 +24,7 @@ pub struct Parts {
     pub profile: Profile,
     pub clock: Arc<dyn Clock>,
     pub metrics: ControlMetrics,
+    pub token_keys: TokenKeys,
 }
 
 /// The operations of the control plane. Cloning it is cheap.
@@ -44,6 +46,7 @@ struct Inner {
     profile: ArcSwap<Profile>,
     clock: Arc<dyn Clock>,
     metrics: ControlMetrics,
+    token_keys: TokenKeys,
 }
 
 impl Control {
@@ -56,6 +59,7 @@ impl Control {
             profile: ArcSwap::from_pointee(parts.profile),
             clock: parts.clock,
             metrics: parts.metrics,
+            token_keys: parts.token_keys,
         };
         Self {
             inner: Arc::new(inner),
@@ -90,6 +94,10 @@ impl Control {
 
     pub(super) fn metrics(&self) -> &ControlMetrics {
         &self.inner.metrics
+    }
+
+    pub(super) fn token_keys_held(&self) -> &TokenKeys {
+        &self.inner.token_keys
     }
 
     pub(super) fn now(&self) -> Timestamp {

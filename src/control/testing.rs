@@ -14,6 +14,7 @@ use super::keys::NewKey;
 use super::metrics::ControlMetrics;
 use super::publish::{Changed, Publication, Publisher};
 use super::service::{Control, Parts};
+use super::token_keys::TokenKeys;
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::authority::Authority;
 use crate::domain::admin::Actor;
@@ -97,6 +98,8 @@ pub struct Fixture {
     pub hasher: Arc<SecretHasher>,
     pub told: Told,
     pub registry: prometheus::Registry,
+    /// Holds the files of the token keys.
+    _place: tempfile::TempDir,
 }
 
 impl Fixture {
@@ -120,6 +123,10 @@ impl Fixture {
         )
         .await
         .unwrap();
+        let place = tempfile::tempdir().unwrap();
+        let hour = Duration::from_hours(1);
+        let token_keys = TokenKeys::open(&place.path().join("token.pem"), hour, clock.now());
+        let token_keys = token_keys.unwrap();
         let made = Authority::generate("Test", clock.now()).unwrap();
         let (cert, key) = (&made.issuing_cert_pem, &made.issuing_key_pem);
         let authority = Authority::load(cert, key, &made.root_cert_pem, clock.now()).unwrap();
@@ -132,6 +139,7 @@ impl Fixture {
             profile: Profile::default(),
             clock: clock.clone(),
             metrics,
+            token_keys: token_keys.value,
         });
         Self {
             control,
@@ -140,6 +148,7 @@ impl Fixture {
             hasher,
             told,
             registry,
+            _place: place,
         }
     }
 

@@ -38,13 +38,14 @@ use crate::control::authority;
 use crate::control::metrics::ControlMetrics;
 use crate::control::publish::Publisher;
 use crate::control::service::{Control, Parts};
+use crate::control::token_keys::TokenKeys;
 use crate::control::tokens::{TokenService, TokenSettings};
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::assertion::AssertionSigner;
 use crate::crypto::authority::Authority;
 use crate::crypto::particulars::Issuers;
+use crate::crypto::random;
 use crate::crypto::tls;
-use crate::crypto::{jwt, random};
 use crate::domain::admin::Actor;
 use crate::domain::id::RequestId;
 use crate::domain::snapshot::{Catalog, HostPolicies, Snapshot};
@@ -101,7 +102,8 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
     let trust = Trust::open(config, &clock, &registry)?;
     let control_metrics = ControlMetrics::register(&registry)?;
     let (outlet, publications) = mpsc::channel(pump::WAITING_MAX);
-    let verification_keys = [trust.signer.verification_key()].into();
+    let verification_keys = trust.token_keys.verification_keys().await;
+    let signer = trust.token_keys.signer();
     let (publisher, first) = Publisher::start(
         Arc::clone(&trust.store),
         empty_catalog(),
@@ -144,12 +146,12 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
         profile: world.profile,
         clock: Arc::clone(&clock),
         metrics: control_metrics,
+        token_keys: trust.token_keys,
     });
     let tokens = TokenSettings {
         ttl: config.tokens.ttl.get(),
         ttl_bound: config.tokens.ttl_bound.get(),
     };
-    let signer = Arc::new(trust.signer);
     let tokens = TokenService::new(
         tokens,
         Arc::clone(&signer),
@@ -295,7 +297,7 @@ pub fn ca_pem(authority: &Authority) -> Bytes {
 struct Trust {
     store: Arc<dyn Store>,
     authority: Arc<Authority>,
-    signer: jwt::TokenSigner,
+    token_keys: TokenKeys,
     /// What was made on this start: the action and the subject of its audit event.
     created: Vec<(&'static str, String)>,
 }
@@ -329,7 +331,8 @@ impl Trust {
             );
         }
         // The store comes last: once it is there, so is everything else.
-        let signer = authority::open_or_create_token_signer(&key)
+        let lifetime = config.tokens.ttl.get().max(config.tokens.ttl_bound.get());
+        let token_keys = TokenKeys::open(&key, lifetime, clock.now())
             .with_context(|| format!("loading the signing key {}", key.display()))?;
         let store = SqliteStore::open(&store_path)
             .with_context(|| format!("opening the store {}", store_path.display()))?;
@@ -338,14 +341,15 @@ impl Trust {
         if authority.created {
             created.push(("authority.create", authority.value.id().to_string()));
         }
-        if signer.created {
-            created.push(("token_key.create", signer.value.verification_key().kid));
+        if token_keys.created {
+            let kid = token_keys.value.signer().load().verification_key().kid;
+            created.push(("token_key.create", kid));
         }
         Ok(Self {
             created,
             store: Arc::new(Measured::register(Arc::new(store), registry)?),
             authority: Arc::new(authority.value),
-            signer: signer.value,
+            token_keys: token_keys.value,
         })
     }
 }

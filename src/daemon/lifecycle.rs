@@ -219,6 +219,9 @@ async fn look_around(running: &Running, store: &Arc<dyn Store>) {
     running.health.set_store_up(up);
     running.gauges.store_is_up(up);
     running.renew_served();
+    if let Err(error) = running.control.forget_token_keys().await {
+        tracing::warn!(%error, "earlier token keys that are of no more use are still published");
+    }
     let version = running.control.publisher().current().version;
     let version = i64::try_from(version).unwrap_or(i64::MAX);
     running.gauges.snapshot_version.set(version);

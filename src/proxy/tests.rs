@@ -273,9 +273,9 @@ impl Gateway {
                 local: Arc::new(Echo),
                 hasher,
                 issuers: Issuers::new(authority.issuers()),
-                assertions: AssertionSigner::new(Arc::new(
+                assertions: AssertionSigner::new(Arc::new(ArcSwap::from_pointee(
                     TokenSigner::load(&TokenSigner::generate()).unwrap(),
-                )),
+                ))),
                 clock: Arc::new(SystemClock),
                 ledger: Arc::clone(&ledger),
                 registry: &registry,
