@@ -47,7 +47,7 @@ fn document() -> OpenApi {
     document.info = InfoBuilder::new()
         .title("Countersign admin API")
         .description(Some(
-            "What operators do with Countersign. Every change is in force when its answer arrives, and the receipt says so.",
+            "What operators do with Countersign. Every change is in force when its answer arrives, and the receipt says so; what is made and shown once is answered with 201 even when a worker has not confirmed it, and the receipt says that.",
         ))
         .version(env!("CARGO_PKG_VERSION"))
         .build();
@@ -128,6 +128,7 @@ mod tests {
             "GET /api/v1/certificates/{certificate}",
             "POST /api/v1/certificates/{certificate}/revoke",
             "POST /api/v1/csr/inspect",
+            "GET /api/v1/drain",
             "POST /api/v1/drain",
             "GET /api/v1/keys",
             "POST /api/v1/keys",
@@ -137,6 +138,8 @@ mod tests {
             "GET /api/v1/openapi.json",
             "POST /api/v1/reload",
             "GET /api/v1/status",
+            "GET /api/v1/token-keys",
+            "POST /api/v1/token-keys/rotate",
         ];
         let promised: BTreeSet<String> = promised.map(str::to_owned).into_iter().collect();
         assert_eq!(described(), promised);

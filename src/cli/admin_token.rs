@@ -61,7 +61,7 @@ pub(super) enum Role {
     Viewer,
     /// Also manage Apps, certificates and keys.
     Operator,
-    /// Also manage admin tokens, reload and drain.
+    /// Also manage admin tokens and the token key, reload and drain.
     Admin,
 }
 
@@ -90,7 +90,7 @@ impl AdminToken {
         match self {
             Self::Create(create) => {
                 let answer = admin.post("/admin-tokens", create.body()).await?;
-                create.secret.show(global.output, answer, "token")?;
+                return create.secret.show(global.output, answer, "token");
             }
             Self::List(list) => {
                 let query = Query::default();

@@ -8,7 +8,7 @@ use super::client::AdminArgs;
 use super::output::Format;
 use super::{
     admin_token, app, audit, cert, completions, config, csr, demo, drain, key, man, reload, serve,
-    status,
+    status, token_key,
 };
 
 /// An mTLS gateway that signs its partners' certificates and enforces them.
@@ -51,7 +51,8 @@ Exit codes:
   1  failed                               6  invalid input or configuration
   2  wrong usage                          7  the gateway cannot be reached
   3  not found                            8  a threshold is crossed (cert list --expiring 30d --fail)
-  4  not authorised                      78  the configuration is invalid at start (serve)
+  4  not authorised                       9  stored, and not confirmed by every worker
+                                         78  the configuration is invalid at start (serve)
 
 Durations are written 90d, 24h, 15m or 30s. Colours are left out where NO_COLOR is set.";
 
@@ -103,6 +104,8 @@ pub(super) enum Command {
     Audit(audit::Audit),
     #[command(subcommand)]
     AdminToken(admin_token::AdminToken),
+    #[command(subcommand)]
+    TokenKey(token_key::TokenKey),
     Reload(reload::Reload),
     Drain(drain::Drain),
     Status(status::Status),

@@ -201,35 +201,16 @@ impl Sign {
             }
             (None, Format::Json | Format::Yaml) => output::print(&about)?,
         }
-        Ok(Exit::Done)
+        Ok(Exit::of_receipt(&answer))
     }
 
     fn body(&self) -> Result<Value, Failure> {
         Ok(json!({
             "app": self.app,
             "name": self.name,
-            "csr": request(&files::read(&self.csr, files::CSR_BYTES_MAX)?),
+            "csr": files::csr_text(&files::read(&self.csr, files::CSR_BYTES_MAX)?),
             "lifetime": self.lifetime.as_ref().map(Span::as_str),
         }))
-    }
-}
-
-/// The request as text, which is how JSON can carry it: DER becomes PEM, and everything else is for the gateway to judge.
-fn request(bytes: &[u8]) -> String {
-    const SEQUENCE: u8 = 0x30;
-    match std::str::from_utf8(bytes) {
-        Ok(text) if bytes.first() != Some(&SEQUENCE) => text.to_owned(),
-        _ => {
-            let body = data_encoding::BASE64.encode(bytes);
-            let mut pem = "-----BEGIN CERTIFICATE REQUEST-----\n".to_owned();
-            for (place, letter) in body.chars().enumerate() {
-                if place > 0 && place % 64 == 0 {
-                    pem.push('\n');
-                }
-                pem.push(letter);
-            }
-            pem + "\n-----END CERTIFICATE REQUEST-----\n"
-        }
     }
 }
 
@@ -301,17 +282,6 @@ mod tests {
         ] {
             assert_eq!(chain(&answer).as_deref(), expected, "{answer}");
         }
-    }
-
-    #[test]
-    fn requests_in_der_travel_as_pem() {
-        assert_eq!(
-            request(&[0x30, 0x01, 0xff]),
-            "-----BEGIN CERTIFICATE REQUEST-----\nMAH/\n-----END CERTIFICATE REQUEST-----\n"
-        );
-        let long = request(&[0x30; 100]);
-        assert!(long.lines().all(|line| line.len() <= 64));
-        assert_eq!(request(b"-----BEGIN x"), "-----BEGIN x");
     }
 
     #[test]

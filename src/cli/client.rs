@@ -65,6 +65,11 @@ enum Place<'a> {
 }
 
 impl AdminArgs {
+    /// Whether the command says where the gateway is.
+    pub(super) const fn is_named(&self) -> bool {
+        self.admin_url.is_some() || self.admin_socket.is_some()
+    }
+
     fn place(&self) -> Result<Place<'_>, Failure> {
         match (&self.admin_url, &self.admin_ca, &self.admin_token_file) {
             (None, _, _) => Ok(Place::Socket(self.admin_socket.as_deref())),
@@ -97,6 +102,11 @@ impl Admin {
             }
         };
         Ok(Self(client))
+    }
+
+    /// Where it is, for messages.
+    pub(super) fn at(&self) -> String {
+        self.0.at()
     }
 
     /// Asks for what is at `path`, below the API's own.

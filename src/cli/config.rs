@@ -107,7 +107,8 @@ pub(super) fn file(named: Option<&Path>) -> Result<PathBuf, Failure> {
     })
 }
 
-fn found() -> Option<PathBuf> {
+/// The first configuration that exists where it is looked for.
+pub(super) fn found() -> Option<PathBuf> {
     PLACES
         .iter()
         .map(PathBuf::from)

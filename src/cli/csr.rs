@@ -1,16 +1,17 @@
-//! `countersign csr`: looks at a certificate signing request, without a gateway.
+//! `countersign csr`: looks at a certificate signing request, with a gateway's eyes or without a gateway.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::daemon::inspect::csr_inspect;
 
 use super::args::Global;
+use super::client::Admin;
 use super::exit::{Exit, Failure};
-use super::files;
 use super::output;
+use super::{config, files};
 
 /// Look at certificate signing requests.
 #[derive(Subcommand, Debug)]
@@ -18,11 +19,16 @@ pub(super) enum Csr {
     Inspect(Inspect),
 }
 
-/// Show what a request holds and whether it would be signed; exits with 6 when not. Works offline.
+/// Show what a request holds and whether it would be signed; exits with 6 when not.
+///
+/// It is judged by the gateway's profile: that of the running gateway where --admin-url or --admin-socket names one,
+/// else that of the file which --config names, else that of the gateway on this machine. Where there is none, it is
+/// judged offline by the default profile. What it was judged by is said.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   countersign csr inspect partner.csr
+  countersign csr inspect partner.csr --config /etc/countersign/countersign.yaml
   openssl req -new -key my.key -subj /CN=me | countersign csr inspect -")]
 pub(super) struct Inspect {
     /// The request in PEM or DER; - reads it from stdin.
@@ -30,13 +36,64 @@ pub(super) struct Inspect {
 }
 
 impl Csr {
-    pub(super) fn run(self, global: &Global) -> Result<Exit, Failure> {
+    pub(super) async fn run(self, global: &Global) -> Result<Exit, Failure> {
         let Self::Inspect(inspect) = self;
         let bytes = files::read(&inspect.csr, files::CSR_BYTES_MAX)?;
-        let report = csr_inspect(&bytes);
+        let report = report(&bytes, global).await?;
         output::print(&output::thing(global.output, &report, ""))?;
         Ok(verdict(&report))
     }
+}
+
+/// The report of whoever knows best what the gateway signs.
+async fn report(bytes: &[u8], global: &Global) -> Result<Value, Failure> {
+    if global.admin.is_named() {
+        return ask(bytes, global).await;
+    }
+    if let Some(file) = &global.config {
+        return by_file(bytes, file);
+    }
+    let Some(file) = config::found() else {
+        return Ok(judged_by(csr_inspect(bytes, None), "the default profile"));
+    };
+    // Somebody who may not read what the configuration points to can still look at a request.
+    let Ok(settings) = config::read(&file) else {
+        let place = file.display();
+        output::remark(&format!(
+            "{place} cannot be read as a configuration, so the default profile judges; see `countersign config check`"
+        ));
+        return Ok(judged_by(csr_inspect(bytes, None), "the default profile"));
+    };
+    match ask(bytes, global).await {
+        Err(failure) if failure.exit == Exit::Unreachable => {
+            let report = csr_inspect(bytes, Some(&settings));
+            Ok(judged_by(report, &file.display().to_string()))
+        }
+        asked => asked,
+    }
+}
+
+async fn ask(bytes: &[u8], global: &Global) -> Result<Value, Failure> {
+    let admin = Admin::find(global)?;
+    let body = json!({"csr": files::csr_text(bytes)});
+    let report = admin.post("/csr/inspect", body).await?;
+    Ok(judged_by(report, &format!("the gateway at {}", admin.at())))
+}
+
+fn by_file(bytes: &[u8], file: &Path) -> Result<Value, Failure> {
+    let settings = config::read(file).map_err(|problems| {
+        let message = format!("the configuration says what is signed:\n{problems}");
+        Failure::new(Exit::Invalid, message).help("see `countersign config check`")
+    })?;
+    let report = csr_inspect(bytes, Some(&settings));
+    Ok(judged_by(report, &file.display().to_string()))
+}
+
+fn judged_by(mut report: Value, judge: &str) -> Value {
+    if let Some(fields) = report.as_object_mut() {
+        fields.insert("judged_by".to_owned(), judge.into());
+    }
+    report
 }
 
 /// Anything but a clear yes is a no.
@@ -50,7 +107,6 @@ fn verdict(report: &Value) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn only_an_accepted_request_is_a_success() {
@@ -64,5 +120,11 @@ mod tests {
         ] {
             assert_eq!(verdict(&report), exit, "{report}");
         }
+    }
+
+    #[test]
+    fn a_report_says_by_what_it_was_made() {
+        let report = judged_by(json!({"verdict": "accepted"}), "the default profile");
+        assert_eq!(report["judged_by"], "the default profile");
     }
 }

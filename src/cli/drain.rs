@@ -1,22 +1,152 @@
-//! `countersign drain`: asks the gateway to finish its work and stop.
+//! `countersign drain`: asks the gateway to finish its work and stop, and waits for that where it is asked to.
+
+use std::time::Duration;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::Global;
 use super::client::Admin;
 use super::exit::{Exit, Failure};
-use super::output;
+use super::output::{self, Format, count};
 
 /// Stop gently: readiness first, then no new connections, then the end of what runs or of drain.timeout.
 #[derive(Args, Debug)]
-pub(super) struct Drain {}
+#[command(after_help = "\
+Examples:
+  countersign drain             returns at once; the gateway stops when its work is done
+  countersign drain --wait      tells how it goes, and returns when the gateway has stopped
+
+With --wait, the exit code is 0 when everything that was accepted has ended, and 1 when requests were cut at
+drain.timeout.")]
+pub(super) struct Drain {
+    /// Wait until the gateway has stopped, and say what became of its work.
+    #[arg(long)]
+    wait: bool,
+}
+
+/// How long the gateway may take from the end of its work to its own; it takes a second at most.
+const LEAVES_WITHIN: Duration = Duration::from_secs(10);
 
 impl Drain {
     pub(super) async fn run(self, global: &Global) -> Result<Exit, Failure> {
-        Admin::find(global)?.post("/drain", json!({})).await?;
-        let begun = json!({"draining": true});
-        output::print(&output::thing(global.output, &begun, ""))?;
-        Ok(Exit::Done)
+        let admin = Admin::find(global)?;
+        admin.post("/drain", json!({})).await?;
+        if !self.wait {
+            let begun = json!({"draining": true});
+            output::print(&output::thing(global.output, &begun, ""))?;
+            return Ok(Exit::Done);
+        }
+        let end = watch(&admin).await?;
+        gone(&admin).await?;
+        match global.output {
+            Format::Table => output::print(&format!("{}\n", told(&end)))?,
+            Format::Json | Format::Yaml => {
+                output::print(&output::thing(global.output, &end, ""))?;
+            }
+        }
+        verdict(&end)
+    }
+}
+
+/// Follows the drain to its end; what is still running is told on stderr.
+async fn watch(admin: &Admin) -> Result<Value, Failure> {
+    loop {
+        let progress = admin.get("/drain").await.map_err(unseen)?;
+        if progress.get("state").and_then(Value::as_str) == Some("drained") {
+            return Ok(progress);
+        }
+        output::remark(&format!(
+            "draining for {}: {} and {} left",
+            seconds(&progress),
+            count(number(&progress, "connections"), "connection"),
+            count(number(&progress, "requests"), "request"),
+        ));
+    }
+}
+
+/// Waits until nobody answers any more, so that whatever comes next finds the ports free.
+async fn gone(admin: &Admin) -> Result<(), Failure> {
+    let leaving = async {
+        while admin.get("/status").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let left = tokio::time::timeout(LEAVES_WITHIN, leaving).await;
+    left.map_err(|_elapsed| {
+        Failure::new(
+            Exit::Failed,
+            "the gateway has finished its work and does not stop",
+        )
+        .help("its log says what it waits for")
+    })
+}
+
+/// A gateway that cannot be asked any more has stopped, and nobody knows with what result.
+fn unseen(failure: Failure) -> Failure {
+    if failure.exit != Exit::Unreachable {
+        return failure;
+    }
+    Failure::new(
+        Exit::Unreachable,
+        "the gateway stopped before it told how its drain went",
+    )
+    .help("a second signal stops it at once; its log says whether requests were cut")
+}
+
+fn verdict(end: &Value) -> Result<Exit, Failure> {
+    match number(end, "requests_cut") {
+        0 => Ok(Exit::Done),
+        cut => Err(Failure::new(
+            Exit::Failed,
+            format!("{} cut at drain.timeout", count(cut, "request")),
+        )
+        .help("a longer drain.timeout lets them end; tunnels and endless streams never do")),
+    }
+}
+
+fn told(end: &Value) -> String {
+    format!(
+        "Drained in {}; {} cut.",
+        seconds(end),
+        count(number(end, "requests_cut"), "request")
+    )
+}
+
+fn number(progress: &Value, name: &str) -> u64 {
+    progress.get(name).and_then(Value::as_u64).unwrap_or(0)
+}
+
+/// `3.2 s`
+fn seconds(progress: &Value) -> String {
+    let tenths = number(progress, "milliseconds") / 100;
+    format!("{}.{} s", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_ends_well_when_nothing_was_cut() {
+        let end = |cut: u64| json!({"state": "drained", "milliseconds": 3270, "requests_cut": cut});
+        assert_eq!(told(&end(0)), "Drained in 3.2 s; 0 requests cut.");
+        assert_eq!(verdict(&end(0)).unwrap(), Exit::Done);
+        let failure = verdict(&end(1)).unwrap_err();
+        assert_eq!(failure.exit, Exit::Failed);
+        assert!(
+            failure
+                .to_string()
+                .contains("1 request cut at drain.timeout")
+        );
+    }
+
+    #[test]
+    fn a_gateway_that_is_gone_too_early_is_no_success() {
+        let gone = unseen(Failure::new(Exit::Unreachable, "no such socket"));
+        assert_eq!(gone.exit, Exit::Unreachable);
+        assert!(gone.to_string().contains("before it told"));
+        let refused = unseen(Failure::new(Exit::NotAuthorised, "no"));
+        assert!(refused.to_string().contains("no"));
     }
 }

@@ -25,14 +25,15 @@ fn run(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::Serve(serve) => serve.run(global),
         Command::Demo(demo) => demo.run(global),
         Command::Config(config) => config.run(global),
-        Command::Csr(csr) => csr.run(global),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
+        Command::Csr(csr) => wait(csr.run(global)),
         Command::App(app) => wait(app.run(global)),
         Command::Cert(cert) => wait(cert.run(global)),
         Command::Key(key) => wait(key.run(global)),
         Command::Audit(audit) => wait(audit.run(global)),
         Command::AdminToken(token) => wait(token.run(global)),
+        Command::TokenKey(key) => wait(key.run(global)),
         Command::Reload(reload) => wait(reload.run(global)),
         Command::Drain(drain) => wait(drain.run(global)),
         Command::Status(status) => wait(status.run(global)),
@@ -48,9 +49,17 @@ fn wait(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failu
         .block_on(work)
 }
 
+const UNCONFIRMED: &str = "warning: stored, and not confirmed by every worker; the gateway's log says which one did not \
+                           answer, and it may not know of the change yet";
+
 fn finish(global: &Global, result: Result<Exit, Failure>) -> ExitCode {
     match result {
-        Ok(exit) => exit.into(),
+        Ok(exit) => {
+            if exit == Exit::Unconfirmed {
+                output::remark(UNCONFIRMED);
+            }
+            exit.into()
+        }
         Err(failure) => {
             match global.output {
                 Format::Json => output::remark(&format!("{:#}", failure.to_json())),

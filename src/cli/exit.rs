@@ -22,6 +22,8 @@ pub(super) enum Exit {
     Invalid = 6,
     Unreachable = 7,
     ThresholdCrossed = 8,
+    /// Stored, and not confirmed by every worker.
+    Unconfirmed = 9,
     /// The number that sysexits.h calls `EX_CONFIG`; the systemd unit does not restart on it.
     ConfigInvalidAtStart = 78,
 }
@@ -35,6 +37,15 @@ impl Exit {
             404 => Self::NotFound,
             409 | 412 => Self::Conflict,
             _ => Self::Failed,
+        }
+    }
+
+    /// How a command ends whose change is stored: its receipt says whether it is in force everywhere.
+    pub(super) fn of_receipt(answer: &Value) -> Self {
+        if answer.pointer("/receipt/confirmed") == Some(&Value::Bool(false)) {
+            Self::Unconfirmed
+        } else {
+            Self::Done
         }
     }
 }
@@ -154,7 +165,10 @@ fn refused(refusal: &Refusal) -> Failure {
         }
     }
     Failure {
-        exit: Exit::of_status(refusal.status),
+        exit: match refusal.reason {
+            Some(reason) if reason.code() == "unconfirmed" => Exit::Unconfirmed,
+            _ => Exit::of_status(refusal.status),
+        },
         message,
         help: help.map(plain),
         problem: Some(json!({
@@ -214,6 +228,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_stored_and_not_confirmed_has_a_code_of_its_own() {
+        let unconfirmed = json!({"receipt": {"version": 4, "confirmed": false}});
+        assert_eq!(Exit::of_receipt(&unconfirmed), Exit::Unconfirmed);
+        let confirmed = json!({"receipt": {"version": 4, "confirmed": true}});
+        assert_eq!(Exit::of_receipt(&confirmed), Exit::Done);
+        assert_eq!(Exit::of_receipt(&json!({})), Exit::Done);
+        let document = json!({"status": 503, "title": "", "detail": "", "reason": "unconfirmed"});
+        assert_eq!(refusal(document).exit, Exit::Unconfirmed);
+    }
+
+    #[test]
     fn the_codes_are_those_of_the_manual() {
         let codes = [
             (Exit::Done, 0),
@@ -225,6 +250,7 @@ mod tests {
             (Exit::Invalid, 6),
             (Exit::Unreachable, 7),
             (Exit::ThresholdCrossed, 8),
+            (Exit::Unconfirmed, 9),
             (Exit::ConfigInvalidAtStart, 78),
         ];
         for (exit, code) in codes {

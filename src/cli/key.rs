@@ -142,13 +142,13 @@ impl Key {
         match self {
             Self::Create(create) => {
                 let answer = admin.post("/keys", create.body()).await?;
-                create.secret.show(global.output, answer, "key")?;
+                return create.secret.show(global.output, answer, "key");
             }
             Self::Rotate(rotate) => {
                 let path = listing::path("/keys", &rotate.id, "/rotate");
                 let body = json!({"overlap": rotate.overlap.as_str()});
                 let answer = admin.post(&path, body).await?;
-                rotate.secret.show(global.output, answer, "key")?;
+                return rotate.secret.show(global.output, answer, "key");
             }
             Self::List(list) => {
                 let query = Query::default()
@@ -190,13 +190,15 @@ impl Create {
 }
 
 impl SecretArgs {
-    /// Prints what was made and hands over its secret, this one time.
+    /// Prints what was made and hands over its secret, this one time. The exit code says whether it counts
+    /// everywhere already.
     pub(super) fn show(
         &self,
         format: Format,
         mut answer: Value,
         name: &str,
-    ) -> Result<(), Failure> {
+    ) -> Result<Exit, Failure> {
+        let exit = Exit::of_receipt(&answer);
         let secret = answer
             .get("secret")
             .and_then(Value::as_str)
@@ -213,6 +215,7 @@ impl SecretArgs {
             }
             output::print(&output::thing(format, &answer, name))?;
             return written
+                .map(|()| exit)
                 .map_err(|failure| failure.help("the secret is lost: revoke it and make another"));
         }
         let mut text = output::thing(format, &answer, name);
@@ -221,7 +224,7 @@ impl SecretArgs {
         }
         output::print(&text)?;
         output::remark("The secret is shown this one time: store it now.");
-        Ok(())
+        Ok(exit)
     }
 }
 
@@ -278,10 +281,28 @@ mod tests {
             secret_file: Some(path.clone()),
         };
         let answer = json!({"key": {"id": "key_1"}, "secret": "sk_test_x"});
-        to_file.show(Format::Json, answer, "key").unwrap();
+        let exit = to_file.show(Format::Json, answer, "key").unwrap();
+        assert_eq!(exit, Exit::Done);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "sk_test_x\n");
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_secret_that_is_not_confirmed_is_handed_over_with_another_exit_code() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("acme.key");
+        let to_file = SecretArgs {
+            secret_file: Some(path.clone()),
+        };
+        let answer = json!({
+            "key": {"id": "key_1"},
+            "secret": "sk_test_x",
+            "receipt": {"version": 3, "confirmed": false, "workers": 0, "connections_closed": 0},
+        });
+        let exit = to_file.show(Format::Table, answer, "key").unwrap();
+        assert_eq!(exit, Exit::Unconfirmed);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "sk_test_x\n");
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod key;
 mod csr;
 mod audit;
 mod admin_token;
+mod token_key;
 mod reload;
 mod drain;
 mod status;

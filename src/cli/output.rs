@@ -54,6 +54,11 @@ pub(super) fn thing(format: Format, answer: &Value, name: &str) -> String {
 fn receipt(receipt: &Value) -> Option<String> {
     let number = |name: &str| receipt.get(name).and_then(Value::as_u64);
     let version = number("version")?;
+    if receipt.get("confirmed") == Some(&Value::Bool(false)) {
+        return Some(format!(
+            "Stored (snapshot {version}), and NOT CONFIRMED: a worker did not answer in time. The gateway's log says which."
+        ));
+    }
     let workers = count(number("workers")?, "worker");
     let closed = count(number("connections_closed")?, "connection");
     Some(format!(
@@ -344,6 +349,20 @@ mod tests {
              \n\
              In force on 1 worker (snapshot 42); 2 connections closed.\n"
         );
+    }
+
+    #[test]
+    fn a_receipt_that_is_none_says_so() {
+        let answer = json!({
+            "key": {"id": "key_1"},
+            "receipt": {"version": 42, "confirmed": false, "workers": 0, "connections_closed": 0},
+        });
+        let shown = thing(Format::Table, &answer, "key");
+        assert!(
+            shown.contains("Stored (snapshot 42), and NOT CONFIRMED"),
+            "{shown}"
+        );
+        assert!(!shown.contains("In force"), "{shown}");
     }
 
     #[test]

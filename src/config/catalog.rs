@@ -367,6 +367,7 @@ fn upstream(name: &Name, written: &upstreams::Upstream) -> Upstream {
             idle_timeout: pool.idle_timeout.get(),
             age_max: pool.age_max.get(),
         },
+        server_name: written.tls.server_name.clone(),
         tls_generation: tls_generation(&written.tls),
     }
 }
@@ -384,7 +385,6 @@ fn tls_generation(tls: &upstreams::UpstreamTls) -> u64 {
         .hash(&mut hasher);
     let key = tls.client_key.as_ref().and_then(|key| key.fetched());
     key.map(Secret::expose).hash(&mut hasher);
-    tls.server_name.hash(&mut hasher);
     hasher.finish()
 }
 

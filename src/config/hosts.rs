@@ -27,7 +27,8 @@ pub struct Host {
     pub require: Requirement,
     pub client_auth: HostClientAuth,
     pub identity_headers: IdentityHeadersHere,
-    /// Its routes; the most specific one takes a request: a literal segment before a `{parameter}` before a prefix.
+    /// Its routes; the one with the most specific path takes a request: a literal segment before a `{parameter}`
+    /// before a prefix. The method is looked at last.
     pub routes: Vec<Route>,
 }
 
@@ -103,7 +104,8 @@ pub struct Match {
     pub path: Option<String>,
     /// A path and everything below it: `/v1` takes `/v1` and `/v1/x`, not `/v10`.
     pub prefix: Option<String>,
-    /// HTTP methods; every method when empty.
+    /// HTTP methods; every method when empty. Whatever no route of this path takes is answered with 405, even if a
+    /// less specific route would take it.
     pub methods: Vec<Method>,
 }
 

@@ -67,8 +67,20 @@ pub struct ListenerTimeouts {
     pub keep_alive: Span,
     /// Between two pieces of a body, either way.
     pub body: Span,
+    pub body_pace: BodyPace,
     /// Between two pieces of a tunnel (WebSocket and the like), either way.
     pub tunnel: Span,
+}
+
+/// How slowly a request's body may come on average. It counts the time in which the gateway waits for the client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BodyPace {
+    /// How long a client is waited for altogether before its pace is looked at.
+    pub grace: Span,
+    /// Bytes a second that it has to send from then on. 0 asks for none: long and quiet uploads, like streams of a
+    /// gRPC client, may then take for ever, and only `body` bounds the pauses between their pieces.
+    pub bytes_per_second: u64,
 }
 
 /// Bounds of HTTP.
@@ -140,7 +152,17 @@ impl Default for ListenerTimeouts {
             header: Span::from_secs(10),
             keep_alive: Span::from_secs(75),
             body: Span::from_secs(30),
+            body_pace: BodyPace::default(),
             tunnel: Span::from_secs(300),
+        }
+    }
+}
+
+impl Default for BodyPace {
+    fn default() -> Self {
+        Self {
+            grace: Span::from_secs(10),
+            bytes_per_second: 100,
         }
     }
 }

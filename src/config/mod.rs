@@ -13,6 +13,7 @@ pub mod upstreams;
 pub mod tokens;
 pub mod store;
 pub mod logs;
+pub mod metrics;
 
 pub mod text;
 pub mod span;

@@ -12,6 +12,7 @@ use super::hosts::{Host, HostName};
 use super::identity_headers::IdentityHeaders;
 use super::listeners::{Admin, Listeners, Ops};
 use super::logs::{AccessLog, Log, LogTarget};
+use super::metrics::Metrics;
 use super::span::Span;
 use super::store::{Store, StoreUrl};
 use super::tls::Tls;
@@ -47,6 +48,7 @@ pub struct Config {
     pub store: Store,
     pub access_log: AccessLog,
     pub log: Log,
+    pub metrics: Metrics,
     pub drain: Drain,
     /// The directory of the configuration file.
     #[serde(skip)]
@@ -92,6 +94,7 @@ impl Default for Config {
             store: Store::default(),
             access_log: AccessLog::default(),
             log: Log::default(),
+            metrics: Metrics::default(),
             drain: Drain::default(),
             directory: PathBuf::new(),
         }

@@ -624,9 +624,39 @@ fn sections_that_contradict_each_other_are_refused() {
             "without port",
         ),
         (
+            "upstreams: {x: {endpoints: [\"https://x\"], tls: {server_name: \"y:443\"}}}\n",
+            "1:62 upstreams.x.tls.server_name",
+            "without port",
+        ),
+        (
+            "upstreams: {x: {endpoints: [\"https://x\"], tls: {server_name: \"*.y\"}}}\n",
+            "1:62 upstreams.x.tls.server_name",
+            "without port",
+        ),
+        (
+            "upstreams: {x: {endpoints: [\"https://x\"], tls: {server_name: y..z}}}\n",
+            "1:62 upstreams.x.tls.server_name",
+            "without port",
+        ),
+        (
             "upstreams: {x: {endpoints: [\"http://x\"], pool: {connections_max: 0, idle_max: 0}}}\n",
             "1:66 upstreams.x.pool.connections_max",
             "no request",
+        ),
+        (
+            "metrics: {apps: {label: listed}}\n",
+            "1:11 metrics.apps.names",
+            "none is",
+        ),
+        (
+            "metrics: {apps: {names: [acme]}}\n",
+            "1:18 metrics.apps.names",
+            "listed",
+        ),
+        (
+            "metrics: {apps: {label: first, max: 0}}\n",
+            "1:37 metrics.apps.max",
+            "from 1 to 1000",
         ),
         (
             "tls: {certificates: [{cert: none.pem, key: \"${file:none.key}\"}]}\n",

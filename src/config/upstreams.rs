@@ -45,7 +45,7 @@ pub struct UpstreamTls {
     pub client_cert: Option<PemFile>,
     /// Where that certificate's private key is, in PEM.
     pub client_key: Option<SecretReference>,
-    /// The name that its certificate has to have; the endpoint's host when not set.
+    /// The name that TLS asks for (SNI) and that its certificate has to have; the endpoint's host when not set.
     pub server_name: Option<String>,
 }
 

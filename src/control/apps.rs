@@ -42,8 +42,9 @@ impl Control {
             contact,
             created_at: now,
         };
+        let id = app.id;
         let detail = json!({"name": app.name, "contact": app.contact});
-        let event = event(actor, now, "app.create", &app.id, Some(app.id), detail);
+        let event = event(actor, now, "app.create", &id, Some(id), detail);
         let created = self.commit(move |store| {
             if store.app_by_name(&app.name)?.is_some() {
                 let name = &app.name;
@@ -57,7 +58,7 @@ impl Control {
                 value: app,
             })
         });
-        Ok(created.await?.value)
+        Ok(created.await?.in_force(id)?.value)
     }
 
     /// The App with this id, or with this name.
@@ -96,7 +97,7 @@ impl Control {
     ) -> Result<Changed<App>, Error> {
         let (actor, now) = (actor.clone(), self.now());
         let wanted = id_or_name.to_owned();
-        self.commit(move |store| {
+        let changed = self.commit(move |store| {
             let app = find(store, &wanted)?;
             let (from, id) = (app.state, app.id);
             if !may_become(from, to) {
@@ -115,8 +116,10 @@ impl Control {
                 },
                 value: app,
             })
-        })
-        .await
+        });
+        let changed = changed.await?;
+        let id = changed.value.id;
+        changed.in_force(id)
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A directory `authority/` holds `root.pem`, `root.key`, `issuing.pem` and `issuing.key`. The root's key is used
 //! only to make the issuing certificate, so an operator may carry `root.key` away; anything else that is missing,
-//! empty, unreadable or readable by others means not to start. Everything here blocks: it runs before serving.
+//! empty, unreadable or readable by others means not to start. `retired.pem` may hold earlier issuing certificates.
+//! Everything here blocks: it runs before serving, and at a reload.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use data_encoding::HEXLOWER;
 use tracing::info;
 
+use super::token_keys::RetiredKey;
 use crate::crypto::authority::{Authority, AuthorityError};
 use crate::crypto::jwt::{SignerError, TokenSigner};
 use crate::crypto::random;
@@ -31,6 +33,8 @@ const ROOT_KEY: &str = "root.key";
 const ROOT_CERT: &str = "root.pem";
 const ISSUING_KEY: &str = "issuing.key";
 const ISSUING_CERT: &str = "issuing.pem";
+/// Optional: issuing certificates below this root that were replaced, and that clients may still lean on.
+const RETIRED_CERTS: &str = "retired.pem";
 
 /// Something read from files, or made because there were none.
 #[derive(Debug)]
@@ -70,6 +74,14 @@ pub enum Error {
         #[source]
         source: AuthorityError,
     },
+    #[error(
+        "the list of earlier signing keys in {path} cannot be read; it is made by rotations of the key"
+    )]
+    Retired {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
     #[error("the signing key in {path} is not usable")]
     Signer {
         path: PathBuf,
@@ -87,18 +99,9 @@ pub fn is_there(directory: &Path) -> bool {
 
 /// Loads the authority from `directory`, or makes one there when it holds none at all.
 pub fn open_or_create(directory: &Path, clock: &dyn Clock) -> Result<Opened<Authority>, Error> {
-    let missing: Vec<&str> = [ROOT_CERT, ISSUING_CERT, ISSUING_KEY]
-        .into_iter()
-        .filter(|name| !exists(&directory.join(name)))
-        .collect();
     let created = !is_there(directory);
     if created {
         create(directory, clock)?;
-    } else if !missing.is_empty() {
-        return Err(Error::Incomplete {
-            directory: directory.to_owned(),
-            missing: missing.join(", "),
-        });
     }
     let value = load(directory, clock)?;
     if created {
@@ -126,7 +129,58 @@ pub fn open_or_create_token_signer(path: &Path) -> Result<Opened<TokenSigner>, E
     Ok(Opened { value, created })
 }
 
+/// The public halves of signing keys before the one in use; none when there is no such file.
+pub(super) fn retired_token_keys(path: &Path) -> Result<Vec<RetiredKey>, Error> {
+    if !exists(path) {
+        return Ok(Vec::new());
+    }
+    serde_json::from_str(&read(path)?).map_err(|source| Error::Retired {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+pub(super) fn keep_retired_token_keys(path: &Path, keys: &[RetiredKey]) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(keys).map_err(|source| Error::Retired {
+        path: path.to_owned(),
+        source,
+    })?;
+    replace(path, &text)
+}
+
+/// Puts another signing key in the place of the one in `path`.
+pub(super) fn replace_token_key(path: &Path, key: &Secret) -> Result<(), Error> {
+    replace(path, key.expose())
+}
+
+/// Loads the authority that the files of `directory` are now, to take the place of `running`; `None` when they are
+/// the same. Refuses one that forgets what `running` trusts.
+pub fn successor(
+    directory: &Path,
+    running: &Authority,
+    clock: &dyn Clock,
+) -> Result<Option<Authority>, Error> {
+    let found = load(directory, clock)?;
+    if found.is_same(running) {
+        return Ok(None);
+    }
+    found
+        .may_succeed(running)
+        .map_err(|source| unusable(directory, source))?;
+    Ok(Some(found))
+}
+
 fn load(directory: &Path, clock: &dyn Clock) -> Result<Authority, Error> {
+    let missing: Vec<&str> = [ROOT_CERT, ISSUING_CERT, ISSUING_KEY]
+        .into_iter()
+        .filter(|name| !exists(&directory.join(name)))
+        .collect();
+    if !missing.is_empty() {
+        return Err(Error::Incomplete {
+            directory: directory.to_owned(),
+            missing: missing.join(", "),
+        });
+    }
     let root_key = directory.join(ROOT_KEY);
     if exists(&root_key) {
         refuse_exposed(&root_key)?;
@@ -134,7 +188,13 @@ fn load(directory: &Path, clock: &dyn Clock) -> Result<Authority, Error> {
     let issuing_cert = read(&directory.join(ISSUING_CERT))?;
     let issuing_key = read_secret(&directory.join(ISSUING_KEY))?;
     let roots = read(&directory.join(ROOT_CERT))?;
+    let retired = directory.join(RETIRED_CERTS);
+    let retired = exists(&retired).then(|| read(&retired)).transpose()?;
     Authority::load(&issuing_cert, &issuing_key, &roots, clock.now())
+        .and_then(|authority| match retired {
+            Some(retired) => authority.with_retired(&retired),
+            None => Ok(authority),
+        })
         .map_err(|source| unusable(directory, source))
 }
 
@@ -193,12 +253,28 @@ fn write_new(files: &[(PathBuf, &str)]) -> Result<(), Error> {
         let _ = fs::remove_file(staged_name(path, &mark));
     }
     named?;
-    files.iter().try_for_each(|(path, _)| {
-        let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-        let directory = directory.unwrap_or_else(|| Path::new("."));
-        let synced = File::open(directory).and_then(|directory| directory.sync_all());
-        synced.map_err(|source| write_error(directory, source))
-    })
+    files
+        .iter()
+        .try_for_each(|(path, _)| sync_directory_of(path))
+}
+
+/// Writes a file that is either the old one or the whole new one, whatever happens in between.
+fn replace(path: &Path, text: &str) -> Result<(), Error> {
+    let staged = staged_name(path, &HEXLOWER.encode(&random::bytes::<8>()));
+    let replaced = write_synced(&staged, text).and_then(|()| fs::rename(&staged, path));
+    if let Err(source) = replaced {
+        // Best effort, as above.
+        let _ = fs::remove_file(&staged);
+        return Err(write_error(path, source));
+    }
+    sync_directory_of(path)
+}
+
+fn sync_directory_of(path: &Path) -> Result<(), Error> {
+    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let directory = directory.unwrap_or_else(|| Path::new("."));
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(|source| write_error(directory, source))
 }
 
 fn staged_name(path: &Path, mark: &str) -> PathBuf {
@@ -335,6 +411,76 @@ mod tests {
             open_or_create(place.path(), &*clock).unwrap();
             spoil(&place.path().join(name));
             assert!(open_or_create(place.path(), &*clock).is_err(), "{name}");
+        }
+    }
+
+    /// Puts a new issuing authority below the root of `directory` in the place of the one there.
+    fn replace_issuing(directory: &Path, clock: &HandClock) {
+        let read = |name: &str| fs::read_to_string(directory.join(name)).unwrap();
+        let root_key = Secret::new(read(ROOT_KEY));
+        let made = Authority::generate_issuing(&read(ROOT_CERT), &root_key, "Next", clock.now());
+        let (cert, key) = made.unwrap();
+        fs::write(directory.join(ISSUING_CERT), cert).unwrap();
+        fs::write(directory.join(ISSUING_KEY), key.expose()).unwrap();
+    }
+
+    #[test]
+    fn an_issuing_authority_is_replaced_while_nothing_that_counts_is_forgotten() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = place.path();
+        let clock = HandClock::at(1_800_000_000);
+        let running = open_or_create(directory, &*clock).unwrap().value;
+        assert!(successor(directory, &running, &*clock).unwrap().is_none());
+
+        let replaced = fs::read_to_string(directory.join(ISSUING_CERT)).unwrap();
+        replace_issuing(directory, &clock);
+        let refused = successor(directory, &running, &*clock).unwrap_err();
+        let told = std::error::Error::source(&refused).unwrap().to_string();
+        assert!(told.contains("retired.pem"), "{told}");
+
+        fs::write(directory.join(RETIRED_CERTS), replaced).unwrap();
+        let next = successor(directory, &running, &*clock).unwrap().unwrap();
+        assert_ne!(next.id(), running.id());
+        let (kept, trusted) = (running.anchors(), next.anchors());
+        assert!(kept.iter().all(|anchor| trusted.contains(anchor)));
+        // A restart finds the same.
+        let opened = open_or_create(directory, &*clock).unwrap();
+        assert!(!opened.created && opened.value.is_same(&next));
+    }
+
+    #[test]
+    fn what_is_no_successor_is_refused() {
+        type Change<'c> = (&'c str, Vec<(&'c str, Vec<u8>)>);
+        let other = tempfile::tempdir().unwrap();
+        let clock = HandClock::at(1_800_000_000);
+        open_or_create(other.path(), &*clock).unwrap();
+        let foreign = |name: &str| fs::read(other.path().join(name)).unwrap();
+        let changes: [Change<'_>; 5] = [
+            (
+                "another root and all below it",
+                [ROOT_CERT, ISSUING_CERT, ISSUING_KEY]
+                    .map(|name| (name, foreign(name)))
+                    .into(),
+            ),
+            ("another root alone", vec![(ROOT_CERT, foreign(ROOT_CERT))]),
+            ("another key", vec![(ISSUING_KEY, foreign(ISSUING_KEY))]),
+            (
+                "a retired one of others",
+                vec![(RETIRED_CERTS, foreign(ISSUING_CERT))],
+            ),
+            (
+                "no certificate",
+                vec![(RETIRED_CERTS, b"nonsense".to_vec())],
+            ),
+        ];
+        for (what, files) in changes {
+            let place = tempfile::tempdir().unwrap();
+            let running = open_or_create(place.path(), &*clock).unwrap().value;
+            for (name, content) in files {
+                fs::write(place.path().join(name), content).unwrap();
+            }
+            let result = successor(place.path(), &running, &*clock);
+            assert!(result.is_err(), "{what}");
         }
     }
 

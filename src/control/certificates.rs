@@ -10,7 +10,7 @@ use super::error::Error;
 use super::publish::{Changed, Plan, Touched};
 use super::service::Control;
 use crate::crypto::authority::{Authority, Issued, LeafNames};
-use crate::crypto::csr::{self, Csr, CsrReport};
+use crate::crypto::csr::{self, Csr, CsrReport, Verdict};
 use crate::crypto::random;
 use crate::domain::admin::Actor;
 use crate::domain::app::App;
@@ -59,9 +59,9 @@ impl Control {
         request: SignRequest,
     ) -> Result<Changed<SignedCertificate>, Error> {
         let (actor, now, profile) = (actor.clone(), self.now(), self.profile());
-        let authority = self.authority().clone();
+        let authority = self.authority();
         let lifetime = lifetime(request.lifetime, &profile)?;
-        self.commit(move |store| {
+        let signed = self.commit(move |store| {
             let app = find_active(store, &request.app)?;
             let csr = judged(&request.csr, &profile)?;
             refuse_known_key(store, &app, &csr)?;
@@ -77,13 +77,34 @@ impl Control {
                 &retired,
                 chain_pem,
             ))
-        })
-        .await
+        });
+        let signed = signed.await;
+        match &signed {
+            Ok(_) => self.metrics().signed(),
+            Err(error) => self.metrics().not_signed(error.reason),
+        }
+        signed
     }
 
-    /// What would be said of a request, without signing it.
+    /// What would be said of a request by the profile in force, without signing it. Whether its key belongs to another
+    /// App is not said: that depends on whose request it is.
     pub async fn inspect_csr(&self, csr: Vec<u8>) -> Result<CsrReport, Error> {
-        self.read(move |_| Ok(csr::inspect(&csr))).await
+        let profile = self.profile();
+        self.read(move |store| {
+            let report = csr::inspect(&csr, &profile.keys);
+            let known = match &report.key_digest {
+                Some(digest) if report.verdict == Verdict::Accepted => {
+                    store.certificates_by_key(digest)?
+                }
+                _ => Vec::new(),
+            };
+            Ok(if known.iter().any(is_compromised) {
+                report.refused(Reason::CsrKeyRevoked, KEY_COMPROMISED)
+            } else {
+                report
+            })
+        })
+        .await
     }
 
     pub async fn certificate(&self, id: CertificateId) -> Result<Certificate, Error> {
@@ -117,7 +138,7 @@ impl Control {
         reason: RevocationReason,
     ) -> Result<Changed<Certificate>, Error> {
         let (actor, now) = (actor.clone(), self.now());
-        self.commit(move |store| {
+        let revoked = self.commit(move |store| {
             let certificate = find(store, id)?;
             if let Some(at) = certificate.revoked_at {
                 return Err(Error::conflict(format!("{id} was revoked at {at}")));
@@ -147,8 +168,10 @@ impl Control {
                 ended: vec![Ended::Credential(CredentialId::Certificate(id))],
                 value: certificate,
             })
-        })
-        .await
+        });
+        let revoked = revoked.await?;
+        self.metrics().revoked(reason);
+        revoked.in_force(id)
     }
 }
 
@@ -193,14 +216,18 @@ fn judged(input: &[u8], profile: &Profile) -> Result<Csr, Error> {
     csr::judge(input, &profile.keys).map_err(|refusal| Error::new(refusal.reason, refusal.detail))
 }
 
+const KEY_COMPROMISED: &str =
+    "a certificate with this key was revoked because the key is compromised; make a new key pair";
+
+fn is_compromised(certificate: &Certificate) -> bool {
+    certificate.revocation_reason == Some(RevocationReason::KeyCompromise)
+}
+
 /// The store refuses these too; asking first means that nothing is signed for them.
 fn refuse_known_key(store: &dyn Store, app: &App, csr: &Csr) -> Result<(), Error> {
     for known in store.certificates_by_key(&csr.key_digest())? {
-        if known.revocation_reason == Some(RevocationReason::KeyCompromise) {
-            return Err(Error::new(
-                Reason::CsrKeyRevoked,
-                "a certificate with this key was revoked because the key is compromised; make a new key pair",
-            ));
+        if is_compromised(&known) {
+            return Err(Error::new(Reason::CsrKeyRevoked, KEY_COMPROMISED));
         }
         if known.app != app.id {
             return Err(Error::new(

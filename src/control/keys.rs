@@ -167,7 +167,7 @@ impl Control {
         reason: RevocationReason,
     ) -> Result<Changed<ApiKey>, Error> {
         let (actor, now) = (actor.clone(), self.now());
-        self.commit(move |store| {
+        let revoked = self.commit(move |store| {
             let key = find(store, id)?;
             if let Some(at) = key.revoked_at {
                 return Err(Error::conflict(format!("{id} was revoked at {at}")));
@@ -191,8 +191,8 @@ impl Control {
                 ended: vec![Ended::Credential(CredentialId::Key(id))],
                 value: key,
             })
-        })
-        .await
+        });
+        revoked.await?.in_force(id)
     }
 }
 

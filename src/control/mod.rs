@@ -12,7 +12,9 @@ pub mod keys;
 pub mod admins;
 pub mod audit;
 pub mod counts;
+pub mod metrics;
 pub mod tokens;
+pub mod token_keys;
 pub mod authority;
 
 #[cfg(test)]

@@ -1,15 +1,17 @@
 //! Store → Snapshot: the one way by which a change is stored, published and confirmed.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::error::Error;
+use super::metrics::ControlMetrics;
 use crate::domain::app::App;
 use crate::domain::certificate::Fingerprint;
 use crate::domain::credential::{CredentialId, Ended};
@@ -54,7 +56,7 @@ pub(super) enum Touched {
     Key(KeyEntry),
 }
 
-/// What came of a change, and the proof that it is in force.
+/// What came of a change that is stored, and what is known of its being in force.
 #[derive(Clone, Debug)]
 pub struct Changed<T> {
     pub value: T,
@@ -62,12 +64,28 @@ pub struct Changed<T> {
 }
 
 impl<T> Changed<T> {
+    /// The same, or a refusal when not every worker has confirmed it: for changes whose answer holds nothing that
+    /// could not be had again. What is made and shown once goes to whoever asked for it, confirmed or not.
+    pub(super) fn in_force(self, subject: impl Display) -> Result<Self, Error> {
+        in_force(self.receipt, subject).map(|_| self)
+    }
+
     pub(super) fn map<U>(self, f: impl FnOnce(T) -> U) -> Changed<U> {
         Changed {
             value: f(self.value),
             receipt: self.receipt,
         }
     }
+}
+
+fn in_force(receipt: Receipt, subject: impl Display) -> Result<Receipt, Error> {
+    if receipt.confirmed {
+        return Ok(receipt);
+    }
+    Err(Error::new(
+        Reason::Unconfirmed,
+        format!("stored, not confirmed: the data plane did not answer in time about {subject}"),
+    ))
 }
 
 /// Owns the making of snapshots. Cloning it is cheap; all clones are one publisher.
@@ -85,6 +103,7 @@ struct Inner {
     state: Mutex<State>,
     outlet: mpsc::Sender<Publication>,
     tasks: TaskTracker,
+    metrics: ControlMetrics,
 }
 
 #[derive(Debug)]
@@ -103,6 +122,7 @@ impl Publisher {
         catalog: Arc<Catalog>,
         verification_keys: Arc<[VerificationKey]>,
         outlet: mpsc::Sender<Publication>,
+        metrics: ControlMetrics,
     ) -> Result<(Self, Arc<Snapshot>), Error> {
         let contents = load(&store).await?;
         let revision = contents.revision;
@@ -116,6 +136,7 @@ impl Publisher {
             }),
             outlet,
             tasks: TaskTracker::new(),
+            metrics,
         };
         let publisher = Self {
             inner: Arc::new(inner),
@@ -138,9 +159,32 @@ impl Publisher {
                 catalog,
                 ..Snapshot::clone(&current)
             };
+            let version = snapshot.version;
             let waiting = inner.send(&mut state, snapshot, Vec::new()).await;
             drop(state);
-            confirm(waiting, "the configuration").await
+            let subject = "the configuration";
+            in_force(inner.confirm(waiting, version, subject).await, subject)
+        })
+        .await
+    }
+
+    /// Publishes other keys that verify tokens, over the same registry and routes.
+    pub(super) async fn set_verification_keys(
+        &self,
+        verification_keys: Arc<[VerificationKey]>,
+    ) -> Result<Receipt, Error> {
+        self.run(|inner| async move {
+            let mut state = inner.state.lock().await;
+            let current = inner.live.load_full();
+            let version = current.version + 1;
+            let snapshot = Snapshot {
+                version,
+                verification_keys,
+                ..Snapshot::clone(&current)
+            };
+            let waiting = inner.send(&mut state, snapshot, Vec::new()).await;
+            drop(state);
+            Ok(inner.confirm(waiting, version, "the token keys").await)
         })
         .await
     }
@@ -151,7 +195,8 @@ impl Publisher {
         self.inner.tasks.wait().await;
     }
 
-    /// Decides with the store at hand, stores the decision, publishes it, and waits for the receipt.
+    /// Decides with the store at hand, stores the decision, publishes it, and waits for the receipt; when none comes
+    /// in time, the receipt says that instead, since what is stored cannot be taken back.
     ///
     /// `decide` may block. Nobody else changes anything while it runs, so what it reads stays true until
     /// it is stored; the store's own conditions guard against another process.
@@ -162,14 +207,19 @@ impl Publisher {
         self.run(|inner| async move {
             let mut state = inner.state.lock().await;
             let stored = inner.store(decide).await?;
+            let began = Instant::now();
             let (snapshot, lost) = inner
                 .next(&mut state, stored.revision, stored.touched)
                 .await;
             let others = lost.into_iter().filter(|end| !stored.ended.contains(end));
             let ended = stored.ended.iter().copied().chain(others).collect();
+            let version = snapshot.version;
             let waiting = inner.send(&mut state, snapshot, ended).await;
             drop(state);
-            let receipt = confirm(waiting, &stored.subject).await?;
+            let receipt = inner.confirm(waiting, version, &stored.subject).await;
+            if !stored.ended.is_empty() {
+                inner.metrics.propagated(began.elapsed());
+            }
             Ok(Changed {
                 value: stored.value,
                 receipt,
@@ -284,22 +334,31 @@ impl Inner {
         });
         Some(waiting)
     }
-}
 
-async fn confirm(
-    waiting: Option<oneshot::Receiver<Receipt>>,
-    subject: &str,
-) -> Result<Receipt, Error> {
-    if let Some(waiting) = waiting
-        && let Ok(Ok(receipt)) = timeout(CONFIRM_WITHIN, waiting).await
-    {
-        return Ok(receipt);
+    async fn confirm(
+        &self,
+        waiting: Option<oneshot::Receiver<Receipt>>,
+        version: u64,
+        subject: &str,
+    ) -> Receipt {
+        let mut receipt = Receipt {
+            version,
+            confirmed: false,
+            workers: 0,
+            connections_closed: 0,
+        };
+        if let Some(waiting) = waiting
+            && let Ok(Ok(answered)) = timeout(CONFIRM_WITHIN, waiting).await
+        {
+            receipt = answered;
+        }
+        if !receipt.confirmed {
+            let workers = receipt.workers;
+            warn!(%subject, version, workers, "data plane did not confirm a snapshot in time");
+            self.metrics.unconfirmed();
+        }
+        receipt
     }
-    warn!(%subject, "data plane did not confirm a snapshot in time");
-    Err(Error::new(
-        Reason::Unconfirmed,
-        format!("stored, not confirmed: the data plane did not answer in time about {subject}"),
-    ))
 }
 
 /// Runs a query where it may block.
@@ -505,6 +564,80 @@ mod tests {
             snapshot.active_app(app.id).unwrap_err(),
             Reason::AppSuspended
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_shown_once_is_shown_by_a_silent_data_plane_too() {
+        // The data plane takes publications and answers none.
+        let (outlet, mut publications) = mpsc::channel(8);
+        let fixture = Fixture::with_outlet(outlet, Told::default()).await;
+        let kept = TaskTracker::new();
+        kept.spawn(async move {
+            let mut unanswered = Vec::new();
+            while let Some(publication) = publications.recv().await {
+                unanswered.push(publication);
+            }
+        });
+        let app = NewApp {
+            name: "acme".parse().unwrap(),
+            contact: None,
+        };
+        let refused = fixture.control.create_app(&ACTOR, app).await.unwrap_err();
+        assert_eq!(refused.reason, Reason::Unconfirmed);
+
+        let new = crate::control::testing::new_key("acme", "orders:read");
+        let created = fixture.control.create_key(&ACTOR, new).await.unwrap();
+        let (key, secret) = created.value;
+        assert!(fixture.hasher.matches(secret.expose(), &key.digest));
+        let overlap = Duration::from_hours(1);
+        let rotated = fixture.control.rotate_key(&ACTOR, key.id, overlap).await;
+        let rotated = rotated.unwrap();
+        assert!(
+            fixture
+                .hasher
+                .matches(rotated.value.1.expose(), &rotated.value.0.digest)
+        );
+        let signed = fixture.sign("acme", "prod", CSR).await.unwrap();
+        assert!(signed.value.chain_pem.contains("BEGIN CERTIFICATE"));
+        for receipt in [created.receipt, rotated.receipt, signed.receipt] {
+            assert_eq!((receipt.confirmed, receipt.workers), (false, 0));
+        }
+        assert_eq!(signed.receipt.version, fixture.snapshot().version);
+
+        let id = rotated.value.0.id;
+        let why = crate::domain::credential::RevocationReason::Superseded;
+        let revoked = fixture.control.revoke_key(&ACTOR, id, why).await;
+        assert_eq!(revoked.unwrap_err().reason, Reason::Unconfirmed);
+    }
+
+    #[tokio::test]
+    async fn one_silent_worker_is_enough_to_say_that_a_change_is_not_confirmed() {
+        let (outlet, mut publications) = mpsc::channel(8);
+        let fixture = Fixture::with_outlet(outlet, Told::default()).await;
+        TaskTracker::new().spawn(async move {
+            while let Some(publication) = publications.recv().await {
+                let _ = publication.receipt.send(Receipt {
+                    version: publication.snapshot.version,
+                    confirmed: false,
+                    workers: 1,
+                    connections_closed: 0,
+                });
+            }
+        });
+        let new = NewApp {
+            name: "acme".parse().unwrap(),
+            contact: None,
+        };
+        let refused = fixture.control.create_app(&ACTOR, new).await.unwrap_err();
+        assert_eq!(refused.reason, Reason::Unconfirmed);
+        let new = crate::control::testing::new_key("acme", "");
+        let receipt = fixture
+            .control
+            .create_key(&ACTOR, new)
+            .await
+            .unwrap()
+            .receipt;
+        assert_eq!((receipt.confirmed, receipt.workers), (false, 1));
     }
 
     #[tokio::test]

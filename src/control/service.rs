@@ -5,7 +5,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::error::Error;
+use super::metrics::ControlMetrics;
 use super::publish::{Changed, Plan, Publisher, blocking};
+use super::token_keys::TokenKeys;
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::authority::Authority;
 use crate::domain::certificate::Profile;
@@ -21,6 +23,8 @@ pub struct Parts {
     pub hasher: Arc<SecretHasher>,
     pub profile: Profile,
     pub clock: Arc<dyn Clock>,
+    pub metrics: ControlMetrics,
+    pub token_keys: TokenKeys,
 }
 
 /// The operations of the control plane. Cloning it is cheap.
@@ -37,10 +41,12 @@ pub struct Control {
 struct Inner {
     store: Arc<dyn Store>,
     publisher: Publisher,
-    authority: Arc<Authority>,
+    authority: ArcSwap<Authority>,
     hasher: Arc<SecretHasher>,
     profile: ArcSwap<Profile>,
     clock: Arc<dyn Clock>,
+    metrics: ControlMetrics,
+    token_keys: TokenKeys,
 }
 
 impl Control {
@@ -48,10 +54,12 @@ impl Control {
         let inner = Inner {
             store: parts.store,
             publisher: parts.publisher,
-            authority: parts.authority,
+            authority: ArcSwap::new(parts.authority),
             hasher: parts.hasher,
             profile: ArcSwap::from_pointee(parts.profile),
             clock: parts.clock,
+            metrics: parts.metrics,
+            token_keys: parts.token_keys,
         };
         Self {
             inner: Arc::new(inner),
@@ -67,8 +75,13 @@ impl Control {
         &self.inner.publisher
     }
 
-    pub fn authority(&self) -> &Arc<Authority> {
-        &self.inner.authority
+    pub fn authority(&self) -> Arc<Authority> {
+        self.inner.authority.load_full()
+    }
+
+    /// Signs by another authority from now on, for a reload.
+    pub fn set_authority(&self, authority: Arc<Authority>) {
+        self.inner.authority.store(authority);
     }
 
     pub(super) fn hasher(&self) -> &Arc<SecretHasher> {
@@ -77,6 +90,14 @@ impl Control {
 
     pub(super) fn profile(&self) -> Arc<Profile> {
         self.inner.profile.load_full()
+    }
+
+    pub(super) fn metrics(&self) -> &ControlMetrics {
+        &self.inner.metrics
+    }
+
+    pub(super) fn token_keys_held(&self) -> &TokenKeys {
+        &self.inner.token_keys
     }
 
     pub(super) fn now(&self) -> Timestamp {

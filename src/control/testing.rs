@@ -11,8 +11,10 @@ use tokio_util::task::TaskTracker;
 use super::apps::NewApp;
 use super::certificates::{SignRequest, SignedCertificate};
 use super::keys::NewKey;
+use super::metrics::ControlMetrics;
 use super::publish::{Changed, Publication, Publisher};
 use super::service::{Control, Parts};
+use super::token_keys::TokenKeys;
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::authority::Authority;
 use crate::domain::admin::Actor;
@@ -95,6 +97,9 @@ pub struct Fixture {
     pub store: Arc<SqliteStore>,
     pub hasher: Arc<SecretHasher>,
     pub told: Told,
+    pub registry: prometheus::Registry,
+    /// Holds the files of the token keys.
+    _place: tempfile::TempDir,
 }
 
 impl Fixture {
@@ -107,9 +112,21 @@ impl Fixture {
     pub async fn with_outlet(outlet: mpsc::Sender<Publication>, told: Told) -> Self {
         let clock = HandClock::at(1_800_000_000);
         let store = Arc::new(SqliteStore::in_memory().unwrap());
-        let (publisher, _) = Publisher::start(store.clone(), catalog(1), Arc::new([]), outlet)
-            .await
-            .unwrap();
+        let registry = prometheus::Registry::new();
+        let metrics = ControlMetrics::register(&registry).unwrap();
+        let (publisher, _) = Publisher::start(
+            store.clone(),
+            catalog(1),
+            Arc::new([]),
+            outlet,
+            metrics.clone(),
+        )
+        .await
+        .unwrap();
+        let place = tempfile::tempdir().unwrap();
+        let hour = Duration::from_hours(1);
+        let token_keys = TokenKeys::open(&place.path().join("token.pem"), hour, clock.now());
+        let token_keys = token_keys.unwrap();
         let made = Authority::generate("Test", clock.now()).unwrap();
         let (cert, key) = (&made.issuing_cert_pem, &made.issuing_key_pem);
         let authority = Authority::load(cert, key, &made.root_cert_pem, clock.now()).unwrap();
@@ -121,6 +138,8 @@ impl Fixture {
             hasher: hasher.clone(),
             profile: Profile::default(),
             clock: clock.clone(),
+            metrics,
+            token_keys: token_keys.value,
         });
         Self {
             control,
@@ -128,6 +147,8 @@ impl Fixture {
             store,
             hasher,
             told,
+            registry,
+            _place: place,
         }
     }
 
@@ -206,6 +227,7 @@ pub fn confirm_all(mut publications: mpsc::Receiver<Publication>) -> Told {
         while let Some(publication) = publications.recv().await {
             let receipt = Receipt {
                 version: publication.snapshot.version,
+                confirmed: true,
                 workers: 2,
                 connections_closed: u32::try_from(publication.ended.len()).unwrap(),
             };

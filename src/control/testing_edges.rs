@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
 use super::testing::Fixture;
 use super::tokens::{TokenService, TokenSettings};
 use crate::crypto::authority::Authority;
@@ -16,7 +18,8 @@ pub fn token_service(fixture: &Fixture) -> TokenService {
         ttl: Duration::from_mins(15),
         ttl_bound: Duration::from_hours(1),
     };
-    let signer = Arc::new(TokenSigner::load(&TokenSigner::generate()).unwrap());
+    let signer = TokenSigner::load(&TokenSigner::generate()).unwrap();
+    let signer = Arc::new(ArcSwap::from_pointee(signer));
     let (hasher, clock) = (fixture.hasher.clone(), fixture.clock.clone());
     TokenService::new(settings, signer, hasher, clock)
 }

@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
 use crate::crypto::api_key::{SecretHasher, parse_key};
 use crate::crypto::jwt::TokenSigner;
 use crate::crypto::random;
@@ -91,7 +93,8 @@ pub struct TokenError {
 #[derive(Debug)]
 pub struct TokenService {
     settings: TokenSettings,
-    signer: Arc<TokenSigner>,
+    /// Replaced by rotations; see [`super::token_keys`].
+    signer: Arc<ArcSwap<TokenSigner>>,
     hasher: Arc<SecretHasher>,
     clock: Arc<dyn Clock>,
 }
@@ -99,7 +102,7 @@ pub struct TokenService {
 impl TokenService {
     pub fn new(
         settings: TokenSettings,
-        signer: Arc<TokenSigner>,
+        signer: Arc<ArcSwap<TokenSigner>>,
         hasher: Arc<SecretHasher>,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -141,7 +144,7 @@ impl TokenService {
             certificate: request.certificate.map(|proof| proof.fingerprint),
         };
         Ok(MintedToken {
-            access_token: self.signer.sign(&claims),
+            access_token: self.signer.load().sign(&claims),
             expires_in: expires_at.since(issued_at),
             bound: claims.certificate.is_some(),
             key: claims.key,
@@ -302,8 +305,12 @@ mod tests {
                 ttl_bound: TTL_BOUND,
             };
             let hasher = fixture.hasher.clone();
-            let service =
-                TokenService::new(settings, signer.clone(), hasher, fixture.clock.clone());
+            let service = TokenService::new(
+                settings,
+                Arc::new(ArcSwap::new(signer.clone())),
+                hasher,
+                fixture.clock.clone(),
+            );
             Self {
                 fixture,
                 service,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use serde::Serialize;
 
 use super::jwt::{Confirmation, TokenSigner};
@@ -19,10 +20,13 @@ const TYPE: &str = "countersign-assertion+jwt";
 /// Signs assertions and nothing else: what a room gets that has to tell upstreams who calls.
 #[derive(Debug)]
 pub struct AssertionSigner {
-    signer: Arc<TokenSigner>,
-    /// The first part of every assertion, and the dot after it.
-    header: String,
+    /// Replaced when the key is rotated.
+    signer: Arc<ArcSwap<TokenSigner>>,
 }
+
+/// Which key an assertion was signed with. It gives nobody the key.
+#[derive(Debug)]
+pub struct SignedBy(Arc<TokenSigner>);
 
 /// What an upstream is assured of.
 #[derive(Clone, Copy, Debug)]
@@ -45,14 +49,20 @@ pub struct Assertion<'a> {
 }
 
 impl AssertionSigner {
-    pub fn new(signer: Arc<TokenSigner>) -> Self {
-        let header = signer.header(TYPE);
-        Self { signer, header }
+    pub fn new(signer: Arc<ArcSwap<TokenSigner>>) -> Self {
+        Self { signer }
     }
 
     /// Signs an assertion.
-    pub fn sign(&self, assertion: &Assertion<'_>) -> String {
-        self.signer.seal(&self.header, &Body::from(assertion))
+    pub fn sign(&self, assertion: &Assertion<'_>) -> (String, SignedBy) {
+        let signer = self.signer.load_full();
+        let text = signer.seal(&signer.header(TYPE), &Body::from(assertion));
+        (text, SignedBy(signer))
+    }
+
+    /// Whether the key is the one that signs now: an earlier one may not be published any more.
+    pub fn is_current(&self, key: &SignedBy) -> bool {
+        Arc::ptr_eq(&key.0, &self.signer.load())
     }
 }
 
@@ -109,7 +119,8 @@ mod tests {
 
     fn signers() -> (Arc<TokenSigner>, AssertionSigner) {
         let signer = Arc::new(TokenSigner::load(&TokenSigner::generate()).unwrap());
-        (Arc::clone(&signer), AssertionSigner::new(signer))
+        let held = Arc::new(ArcSwap::new(Arc::clone(&signer)));
+        (signer, AssertionSigner::new(held))
     }
 
     fn assertion<'a>(name: &'a Name, scopes: &'a ScopeSet) -> Assertion<'a> {
@@ -136,7 +147,7 @@ mod tests {
     fn an_assertion_says_who_calls_and_verifies_with_the_published_key() {
         let (tokens, signer) = signers();
         let (name, scopes) = ("acme".parse().unwrap(), "orders:read".parse().unwrap());
-        let text = signer.sign(&assertion(&name, &scopes));
+        let (text, _) = signer.sign(&assertion(&name, &scopes));
         let [header, body, signature] = text.split('.').collect::<Vec<_>>()[..] else {
             panic!("{text}");
         };
@@ -172,7 +183,7 @@ mod tests {
         let (_, signer) = signers();
         let (name, scopes) = ("acme".parse().unwrap(), ScopeSet::default());
         let user: Subject = "alice".parse().unwrap();
-        let text = signer.sign(&Assertion {
+        let (text, _) = signer.sign(&Assertion {
             subject: Some(&user),
             scopes: None,
             certificate: None,
@@ -191,12 +202,28 @@ mod tests {
         let (tokens, signer) = signers();
         let (name, scopes) = ("acme".parse().unwrap(), "orders:read".parse().unwrap());
         // Even when an operator has made the issuer its audience, which the configuration refuses.
-        let text = signer.sign(&Assertion {
+        let (text, _) = signer.sign(&Assertion {
             audience: ISSUER,
             ..assertion(&name, &scopes)
         });
         let keys = [tokens.verification_key()];
         let refused = jwt::verify(&text, &keys, ISSUER, NOW);
         assert_eq!(refused, Err(Reason::TokenMalformed));
+    }
+
+    #[test]
+    fn after_a_rotation_the_new_key_signs_and_the_old_one_is_known_for_what_it_is() {
+        let held = || TokenSigner::load(&TokenSigner::generate()).unwrap();
+        let keys = Arc::new(ArcSwap::from_pointee(held()));
+        let signer = AssertionSigner::new(Arc::clone(&keys));
+        let (name, scopes) = ("acme".parse().unwrap(), ScopeSet::default());
+        let (_, old) = signer.sign(&assertion(&name, &scopes));
+        assert!(signer.is_current(&old));
+        keys.store(Arc::new(held()));
+        assert!(!signer.is_current(&old));
+        let (text, new) = signer.sign(&assertion(&name, &scopes));
+        assert!(signer.is_current(&new));
+        let kid = keys.load().verification_key().kid;
+        assert_eq!(part(text.split('.').next().unwrap())["kid"], kid.as_str());
     }
 }

@@ -12,7 +12,7 @@ use super::pem::{self, InvalidPem};
 use super::verifier::{self, Purpose};
 use super::x509::{self, Leaf, MalformedCertificate};
 use super::{hash, issue, keypair};
-use crate::domain::certificate::{KeyAlgorithm, Profile};
+use crate::domain::certificate::{Fingerprint, KeyAlgorithm, Profile};
 use crate::domain::id::{AppId, AuthorityId};
 use crate::domain::name::Name;
 use crate::domain::secret::Secret;
@@ -94,6 +94,20 @@ pub enum AuthorityError {
     #[error("the issuing certificate counts from {} to {}, which is not now", .0.not_before, .0.not_after)]
     NotNow(Validity),
     #[error(
+        "{0} in retired.pem is no earlier issuing certificate of this authority: none of its roots signed it, \
+         or it may not sign certificates"
+    )]
+    Foreign(String),
+    #[error(
+        "{subject} (SHA-256 {fingerprint}) would not be trusted any more, and partners with certificates below it \
+         would be refused: keep roots in root.pem, and append an issuing certificate that is replaced to retired.pem; \
+         a restart does without"
+    )]
+    Forgotten {
+        subject: String,
+        fingerprint: Fingerprint,
+    },
+    #[error(
         "a certificate signed by this authority does not verify: the root may not belong to it, or its subject repeats attribute types, which this version cannot issue for"
     )]
     SelfTest(#[source] rustls::Error),
@@ -152,6 +166,50 @@ impl Authority {
         let authority = Self::assemble(issuer, certificate, leaf, &roots);
         authority.self_test(&roots, now)?;
         Ok(authority)
+    }
+
+    /// The same, trusting the issuing certificates that it had before, too: partners who send only their leaf are
+    /// verified by them until it ends. Each has to be signed by a root of this authority.
+    pub fn with_retired(mut self, retired_certs_pem: &str) -> Result<Self, AuthorityError> {
+        let part = "retired certificates";
+        let retired = pem::certificates(retired_certs_pem)
+            .map_err(|source| AuthorityError::Unreadable { part, source })?;
+        let roots = self.anchors.clone();
+        for certificate in retired {
+            if self.anchors.contains(&certificate) {
+                continue;
+            }
+            let usage = x509::read_usage(&certificate)?;
+            let mut ours = false;
+            for root in &roots {
+                ours |= x509::is_signed_by(&certificate, root)?;
+            }
+            if !ours || !usage.authority || !usage.signs_certificates {
+                let subject = x509::read_leaf(&certificate)?.subject;
+                return Err(AuthorityError::Foreign(subject));
+            }
+            self.anchors.push(certificate);
+        }
+        Ok(self)
+    }
+
+    /// Whether both are one authority with the same trust.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.certificate == other.certificate && self.anchors == other.anchors
+    }
+
+    /// Refuses to take the place of `running` when something that it trusts would not be trusted any more: nobody
+    /// loses his certificate by a reload.
+    pub fn may_succeed(&self, running: &Self) -> Result<(), AuthorityError> {
+        let forgotten = |anchor: &&CertificateDer<'_>| !self.anchors.contains(anchor);
+        let Some(forgotten) = running.anchors.iter().find(forgotten) else {
+            return Ok(());
+        };
+        let leaf = x509::read_leaf(forgotten)?;
+        Err(AuthorityError::Forgotten {
+            subject: leaf.subject,
+            fingerprint: leaf.fingerprint,
+        })
     }
 
     fn assemble(
@@ -321,6 +379,33 @@ impl Authority {
         let through = std::slice::from_ref(&self.certificate);
         verifier::verify_chain(&issued.der, through, roots, Purpose::ClientAuth, now)
             .map_err(AuthorityError::SelfTest)
+    }
+}
+
+#[cfg(test)]
+impl Authority {
+    /// Another issuing authority below a root: its certificate and its key, in PEM.
+    pub fn generate_issuing(
+        root_cert_pem: &str,
+        root_key_pem: &Secret,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<(String, Secret), AuthorityError> {
+        let root = x509::pem_to_der(root_cert_pem).expect("the root that was generated");
+        let root_key = keypair::from_secret(root_key_pem).map_err(AuthorityError::Key)?;
+        let root = Issuer::from_ca_cert_der(&root, root_key).map_err(AuthorityError::Sign)?;
+        let validity = Validity {
+            not_before: now.minus(issue::BACKDATE).whole_seconds(),
+            not_after: now.plus(ISSUING_LIFETIME).whole_seconds(),
+        };
+        let key = keypair::generate().map_err(AuthorityError::Key)?;
+        let certificate = issue::issuing(name, validity)
+            .and_then(|params| params.signed_by(&key, &root))
+            .map_err(AuthorityError::Sign)?;
+        Ok((
+            x509::der_to_pem(certificate.der()),
+            keypair::to_secret(&key),
+        ))
     }
 }
 

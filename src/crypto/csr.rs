@@ -71,6 +71,21 @@ pub struct CsrReport {
     /// Names and extensions that the request asks for. They are shown, and never granted.
     pub requested: Vec<String>,
     pub key_digest: Option<Fingerprint>,
+    /// The kinds of key that it was judged by.
+    pub keys_allowed: Vec<KeyAlgorithm>,
+}
+
+impl CsrReport {
+    /// The same, refused for something that the request itself does not show.
+    #[must_use]
+    pub fn refused(self, reason: Reason, detail: impl Into<String>) -> Self {
+        Self {
+            verdict: Verdict::Refused,
+            reason: Some(reason),
+            detail: Some(detail.into()),
+            ..self
+        }
+    }
 }
 
 /// Whether a request would be signed.
@@ -87,17 +102,17 @@ pub fn judge(input: &[u8], allowed: &[KeyAlgorithm]) -> Result<Csr, CsrRefusal> 
     judge_parsed(&parse(&der)?, allowed)
 }
 
-/// Describes a request and judges it by everything that a profile can allow.
-pub fn inspect(input: &[u8]) -> CsrReport {
+/// Describes a request and judges it by what is `allowed`.
+pub fn inspect(input: &[u8], allowed: &[KeyAlgorithm]) -> CsrReport {
     let der = match to_der(input) {
         Ok(der) => der,
-        Err(refusal) => return unreadable(refusal),
+        Err(refusal) => return unreadable(refusal, allowed),
     };
     let request = match parse(&der) {
         Ok(request) => request,
-        Err(refusal) => return unreadable(refusal),
+        Err(refusal) => return unreadable(refusal, allowed),
     };
-    let refusal = judge_parsed(&request, &KeyAlgorithm::ALL).err();
+    let refusal = judge_parsed(&request, allowed).err();
     let info = &request.certification_request_info;
     let key = public_key::classify(&info.subject_pki).ok();
     let algorithm = &request.signature_algorithm.algorithm;
@@ -115,10 +130,11 @@ pub fn inspect(input: &[u8]) -> CsrReport {
         signature_valid: key.map(|key| is_proved(&request, key)),
         requested: extensions(&request).flat_map(describe).collect(),
         key_digest: Some(hash::fingerprint(info.subject_pki.raw)),
+        keys_allowed: allowed.to_vec(),
     }
 }
 
-fn unreadable(refusal: CsrRefusal) -> CsrReport {
+fn unreadable(refusal: CsrRefusal, allowed: &[KeyAlgorithm]) -> CsrReport {
     CsrReport {
         verdict: verdict(Some(&refusal)),
         reason: Some(refusal.reason),
@@ -130,6 +146,7 @@ fn unreadable(refusal: CsrRefusal) -> CsrReport {
         signature_valid: None,
         requested: Vec::new(),
         key_digest: None,
+        keys_allowed: allowed.to_vec(),
     }
 }
 
@@ -586,7 +603,7 @@ mod tests {
         #[test]
         fn no_bytes_make_the_judge_panic(input in proptest::collection::vec(any::<u8>(), 0..400)) {
             let _ = judge(&input, &KeyAlgorithm::ALL);
-            let _ = inspect(&input);
+            let _ = inspect(&input, &KeyAlgorithm::ALL);
         }
 
         #[test]
@@ -608,16 +625,17 @@ mod tests {
                 let place = place.index(der.len());
                 der[place] = byte;
             }
-            let _ = inspect(&der);
+            let _ = inspect(&der, &KeyAlgorithm::ALL);
             der.truncate(cut.index(der.len()));
-            let _ = inspect(&der);
+            let _ = inspect(&der, &KeyAlgorithm::ALL);
         }
     }
 
     #[test]
     fn a_report_shows_what_was_asked_for() {
-        let report = inspect(sample!("wants-much").as_bytes());
+        let report = inspect(sample!("wants-much").as_bytes(), &[KeyAlgorithm::P256]);
         assert_eq!(report.verdict, Verdict::Accepted);
+        assert_eq!(report.keys_allowed, [KeyAlgorithm::P256]);
         assert_eq!(report.subject.as_deref(), Some("CN=partner"));
         assert_eq!(report.key, Some(KeyAlgorithm::P256));
         assert_eq!(report.key_bits, Some(256));
@@ -640,12 +658,24 @@ mod tests {
     }
 
     #[test]
+    fn a_report_is_made_by_the_profile_that_it_is_given() {
+        let report = inspect(sample!("p256").as_bytes(), &[KeyAlgorithm::Ed25519]);
+        assert_eq!(report.verdict, Verdict::Refused);
+        assert_eq!(report.reason, Some(Reason::CsrKeyType));
+        assert_eq!(report.keys_allowed, [KeyAlgorithm::Ed25519]);
+        let report = inspect(sample!("p256").as_bytes(), &KeyAlgorithm::ALL);
+        let report = report.refused(Reason::CsrKeyRevoked, "lost");
+        assert_eq!(report.verdict, Verdict::Refused);
+        assert_eq!(report.detail.as_deref(), Some("lost"));
+    }
+
+    #[test]
     fn a_report_says_why_a_request_is_refused() {
-        let report = inspect(sample!("rsa1024").as_bytes());
+        let report = inspect(sample!("rsa1024").as_bytes(), &KeyAlgorithm::ALL);
         assert_eq!(report.verdict, Verdict::Refused);
         assert_eq!(report.reason, Some(Reason::CsrKeyWeak));
         assert_eq!(report.key_bits, Some(1024));
-        let json = serde_json::to_value(inspect(b"garbage")).unwrap();
+        let json = serde_json::to_value(inspect(b"garbage", &[])).unwrap();
         assert_eq!(json["verdict"], "refused");
         assert_eq!(json["reason"], "csr_malformed");
         assert_eq!(json["subject"], serde_json::Value::Null);

@@ -88,6 +88,15 @@ pub fn read_public_key(der: &[u8]) -> Result<Vec<u8>, MalformedCertificate> {
     Ok(parse(der)?.public_key().raw.to_vec())
 }
 
+/// Whether `issuer` signed a certificate: the names fit, and the signature verifies.
+pub fn is_signed_by(der: &[u8], issuer: &[u8]) -> Result<bool, MalformedCertificate> {
+    let (certificate, issuer) = (parse(der)?, parse(issuer)?);
+    Ok(certificate.issuer() == issuer.subject()
+        && certificate
+            .verify_signature(Some(issuer.public_key()))
+            .is_ok())
+}
+
 /// The first certificate of a PEM text: in a chain, the leaf.
 pub fn pem_to_der(text: &str) -> Result<CertificateDer<'static>, InvalidPem> {
     pem::certificates(text)?

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::clock::SystemClock;
+use super::drain::Course;
 use super::dropped::Dropped;
 use super::gauges::Gauges;
 use super::local::Local;
@@ -34,15 +35,17 @@ use crate::api::{admin, ops};
 use crate::config::logs::LogTarget;
 use crate::config::root::Config;
 use crate::control::authority;
+use crate::control::metrics::ControlMetrics;
 use crate::control::publish::Publisher;
 use crate::control::service::{Control, Parts};
+use crate::control::token_keys::TokenKeys;
 use crate::control::tokens::{TokenService, TokenSettings};
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::assertion::AssertionSigner;
 use crate::crypto::authority::Authority;
 use crate::crypto::particulars::Issuers;
+use crate::crypto::random;
 use crate::crypto::tls;
-use crate::crypto::{jwt, random};
 use crate::domain::admin::Actor;
 use crate::domain::id::RequestId;
 use crate::domain::snapshot::{Catalog, HostPolicies, Snapshot};
@@ -50,10 +53,12 @@ use crate::domain::time::Clock;
 use crate::net::listener;
 use crate::proxy::plane::{Proxy, Wiring};
 use crate::proxy::record::Ledger;
+use crate::store::measured::Measured;
 use crate::store::repository::Store;
 use crate::store::sqlite::backend::SqliteStore;
 use crate::telemetry::access_log::{self, AccessLog, Destination};
 use crate::telemetry::metrics::{self, BuildInfo};
+use crate::telemetry::runtimes::Runtimes;
 
 /// Connections that may wait to be accepted, by each worker.
 const BACKLOG: i32 = 1024;
@@ -94,14 +99,17 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
     metrics::register(&registry, &build)?;
     let gauges = Gauges::register(&registry)?;
 
-    let trust = Trust::open(config, &clock)?;
+    let trust = Trust::open(config, &clock, &registry)?;
+    let control_metrics = ControlMetrics::register(&registry)?;
     let (outlet, publications) = mpsc::channel(pump::WAITING_MAX);
-    let verification_keys = [trust.signer.verification_key()].into();
+    let verification_keys = trust.token_keys.verification_keys().await;
+    let signer = trust.token_keys.signer();
     let (publisher, first) = Publisher::start(
         Arc::clone(&trust.store),
         empty_catalog(),
         verification_keys,
         outlet,
+        control_metrics.clone(),
     )
     .await?;
     let live = Arc::new(ArcSwap::new(first));
@@ -137,22 +145,24 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
         hasher: Arc::clone(&hasher),
         profile: world.profile,
         clock: Arc::clone(&clock),
+        metrics: control_metrics,
+        token_keys: trust.token_keys,
     });
     let tokens = TokenSettings {
         ttl: config.tokens.ttl.get(),
         ttl_bound: config.tokens.ttl_bound.get(),
     };
-    let signer = Arc::new(trust.signer);
     let tokens = TokenService::new(
         tokens,
         Arc::clone(&signer),
         Arc::clone(&hasher),
         Arc::clone(&clock),
     );
+    let ca_pem = Arc::new(ArcSwap::from_pointee(ca_pem(&trust.authority)));
     let partner = PartnerService {
         metrics: TokenMetrics::register(&registry)?,
         tokens: Arc::new(tokens),
-        ca_pem: Bytes::copy_from_slice(trust.authority.ca_pem().as_bytes()),
+        ca_pem: Arc::clone(&ca_pem),
     };
 
     let workers = workers(config);
@@ -184,6 +194,12 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
     )
     .context("starting the workers")?;
     let proxy = Arc::new(proxy);
+    let mut runtimes = proxy.runtimes();
+    runtimes.push((
+        "control".to_owned(),
+        tokio::runtime::Handle::current().metrics(),
+    ));
+    Runtimes::register(&registry, runtimes)?;
 
     let tasks = TaskTracker::new();
     tasks.spawn(pump::pump(publications, Arc::clone(&proxy)));
@@ -205,7 +221,7 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
         tls::TlsVersion::V1_2,
         false,
     )?;
-    gauges.reloaded(clock.now());
+    gauges.reloaded(config, clock.now());
     let running = Arc::new(Running {
         config_path: config_path.to_owned(),
         started_with: config.clone(),
@@ -215,12 +231,15 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
         connectors,
         served: ArcSwap::from_pointee(world.served),
         admin_served,
+        ca_pem,
         generation: AtomicU64::new(generation),
         gauges,
         health: Arc::clone(&health),
         clock: Arc::clone(&clock),
         started_at: clock.now(),
+        proxy: Arc::clone(&proxy),
         stopping: CancellationToken::new(),
+        drain: Course::default(),
         reloading: Mutex::new(()),
     });
 
@@ -269,17 +288,22 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
     })
 }
 
+/// What partners download to trust the authority.
+pub fn ca_pem(authority: &Authority) -> Bytes {
+    Bytes::copy_from_slice(authority.ca_pem().as_bytes())
+}
+
 /// What has to be loaded and right before anything may serve.
 struct Trust {
     store: Arc<dyn Store>,
     authority: Arc<Authority>,
-    signer: jwt::TokenSigner,
+    token_keys: TokenKeys,
     /// What was made on this start: the action and the subject of its audit event.
     created: Vec<(&'static str, String)>,
 }
 
 impl Trust {
-    fn open(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Self> {
+    fn open(config: &Config, clock: &Arc<dyn Clock>, registry: &Registry) -> anyhow::Result<Self> {
         let data = config.data_directory();
         std::fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
         let directory = config.authority_directory();
@@ -307,7 +331,8 @@ impl Trust {
             );
         }
         // The store comes last: once it is there, so is everything else.
-        let signer = authority::open_or_create_token_signer(&key)
+        let lifetime = config.tokens.ttl.get().max(config.tokens.ttl_bound.get());
+        let token_keys = TokenKeys::open(&key, lifetime, clock.now())
             .with_context(|| format!("loading the signing key {}", key.display()))?;
         let store = SqliteStore::open(&store_path)
             .with_context(|| format!("opening the store {}", store_path.display()))?;
@@ -316,14 +341,15 @@ impl Trust {
         if authority.created {
             created.push(("authority.create", authority.value.id().to_string()));
         }
-        if signer.created {
-            created.push(("token_key.create", signer.value.verification_key().kid));
+        if token_keys.created {
+            let kid = token_keys.value.signer().load().verification_key().kid;
+            created.push(("token_key.create", kid));
         }
         Ok(Self {
             created,
-            store: Arc::new(store),
+            store: Arc::new(Measured::register(Arc::new(store), registry)?),
             authority: Arc::new(authority.value),
-            signer: signer.value,
+            token_keys: token_keys.value,
         })
     }
 }

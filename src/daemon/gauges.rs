@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 
+use crate::config::root::Config;
 use crate::control::counts::{Count, CredentialCounts, WITHIN};
+use crate::crypto::hash;
 use crate::domain::credential::CredentialState;
 use crate::domain::time::Timestamp;
 
@@ -20,6 +22,7 @@ pub struct Gauges {
     server_certificates: IntGaugeVec,
     reload_ok: IntGauge,
     reload_at: IntGauge,
+    revision: IntGaugeVec,
     store_up: IntGauge,
     pub snapshot_version: IntGauge,
 }
@@ -64,6 +67,11 @@ impl Gauges {
                 "countersign_config_last_reload_success_timestamp_seconds",
                 "When a configuration came into force last.",
             )?,
+            revision: family(
+                "countersign_config_revision_info",
+                "A digest of the configuration that is in force; the value is always 1.",
+                &["hash"],
+            )?,
             store_up: gauge("countersign_store_up", "Whether the store answers.")?,
             snapshot_version: gauge(
                 "countersign_snapshot_version",
@@ -85,9 +93,12 @@ impl Gauges {
         }
     }
 
-    pub fn reloaded(&self, at: Timestamp) {
+    /// A configuration came into force.
+    pub fn reloaded(&self, config: &Config, at: Timestamp) {
         self.reload_ok.set(1);
         self.reload_at.set(at.unix_seconds());
+        self.revision.reset();
+        self.revision.with_label_values(&[&digest(config)]).set(1);
     }
 
     pub fn reload_refused(&self) {
@@ -118,6 +129,32 @@ impl Gauges {
     }
 }
 
+/// Tells two configurations apart, the environment and the defaults included; what lies in the files that they
+/// point to is not part of it.
+fn digest(config: &Config) -> String {
+    let written = serde_json::to_vec(config).unwrap_or_default();
+    let digest = hash::fingerprint(&written).to_string();
+    digest.chars().take(DIGITS).collect()
+}
+
+/// Digits of a digest that are shown: enough that no two configurations of a fleet are taken for one.
+const DIGITS: usize = 16;
+
 fn whole(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn configurations_that_differ_have_other_digests() {
+        let config = Config::default();
+        let mut other = config.clone();
+        other.tls.client_auth.mode = crate::config::tls::ClientAuthMode::Required;
+        assert_eq!(digest(&config), digest(&config.clone()));
+        assert_ne!(digest(&config), digest(&other));
+        assert_eq!(digest(&config).len(), DIGITS);
+    }
 }

@@ -127,8 +127,14 @@ pub async fn run(assembled: Assembled, mut signals: Signals, drain: Drain) -> an
     tracing::info!(delay_ms, timeout_s, "draining");
     tell_systemd(&[NotifyState::Stopping]);
     running.health.set_draining();
+    running.drain.begin();
     tokio::select! {
-        () = finish(&assembled.proxy, drain) => tracing::info!("drained"),
+        () = finish(&assembled.proxy, drain) => {
+            let requests_cut = assembled.proxy.load().requests_cut;
+            tracing::info!(requests_cut, "drained");
+            running.drain.end();
+            running.drain.last_word().await;
+        }
         () = signals.stop() => tracing::warn!("told to stop a second time: what still ran is cut"),
     }
     housekeeping.abort();
@@ -213,6 +219,9 @@ async fn look_around(running: &Running, store: &Arc<dyn Store>) {
     running.health.set_store_up(up);
     running.gauges.store_is_up(up);
     running.renew_served();
+    if let Err(error) = running.control.forget_token_keys().await {
+        tracing::warn!(%error, "earlier token keys that are of no more use are still published");
+    }
     let version = running.control.publisher().current().version;
     let version = i64::try_from(version).unwrap_or(i64::MAX);
     running.gauges.snapshot_version.set(version);

@@ -10,6 +10,7 @@ pub mod local;
 pub mod reload;
 pub mod restart;
 pub mod lifecycle;
+pub mod drain;
 pub mod gauges;
 mod dropped;
 pub mod access_lines;

@@ -4,24 +4,32 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use anyhow::Context as _;
 use arc_swap::ArcSwap;
+use bytes::Bytes;
+use serde_json::json;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use super::drain::Course;
 use super::gauges::Gauges;
 use super::registry_view::LiveRegistry;
-use super::restart;
 use super::world::{Ground, Served, World};
+use super::{assemble, restart};
 use crate::api::admin::operations::{
-    Answer, ConfigProblem, Operations, ReloadRefusal, Reloaded, Status,
+    Answer, ConfigProblem, DrainProgress, Operations, ReloadRefusal, Reloaded, Status,
 };
 use crate::api::ops::health::Health;
 use crate::config::load::{self, Layers};
 use crate::config::problem::Problems;
 use crate::config::root::Config;
+use crate::control::authority;
 use crate::control::service::Control;
+use crate::crypto::authority::Authority;
+use crate::domain::admin::Actor;
 use crate::domain::time::{Clock, Timestamp};
 use crate::proxy::handshake::TlsPolicies;
+use crate::proxy::plane::Proxy;
 use crate::proxy::upstream::upstreams::Connectors;
 
 /// The running process, as operators may change it.
@@ -37,13 +45,18 @@ pub struct Running {
     pub served: ArcSwap<Served>,
     /// What the admin listener shows.
     pub admin_served: Served,
+    /// What partners download to trust the authority.
+    pub ca_pem: Arc<ArcSwap<Bytes>>,
     pub generation: AtomicU64,
     pub gauges: Gauges,
     pub health: Arc<Health>,
     pub clock: Arc<dyn Clock>,
     pub started_at: Timestamp,
+    pub proxy: Arc<Proxy>,
     /// Cancelled when the process is to drain.
     pub stopping: CancellationToken,
+    /// How the drain goes, once there is one.
+    pub drain: Course,
     /// One reload at a time.
     pub reloading: Mutex<()>,
 }
@@ -54,7 +67,6 @@ impl Running {
         let reloaded = self.replace().await;
         match &reloaded {
             Ok(reloaded) => {
-                self.gauges.reloaded(self.clock.now());
                 let generation = reloaded.generation;
                 if reloaded.restart_needed.is_empty() {
                     tracing::info!(generation, "reload done: the configuration is in force");
@@ -96,12 +108,21 @@ impl Running {
         let config =
             load::load(&self.config_path, &layers).map_err(|problems| refused(&problems))?;
         let generation = self.generation.load(Ordering::Acquire) + 1;
+        let successor = self
+            .successor()
+            .map_err(|error| one(format!("{error:#}")))?;
+        let authority = successor
+            .clone()
+            .unwrap_or_else(|| self.control.authority());
         let world = self
-            .world(&config, generation)
+            .world(&config, &authority, generation)
             .map_err(|error| one(format!("{error:#}")))?;
         // From here on there is no way back: what is put in place stays, and its generation is used up,
         // whether the data plane confirms it or not.
         self.generation.store(generation, Ordering::Release);
+        if let Some(successor) = successor {
+            self.succeed(successor).await;
+        }
         // Connectors first: a snapshot never names an upstream that cannot be connected to.
         self.connectors.store(Arc::new(world.connectors));
         self.policies.store(Arc::new(world.policies));
@@ -113,6 +134,7 @@ impl Running {
             tracing::error!(%error, generation, "a configuration was not confirmed");
             ReloadRefusal::Unconfirmed { generation }
         })?;
+        self.gauges.reloaded(&config, self.clock.now());
         Ok(Reloaded {
             generation,
             revision: self.control.publisher().current().revision,
@@ -120,11 +142,41 @@ impl Running {
         })
     }
 
+    /// The authority whose files have taken the place of those that this process runs with, if any have.
+    fn successor(&self) -> anyhow::Result<Option<Arc<Authority>>> {
+        let directory = self.started_with.authority_directory();
+        let running = self.control.authority();
+        let found = authority::successor(&directory, &running, &*self.clock)
+            .with_context(|| format!("loading the authority from {}", directory.display()))?;
+        Ok(found.map(Arc::new))
+    }
+
+    /// Signs by another authority from now on. What it forgets has been refused before.
+    async fn succeed(&self, authority: Arc<Authority>) {
+        let (old, new) = (self.control.authority().id(), authority.id());
+        self.gauges.authority_ends(authority.not_after());
+        self.ca_pem.store(Arc::new(assemble::ca_pem(&authority)));
+        if let Err(error) = self.admin_served.issue_anew(&authority, self.clock.now()) {
+            let error = format!("{error:#}");
+            tracing::error!(error, "the admin listener keeps its old certificate");
+        }
+        self.control.set_authority(authority);
+        tracing::info!(%old, %new, "authority replaced");
+        let subject = new.to_string();
+        let detail = json!({"succeeds": old.to_string()});
+        let noted = self
+            .control
+            .note(&Actor::Gateway, "authority.replace", &subject, detail);
+        if let Err(error) = noted.await {
+            tracing::error!(%error, "the new authority could not be written into the audit trail");
+        }
+    }
+
     /// Renews what our own authority issued for the listeners, when it ends soon.
     pub fn renew_served(&self) {
         let (authority, now) = (self.control.authority(), self.clock.now());
         for served in [&**self.served.load(), &self.admin_served] {
-            if let Err(error) = served.renew(authority, now) {
+            if let Err(error) = served.renew(&authority, now) {
                 tracing::error!(
                     error = format!("{error:#}"),
                     "a server certificate could not be renewed"
@@ -140,9 +192,14 @@ impl Running {
     }
 
     /// Everything that a configuration comes to, on the ground that this process stands on.
-    pub fn world(&self, config: &Config, generation: u64) -> anyhow::Result<World> {
+    fn world(
+        &self,
+        config: &Config,
+        authority: &Authority,
+        generation: u64,
+    ) -> anyhow::Result<World> {
         let ground = Ground {
-            authority: self.control.authority(),
+            authority,
             registry: Arc::clone(&self.live) as _,
             clock: &*self.clock,
             generation,
@@ -159,6 +216,10 @@ impl Operations for Running {
     fn drain(&self) -> Answer<'_, ()> {
         self.stopping.cancel();
         Box::pin(async {})
+    }
+
+    fn drain_progress(&self) -> Answer<'_, DrainProgress> {
+        Box::pin(self.drain.progress(|| self.proxy.load()))
     }
 
     fn status(&self) -> Answer<'_, Status> {

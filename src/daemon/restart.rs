@@ -57,6 +57,7 @@ pub fn needed(running: &Config, new: &Config) -> Vec<String> {
         ("store.url", running.store_path() == new.store_path()),
         ("access_log", running.access_log == new.access_log),
         ("log", running.log == new.log),
+        ("metrics", running.metrics == new.metrics),
         ("drain", running.drain == new.drain),
     ];
     let changed = settings.into_iter().filter(|(_, same)| !same);

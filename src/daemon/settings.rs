@@ -1,7 +1,11 @@
 //! From the operator's words to the data plane's settings.
 
+use crate::config::listeners::BodyPace;
+use crate::config::metrics::{AppLabel as WrittenLabel, AppSeries};
 use crate::config::root::Config;
-use crate::proxy::settings::{FailedAuthentication, HttpBounds, Settings, Timeouts};
+use crate::proxy::settings::{
+    AppLabel, FailedAuthentication, HttpBounds, Pace, Settings, Timeouts,
+};
 
 /// What the data plane keeps until the process ends.
 pub fn proxy(config: &Config) -> Settings {
@@ -18,6 +22,7 @@ pub fn proxy(config: &Config) -> Settings {
             header: partners.timeouts.header.get(),
             idle: partners.timeouts.keep_alive.get(),
             body_stall: partners.timeouts.body.get(),
+            body_pace: pace(&partners.timeouts.body_pace),
             write_stall: partners.timeouts.body.get(),
             tunnel_idle: partners.timeouts.tunnel.get(),
             ..Timeouts::default()
@@ -34,6 +39,25 @@ pub fn proxy(config: &Config) -> Settings {
             period: partners.auth_failures.rate.period.get(),
             burst: partners.auth_failures.burst,
         },
+        app_label: app_label(&config.metrics.apps),
         ..Settings::default()
+    }
+}
+
+fn app_label(apps: &AppSeries) -> AppLabel {
+    match apps.label {
+        WrittenLabel::Off => AppLabel::Off,
+        WrittenLabel::Listed => AppLabel::Listed(apps.names.clone()),
+        WrittenLabel::First => AppLabel::First(apps.max as usize),
+    }
+}
+
+const fn pace(written: &BodyPace) -> Pace {
+    match written.bytes_per_second {
+        0 => Pace::OFF,
+        bytes_per_second => Pace {
+            grace: written.grace.get(),
+            bytes_per_second,
+        },
     }
 }

@@ -57,9 +57,6 @@ impl Served {
 
     /// Issues a new one if ours ends soon; connections that are open keep the old one.
     pub fn renew(&self, authority: &Authority, now: Timestamp) -> anyhow::Result<()> {
-        let Some(names) = &self.issued_for else {
-            return Ok(());
-        };
         let soon = now.plus(RENEWED_BEFORE);
         if self
             .certificates
@@ -69,6 +66,14 @@ impl Served {
         {
             return Ok(());
         }
+        self.issue_anew(authority, now)
+    }
+
+    /// Issues a new one, if ours is issued at all: for another authority, whose chain clients are to be shown.
+    pub fn issue_anew(&self, authority: &Authority, now: Timestamp) -> anyhow::Result<()> {
+        let Some(names) = &self.issued_for else {
+            return Ok(());
+        };
         self.certificates
             .replace(vec![issue(authority, names, now)?])?;
         tracing::info!(?names, "server certificate renewed");

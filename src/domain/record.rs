@@ -39,11 +39,13 @@ pub struct AccessRecord {
     pub bytes_out: u64,
 }
 
-/// Proof that a snapshot is in force.
+/// What is known of a snapshot that was published: proof that it is in force, if it is confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// The snapshot's version.
     pub version: u64,
+    /// Whether every worker has answered in time.
+    pub confirmed: bool,
     /// The workers that decide by it now.
     pub workers: u32,
     /// Connections that were open on something which has ended, and are closed or closing now.

@@ -242,8 +242,9 @@ pub enum Miss {
 
 /// All routes, found in a time that depends on the length of the path and not on their number.
 ///
-/// The most specific route wins: an exact host before `*.domain` before `*`; then, segment by segment from
-/// the left, a literal before a `{parameter}` before a prefix that ends there.
+/// The most specific path wins: an exact host before `*.domain` before `*`; then, segment by segment from
+/// the left, a literal before a `{parameter}` before a prefix that ends there. Only then is the method looked at,
+/// among the routes of that one path: what they do not take is taken by no less specific one, which may ask for less.
 #[derive(Debug, Default)]
 pub struct RouteTable {
     routes: Vec<Arc<Route>>,
@@ -296,26 +297,19 @@ impl RouteTable {
 
     /// Finds the route of a request.
     pub fn find(&self, head: &RequestHead<'_>) -> Result<&Arc<Route>, Miss> {
+        let ambiguous = head.path.is_ambiguous();
         let segments = split(head.path.as_str());
-        let mut allowed = Vec::new();
         let hosts = [Some(&self.local), self.host(head.host)];
-        for node in hosts.into_iter().flatten() {
-            if let Some(route) = node.find(segments.clone(), head.method, &mut allowed) {
-                return if head.path.is_ambiguous() && !route.ambiguous_paths {
-                    Err(Miss::Ambiguous)
-                } else {
-                    Ok(route)
-                };
-            }
-        }
-        if head.path.is_ambiguous() {
-            Err(Miss::Ambiguous)
-        } else if allowed.is_empty() {
-            Err(Miss::Unknown)
-        } else {
-            allowed.sort_by(|one, other| one.as_str().cmp(other.as_str()));
-            allowed.dedup();
-            Err(Miss::Method(allowed))
+        let peers = hosts
+            .into_iter()
+            .flatten()
+            .find_map(|node| node.find(segments.clone()));
+        let route = peers.and_then(|peers| peers.iter().find(|route| takes(route, head.method)));
+        match (route, peers) {
+            (Some(route), _) if !ambiguous || route.ambiguous_paths => Ok(route),
+            _ if ambiguous => Err(Miss::Ambiguous),
+            (_, Some(peers)) => Err(Miss::Method(methods(peers))),
+            (_, None) => Err(Miss::Unknown),
         }
     }
 
@@ -361,44 +355,34 @@ impl Node {
         Ok(())
     }
 
-    fn find<'t>(
-        &'t self,
-        mut rest: std::str::Split<'_, char>,
-        method: &http::Method,
-        allowed: &mut Vec<http::Method>,
-    ) -> Option<&'t Arc<Route>> {
+    /// The routes of the most specific path that fits; at least one.
+    fn find(&self, mut rest: std::str::Split<'_, char>) -> Option<&[Arc<Route>]> {
         let Some(segment) = rest.next() else {
-            return choose(&self.ends, method, allowed)
-                .or_else(|| choose(&self.prefixes, method, allowed));
+            return some(&self.ends).or_else(|| some(&self.prefixes));
         };
-        if let Some(found) = self
-            .literals
-            .get(segment)
-            .and_then(|node| node.find(rest.clone(), method, allowed))
-        {
-            return Some(found);
-        }
-        let parameter = self.parameter.as_ref().filter(|_| !segment.is_empty());
-        if let Some(found) = parameter.and_then(|node| node.find(rest, method, allowed)) {
-            return Some(found);
-        }
-        choose(&self.prefixes, method, allowed)
+        let literal = self.literals.get(segment);
+        let parameter = self.parameter.as_deref().filter(|_| !segment.is_empty());
+        literal
+            .and_then(|node| node.find(rest.clone()))
+            .or_else(|| parameter.and_then(|node| node.find(rest)))
+            .or_else(|| some(&self.prefixes))
     }
 }
 
-fn choose<'t>(
-    routes: &'t [Arc<Route>],
-    method: &http::Method,
-    allowed: &mut Vec<http::Method>,
-) -> Option<&'t Arc<Route>> {
-    let found = routes.iter().find(|route| takes(route, method));
-    if found.is_none() {
-        allowed.extend(routes.iter().flat_map(|route| match &route.methods[..] {
-            [] => USUAL.to_vec(),
-            named => named.to_vec(),
-        }));
-    }
-    found
+fn some(routes: &[Arc<Route>]) -> Option<&[Arc<Route>]> {
+    (!routes.is_empty()).then_some(routes)
+}
+
+/// What a caller is told to use at the path of these routes.
+fn methods(routes: &[Arc<Route>]) -> Vec<http::Method> {
+    let named = routes.iter().flat_map(|route| match &route.methods[..] {
+        [] => &USUAL[..],
+        named => named,
+    });
+    let mut methods: Vec<_> = named.cloned().collect();
+    methods.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+    methods.dedup();
+    methods
 }
 
 /// A route that names no methods takes every one but TRACE, whose answer repeats the request: behind a gateway, the
@@ -573,6 +557,55 @@ mod tests {
             &Err(Miss::Method(allowed)),
         );
         check(&table, "PUT", "b.test", "/x", &Ok("write"));
+    }
+
+    #[test]
+    fn a_method_that_a_path_does_not_name_falls_through_to_no_other_route() {
+        use http::Method;
+        let path = |text| PathPattern::exact(text).unwrap();
+        let token = Route {
+            target: Target::Local(LocalEndpoint::Token),
+            ..route("token", "*", path("/oauth2/token"), &[Method::POST])
+        };
+        let table = RouteTable::new(vec![
+            token,
+            prefix("root", "a.test", "/"),
+            route("get", "a.test", path("/v1/orders"), &[Method::GET]),
+            route("mine", "a.test", path("/v1/orders/mine"), &[Method::GET]),
+            route(
+                "delete",
+                "a.test",
+                path("/v1/orders/{id}"),
+                &[Method::DELETE],
+            ),
+            route("put", "a.test", path("/v1/orders/{id}"), &[Method::PUT]),
+            route("post", "a.test", path("/v1/both"), &[Method::POST]),
+            exact("rest", "a.test", "/v1/both"),
+        ])
+        .unwrap();
+        let only = |methods: &[Method]| Err(Miss::Method(methods.to_vec()));
+        for (method, path, expected) in [
+            ("GET", "/v1/orders", Ok("get")),
+            ("POST", "/v1/orders", only(&[Method::GET])),
+            ("HEAD", "/v1/orders", only(&[Method::GET])),
+            ("DELETE", "/v1/orders/mine", only(&[Method::GET])),
+            ("DELETE", "/v1/orders/7", Ok("delete")),
+            ("GET", "/v1/orders/7", only(&[Method::DELETE, Method::PUT])),
+            ("GET", "/oauth2/token", only(&[Method::POST])),
+            ("POST", "/v1/both", Ok("post")),
+            ("PATCH", "/v1/both", Ok("rest")),
+            ("POST", "/v1/orders/7/more", Ok("root")),
+        ] {
+            check(&table, method, "a.test", path, &expected);
+        }
+        // What cannot be read in one way only is refused as that, whatever its method.
+        check(
+            &table,
+            "POST",
+            "a.test",
+            "/v1//orders",
+            &Err(Miss::Ambiguous),
+        );
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub struct Upstream {
     pub protocol: Protocol,
     pub timeouts: Timeouts,
     pub pool: PoolBounds,
+    /// The name that certificates of its endpoints have to have; each endpoint's own host when there is none.
+    pub server_name: Option<String>,
     /// Changes whenever the files behind the TLS settings do, so that a reload makes new connections.
     pub tls_generation: u64,
 }

@@ -35,6 +35,8 @@ pub enum DialError {
 pub struct Destination {
     host: String,
     port: u16,
+    /// The name that a certificate has to have, and that TLS asks for.
+    proves: String,
     known: RefCell<Option<Known>>,
     /// Where among the addresses the next connection begins, so that they share the load.
     turn: Cell<usize>,
@@ -51,9 +53,19 @@ impl Destination {
         Self {
             host: host.to_owned(),
             port,
+            proves: host.to_owned(),
             known: RefCell::new(None),
             turn: Cell::new(0),
         }
+    }
+
+    /// The same, where TLS asks for `name` and takes no certificate without it; without a name, the host's.
+    #[must_use]
+    pub fn proving(mut self, name: Option<&str>) -> Self {
+        if let Some(name) = name {
+            name.clone_into(&mut self.proves);
+        }
+        self
     }
 
     /// Opens a connection; `timeout` spans resolving, connecting and TLS.
@@ -85,7 +97,7 @@ impl Destination {
         let Some(config) = tls else {
             return Ok(Stream::Plain(stream));
         };
-        match tls::connect(stream, config, &self.host).await {
+        match tls::connect(stream, config, &self.proves).await {
             Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
             Err(error) if tls::is_refusal(&error) => Err(DialError::Tls(error)),
             Err(error) => Err(DialError::Connect(error)),

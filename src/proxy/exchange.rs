@@ -69,7 +69,14 @@ pub async fn run(
         name: &name,
         now,
     };
-    let walked = panics::caught(pin!(exchange.walk(parts, body, upgrade, &mut recording))).await;
+    let walked = {
+        let walking = Walking {
+            recording: &mut recording,
+            running: &running,
+        };
+        let recording = &mut *walking.recording;
+        panics::caught(pin!(exchange.walk(parts, body, upgrade, recording))).await
+    };
     let answer = match walked {
         Ok(Ok(answer)) => answer,
         Ok(Err(refusal)) => exchange.refuse(&refusal, &mut recording),
@@ -81,6 +88,20 @@ pub async fn run(
         }
     };
     deliver(answer, &method, recording, running, &worker, &connection)
+}
+
+/// A walk that has no answer yet. It is cut by being dropped, and its record says then why we did that, if we did.
+struct Walking<'w> {
+    recording: &'w mut Recording,
+    running: &'w Running,
+}
+
+impl Drop for Walking<'_> {
+    fn drop(&mut self) {
+        if let Some(reason) = self.running.cut() {
+            self.recording.reason(reason);
+        }
+    }
 }
 
 /// Answers bytes that came over `connection` and are no request, and writes that down like any exchange.

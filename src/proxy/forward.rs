@@ -141,6 +141,7 @@ impl Exchange<'_> {
         fresh: bool,
     ) -> Result<Answer, Failed> {
         let slot = self.pool.admit().await?;
+        self.pool.health().asked(fresh);
         match protocol {
             Protocol::Http1 => {
                 let lease = self.pool.lease(slot, fresh).await?;

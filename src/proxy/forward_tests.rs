@@ -146,6 +146,7 @@ impl Client {
                 idle: Duration::from_secs(5),
             },
             pool: PoolBounds::default(),
+            server_name: None,
             tls_generation: 0,
         };
         change(&mut upstream);
@@ -1161,8 +1162,16 @@ fn http_2_failures_have_the_same_reasons() {
     });
 }
 
-/// An upstream that speaks TLS as `name`, and the authority to believe it by.
+/// An upstream that speaks TLS as `name` when asked for `localhost`, and the authority to believe it by.
 async fn tls_peer(name: &str, http2: bool) -> (Peer, Arc<crate::crypto::authority::Authority>) {
+    tls_peer_asked_for("localhost", name, http2).await
+}
+
+async fn tls_peer_asked_for(
+    sni: &'static str,
+    name: &str,
+    http2: bool,
+) -> (Peer, Arc<crate::crypto::authority::Authority>) {
     use crate::crypto::authority::Authority;
     use crate::crypto::tls::{ServerCertificate, ServerCertificates, TlsVersion, server_config};
 
@@ -1183,7 +1192,7 @@ async fn tls_peer(name: &str, http2: bool) -> (Peer, Arc<crate::crypto::authorit
         async move {
             let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
             let pick = |name: Option<&str>| {
-                assert_eq!(name, Some("localhost"));
+                assert_eq!(name, Some(sni));
                 (0, config)
             };
             let Ok(mut handshake) = crate::net::tls::accept(stream, pick, deadline).await else {
@@ -1227,6 +1236,14 @@ fn now() -> crate::domain::time::Timestamp {
     crate::domain::time::Timestamp::from_unix_seconds(i64::try_from(seconds).unwrap())
 }
 
+impl Client {
+    /// The same, with a configured `server_name`.
+    fn proving(mut self, name: &str) -> Self {
+        Arc::make_mut(&mut self.upstream).server_name = Some(name.to_owned());
+        self
+    }
+}
+
 fn trusting(peer: &Peer, ca_pem: &str, http2: bool) -> Client {
     use crate::crypto::tls::{Roots, UpstreamTls, upstream_config};
 
@@ -1267,6 +1284,24 @@ fn an_upstream_is_believed_over_tls_only_by_the_right_name_and_authority() {
             assert_eq!(client.refusal(get()).await, refused, "another name");
             let client = trusting(&peer, other_authority.ca_pem(), http2);
             assert_eq!(client.refusal(get()).await, refused, "another authority");
+        }
+    });
+}
+
+#[test]
+fn a_server_name_is_asked_for_and_checked_instead_of_the_host() {
+    run(async {
+        let inside = "orders.inside.example";
+        for http2 in [false, true] {
+            let (peer, authority) = tls_peer_asked_for(inside, inside, http2).await;
+            let client = trusting(&peer, authority.ca_pem(), http2).proving(inside);
+            assert_eq!(client.text(get()).await.unwrap(), "hello");
+
+            // A certificate for the host counts no more once another name is asked for.
+            let (peer, authority) = tls_peer_asked_for(inside, "localhost", http2).await;
+            let client = trusting(&peer, authority.ca_pem(), http2).proving(inside);
+            let refused = (Side::Upstream, Reason::UpstreamTls);
+            assert_eq!(client.refusal(get()).await, refused);
         }
     });
 }

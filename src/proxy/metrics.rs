@@ -8,16 +8,21 @@ use std::time::Duration;
 
 use foldhash::{HashMap, HashMapExt};
 use http::Method;
+use prometheus::core::Collector as _;
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry,
 };
 
+use crate::domain::app::App;
 use crate::domain::identity::AuthMethod;
 use crate::domain::reason::Reason;
 use crate::domain::route::Route;
 
+use super::app_metrics::{AppMetrics, AppSeries, WorkerApps};
 use super::headers::Family;
+use super::settings::AppLabel;
 use super::told::fields::Omitted;
 
 /// From a quarter of a millisecond to a minute: answers from a neighbour's cache, and exports that take their time.
@@ -29,6 +34,16 @@ const SECONDS: &[f64] = &[
 /// Methods that have a series of their own; whatever else a client makes up is `OTHER`.
 const METHODS: [&str; 10] = [
     "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "OTHER", "PATCH", "POST", "PUT", "TRACE",
+];
+
+/// Why a certificate that chains to us may not count; each of them may end a handshake in its explanation.
+const QUARANTINES: [Reason; 6] = [
+    Reason::AppRevoked,
+    Reason::AppSuspended,
+    Reason::CertExpired,
+    Reason::CertNotYetValid,
+    Reason::CertRevoked,
+    Reason::CertUnregistered,
 ];
 
 /// Why a connection ended.
@@ -113,14 +128,18 @@ pub struct Metrics {
     refused: Arc<[Refused]>,
     spoofs: IntCounterVec,
     omitted: IntCounterVec,
+    apps: Option<AppMetrics>,
     pub tunnels: IntGauge,
     pub panics: IntCounter,
 }
 
 impl Metrics {
     /// Makes every family and registers it; each series whose labels are known beforehand is there from the start.
-    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let metrics = Self::new()?;
+    pub fn register(registry: &Registry, apps: &AppLabel) -> prometheus::Result<Self> {
+        let metrics = Self {
+            apps: AppMetrics::register(registry, apps)?,
+            ..Self::new()?
+        };
         registry.register(Box::new(metrics.handshakes.clone()))?;
         registry.register(Box::new(metrics.handshake_duration.clone()))?;
         registry.register(Box::new(metrics.connections_now.clone()))?;
@@ -143,6 +162,7 @@ impl Metrics {
     fn new() -> prometheus::Result<Self> {
         let mut metrics = Self {
             refused: Arc::new([]),
+            apps: None,
             handshakes: counters(
                 "countersign_tls_handshakes_total",
                 "TLS handshakes with partners by result; quarantined ones were finished to explain a refusal.",
@@ -241,13 +261,23 @@ impl Metrics {
             for resumed in ["false", "true"] {
                 self.handshakes
                     .with_label_values(&["ok", "none", version, resumed]);
+                for reason in QUARANTINES {
+                    self.handshakes.with_label_values(&[
+                        "quarantined",
+                        reason.code(),
+                        version,
+                        resumed,
+                    ]);
+                }
             }
         }
-        for reason in Reason::ALL {
-            if reason.status() == 0 {
-                self.handshakes
-                    .with_label_values(&["failed", reason.code(), "none", "false"]);
-            }
+        let failures = Reason::ALL.iter().filter(|reason| {
+            let refused_by_alert = QUARANTINES.contains(reason) || **reason == Reason::CertMissing;
+            reason.status() == 0 || refused_by_alert
+        });
+        for reason in failures {
+            self.handshakes
+                .with_label_values(&["failed", reason.code(), "none", "false"]);
         }
         for method in AuthMethod::ALL
             .map(AuthMethod::as_str)
@@ -297,6 +327,18 @@ impl Metrics {
         Open::new(self.connections_now.with_label_values(&[protocol]))
     }
 
+    /// What is being carried now, and what a drain has cut.
+    pub fn load(&self) -> Load {
+        let connections = self.connections_now.collect();
+        let requests = self.in_flight.collect();
+        let cut = self.refused.get(Closed::Drain.reason() as usize);
+        Load {
+            connections: sum(&connections),
+            requests: sum(&requests),
+            requests_cut: cut.map_or(0, |cut| cut.anywhere.get()),
+        }
+    }
+
     pub fn connection_closed(&self, why: Closed) {
         self.closed.with_label_values(&[why.as_str()]).inc();
     }
@@ -332,6 +374,27 @@ impl Metrics {
             self.spoofs.with_label_values(&[family.as_str()]).inc();
         }
     }
+}
+
+/// What the data plane carries at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    pub connections: u64,
+    pub requests: u64,
+    /// Requests that were cut because the gateway is stopping.
+    pub requests_cut: u64,
+}
+
+/// The sum of the series of a family of gauges that count things.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "they count what is in memory, and are whole; a cast that does not fit saturates"
+)]
+fn sum(families: &[MetricFamily]) -> u64 {
+    let metrics = families.iter().flat_map(MetricFamily::get_metric);
+    let sum: f64 = metrics.map(|metric| metric.get_gauge().get_value()).sum();
+    sum as u64
 }
 
 fn counters(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
@@ -379,6 +442,7 @@ pub struct WorkerMetrics {
     limits: RefCell<HashMap<Arc<str>, [IntCounter; 2]>>,
     /// Requests for which no route was found.
     pub unrouted: Rc<RouteMetrics>,
+    apps: Option<WorkerApps>,
 }
 
 /// The series of the routes of one generation, by where a route is in memory; the route is held, so that
@@ -412,6 +476,7 @@ impl WorkerMetrics {
             routes: RefCell::default(),
             limits: RefCell::default(),
             unrouted: Rc::new(RouteMetrics::new(&all, "none".into())),
+            apps: all.apps.clone().map(WorkerApps::new),
             all,
         }
     }
@@ -431,6 +496,11 @@ impl WorkerMetrics {
             (Arc::clone(route), Rc::new(series))
         });
         Rc::clone(series)
+    }
+
+    /// The series that an App's requests are counted in, where operators want that.
+    pub fn app(&self, app: &App) -> Option<Rc<AppSeries>> {
+        self.apps.as_ref().map(|apps| apps.of(app))
     }
 
     pub fn auth_allowed(&self, method: Option<AuthMethod>) {
@@ -506,6 +576,10 @@ fn label(method: &Method) -> &'static str {
 mod tests {
     use super::*;
 
+    fn register(registry: &Registry) -> Metrics {
+        Metrics::register(registry, &AppLabel::Off).unwrap()
+    }
+
     fn exported(registry: &Registry) -> String {
         prometheus::TextEncoder::new()
             .encode_to_string(&registry.gather())
@@ -515,7 +589,7 @@ mod tests {
     #[test]
     fn every_reason_has_its_series_from_the_start() {
         let registry = Registry::new();
-        Metrics::register(&registry).unwrap();
+        register(&registry);
         let text = exported(&registry);
         for reason in Reason::ALL {
             let series = format!("countersign_refusals_total{{reason=\"{reason}\"}} 0\n");
@@ -527,7 +601,7 @@ mod tests {
     #[test]
     fn no_two_sets_of_labels_share_a_series() {
         let registry = Registry::new();
-        let metrics = WorkerMetrics::new(Metrics::register(&registry).unwrap());
+        let metrics = WorkerMetrics::new(register(&registry));
         for (name, method) in [("a", Method::GET), ("ta", Method::GET), ("a", Method::PUT)] {
             let route = RouteMetrics::new(&metrics.all, name.into());
             route.answered(&method, 200, Duration::ZERO);
@@ -537,6 +611,21 @@ mod tests {
             .lines()
             .filter(|line| line.starts_with("countersign_http_requests_total{"));
         assert_eq!(series.filter(|line| line.ends_with(" 1")).count(), 3);
+    }
+
+    #[test]
+    fn the_load_is_what_is_counted() {
+        let metrics = WorkerMetrics::new(register(&Registry::new()));
+        let before = metrics.all.load();
+        assert_eq!((before.connections, before.requests), (0, 0));
+        let _open = [metrics.all.connection(false), metrics.all.connection(true)];
+        let running = metrics.unrouted.running();
+        metrics.all.refused(Reason::Draining);
+        let load = metrics.all.load();
+        assert_eq!((load.connections, load.requests), (2, 1));
+        assert_eq!(load.requests_cut, 1);
+        drop(running);
+        assert_eq!(metrics.all.load().requests, 0);
     }
 
     #[test]

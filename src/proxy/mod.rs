@@ -38,6 +38,7 @@ pub mod seats;
 pub mod refusal;
 pub mod error;
 pub mod metrics;
+pub mod app_metrics;
 pub mod settings;
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime, RuntimeMetrics};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::TaskTracker;
@@ -30,7 +30,7 @@ use super::downstream::date::Dates;
 use super::handshake::{Leaves, TlsPolicies};
 use super::live::Live;
 use super::local::LocalService;
-use super::metrics::{Closed, Metrics, WorkerMetrics};
+use super::metrics::{Closed, Load, Metrics, WorkerMetrics};
 use super::record::{Book, Ledger};
 use super::seats::Seats;
 use super::settings::Settings;
@@ -64,12 +64,14 @@ pub struct Wiring<'a> {
 pub struct Proxy {
     live: Arc<ArcSwap<Snapshot>>,
     workers: Vec<Handle>,
+    metrics: Metrics,
 }
 
 #[derive(Debug)]
 struct Handle {
     orders: mpsc::UnboundedSender<Order>,
     thread: JoinHandle<()>,
+    runtime: RuntimeMetrics,
 }
 
 /// What a worker is told. There is no bound, because only the daemon sends: one for each change of its own.
@@ -103,7 +105,8 @@ struct Plan {
 impl Proxy {
     /// Starts a worker for each listener. Connections are taken from now on.
     pub fn start(settings: Settings, wiring: Wiring<'_>) -> io::Result<Self> {
-        let metrics = Metrics::register(wiring.registry).map_err(io::Error::other)?;
+        let metrics =
+            Metrics::register(wiring.registry, &settings.app_label).map_err(io::Error::other)?;
         let healths = Healths::register(wiring.registry).map_err(io::Error::other)?;
         // Their series are there before the first request.
         for upstream in wiring.live.load().catalog.upstreams.values() {
@@ -138,6 +141,7 @@ impl Proxy {
         Ok(Self {
             live: wiring.live,
             workers,
+            metrics,
         })
     }
 
@@ -161,6 +165,19 @@ impl Proxy {
             }
         }
         gather(version, answers).await
+    }
+
+    /// How the workers' runtimes are doing, by the names of their threads.
+    pub fn runtimes(&self) -> Vec<(String, RuntimeMetrics)> {
+        let runtimes = self.workers.iter().enumerate();
+        runtimes
+            .map(|(number, worker)| (format!("worker-{number}"), worker.runtime.clone()))
+            .collect()
+    }
+
+    /// What is being carried now.
+    pub fn load(&self) -> Load {
+        self.metrics.load()
     }
 
     /// Takes no more connections; what is open may finish within `within`, and is cut then. Returns at once.
@@ -196,6 +213,7 @@ async fn gather(version: u64, answers: Vec<(usize, oneshot::Receiver<u32>)>) -> 
     let deadline = Instant::now() + ANSWER_WITHIN;
     let mut receipt = Receipt {
         version,
+        confirmed: true,
         workers: 0,
         connections_closed: 0,
     };
@@ -207,7 +225,10 @@ async fn gather(version: u64, answers: Vec<(usize, oneshot::Receiver<u32>)>) -> 
             }
             // A worker that ended meanwhile has no connections left.
             Ok(Err(_ended)) => {}
-            Err(_late) => tracing::error!(worker, version, "a worker is stuck: it did not answer"),
+            Err(_late) => {
+                receipt.confirmed = false;
+                tracing::error!(worker, version, "a worker is stuck: it did not answer");
+            }
         }
     }
     receipt
@@ -221,15 +242,19 @@ fn start_worker(listener: std::net::TcpListener, plan: Plan) -> io::Result<Handl
         .spawn(move || match runtime(listener) {
             Ok((runtime, listener)) => {
                 // Whoever started this thread waits for the word, so it is there to hear it.
-                let _heard = started.send(Ok(()));
+                let _heard = started.send(Ok(runtime.metrics()));
                 runtime.block_on(work(worker(plan), listener, received));
             }
             Err(error) => {
                 let _heard = started.send(Err(error));
             }
         })?;
-    ready.recv().map_err(io::Error::other)??;
-    Ok(Handle { orders, thread })
+    let runtime = ready.recv().map_err(io::Error::other)??;
+    Ok(Handle {
+        orders,
+        thread,
+        runtime,
+    })
 }
 
 fn runtime(listener: std::net::TcpListener) -> io::Result<(LocalRuntime, TcpListener)> {
@@ -395,6 +420,7 @@ mod tests {
             (receipt.version, receipt.workers, receipt.connections_closed),
             (7, 2, 5)
         );
+        assert!(!receipt.confirmed);
         assert!(begun.elapsed() <= ANSWER_WITHIN + Duration::from_millis(10));
         drop(stuck);
     }

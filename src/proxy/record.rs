@@ -16,6 +16,7 @@ use crate::domain::record::AccessRecord;
 use crate::domain::route::Route;
 use crate::domain::time::Timestamp;
 
+use super::app_metrics::AppSeries;
 use super::metrics::{Open, RouteMetrics, WorkerMetrics};
 
 /// Records that one worker holds until the log's writer takes them: half a second of a very busy one.
@@ -115,6 +116,8 @@ pub struct Recording {
     /// Shared with the request's body, which the forwarding step owns.
     arrival: Rc<Arrival>,
     series: Rc<RouteMetrics>,
+    /// Where requests of the caller's App are counted, once it is known and if anywhere.
+    app: Option<Rc<AppSeries>>,
     running: Open,
     complete: bool,
 }
@@ -148,6 +151,7 @@ impl Recording {
             arrival: Rc::default(),
             running: series.running(),
             series,
+            app: None,
             complete: false,
         }
     }
@@ -163,6 +167,8 @@ impl Recording {
     }
 
     pub fn identity(&mut self, identity: &Identity) {
+        let app = identity.app();
+        self.app = app.and_then(|app| self.book.metrics.app(app));
         self.note(|record| {
             record.app = identity.app().map(|app| app.id);
             record.key = identity.key();
@@ -239,6 +245,9 @@ impl Drop for Recording {
         record.bytes_in = self.arrival.bytes.get();
         self.series
             .answered(&record.method, record.status, record.duration);
+        if let Some(app) = &self.app {
+            app.answered(record.status);
+        }
         if let Some(reason) = record.reason {
             self.book.metrics.all.refused(reason);
         }
@@ -255,10 +264,11 @@ fn shortened(path: &str) -> &str {
 pub mod tests {
     use super::*;
     use crate::proxy::metrics::Metrics;
+    use crate::proxy::settings::AppLabel;
 
     /// A book for tests, and the ledger that it writes to.
     pub fn book() -> Rc<Book> {
-        let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+        let metrics = Metrics::register(&prometheus::Registry::new(), &AppLabel::Off).unwrap();
         Rc::new(Book {
             ledger: Arc::new(Ledger::new(1)),
             worker: 0,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::domain::limit::Allowance;
+use crate::domain::name::Name;
 
 /// Everything that the data plane is told at its start and keeps until the process ends.
 #[derive(Clone, Debug)]
@@ -28,6 +29,17 @@ pub struct Settings {
     pub verified_tokens_max: usize,
     /// Buckets of rate limits, all workers together, about 150 bytes each.
     pub buckets_max: usize,
+    pub app_label: AppLabel,
+}
+
+/// Which Apps have series of their own in the metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AppLabel {
+    #[default]
+    Off,
+    Listed(Vec<Name>),
+    /// So many, in the order in which they first call.
+    First(usize),
 }
 
 /// How long things may take.
@@ -62,6 +74,14 @@ pub struct Timeouts {
 pub struct Pace {
     pub grace: Duration,
     pub bytes_per_second: u64,
+}
+
+impl Pace {
+    /// As slowly as the client likes.
+    pub const OFF: Self = Self {
+        grace: Duration::MAX,
+        bytes_per_second: 1,
+    };
 }
 
 /// How large a request may be, and how many at a time.
@@ -119,6 +139,7 @@ impl Default for Settings {
             },
             verified_tokens_max: 16_384,
             buckets_max: 1 << 20,
+            app_label: AppLabel::Off,
         }
     }
 }

@@ -273,9 +273,9 @@ impl Gateway {
                 local: Arc::new(Echo),
                 hasher,
                 issuers: Issuers::new(authority.issuers()),
-                assertions: AssertionSigner::new(Arc::new(
+                assertions: AssertionSigner::new(Arc::new(ArcSwap::from_pointee(
                     TokenSigner::load(&TokenSigner::generate()).unwrap(),
-                )),
+                ))),
                 clock: Arc::new(SystemClock),
                 ledger: Arc::clone(&ledger),
                 registry: &registry,
@@ -375,6 +375,7 @@ async fn upstream() -> Upstream {
         protocol: Protocol::Http1,
         timeouts: Timeouts::default(),
         pool: PoolBounds::default(),
+        server_name: None,
         tls_generation: 0,
     }
 }
@@ -613,6 +614,7 @@ async fn revoking_closes_what_is_open_and_explains_itself_afterwards() {
 
     let receipt = gateway.revoke().await;
     assert_eq!((receipt.version, receipt.workers), (2, 2));
+    assert!(receipt.confirmed);
     assert_eq!(receipt.connections_closed, 2);
     idle.closed().await;
     assert_eq!(

@@ -3,6 +3,7 @@
 pub mod repository;
 pub mod change;
 pub mod error;
+pub mod measured;
 
 pub mod sqlite;
 

@@ -3,3 +3,4 @@
 pub mod logging;
 pub mod access_log;
 pub mod metrics;
+pub mod runtimes;

@@ -22,6 +22,7 @@ fn every_command_explains_itself() {
         "csr",
         "audit",
         "admin-token",
+        "token-key",
         "reload",
         "drain",
     ] {

@@ -334,6 +334,7 @@ fn a_request_is_judged_offline_too() {
     )
     .json();
     assert_eq!(report["verdict"], "accepted", "{report}");
+    assert_eq!(report["judged_by"], "the default profile", "{report}");
     let bytes = fs::read(&csr).unwrap();
     let piped = run_with_input(
         dir.path(),
@@ -387,4 +388,161 @@ fn a_signed_certificate_outlives_neither_the_profile_nor_its_issuer() {
         &["x509", "-in", "one.pem", "-noout", "-checkend", "90000"],
     );
     assert_eq!(checked.code, 1, "ends within 25 hours, says {not_after}");
+}
+
+#[test]
+fn a_request_is_judged_by_the_gateways_own_profile_and_the_report_says_by_which() {
+    let echo = Echo::start();
+    let narrow = "authority: { directory: authority, profile: { keys: [ed25519] } }";
+    let text = config(
+        &echo.url(),
+        "      - { match: { prefix: / }, require: mtls, upstream: api }",
+    );
+    let narrowed = text.replace("authority: { directory: authority }", narrow);
+    let gateway = Gateway::start(&narrowed);
+    let dir = gateway.dir();
+    let csr = pki::request(dir, "partner").csr;
+    let csr = csr.to_str().unwrap();
+    let inspect = |more: &[&str]| {
+        let mut args = vec!["csr", "inspect", csr, "--output", "json"];
+        args.extend(more);
+        let said = crate::support::process::countersign(dir, &args);
+        let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+        (said.code, report)
+    };
+    let judged = |report: &serde_json::Value| {
+        assert_eq!(
+            report["keys_allowed"],
+            serde_json::json!(["ed25519"]),
+            "{report}"
+        );
+        assert_eq!(report["reason"], "csr_key_type", "{report}");
+        report["judged_by"].as_str().unwrap().to_owned()
+    };
+    let socket = gateway.socket();
+    let (code, report) = inspect(&["--admin-socket", socket.to_str().unwrap()]);
+    assert_eq!(code, 6);
+    assert!(judged(&report).starts_with("the gateway at "), "{report}");
+    let (code, report) = inspect(&["--config", "countersign.yaml"]);
+    assert_eq!((code, &*judged(&report)), (6, "countersign.yaml"));
+    // Beside the configuration nothing needs to be named: the running gateway is asked.
+    let (code, report) = inspect(&[]);
+    assert_eq!(code, 6);
+    assert!(judged(&report).starts_with("the gateway at "), "{report}");
+
+    // Another profile in the file, and no gateway any more.
+    let dir = gateway.kill();
+    fs::write(dir.path().join("countersign.yaml"), &text).unwrap();
+    let said = crate::support::process::countersign(
+        dir.path(),
+        &["csr", "inspect", "partner.csr", "--output", "json"],
+    );
+    let report = said.json();
+    assert_eq!(report["judged_by"], "countersign.yaml", "{report}");
+    assert_eq!(report["verdict"], "accepted");
+    fs::write(dir.path().join("countersign.yaml"), "version: [").unwrap();
+    let args = ["csr", "inspect", "partner.csr"];
+    let said = crate::support::process::countersign(dir.path(), &args);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.stderr.contains("default profile"), "{said:?}");
+    let args = [
+        "csr",
+        "inspect",
+        "partner.csr",
+        "--config",
+        "countersign.yaml",
+    ];
+    assert_eq!(
+        crate::support::process::countersign(dir.path(), &args).code,
+        6
+    );
+}
+
+/// Makes another issuing key and certificate below the gateway's root, as docs/operate/authority.md says.
+fn next_issuing(directory: &std::path::Path) {
+    let usage = "basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n";
+    fs::write(directory.join("next.ext"), usage).unwrap();
+    for line in [
+        "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out next.key",
+        "req -new -key next.key -subj /CN=Next -out next.csr",
+        "x509 -req -in next.csr -CA root.pem -CAkey root.key -set_serial 7 -days 1826 -extfile next.ext -out next.pem",
+    ] {
+        let args: Vec<_> = line.split(' ').collect();
+        run(directory, "openssl", &args).ok();
+    }
+}
+
+#[test]
+fn the_issuing_authority_is_replaced_by_a_reload_and_no_partner_notices() {
+    let echo = Echo::start();
+    let routes = "      - { match: { prefix: / }, require: mtls, upstream: api }";
+    let text = config(&echo.url(), routes);
+    let gateway = Gateway::start(&text);
+    let acme = gateway.enrol("acme");
+    let mut kept = acme.partner.connect();
+    assert_eq!(kept.get("/").status, 200);
+    let authority = gateway.dir().join("authority");
+    let replaced = fs::read_to_string(authority.join("issuing.pem")).unwrap();
+    next_issuing(&authority);
+    fs::rename(authority.join("next.key"), authority.join("issuing.key")).unwrap();
+    fs::rename(authority.join("next.pem"), authority.join("issuing.pem")).unwrap();
+
+    let refused = gateway.cli(&["reload"]);
+    assert_eq!(refused.code, 6, "{refused:?}");
+    assert!(refused.stderr.contains("retired.pem"), "{refused:?}");
+    assert_eq!(acme.partner.get("/").status, 200);
+    let still = gateway.enrol_again("acme", "still");
+    assert!(
+        fs::read_to_string(&still.certificate)
+            .unwrap()
+            .contains(replaced.trim())
+    );
+
+    fs::write(authority.join("retired.pem"), &replaced).unwrap();
+    gateway.cli(&["reload"]).ok();
+    assert_eq!(kept.get("/").status, 200, "the open connection goes on");
+    assert_eq!(acme.partner.get("/").status, 200);
+    let leaf = gateway.dir().join("leaf.pem");
+    run(
+        gateway.dir(),
+        "openssl",
+        &[
+            "x509",
+            "-in",
+            acme.certificate.to_str().unwrap(),
+            "-out",
+            "leaf.pem",
+        ],
+    )
+    .ok();
+    assert_eq!(gateway.partner(&leaf, &acme.key).get("/").status, 200);
+    let issuing = fs::read_to_string(authority.join("issuing.pem")).unwrap();
+    gateway.cli_json(&["app", "create", "zenith"]);
+    let zenith = gateway.enrol_again("zenith", "prod");
+    assert!(
+        fs::read_to_string(&zenith.certificate)
+            .unwrap()
+            .contains(issuing.trim())
+    );
+    assert_eq!(zenith.partner.get("/").status, 200);
+    let offered = gateway
+        .stranger()
+        .get("/.well-known/countersign/ca.pem")
+        .text();
+    assert!(offered.contains(issuing.trim()));
+    let audit = gateway.cli_json(&["audit", "list", "--action", "authority.replace"]);
+    assert_eq!(audit.as_array().unwrap().len(), 1, "{audit}");
+
+    // What is no authority at all changes nothing either.
+    let key = fs::read(authority.join("issuing.key")).unwrap();
+    fs::write(authority.join("issuing.key"), "nonsense").unwrap();
+    assert_eq!(gateway.cli(&["reload"]).code, 6);
+    assert_eq!(zenith.partner.get("/").status, 200);
+    fs::write(authority.join("issuing.key"), key).unwrap();
+    let restarted = Gateway::start_in(gateway.kill(), &text);
+    for (chain, key) in [(&leaf, &acme.key), (&zenith.certificate, &zenith.key)] {
+        let chain = restarted.dir().join(chain.file_name().unwrap());
+        let key = restarted.dir().join(key.file_name().unwrap());
+        assert_eq!(restarted.partner(&chain, &key).get("/").status, 200);
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::support::gateway::{Gateway, config, config_with};
+use crate::support::gateway::{Gateway, HOST, config, config_with};
 use crate::support::pki::{self, Stranger};
 use crate::support::process::run;
 use crate::support::upstream::{Echo, misbehaving, saying};
@@ -118,7 +118,9 @@ fn an_upstreams_certificate_is_checked() {
     let upstreams = format!(
         "{OPEN}
       - {{ match: {{ prefix: /wrong-name }}, require: none, upstream: wrong-name }}
-      - {{ match: {{ prefix: /wrong-ca }}, require: none, upstream: wrong-ca }}"
+      - {{ match: {{ prefix: /wrong-ca }}, require: none, upstream: wrong-ca }}
+      - {{ match: {{ prefix: /named }}, require: none, upstream: named }}
+      - {{ match: {{ prefix: /misnamed }}, require: none, upstream: misnamed }}"
     );
     let ca = authority.certificate();
     let ca = ca.to_str().unwrap();
@@ -128,24 +130,21 @@ fn an_upstreams_certificate_is_checked() {
             "], tls: {{ ca: {ca} }} }}
   wrong-name: {{ endpoints: [\"https://127.0.0.1:{port}\"], tls: {{ ca: {ca} }} }}
   wrong-ca: {{ endpoints: [\"https://localhost:{port}\"] }}
+  named: {{ endpoints: [\"https://127.0.0.1:{port}\"], tls: {{ ca: {ca}, server_name: localhost }} }}
+  misnamed: {{ endpoints: [\"https://localhost:{port}\"], tls: {{ ca: {ca}, server_name: other.test }} }}
 hosts"
         ),
     );
     let gateway = Gateway::start(&text);
-    let answers: Vec<(u16, String)> = ["/", "/wrong-name", "/wrong-ca"]
+    let answers: Vec<(u16, String)> = ["/", "/named", "/wrong-name", "/wrong-ca", "/misnamed"]
         .map(|path| gateway.stranger().get(path))
         .map(|answer| (answer.status, answer.reason()))
         .into();
     let _ = server.kill();
     let _ = server.wait();
-    assert_eq!(answers[0].0, 200);
-    assert_eq!(
-        answers[1..],
-        [
-            (502, "upstream_tls".to_owned()),
-            (502, "upstream_tls".to_owned())
-        ]
-    );
+    assert_eq!((answers[0].0, answers[1].0), (200, 200), "{answers:?}");
+    let refused = (502, "upstream_tls".to_owned());
+    assert_eq!(answers[2..], [refused.clone(), refused.clone(), refused]);
 }
 
 #[test]
@@ -429,4 +428,34 @@ fn curl_is_served_over_both_protocols() {
             "{version}"
         );
     }
+}
+
+/// Promises a body of so many bytes, and sends so many of them, four times a second one; gives the answer.
+fn trickle(gateway: &Gateway, promised: usize, sent: usize) -> (u16, String) {
+    let mut connection = gateway.stranger().connect();
+    let head = format!("POST /x HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {promised}\r\n\r\n");
+    connection.send(head.as_bytes());
+    for _ in 0..sent {
+        #[expect(clippy::disallowed_methods, reason = "a client that takes its time")]
+        std::thread::sleep(Duration::from_millis(250));
+        connection.send(b"x");
+    }
+    let answer = connection.answer();
+    (answer.status, answer.reason())
+}
+
+#[test]
+fn how_slowly_a_body_may_come_is_the_operators_to_say() {
+    let echo = Echo::start();
+    let paced = |pace: &str| {
+        let timeouts = format!("\"127.0.0.1:0\", timeouts: {{ body_pace: {pace} }} }}");
+        let text = config(&echo.url(), OPEN).replacen("\"127.0.0.1:0\" }", &timeouts, 1);
+        Gateway::start(&text)
+    };
+    let slow = paced("{ grace: 1s, bytes_per_second: 100 }");
+    // Long before the body would be said to have stalled.
+    assert_eq!(trickle(&slow, 40, 3), (408, "body_timeout".to_owned()));
+    assert_eq!(slow.stranger().post("/x", &[], b"at once").status, 200);
+    let off = paced("{ grace: 1s, bytes_per_second: 0 }");
+    assert_eq!(trickle(&off, 12, 12).0, 200, "three seconds of waiting");
 }

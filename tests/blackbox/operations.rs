@@ -1,6 +1,8 @@
 //! What operators do and see: reload, drain, metrics, logs, and a process that is killed.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::support::eventually::eventually;
@@ -165,6 +167,70 @@ fn draining_finishes_what_runs_and_then_ends() {
     assert_eq!(gateway.wait(Duration::from_secs(15)), Some(0));
 }
 
+/// A request that is being answered, and the gateway that answers it.
+fn under_way(gateway: &Gateway) -> crate::support::client::Connection {
+    let mut running = gateway.stranger().connect();
+    running.send(format!("GET /open HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes());
+    eventually("the request is under way", || {
+        (gateway.count("countersign_http_requests_in_flight") >= 1).then_some(())
+    });
+    running
+}
+
+#[test]
+fn drain_waits_for_the_end_where_it_is_asked_to() {
+    let (finish, finished) = std::sync::mpsc::channel::<()>();
+    let finished = std::sync::Mutex::new(finished);
+    let slow = misbehaving(move |mut stream, _| {
+        finished.lock().unwrap().recv().unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone";
+        let _ = std::io::Write::write_all(&mut stream, answer);
+    });
+    let text = config(&slow, OPEN).replace("version: 1", "version: 1\ndrain: { delay: 1ms }");
+    let mut gateway = Gateway::start(&text);
+    let mut running = under_way(&gateway);
+    let socket = gateway.socket();
+    let mut waiting = Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .args(["drain", "--wait", "--output", "json", "--admin-socket"])
+        .arg(&socket)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut progress = String::new();
+    BufReader::new(waiting.stderr.take().unwrap())
+        .read_line(&mut progress)
+        .unwrap();
+    assert!(progress.contains("1 request left"), "{progress}");
+    assert_eq!(waiting.try_wait().unwrap(), None, "what runs is waited for");
+    finish.send(()).unwrap();
+    assert_eq!(running.answer().status, 200);
+    let drained = waiting.wait_with_output().unwrap();
+    assert_eq!(drained.status.code(), Some(0), "{drained:?}");
+    let told: serde_json::Value = serde_json::from_slice(&drained.stdout).unwrap();
+    assert_eq!(told["state"], "drained");
+    assert_eq!(told["requests_cut"], 0);
+    assert_eq!(gateway.wait(Duration::from_secs(5)), Some(0));
+}
+
+#[test]
+fn drain_says_when_requests_were_cut() {
+    let stuck = misbehaving(|_stream, _| std::thread::park());
+    let text = config(&stuck, OPEN).replace(
+        "version: 1",
+        "version: 1\ndrain: { delay: 1ms, timeout: 1s }",
+    );
+    let mut gateway = Gateway::start(&text);
+    let _running = under_way(&gateway);
+    let drained = gateway.cli(&["drain", "--wait"]);
+    assert_eq!(drained.code, 1, "{drained:?}");
+    assert!(drained.stdout.contains("1 request cut."), "{drained:?}");
+    assert!(drained.stderr.contains("drain.timeout"), "{drained:?}");
+    assert!(gateway.wait(Duration::from_secs(5)).is_some());
+    let unreachable = gateway.cli(&["drain", "--wait"]);
+    assert_eq!(unreachable.code, 7, "{unreachable:?}");
+}
+
 #[test]
 fn readiness_goes_before_the_listeners_do() {
     let echo = Echo::start();
@@ -242,6 +308,135 @@ fn every_reason_has_its_series_from_the_start_and_promtool_is_happy() {
         metrics.as_bytes(),
     );
     assert_eq!(checked.code, 0, "{checked:?}");
+}
+
+/// The names of metrics in a text, without what histograms add to theirs.
+fn metrics_in(text: &str) -> std::collections::BTreeSet<String> {
+    let plain = |character: char| character.is_ascii_lowercase() || character == '_';
+    text.split(|character| !plain(character))
+        .filter(|word| word.starts_with("countersign_") || word.starts_with("process_"))
+        .map(|word| {
+            ["_bucket", "_count", "_sum"]
+                .iter()
+                .find_map(|end| word.strip_suffix(end))
+                .unwrap_or(word)
+                .to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn the_documents_name_the_metrics_that_there_are() {
+    let echo = Echo::start();
+    let routes = "      - { match: { prefix: / }, require: mtls, upstream: api, limit: { per: app, rate: 9/s } }";
+    let text = config(&echo.url(), routes).replace(
+        "version: 1",
+        "version: 1\nmetrics: { apps: { label: first } }",
+    );
+    let gateway = Gateway::start(&text);
+    assert_eq!(gateway.enrol("acme").partner.get("/").status, 200);
+    let (_, exported) = gateway.ops_get("/metrics");
+    let families: String = exported
+        .lines()
+        .filter(|line| line.starts_with("# TYPE "))
+        .collect();
+    let exported = metrics_in(&families);
+    let read = |file: &str| {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        metrics_in(&fs::read_to_string(path).unwrap())
+    };
+    assert_eq!(read("docs/operate/metrics.md"), exported);
+    let alerts = read("deploy/prometheus/alerts.yaml");
+    let unknown: Vec<_> = alerts.difference(&exported).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+#[test]
+fn alert_rules_are_rules() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let args = ["check", "rules", "deploy/prometheus/alerts.yaml"];
+    let checked = run(directory, "promtool", &args);
+    assert_eq!(checked.code, 0, "{checked:?}");
+}
+
+#[test]
+fn requests_are_counted_by_app_where_the_operator_wants_that() {
+    let echo = Echo::start();
+    let labelled = |label: &str| {
+        let more = format!("version: 1\nmetrics: {{ apps: {label} }}");
+        let text = config(&echo.url(), ROUTES).replace("version: 1", &more);
+        let gateway = Gateway::start(&text);
+        for app in ["acme", "zenith"] {
+            assert_eq!(gateway.enrol(app).partner.get("/").status, 200);
+        }
+        assert_eq!(gateway.stranger().get("/").status, 401);
+        let (_, metrics) = gateway.ops_get("/metrics");
+        let counted = metrics.lines().filter(|line| {
+            line.starts_with("countersign_app_requests_total") && !line.ends_with(" 0")
+        });
+        counted.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let series =
+        |app: &str| format!("countersign_app_requests_total{{app=\"{app}\",code=\"2xx\"}} 1");
+    assert_eq!(labelled("{ label: off }"), [""; 0]);
+    let both = [series("acme"), series("zenith")];
+    assert_eq!(labelled("{ label: first, max: 2 }"), both);
+    let one = [series("_other"), series("zenith")];
+    assert_eq!(labelled("{ label: listed, names: [zenith] }"), one);
+}
+
+#[test]
+fn the_service_manager_is_told_when_it_is_ready_reloads_and_stops() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    manager
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let told = || {
+        let mut message = [0_u8; 512];
+        let length = manager.recv(&mut message).unwrap();
+        String::from_utf8_lossy(&message[..length]).into_owned()
+    };
+    let echo = Echo::start();
+    let mut gateway = Gateway::start_with(&config(&echo.url(), OPEN), &[("NOTIFY_SOCKET", &path)]);
+    assert_eq!(told().trim(), "READY=1");
+    gateway.signal("HUP");
+    let reloading = told();
+    assert!(reloading.contains("RELOADING=1"), "{reloading}");
+    assert!(reloading.contains("MONOTONIC_USEC="), "{reloading}");
+    assert_eq!(told().trim(), "READY=1");
+    gateway.signal("TERM");
+    assert_eq!(told().trim(), "STOPPING=1");
+    assert_eq!(gateway.wait(Duration::from_secs(15)), Some(0));
+}
+
+#[test]
+fn the_systemd_unit_is_understood() {
+    let dir = tempfile::tempdir().unwrap();
+    let unit = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/countersign.service");
+    let unit = fs::read_to_string(unit).unwrap();
+    // The commands have to be there; what they are given is checked below.
+    let binary = env!("CARGO_BIN_EXE_countersign");
+    let here = unit.replace("/usr/bin/countersign", binary);
+    fs::write(dir.path().join("countersign.service"), here).unwrap();
+    let args = ["verify", "./countersign.service"];
+    let verified = run(dir.path(), "systemd-analyze", &args);
+    let said = format!("{}{}", verified.stdout, verified.stderr);
+    // Units of the machine that are named along the way may have faults of their own.
+    let ours: Vec<_> = said
+        .lines()
+        .filter(|line| line.contains("countersign.service"))
+        .collect();
+    assert!(ours.is_empty(), "{ours:?}");
+    for line in unit.lines() {
+        let Some((_, command)) = line.split_once("/usr/bin/countersign ") else {
+            continue;
+        };
+        let mut words: Vec<_> = command.split(' ').collect();
+        words.push("--help");
+        assert_eq!(run(dir.path(), binary, &words).code, 0, "{line}");
+    }
 }
 
 #[test]

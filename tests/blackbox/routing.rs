@@ -45,6 +45,28 @@ fn another_method_is_405_and_names_those_that_work() {
 }
 
 #[test]
+fn a_method_that_a_protected_path_does_not_name_reaches_no_open_route() {
+    let echo = Echo::start();
+    let routes =
+        "      - { match: { path: /v1/orders, methods: [GET] }, require: mtls, upstream: api }
+      - { match: { prefix: / }, require: none, upstream: api }";
+    let gateway = Gateway::start(&config(&echo.url(), routes));
+    let stranger = gateway.stranger();
+    assert_eq!(stranger.get("/v1/orders").reason(), "cert_missing");
+    let refused = stranger.post("/v1/orders", &[], b"x");
+    assert_eq!(
+        (refused.status, refused.header("allow")),
+        (405, Some("GET")),
+        "{refused:?}"
+    );
+    assert_eq!(refused.reason(), "method_unknown");
+    // The gateway's own endpoints are no holes to what lies around them either.
+    assert_eq!(stranger.get("/oauth2/token").status, 405);
+    assert_eq!(echo.requests(), 0);
+    assert_eq!(stranger.post("/v1", &[], b"x").status, 200);
+}
+
+#[test]
 fn what_is_matched_is_what_is_forwarded() {
     let echo = Echo::start();
     let gateway = started(&echo);

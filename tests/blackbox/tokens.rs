@@ -411,3 +411,64 @@ fn a_key_is_rotated_with_an_overlap() {
         .ok();
     assert_eq!((with(&world.secret), with(fresh)), (401, 200));
 }
+
+fn published(partner: &Partner) -> Vec<String> {
+    let jwks = partner.get("/.well-known/jwks.json").json();
+    let keys = jwks["keys"].as_array().unwrap().iter();
+    keys.map(|key| key["kid"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn the_token_key_is_rotated_and_no_call_fails() {
+    let world = world();
+    let gateway = world.gateway;
+    let partner = gateway.stranger();
+    let old = token(&exchange(&partner, &world.id, &world.secret, ""));
+    assert_eq!(call(&partner, "/read", &old).status, 200);
+    let before = published(&partner);
+    assert_eq!(before.len(), 1);
+
+    let rotated = gateway.cli_json(&["token-key", "rotate"]);
+    assert_eq!(rotated["receipt"]["confirmed"], true, "{rotated}");
+    assert_eq!(rotated["retiring"][0]["kid"], before[0].as_str());
+    let after = published(&partner);
+    assert_eq!(rotated["token_key"]["kid"], after[0].as_str());
+    assert_eq!(after[1..], before);
+    let new = token(&exchange(&partner, &world.id, &world.secret, ""));
+    for token in [&old, &new] {
+        assert_eq!(call(&partner, "/read", token).status, 200);
+    }
+
+    // A restart in between ends no token.
+    let text = std::fs::read_to_string(gateway.dir().join("countersign.yaml")).unwrap();
+    let gateway = Gateway::start_in(gateway.kill(), &text);
+    let partner = gateway.stranger();
+    assert_eq!(published(&partner), after);
+    for token in [&old, &new] {
+        assert_eq!(call(&partner, "/read", token).status, 200);
+    }
+
+    assert_eq!(
+        gateway.cli(&["token-key", "rotate", "--end-tokens"]).code,
+        2
+    );
+    let args = ["token-key", "rotate", "--end-tokens", "--yes"];
+    let rotated = gateway.cli_json(&args);
+    assert_eq!(rotated["retiring"].as_array().unwrap().len(), 0);
+    for ended in [&old, &new] {
+        let refused = call(&partner, "/read", ended);
+        assert_eq!(
+            (refused.status, refused.reason()),
+            (401, "credential_invalid".to_owned())
+        );
+        let line = gateway.record_of(refused.header("x-request-id").unwrap());
+        assert_eq!(line["reason"], "token_signature", "{line}");
+    }
+    let fresh = token(&exchange(&partner, &world.id, &world.secret, ""));
+    assert_eq!(call(&partner, "/read", &fresh).status, 200);
+    let listed = gateway.cli_json(&["token-key", "list"]);
+    assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+    let audit = gateway.cli_json(&["audit", "list", "--action", "token_key.rotate"]);
+    assert_eq!(audit.as_array().unwrap().len(), 2, "{audit}");
+}

@@ -54,14 +54,16 @@ async fn ask(state: &AdminState, peer: Peer, fields: &HeaderMap) -> Result<Asker
         }
         Peer::Remote(address) => address,
     };
-    if let Some(wait) = state.failures.wait(address) {
-        return Err(Problem::new(Reason::AuthRateLimited).retry_after(wait));
-    }
-    let token = match bearer(fields) {
-        Some(text) => state.control.authenticate_admin(text).await?,
+    // Who shows no token guesses none: refusing costs nothing, so it is neither counted nor written down.
+    let Some(text) = bearer(fields) else {
+        return Err(unauthenticated());
+    };
+    let wait = state.failures.wait(address);
+    let _turn = match wait {
+        Some(_) => Some(state.failures.turn().await),
         None => None,
     };
-    if let Some(token) = token {
+    if let Some(token) = state.control.authenticate_admin(text).await? {
         return Ok(Asker {
             role: token.role,
             actor: Actor::Token {
@@ -70,9 +72,16 @@ async fn ask(state: &AdminState, peer: Peer, fields: &HeaderMap) -> Result<Asker
             },
         });
     }
+    if let Some(wait) = wait {
+        return Err(Problem::new(Reason::AuthRateLimited).retry_after(wait));
+    }
     state.failures.count(address);
-    tracing::warn!(%address, "the admin API was asked without a valid admin token");
-    Err(Problem::new(Reason::AdminUnauthenticated).challenge(CHALLENGE))
+    tracing::warn!(%address, "the admin API was asked with an admin token that does not count");
+    Err(unauthenticated())
+}
+
+fn unauthenticated() -> Problem {
+    Problem::new(Reason::AdminUnauthenticated).challenge(CHALLENGE)
 }
 
 /// The one bearer token of a request; two fields prove nothing.
@@ -118,8 +127,7 @@ levels! {
 
 fn at_least(role: Role, parts: &Parts) -> Result<Actor, Problem> {
     let asker = parts.extensions.get::<Asker>();
-    let asker =
-        asker.ok_or_else(|| Problem::new(Reason::AdminUnauthenticated).challenge(CHALLENGE))?;
+    let asker = asker.ok_or_else(unauthenticated)?;
     if asker.role >= role {
         return Ok(asker.actor.clone());
     }

@@ -1,9 +1,15 @@
-//! Failed attempts to prove oneself, counted by address: guessing gets slow, and so does filling the log.
+//! Wrong admin tokens, counted by address: guessing gets slow, and so does filling the log.
+//!
+//! A token has 256 random bits, so no limit is needed to keep it from being guessed; the limit bounds what trying
+//! costs. That is why an address that has used it up is still listened to, one token at a time: an operator must not
+//! be kept out by whoever shares the address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::domain::limit::{Allowance, Verdict};
 
@@ -21,6 +27,8 @@ const ADDRESSES_MAX: usize = 4096;
 pub struct Failures {
     began: Instant,
     buckets: Mutex<Buckets>,
+    /// Held while a token from an address that has used up its attempts is looked up.
+    turns: Semaphore,
 }
 
 #[derive(Debug, Default)]
@@ -34,12 +42,13 @@ impl Default for Failures {
         Self {
             began: Instant::now(),
             buckets: Mutex::default(),
+            turns: Semaphore::new(1),
         }
     }
 }
 
 impl Failures {
-    /// How long the address has to wait before it is listened to again; `None` when it need not.
+    /// How long the address has to wait before a wrong token is heard again; `None` when it need not.
     pub fn wait(&self, address: IpAddr) -> Option<Duration> {
         self.wait_at(address, self.now())
     }
@@ -47,6 +56,12 @@ impl Failures {
     /// Counts one failed attempt.
     pub fn count(&self, address: IpAddr) {
         self.count_at(address, self.now());
+    }
+
+    /// Waits until no other token from such an address is being looked up: together they keep one reader of the store
+    /// busy, and no more.
+    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.turns.acquire().await.ok()
     }
 
     fn now(&self) -> u64 {

@@ -15,6 +15,7 @@ pub mod certificates;
 pub mod csr;
 pub mod keys;
 pub mod admin_tokens;
+pub mod token_keys;
 pub mod audit;
 pub mod gateway;
 

@@ -18,6 +18,8 @@ pub trait Operations: Send + Sync + fmt::Debug {
     fn reload(&self) -> Answer<'_, Result<Reloaded, ReloadRefusal>>;
     /// Begins to drain: new connections are refused, what was accepted is finished. Asking again changes nothing.
     fn drain(&self) -> Answer<'_, ()>;
+    /// How the drain goes. While it goes on, the answer waits a moment for its end.
+    fn drain_progress(&self) -> Answer<'_, DrainProgress>;
     fn status(&self) -> Answer<'_, Status>;
 }
 
@@ -64,4 +66,29 @@ pub struct Status {
     pub started_at: Timestamp,
     pub ready: bool,
     pub draining: bool,
+}
+
+/// How far a drain is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DrainState {
+    /// Nobody asked for one.
+    Serving,
+    Draining,
+    /// Everything that was accepted has ended; the process ends with this answer.
+    Drained,
+}
+
+/// How a drain goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DrainProgress {
+    pub state: DrainState,
+    /// Since it began; 0 while there is none.
+    pub milliseconds: u64,
+    /// Connections of partners that are open.
+    pub connections: u64,
+    /// Requests that are being answered, tunnels included.
+    pub requests: u64,
+    /// Requests that did not end before the deadline and were cut.
+    pub requests_cut: u64,
 }

@@ -1,16 +1,19 @@
-//! Proof that a change is in force, as operators see it.
+//! What is known of a change's being in force, as operators see it.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::record::Receipt;
 
-/// Proof that a change is in force.
+/// Proof that a change is in force, when `confirmed` is true. Else it is stored, and a worker has not answered in time:
+/// the gateway's log says which one, and the change takes effect there as soon as it moves.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Receipt)]
 pub struct ReceiptView {
     /// The snapshot's version.
     version: u64,
+    /// Whether every worker has answered in time.
+    confirmed: bool,
     /// The workers that decide by it now.
     workers: u32,
     /// Connections that were closed because what they were opened with has ended.
@@ -21,6 +24,7 @@ impl From<Receipt> for ReceiptView {
     fn from(receipt: Receipt) -> Self {
         Self {
             version: receipt.version,
+            confirmed: receipt.confirmed,
             workers: receipt.workers,
             connections_closed: receipt.connections_closed,
         }

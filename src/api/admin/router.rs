@@ -8,7 +8,7 @@ use utoipa_axum::routes;
 
 use super::authenticate::authenticate;
 use super::state::AdminState;
-use super::{admin_tokens, apps, audit, certificates, csr, gateway, keys};
+use super::{admin_tokens, apps, audit, certificates, csr, gateway, keys, token_keys};
 use crate::api::edge::{self, Edge};
 
 /// The whole admin API.
@@ -45,9 +45,11 @@ fn described() -> OpenApiRouter<AdminState> {
             admin_tokens::list::list
         ))
         .routes(routes!(admin_tokens::revoke::revoke))
+        .routes(routes!(token_keys::list::list))
+        .routes(routes!(token_keys::rotate::rotate))
         .routes(routes!(audit::list::list))
         .routes(routes!(gateway::status::status))
         .routes(routes!(gateway::reload::reload))
-        .routes(routes!(gateway::drain::drain))
+        .routes(routes!(gateway::drain::drain, gateway::drain::progress))
         .routes(routes!(gateway::document::document))
 }

@@ -13,16 +13,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use super::operations::{Answer, ConfigProblem, Operations, ReloadRefusal, Reloaded, Status};
+use super::operations::{
+    Answer, ConfigProblem, DrainProgress, DrainState, Operations, ReloadRefusal, Reloaded, Status,
+};
 use super::router::router;
 use super::state::AdminState;
 use crate::api::client::{AdminClient, ClientError};
 use crate::api::edge::Edge;
 use crate::api::listen::{self, Listening, LocalSocket, Peer};
-use crate::control::testing::{ACTOR, CSR, Fixture, OTHER_CSR, P521_CSR};
+use crate::control::testing::{ACTOR, CSR, Fixture, OTHER_CSR, P521_CSR, Told};
 use crate::control::testing_edges::Server;
 use crate::domain::admin::Role;
 use crate::domain::id::RequestId;
+use crate::domain::listing::Page;
 use crate::domain::reason::Reason;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
@@ -68,6 +71,23 @@ impl Operations for Process {
         Box::pin(async {})
     }
 
+    fn drain_progress(&self) -> Answer<'_, DrainProgress> {
+        let drained = self.drains.load(Ordering::SeqCst) > 0;
+        Box::pin(async move {
+            DrainProgress {
+                state: if drained {
+                    DrainState::Drained
+                } else {
+                    DrainState::Serving
+                },
+                milliseconds: 1500,
+                connections: 0,
+                requests: 0,
+                requests_cut: 2,
+            }
+        })
+    }
+
     fn status(&self) -> Answer<'_, Status> {
         Box::pin(async {
             Status {
@@ -98,7 +118,10 @@ const LOCAL: Peer = Peer::Local { uid: 0 };
 
 impl Gateway {
     async fn new() -> Self {
-        let fixture = Fixture::new().await;
+        Self::over(Fixture::new().await)
+    }
+
+    fn over(fixture: Fixture) -> Self {
         let process = Arc::new(Process::default());
         let state = AdminState::new(
             fixture.control.clone(),
@@ -195,6 +218,7 @@ async fn an_app_is_made_found_and_ended() {
         let (status, changed) = gateway.ask(&line, Value::Null).await;
         assert_eq!((status, &changed["app"]["state"]), (200, &json!(state)));
         assert_eq!(changed["receipt"]["workers"], 2, "{changed}");
+        assert_eq!(changed["receipt"]["confirmed"], true, "{changed}");
     }
     for (line, body, refusal) in [
         ("POST /api/v1/apps", new, (409, Reason::Conflict)),
@@ -514,30 +538,52 @@ async fn only_who_proves_it_is_let_in() {
     ] {
         for path in ["/api/v1/status", "/api/v1/nowhere", "/"] {
             let refused = ask("192.0.2.2", bad, path).await;
-            // Twelve attempts: the last two wait.
-            assert!(matches!(refused.status, 401 | 429), "{bad:?} {path}");
-            if refused.status == 401 {
-                assert_eq!(refused.body["reason"], "admin_unauthenticated");
-                let challenge = "Bearer realm=\"countersign-admin\"";
-                assert_eq!(refused.fields[WWW_AUTHENTICATE], challenge);
-            }
+            assert_eq!(refused.status, 401, "{bad:?} {path}");
+            assert_eq!(refused.body["reason"], "admin_unauthenticated");
+            let challenge = "Bearer realm=\"countersign-admin\"";
+            assert_eq!(refused.fields[WWW_AUTHENTICATE], challenge);
         }
     }
-    let waiting = ask("192.0.2.2", Some(token.expose()), "/api/v1/status").await;
-    assert_eq!(
-        (waiting.status, &waiting.body["reason"]),
-        (429, &json!("auth_rate_limited"))
-    );
-    assert!(waiting.fields.contains_key(RETRY_AFTER));
-    assert_eq!(
-        ask("192.0.2.1", Some(token.expose()), "/api/v1/status")
-            .await
-            .status,
-        200
-    );
     gateway.fixture.clock.advance(Duration::from_hours(2));
     let expired = ask("192.0.2.3", Some(token.expose()), "/api/v1/status").await;
     assert_eq!(expired.status, 401);
+}
+
+#[tokio::test]
+async fn wrong_tokens_wait_and_neither_none_nor_a_right_one_does() {
+    let gateway = Gateway::new().await;
+    let token = gateway.token("ops", Role::Viewer).await;
+    let revoked = gateway.token("gone", Role::Viewer).await;
+    let tokens = gateway.fixture.control.admin_tokens(Page::first(10)).await;
+    let gone = tokens
+        .unwrap()
+        .into_iter()
+        .find(|token| token.name.as_str() == "gone");
+    let control = &gateway.fixture.control;
+    control
+        .revoke_admin_token(&ACTOR, gone.unwrap().id)
+        .await
+        .unwrap();
+    let ask = async |token: Option<&str>| {
+        let request = request("GET /api/v1/status", Value::Null);
+        gateway.send(remote("192.0.2.2"), token, request).await
+    };
+    for _ in 0..20 {
+        assert_eq!(ask(None).await.status, 401, "nothing was guessed");
+    }
+    for wrong in ["cs_admin_x", revoked.expose()] {
+        for _ in 0..5 {
+            assert_eq!(ask(Some(wrong)).await.status, 401);
+        }
+    }
+    for wrong in ["cs_admin_x", revoked.expose()] {
+        let waiting = ask(Some(wrong)).await;
+        let reason = &waiting.body["reason"];
+        assert_eq!((waiting.status, reason), (429, &json!("auth_rate_limited")));
+        assert!(waiting.fields.contains_key(RETRY_AFTER));
+    }
+    assert_eq!(ask(Some(token.expose())).await.status, 200, "a right one");
+    assert_eq!(ask(None).await.status, 401);
 }
 
 #[tokio::test]
@@ -583,6 +629,9 @@ async fn each_role_may_do_its_part() {
         }
     }
     assert_eq!(gateway.process.drains.load(Ordering::SeqCst), 1);
+    let (status, progress) = gateway.ask("GET /api/v1/drain", Value::Null).await;
+    assert_eq!((status, &progress["state"]), (200, &json!("drained")));
+    assert_eq!(progress["requests_cut"], 2);
 }
 
 #[tokio::test]
@@ -645,6 +694,30 @@ async fn a_configuration_that_is_refused_says_all_that_is_wrong() {
         None,
         "nothing is wrong with it"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_shown_once_is_answered_even_when_no_worker_confirms_it() {
+    let (outlet, publications) = tokio::sync::mpsc::channel(8);
+    let gateway = Gateway::over(Fixture::with_outlet(outlet, Told::default()).await);
+    let app = json!({"name": "acme"});
+    let refused = gateway.refusal("POST /api/v1/apps", app).await;
+    assert_eq!(refused, (503, "unconfirmed".to_owned()));
+    for (line, body, what) in [
+        ("POST /api/v1/keys", json!({"app": "acme"}), "/secret"),
+        (
+            "POST /api/v1/certificates",
+            json!({"app": "acme", "name": "prod", "csr": CSR}),
+            "/chain_pem",
+        ),
+    ] {
+        let (status, made) = gateway.ask(line, body).await;
+        assert_eq!(status, 201, "{made}");
+        assert!(made.pointer(what).is_some_and(Value::is_string), "{made}");
+        assert_eq!(made["receipt"]["confirmed"], false, "{made}");
+        assert_eq!(made["receipt"]["workers"], 0, "{made}");
+    }
+    drop(publications);
 }
 
 #[tokio::test]

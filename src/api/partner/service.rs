@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, Request, Response};
@@ -25,8 +26,8 @@ use crate::domain::time::{Timestamp, Validity};
 pub struct PartnerService {
     pub tokens: Arc<TokenService>,
     pub metrics: TokenMetrics,
-    /// The authority's certificates, for partners to download.
-    pub ca_pem: Bytes,
+    /// The authority's certificates, for partners to download. Replaced with the authority.
+    pub ca_pem: Arc<ArcSwap<Bytes>>,
 }
 
 /// One request, and what its connection proved.
@@ -69,7 +70,7 @@ impl PartnerService {
             return wrong_method(asked.endpoint).answer(asked.request_id);
         }
         match asked.endpoint {
-            LocalEndpoint::CaPem => ca_pem::answer(&self.ca_pem),
+            LocalEndpoint::CaPem => ca_pem::answer(&self.ca_pem.load()),
             LocalEndpoint::Jwks => jwks::answer(&asked.snapshot),
             LocalEndpoint::Metadata => metadata::answer(&asked.snapshot),
             LocalEndpoint::Token => token::answer(&self.tokens, &self.metrics, asked),

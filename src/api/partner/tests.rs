@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{Method, Request, Response};
@@ -44,7 +45,9 @@ impl Desk {
                 )
                 .unwrap(),
                 tokens: Arc::new(token_service(&fixture)),
-                ca_pem: Bytes::from(fixture.control.authority().ca_pem().to_owned()),
+                ca_pem: Arc::new(ArcSwap::from_pointee(Bytes::from(
+                    fixture.control.authority().ca_pem().to_owned(),
+                ))),
             },
             id: key.id.to_string(),
             secret: secret.expose().to_owned(),

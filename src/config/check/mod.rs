@@ -7,3 +7,4 @@ pub mod routes;
 pub mod identity_headers;
 pub mod upstreams;
 pub mod services;
+pub mod metrics;

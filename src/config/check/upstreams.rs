@@ -1,6 +1,7 @@
 //! Upstreams: addresses and TLS that do not go together.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 
 use super::findings::{Findings, at};
 use crate::config::path::YamlPath;
@@ -75,15 +76,28 @@ fn tls(upstream: &Upstream, path: &YamlPath, findings: &mut Findings) {
         "there is no private key in PEM where this points to",
     );
     let name = tls.server_name.as_deref();
-    let plain_name = |name: &str| {
-        let bytes = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
-        (1..=253).contains(&name.len()) && name.bytes().all(bytes)
-    };
     findings.add_if(
-        name.is_some_and(|name| !plain_name(name)),
+        name.is_some_and(|name| !is_server_name(name)),
         path.key("server_name"),
         "a server name is a host name or an address, without port",
     );
+}
+
+/// Whether TLS can ask for this name: no connection could ever be made with another.
+fn is_server_name(name: &str) -> bool {
+    if name.parse::<IpAddr>().is_ok() {
+        return true;
+    }
+    let label = |label: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        (1..=63).contains(&label.len())
+            && label.bytes().all(plain)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    // A last label of digits alone would look like an address.
+    let digits = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+    name.len() <= 253 && name.split('.').all(label) && !name.rsplit('.').next().is_some_and(digits)
 }
 
 fn pool(upstream: &Upstream, path: &YamlPath, findings: &mut Findings) {

@@ -1,7 +1,7 @@
 //! Everything that can be read but would not do what it seems to say.
 
 use super::findings::{Findings, at};
-use super::{identity_headers, listeners, routes, services, upstreams};
+use super::{identity_headers, listeners, metrics, routes, services, upstreams};
 use crate::config::document::Node;
 use crate::config::problem::Finding;
 use crate::config::root::Config;
@@ -19,5 +19,6 @@ pub fn check(config: &Config, written: &Node) -> Vec<Finding> {
     identity_headers::check(config, &mut findings);
     upstreams::check(config, &mut findings);
     services::check(config, &mut findings);
+    metrics::check(config, &mut findings);
     findings.0
 }

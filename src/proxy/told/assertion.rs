@@ -10,7 +10,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use quick_cache::unsync::Cache;
 
-use crate::crypto::assertion::{Assertion, AssertionSigner};
+use crate::crypto::assertion::{Assertion, AssertionSigner, SignedBy};
 use crate::domain::app::App;
 use crate::domain::id::{CertificateId, KeyId, TokenId};
 use crate::domain::identity::{Bearer, Identity};
@@ -52,6 +52,7 @@ struct Kept {
     _audience: Arc<str>,
     app: Arc<App>,
     scopes: Option<ScopeSet>,
+    key: SignedBy,
 }
 
 impl Assertions {
@@ -77,7 +78,10 @@ impl Assertions {
         let kept = self.kept.get_or_init(|| RefCell::new(Cache::new(KEPT_MAX)));
         let wanted = wanted(identity, plan);
         let known = kept.borrow_mut().get(&wanted).map(Rc::clone);
-        let known = known.filter(|known| known.says(identity, app, issuer, now));
+        let known = known.filter(|known| {
+            // An earlier key may have been taken out of what upstreams verify by.
+            self.signer.is_current(&known.key) && known.says(identity, app, issuer, now)
+        });
         let assertion = known.or_else(|| {
             let fresh = Rc::new(self.sign(identity, app, plan, issuer, now)?);
             kept.borrow_mut().insert(wanted, Rc::clone(&fresh));
@@ -99,7 +103,7 @@ impl Assertions {
         let issued_at = now.whole_seconds();
         let expires_at = end(identity, issued_at.plus(plan.ttl));
         let scopes = identity.bearer().map(Bearer::scopes);
-        let text = self.signer.sign(&Assertion {
+        let (text, key) = self.signer.sign(&Assertion {
             issuer,
             audience: &plan.audience,
             app: app.id,
@@ -122,6 +126,7 @@ impl Assertions {
             _audience: Arc::clone(&plan.audience),
             app: Arc::clone(app),
             scopes: scopes.cloned(),
+            key,
         })
     }
 }
@@ -164,6 +169,7 @@ fn end(identity: &Identity, wanted: Timestamp) -> Timestamp {
 mod tests {
     use std::time::Duration;
 
+    use arc_swap::ArcSwap;
     use data_encoding::BASE64URL_NOPAD;
     use serde_json::Value;
 
@@ -172,6 +178,7 @@ mod tests {
     use crate::proxy::told::testing::Scene;
 
     struct Bench {
+        signer: Arc<ArcSwap<TokenSigner>>,
         assertions: Assertions,
         issuer: Arc<str>,
         plan: AssertionPlan,
@@ -180,8 +187,11 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             let signer = TokenSigner::load(&TokenSigner::generate()).unwrap();
+            let signer = Arc::new(ArcSwap::from_pointee(signer));
+            let assertions = AssertionSigner::new(Arc::clone(&signer));
             Self {
-                assertions: Assertions::new(Arc::new(AssertionSigner::new(Arc::new(signer)))),
+                signer,
+                assertions: Assertions::new(Arc::new(assertions)),
                 issuer: "https://a.test".into(),
                 plan: AssertionPlan {
                     audience: "orders".into(),
@@ -222,6 +232,18 @@ mod tests {
             second,
             "a clock that was set back makes a new one"
         );
+    }
+
+    #[test]
+    fn one_of_an_earlier_key_is_told_no_more() {
+        let bench = Bench::new();
+        let caller = Scene::new().identity();
+        let first = bench.told(&caller, "2026-06-01T12:00:00Z");
+        let next = TokenSigner::load(&TokenSigner::generate()).unwrap();
+        bench.signer.store(Arc::new(next));
+        let second = bench.told(&caller, "2026-06-01T12:00:01Z");
+        assert_ne!(second.split('.').next(), first.split('.').next());
+        assert_eq!(bench.told(&caller, "2026-06-01T12:00:02Z"), second);
     }
 
     #[test]

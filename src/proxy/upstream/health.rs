@@ -19,6 +19,8 @@ pub struct Healths {
     upstreams: Arc<Mutex<HashMap<Name, Arc<Health>>>>,
     healthy: IntGaugeVec,
     ejections: IntCounterVec,
+    requests: IntCounterVec,
+    retries: IntCounterVec,
 }
 
 /// One upstream. A worker that finds out something tells it here; the others find out by themselves.
@@ -28,6 +30,8 @@ pub struct Health {
     /// Of each endpoint, until when it is spared, in milliseconds.
     spared_until: Box<[AtomicU64]>,
     ejections: IntCounter,
+    requests: IntCounter,
+    retries: IntCounter,
 }
 
 impl Healths {
@@ -46,6 +50,20 @@ impl Healths {
                 Opts::new(
                     "countersign_upstream_ejections_total",
                     "How often a worker began to spare an endpoint that refused connections.",
+                ),
+                &["upstream"],
+            )?,
+            requests: IntCounterVec::new(
+                Opts::new(
+                    "countersign_upstream_requests_total",
+                    "Requests that were given to an upstream, those that were sent again included.",
+                ),
+                &["upstream"],
+            )?,
+            retries: IntCounterVec::new(
+                Opts::new(
+                    "countersign_upstream_retries_total",
+                    "Requests that were sent once more because a kept connection was dead.",
                 ),
                 &["upstream"],
             )?,
@@ -77,6 +95,8 @@ impl Healths {
                 .map(|_| AtomicU64::new(0))
                 .collect(),
             ejections: self.ejections.with_label_values(&[upstream.name.as_str()]),
+            requests: self.requests.with_label_values(&[upstream.name.as_str()]),
+            retries: self.retries.with_label_values(&[upstream.name.as_str()]),
         });
         upstreams.insert(upstream.name.clone(), Arc::clone(&health));
         health
@@ -87,6 +107,8 @@ impl Collector for Healths {
     fn desc(&self) -> Vec<&Desc> {
         let mut all = self.healthy.desc();
         all.extend(self.ejections.desc());
+        all.extend(self.requests.desc());
+        all.extend(self.retries.desc());
         all
     }
 
@@ -103,6 +125,8 @@ impl Collector for Healths {
         }
         let mut all = self.healthy.collect();
         all.extend(self.ejections.collect());
+        all.extend(self.requests.collect());
+        all.extend(self.retries.collect());
         all
     }
 }
@@ -114,6 +138,14 @@ impl Health {
         }
         if newly {
             self.ejections.inc();
+        }
+    }
+
+    /// A request is on its way, perhaps once more.
+    pub fn asked(&self, again: bool) {
+        self.requests.inc();
+        if again {
+            self.retries.inc();
         }
     }
 

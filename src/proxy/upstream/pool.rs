@@ -72,7 +72,8 @@ impl Pool {
         let endpoints = endpoints.map(|(place, endpoint)| EndpointPool {
             place,
             tls: endpoint.tls,
-            destination: Destination::new(&endpoint.host, endpoint.port),
+            destination: Destination::new(&endpoint.host, endpoint.port)
+                .proving(upstream.server_name.as_deref()),
             load: Load::default(),
             idle: RefCell::default(),
             shared: RefCell::default(),
@@ -112,6 +113,10 @@ impl Pool {
 
     pub fn upstream(&self) -> Arc<Upstream> {
         Arc::clone(&self.upstream.borrow())
+    }
+
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 
     /// Waits for the right to an exchange, in the order of asking and within the upstream's bounds.

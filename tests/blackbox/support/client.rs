@@ -282,14 +282,7 @@ impl Partner {
 
     /// A connection on which HTTP/2 is spoken; its task runs on the current runtime.
     pub async fn h2(&self) -> hyper::client::conn::http2::SendRequest<Full<Bytes>> {
-        let mut config = (*self.config).clone();
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        let tcp = tokio::net::TcpStream::connect(self.address).await.unwrap();
-        let name = ServerName::try_from(self.host.clone()).unwrap();
-        let tls = tokio_rustls::TlsConnector::from(Arc::new(config))
-            .connect(name, tcp)
-            .await
-            .unwrap();
+        let tls = self.tls_for_h2().await;
         let (sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls))
                 .await
@@ -300,6 +293,32 @@ impl Partner {
         )]
         tokio::spawn(connection);
         sender
+    }
+
+    /// The same for tests that send and receive piece by piece.
+    pub async fn streams(&self) -> h2::client::SendRequest<Bytes> {
+        let (sender, connection) = h2::client::handshake(self.tls_for_h2().await)
+            .await
+            .unwrap();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the connection's life is the test's"
+        )]
+        tokio::spawn(connection);
+        sender.ready().await.unwrap()
+    }
+
+    async fn tls_for_h2(&self) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+        use tokio::io::AsyncWriteExt;
+        let mut config = (*self.config).clone();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let mut tcp = tokio::net::TcpStream::connect(self.address).await.unwrap();
+        tcp.write_all(&self.preamble).await.unwrap();
+        let name = ServerName::try_from(self.host.clone()).unwrap();
+        tokio_rustls::TlsConnector::from(Arc::new(config))
+            .connect(name, tcp)
+            .await
+            .unwrap()
     }
 }
 

@@ -86,6 +86,7 @@ async fn serve(listener: TcpListener, requests: Arc<AtomicU64>, connections: Arc
             let io = TokioIo::new(stream);
             if h2 {
                 let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                    .enable_connect_protocol()
                     .serve_connection(io, service)
                     .await;
             } else {
@@ -102,7 +103,7 @@ async fn serve(listener: TcpListener, requests: Arc<AtomicU64>, connections: Arc
 type Answer = Response<BoxBody<Bytes, hyper::Error>>;
 
 async fn answer(mut request: Request<Incoming>) -> Answer {
-    if request.headers().contains_key("upgrade") {
+    if request.headers().contains_key("upgrade") || request.method() == http::Method::CONNECT {
         return upgraded(&mut request);
     }
     let (parts, body) = request.into_parts();
@@ -191,7 +192,7 @@ fn whole(bytes: Bytes) -> Answer {
 
 /// Switches protocols and sends back whatever comes.
 fn upgraded(request: &mut Request<Incoming>) -> Answer {
-    let protocol = request.headers().get("upgrade").cloned().unwrap();
+    let protocol = request.headers().get("upgrade").cloned();
     let upgrade = hyper::upgrade::on(request);
     #[expect(
         clippy::disallowed_methods,
@@ -204,6 +205,10 @@ fn upgraded(request: &mut Request<Incoming>) -> Answer {
         let _ = tokio::io::AsyncWriteExt::shutdown(&mut write).await;
     });
     let mut response = whole(Bytes::new());
+    let Some(protocol) = protocol else {
+        // An extended CONNECT is agreed to with success (RFC 8441).
+        return response;
+    };
     *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
     response.headers_mut().insert("upgrade", protocol);
     response

@@ -1,11 +1,14 @@
-//! `POST /api/v1/drain`
+//! `POST /api/v1/drain`, `GET /api/v1/drain`
 
+use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 use serde_json::json;
 
-use crate::api::admin::authenticate::Admin;
+use crate::api::admin::authenticate::{Admin, Viewer};
 use crate::api::admin::body::{Nothing, OptionalBody};
+use crate::api::admin::operations::DrainProgress;
+use crate::api::admin::query::NoQuery;
 use crate::api::admin::state::AdminState;
 use crate::api::problem::Problem;
 
@@ -28,4 +31,18 @@ pub async fn drain(
     }
     state.operations.drain().await;
     Ok(StatusCode::ACCEPTED)
+}
+
+/// Says how the drain goes. While it goes on, the answer comes after a second or with its end, whichever is first:
+/// ask again until it says `drained`.
+#[utoipa::path(
+    get, path = "/api/v1/drain", tag = "gateway", operation_id = "get_drain",
+    responses((status = 200, body = DrainProgress))
+)]
+pub async fn progress(
+    State(state): State<AdminState>,
+    _viewer: Viewer,
+    _no_query: NoQuery,
+) -> Json<DrainProgress> {
+    Json(state.operations.drain_progress().await)
 }

@@ -1,0 +1,247 @@
+//! A store that counts what it is asked, how it goes and how long it takes.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
+};
+
+use super::change::Change;
+use super::error::Error;
+use super::repository::{Contents, Store};
+use crate::domain::admin::AdminToken;
+use crate::domain::api_key::ApiKey;
+use crate::domain::app::App;
+use crate::domain::certificate::{Certificate, Fingerprint};
+use crate::domain::id::{AdminTokenId, AppId, AuditEventId, CertificateId, KeyId};
+use crate::domain::listing::{AuditFilter, CertificateFilter, KeyFilter, Page};
+use crate::domain::name::Name;
+use crate::domain::record::AuditEvent;
+
+/// From a page in memory to a disk that is busy for as long as a writer waits.
+const SECONDS: &[f64] = &[
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0,
+];
+
+/// A store behind which another stands.
+#[derive(Debug)]
+pub struct Measured {
+    store: Arc<dyn Store>,
+    series: [Series; Operation::ALL.len()],
+}
+
+/// What a store is asked, in kinds that an operator tells apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operation {
+    Change,
+    Get,
+    List,
+    Load,
+    Revision,
+}
+
+impl Operation {
+    const ALL: [Self; 5] = [
+        Self::Change,
+        Self::Get,
+        Self::List,
+        Self::Load,
+        Self::Revision,
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Change => "change",
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Load => "load",
+            Self::Revision => "revision",
+        }
+    }
+}
+
+/// How it went, in the order of [`place`].
+const RESULTS: [&str; 5] = ["ok", "conflict", "corrupt", "missing", "unavailable"];
+
+const fn place<T>(result: &Result<T, Error>) -> usize {
+    match result {
+        Ok(_) => 0,
+        Err(Error::Conflict(_)) => 1,
+        Err(Error::Corrupt { .. }) => 2,
+        Err(Error::Missing) => 3,
+        Err(Error::Unavailable(_)) => 4,
+    }
+}
+
+#[derive(Debug)]
+struct Series {
+    results: [IntCounter; RESULTS.len()],
+    duration: Histogram,
+}
+
+impl Measured {
+    /// Puts itself before `store`; every series is there from the start.
+    pub fn register(store: Arc<dyn Store>, registry: &Registry) -> prometheus::Result<Self> {
+        let operations = IntCounterVec::new(
+            Opts::new(
+                "countersign_store_operations_total",
+                "What the store was asked, and how it went.",
+            ),
+            &["op", "result"],
+        )?;
+        let durations = HistogramVec::new(
+            HistogramOpts::new(
+                "countersign_store_operation_duration_seconds",
+                "How long the store took.",
+            )
+            .buckets(SECONDS.to_vec()),
+            &["op"],
+        )?;
+        registry.register(Box::new(operations.clone()))?;
+        registry.register(Box::new(durations.clone()))?;
+        let series = Operation::ALL.map(|operation| {
+            let op = operation.as_str();
+            Series {
+                results: RESULTS.map(|result| operations.with_label_values(&[op, result])),
+                duration: durations.with_label_values(&[op]),
+            }
+        });
+        Ok(Self { store, series })
+    }
+
+    fn timed<T>(
+        &self,
+        operation: Operation,
+        ask: impl FnOnce(&dyn Store) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let began = Instant::now();
+        let result = ask(&*self.store);
+        if let Some(series) = self.series.get(operation as usize) {
+            series.duration.observe(began.elapsed().as_secs_f64());
+            if let Some(counter) = series.results.get(place(&result)) {
+                counter.inc();
+            }
+        }
+        result
+    }
+}
+
+impl Store for Measured {
+    fn load(&self) -> Result<Contents, Error> {
+        self.timed(Operation::Load, |store| store.load())
+    }
+
+    fn revision(&self) -> Result<u64, Error> {
+        self.timed(Operation::Revision, |store| store.revision())
+    }
+
+    fn app(&self, id: AppId) -> Result<Option<App>, Error> {
+        self.timed(Operation::Get, |store| store.app(id))
+    }
+
+    fn app_by_name(&self, name: &Name) -> Result<Option<App>, Error> {
+        self.timed(Operation::Get, |store| store.app_by_name(name))
+    }
+
+    fn apps(&self, page: &Page<AppId>) -> Result<Vec<App>, Error> {
+        self.timed(Operation::List, |store| store.apps(page))
+    }
+
+    fn certificate(&self, id: CertificateId) -> Result<Option<Certificate>, Error> {
+        self.timed(Operation::Get, |store| store.certificate(id))
+    }
+
+    fn certificates(
+        &self,
+        filter: &CertificateFilter,
+        page: &Page<CertificateId>,
+    ) -> Result<Vec<Certificate>, Error> {
+        self.timed(Operation::List, |store| store.certificates(filter, page))
+    }
+
+    fn certificates_by_key(&self, digest: &Fingerprint) -> Result<Vec<Certificate>, Error> {
+        self.timed(Operation::List, |store| store.certificates_by_key(digest))
+    }
+
+    fn key(&self, id: KeyId) -> Result<Option<ApiKey>, Error> {
+        self.timed(Operation::Get, |store| store.key(id))
+    }
+
+    fn keys(&self, filter: &KeyFilter, page: &Page<KeyId>) -> Result<Vec<ApiKey>, Error> {
+        self.timed(Operation::List, |store| store.keys(filter, page))
+    }
+
+    fn admin_token(&self, id: AdminTokenId) -> Result<Option<AdminToken>, Error> {
+        self.timed(Operation::Get, |store| store.admin_token(id))
+    }
+
+    fn admin_tokens(&self, page: &Page<AdminTokenId>) -> Result<Vec<AdminToken>, Error> {
+        self.timed(Operation::List, |store| store.admin_tokens(page))
+    }
+
+    fn audit(
+        &self,
+        filter: &AuditFilter,
+        page: &Page<AuditEventId>,
+    ) -> Result<Vec<AuditEvent>, Error> {
+        self.timed(Operation::List, |store| store.audit(filter, page))
+    }
+
+    fn change(&self, changes: &[Change], event: &AuditEvent) -> Result<u64, Error> {
+        self.timed(Operation::Change, |store| store.change(changes, event))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::contract::promises;
+    use crate::store::sqlite::backend::SqliteStore;
+
+    promises!({
+        let store = Arc::new(SqliteStore::in_memory().unwrap());
+        (Measured::register(store, &Registry::new()).unwrap(), ())
+    });
+
+    #[test]
+    fn what_is_asked_is_counted_by_its_outcome() {
+        let registry = Registry::new();
+        let store = Arc::new(SqliteStore::in_memory().unwrap());
+        let store = Measured::register(store, &registry).unwrap();
+        store.revision().unwrap();
+        store.revision().unwrap();
+        assert_eq!(store.app(AppId::from_bits(1)).unwrap(), None);
+        let text = prometheus::TextEncoder::new()
+            .encode_to_string(&registry.gather())
+            .unwrap();
+        for line in [
+            "countersign_store_operations_total{op=\"revision\",result=\"ok\"} 2\n",
+            "countersign_store_operations_total{op=\"get\",result=\"ok\"} 1\n",
+            "countersign_store_operations_total{op=\"change\",result=\"unavailable\"} 0\n",
+            "countersign_store_operation_duration_seconds_count{op=\"revision\"} 2\n",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn every_outcome_has_its_place() {
+        let conflict = super::super::error::Conflict::Duplicate;
+        let failed = || -> Box<dyn std::error::Error + Send + Sync> { "away".into() };
+        let corrupt = Error::Corrupt {
+            table: "app",
+            column: "id",
+            row: String::new(),
+        };
+        for (result, name) in [
+            (Ok(()), "ok"),
+            (Err(Error::Conflict(conflict)), "conflict"),
+            (Err(corrupt), "corrupt"),
+            (Err(Error::Missing), "missing"),
+            (Err(Error::Unavailable(failed())), "unavailable"),
+        ] {
+            assert_eq!(RESULTS[place(&result)], name);
+        }
+    }
+}
