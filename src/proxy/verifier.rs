@@ -223,6 +223,10 @@ fn judge_claims(
     if entry.app != claims.app {
         return Err(Reason::TokenEnded);
     }
+    // A token is no way around what its key is bound to.
+    if !entry.networks.is_empty() && !within(&entry.networks, by.address) {
+        return Err(Reason::KeyNetwork);
+    }
     match claims.certificate {
         Some(bound) if by.certificate != Some(&bound) => Err(Reason::TokenBinding),
         _ => Ok(Bearer::Token {
