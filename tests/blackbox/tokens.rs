@@ -264,6 +264,39 @@ fn a_certificate_is_enough_to_be_a_client_and_not_for_another_apps_key() {
 }
 
 #[test]
+fn a_certificate_does_not_find_out_which_keys_other_apps_have() {
+    let world = world();
+    let zenith = world.gateway.enrol("zenith").partner;
+    let ask = |id: &str| {
+        let form = format!("grant_type=client_credentials&client_id={id}");
+        let answer = zenith.post("/oauth2/token", &[FORM], form.as_bytes());
+        let mut told = answer.json();
+        let request = told.as_object_mut().unwrap().remove("request_id").unwrap();
+        let request = request.as_str().unwrap().to_owned();
+        let challenge = answer.header("www-authenticate").map(str::to_owned);
+        ((answer.status, challenge, told), request)
+    };
+    let (unknown, request) = ask("key_00000000000000000000000007");
+    assert_eq!(
+        (unknown.0, &unknown.2["reason"]),
+        (401, &"credential_invalid".into())
+    );
+    let mut records = vec![(request, "key_unknown")];
+    for (change, why) in [(None, "apps_differ"), (Some("suspend"), "app_suspended")] {
+        if let Some(change) = change {
+            world.gateway.cli(&["app", change, "acme"]).ok();
+        }
+        let (answer, request) = ask(&world.id);
+        assert_eq!(answer, unknown, "{why}");
+        records.push((request, why));
+    }
+    // The operator is told them apart.
+    for (request, why) in records {
+        assert_eq!(world.gateway.record_of(&request)["reason"], why);
+    }
+}
+
+#[test]
 fn revoking_the_key_the_certificate_or_the_app_ends_the_token() {
     let world = world();
     let acme = world.gateway.enrol_again("acme", "prod");

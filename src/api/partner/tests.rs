@@ -267,14 +267,6 @@ async fn each_refusal_says_why_in_the_standards_words() {
         ),
         (
             other,
-            "",
-            with("&client_id={id}"),
-            401,
-            "invalid_client",
-            Reason::AppsDiffer,
-        ),
-        (
-            other,
             "{id}:{secret}",
             with(""),
             401,
@@ -305,6 +297,35 @@ async fn each_refusal_says_why_in_the_standards_words() {
         assert_eq!(challenge, status == 401, "{form}");
         assert!(!told.to_string().contains(&desk.secret), "{told}");
     }
+}
+
+#[tokio::test]
+async fn a_certificate_learns_nothing_of_the_keys_of_another_app() {
+    let desk = Desk::new().await;
+    let (control, actor) = (&desk.fixture.control, &crate::control::testing::ACTOR);
+    let ask = |id: &str| {
+        let form = format!("grant_type=client_credentials&client_id={id}");
+        desk.token(Some(&desk.other), "", &form)
+    };
+    let mut answers = vec![
+        (Reason::KeyUnknown, ask("key_00000000000000000000000007")),
+        (Reason::KeyMalformed, ask("nobody")),
+        (Reason::AppsDiffer, ask(&desk.id)),
+    ];
+    control.suspend_app(actor, "acme").await.unwrap();
+    answers.push((Reason::AppSuspended, ask(&desk.id)));
+    control.revoke_app(actor, "acme").await.unwrap();
+    answers.push((Reason::AppRevoked, ask(&desk.id)));
+    let [(_, unknown), ..] = &*answers else {
+        panic!("there is nothing to compare with");
+    };
+    for (reason, answer) in &answers {
+        assert_eq!(answer.extensions().get(), Some(reason), "for the record");
+        assert_eq!(answer.status(), unknown.status(), "{reason}");
+        assert_eq!(answer.headers(), unknown.headers(), "{reason}");
+        assert_eq!(answer.body(), unknown.body(), "{reason}");
+    }
+    assert_eq!(body(unknown)["reason"], "credential_invalid");
 }
 
 #[tokio::test]
