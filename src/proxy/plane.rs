@@ -244,6 +244,8 @@ fn start_worker(listener: std::net::TcpListener, plan: Plan) -> io::Result<Handl
                 // Whoever started this thread waits for the word, so it is there to hear it.
                 let _heard = started.send(Ok(runtime.metrics()));
                 runtime.block_on(work(worker(plan), listener, received));
+                // A resolver that hangs on a thread of the runtime's must not hold up the end.
+                runtime.shutdown_background();
             }
             Err(error) => {
                 let _heard = started.send(Err(error));
