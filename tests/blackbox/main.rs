@@ -34,6 +34,7 @@ mod reload;
 mod drain;
 mod restart;
 mod operations;
+mod open_files;
 mod admin_api;
 mod cli;
 mod demo;
