@@ -20,7 +20,7 @@ use crate::crypto::assertion::AssertionSigner;
 use crate::crypto::particulars::Issuers;
 use crate::domain::credential::Ended;
 use crate::domain::record::Receipt;
-use crate::domain::snapshot::Snapshot;
+use crate::domain::snapshot::{Catalog, Snapshot};
 use crate::domain::time::Clock;
 use crate::net::http::ServerBounds;
 use crate::net::listener;
@@ -63,6 +63,8 @@ pub struct Wiring<'a> {
 #[derive(Debug)]
 pub struct Proxy {
     live: Arc<ArcSwap<Snapshot>>,
+    healths: Healths,
+    metrics: Metrics,
     workers: Vec<Handle>,
     metrics: Metrics,
 }
@@ -108,10 +110,7 @@ impl Proxy {
         let metrics =
             Metrics::register(wiring.registry, &settings.app_label).map_err(io::Error::other)?;
         let healths = Healths::register(wiring.registry).map_err(io::Error::other)?;
-        // Their series are there before the first request.
-        for upstream in wiring.live.load().catalog.upstreams.values() {
-            healths.of(upstream);
-        }
+        begin_series(&metrics, &healths, &wiring.live.load().catalog);
         let seats = Arc::new(Seats::new(&settings));
         let buckets = Arc::new(Buckets::new(settings.buckets_max));
         let settings = Arc::new(settings);
@@ -140,6 +139,8 @@ impl Proxy {
         }
         Ok(Self {
             live: wiring.live,
+            healths,
+            metrics,
             workers,
             metrics,
         })
@@ -151,6 +152,9 @@ impl Proxy {
     /// before the worker reads the order, and every later request is decided by the new one.
     pub async fn publish(&self, snapshot: Arc<Snapshot>, ended: &[Ended]) -> Receipt {
         let version = snapshot.version;
+        if !Arc::ptr_eq(&snapshot.catalog, &self.live.load().catalog) {
+            begin_series(&self.metrics, &self.healths, &snapshot.catalog);
+        }
         self.live.store(snapshot);
         let ended: Arc<[Ended]> = ended.into();
         let mut answers = Vec::with_capacity(self.workers.len());
@@ -203,6 +207,18 @@ impl Proxy {
             if worker.thread.join().is_err() {
                 tracing::error!("a worker panicked");
             }
+        }
+    }
+}
+
+/// The series of what the configuration names are there before the first request.
+fn begin_series(metrics: &Metrics, healths: &Healths, catalog: &Catalog) {
+    for upstream in catalog.upstreams.values() {
+        healths.of(upstream);
+    }
+    for route in catalog.routes.routes() {
+        for limit in &route.limits {
+            metrics.begin_limit(limit.name.as_str());
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What operators do and see: reload, drain, metrics, logs, and a process that is killed.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -136,6 +137,64 @@ fn a_bad_file_changes_nothing_and_says_why() {
     assert_eq!(
         gateway.count("countersign_config_last_reload_successful"),
         1
+    );
+}
+
+/// `increase()` does not see the first event of a series that begins with it.
+#[test]
+fn counters_begin_at_zero_and_not_with_their_first_event() {
+    let echo = Echo::start();
+    let limited = "      - { match: { prefix: /limited }, require: none, upstream: api, limit: { per: address, rate: 1/h, burst: 1 } }";
+    let gateway = Gateway::start(&config(&echo.url(), &format!("{ROUTES}\n{limited}")));
+    let series = || -> BTreeSet<String> {
+        let (_, metrics) = gateway.ops_get("/metrics");
+        let names = metrics
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned()));
+        let by_reason = names.filter(|name| {
+            let family = name.split('{').next().unwrap();
+            family.ends_with("_total") && family != "countersign_http_requests_total"
+        });
+        by_reason.collect()
+    };
+    let before = series();
+    let acme = gateway.enrol("acme");
+    let (key, secret) = gateway.key("acme", &[]);
+    gateway.cli(&["cert", "revoke", &acme.id, "--yes"]).ok();
+    assert_eq!(acme.partner.get("/").reason(), "cert_revoked");
+    let stranger = gateway.stranger();
+    for _ in 0..2 {
+        stranger.get("/limited");
+    }
+    let form = [("Content-Type", "application/x-www-form-urlencoded")];
+    for body in [
+        "grant_type=client_credentials".to_owned(),
+        format!("grant_type=client_credentials&client_id={key}"),
+        format!("grant_type=client_credentials&client_id={key}&client_secret=nonsense"),
+        format!("grant_type=client_credentials&client_id={key}&client_secret={secret}&scope=more"),
+    ] {
+        assert_ne!(
+            stranger
+                .post("/oauth2/token", &form, body.as_bytes())
+                .status,
+            200
+        );
+    }
+    let after = series();
+    let new: Vec<&String> = after.difference(&before).collect();
+    assert!(new.is_empty(), "{new:#?}");
+    // What a reload brings is there before its first event too.
+    let more = limited
+        .replace("/limited", "/more")
+        .replace("limit: {", "limit: { name: later,");
+    let text = config(&echo.url(), &format!("{ROUTES}\n{more}"));
+    gateway.configure(&again(&gateway, &text));
+    gateway.cli(&["reload"]).ok();
+    assert!(
+        series().contains(
+            "countersign_ratelimit_decisions_total{decision=\"refused\",limit=\"later\"}"
+        )
     );
 }
 

@@ -19,6 +19,7 @@ use crate::domain::route::LocalEndpoint;
 
 struct Desk {
     fixture: Fixture,
+    registry: prometheus::Registry,
     service: PartnerService,
     id: String,
     secret: String,
@@ -38,12 +39,12 @@ impl Desk {
         let (key, secret) = fixture.key("acme", "orders:read orders:write").await;
         let own = fixture.sign("acme", "prod", CSR).await.unwrap();
         let other = fixture.sign("other", "prod", OTHER_CSR).await.unwrap();
+        let registry = prometheus::Registry::new();
+        let metrics = crate::api::partner::metrics::TokenMetrics::register(&registry);
         Self {
+            registry,
             service: PartnerService {
-                metrics: crate::api::partner::metrics::TokenMetrics::register(
-                    &prometheus::Registry::new(),
-                )
-                .unwrap(),
+                metrics: metrics.unwrap(),
                 tokens: Arc::new(token_service(&fixture)),
                 ca_pem: Arc::new(ArcSwap::from_pointee(Bytes::from(
                     fixture.control.authority().ca_pem().to_owned(),
@@ -55,6 +56,18 @@ impl Desk {
             other: other.value.certificate,
             fixture,
         }
+    }
+
+    /// The reasons for which the token endpoint counts refusals.
+    fn counted(&self) -> Vec<String> {
+        let families = self.registry.gather();
+        let errors = families
+            .iter()
+            .find(|family| family.name() == "countersign_token_errors_total");
+        let series = errors.unwrap().get_metric().iter();
+        series
+            .map(|metric| metric.get_label()[0].value().to_owned())
+            .collect()
     }
 
     fn proof(&self, certificate: &Certificate) -> Evidence<CertificateProof> {
@@ -165,6 +178,7 @@ async fn each_grant_gives_a_token() {
 #[tokio::test]
 async fn each_refusal_says_why_in_the_standards_words() {
     let desk = Desk::new().await;
+    let counted = desk.counted();
     let (own, other) = (Some(&desk.own), Some(&desk.other));
     let grant = "grant_type=client_credentials";
     let with = |rest: &str| format!("{grant}{rest}");
@@ -297,6 +311,7 @@ async fn each_refusal_says_why_in_the_standards_words() {
         assert_eq!(challenge, status == 401, "{form}");
         assert!(!told.to_string().contains(&desk.secret), "{told}");
     }
+    assert_eq!(desk.counted(), counted, "every reason was there before");
 }
 
 #[tokio::test]
@@ -319,7 +334,9 @@ async fn a_certificate_learns_nothing_of_the_keys_of_another_app() {
     let [(_, unknown), ..] = &*answers else {
         panic!("there is nothing to compare with");
     };
+    let counted = desk.counted();
     for (reason, answer) in &answers {
+        assert!(counted.contains(&reason.to_string()), "{reason}");
         assert_eq!(answer.extensions().get(), Some(reason), "for the record");
         assert_eq!(answer.status(), unknown.status(), "{reason}");
         assert_eq!(answer.headers(), unknown.headers(), "{reason}");
