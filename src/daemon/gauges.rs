@@ -52,7 +52,7 @@ impl Gauges {
             )?,
             authority: gauge(
                 "countersign_ca_not_after_timestamp_seconds",
-                "When the issuing certificate of the authority ends.",
+                "When the authority ends: its issuing certificate or its root, whichever is first.",
             )?,
             server_certificates: family(
                 "countersign_server_cert_not_after_timestamp_seconds",

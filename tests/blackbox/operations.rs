@@ -140,6 +140,56 @@ fn a_bad_file_changes_nothing_and_says_why() {
     );
 }
 
+/// The root's own key makes a root of the same name, which counted long ago.
+#[test]
+fn a_root_that_has_expired_is_not_served_with() {
+    let text = config("http://127.0.0.1:1", ROUTES);
+    let dir = Gateway::start(&text).kill();
+    let conf = "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\nserial=serial\nnew_certs_dir=.\n\
+default_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n";
+    let ext = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\n";
+    for (file, content) in [
+        ("ca.cnf", conf),
+        ("index.txt", ""),
+        ("serial", "0A\n"),
+        ("ext", ext),
+    ] {
+        fs::write(dir.path().join(file), content).unwrap();
+    }
+    #[rustfmt::skip]
+    let request = [
+        "x509", "-x509toreq", "-in", "authority/root.pem", "-signkey", "authority/root.key", "-out", "root.csr",
+    ];
+    #[rustfmt::skip]
+    let sign = [
+        "ca", "-batch", "-notext", "-preserveDN", "-config", "ca.cnf", "-selfsign",
+        "-keyfile", "authority/root.key", "-in", "root.csr", "-extfile", "ext",
+        "-startdate", "20200101000000Z", "-enddate", "20210101000000Z", "-out", "old.pem",
+    ];
+    for args in [&request[..], &sign] {
+        run(dir.path(), "openssl", args).ok();
+    }
+    let root = dir.path().join("authority/root.pem");
+    let good = fs::read_to_string(&root).unwrap();
+    let old = fs::read_to_string(dir.path().join("old.pem")).unwrap();
+    fs::write(&root, &old).unwrap();
+    let (code, log, dir) = Gateway::try_start_in(dir, &text).expect_err("it was started");
+    assert_eq!(code, Some(1), "{log}");
+    assert!(
+        log.contains("the root certificate counts from 2020"),
+        "{log}"
+    );
+    // Beside the one that counts, it is trusted by nobody.
+    fs::write(&root, old + &good).unwrap();
+    let gateway = Gateway::start_in(dir, &text);
+    let ca = gateway
+        .stranger()
+        .get("/.well-known/countersign/ca.pem")
+        .text();
+    assert!(ca.contains(good.trim()));
+    assert_eq!(ca.matches("BEGIN CERTIFICATE").count(), 2);
+}
+
 /// `increase()` does not see the first event of a series that begins with it.
 #[test]
 fn counters_begin_at_zero_and_not_with_their_first_event() {
