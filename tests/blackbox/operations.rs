@@ -190,6 +190,31 @@ default_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n";
     assert_eq!(ca.matches("BEGIN CERTIFICATE").count(), 2);
 }
 
+#[test]
+fn two_certificates_of_one_name_show_the_end_of_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pairs = Vec::new();
+    for (name, key, days) in [("soon", "rsa:2048", "5"), ("later", "ed25519", "300")] {
+        let (cert, key_file) = (format!("{name}.pem"), format!("{name}.key"));
+        #[rustfmt::skip]
+        let args = [
+            "req", "-x509", "-nodes", "-newkey", key, "-subj", "/CN=server", "-days", days,
+            "-addext", "subjectAltName=DNS:api.example.test",
+            "-addext", "basicConstraints=critical,CA:FALSE",
+            "-keyout", &key_file, "-out", &cert,
+        ];
+        run(dir.path(), "openssl", &args).ok();
+        pairs.push(format!("{{ cert: {cert}, key: \"${{file:{key_file}}}\" }}"));
+    }
+    let tls = format!("tls: {{ certificates: [{}] }}", pairs.join(", "));
+    let text = config_with("http://127.0.0.1:1", ROUTES, &tls);
+    let gateway = Gateway::start_in(dir, &text);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let days = |count: u64| now.as_ref().unwrap().as_secs() + count * 86_400;
+    let end = gateway.count("countersign_server_cert_not_after_timestamp_seconds");
+    assert!((days(4)..=days(5)).contains(&end), "{end}");
+}
+
 /// `increase()` does not see the first event of a series that begins with it.
 #[test]
 fn counters_begin_at_zero_and_not_with_their_first_event() {
