@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::support::eventually::eventually;
-use crate::support::gateway::{Gateway, HOST, config, config_with};
+use crate::support::gateway::{Circumstances, Gateway, HOST, config, config_with};
 use crate::support::process::{run, run_with_input};
 use crate::support::upstream::{Echo, misbehaving};
 
@@ -213,6 +213,26 @@ fn two_certificates_of_one_name_show_the_end_of_the_first() {
     let days = |count: u64| now.as_ref().unwrap().as_secs() + count * 86_400;
     let end = gateway.count("countersign_server_cert_not_after_timestamp_seconds");
     assert!((days(4)..=days(5)).contains(&end), "{end}");
+}
+
+#[test]
+fn a_reader_of_the_access_log_that_has_stopped_does_not_hold_up_the_end() {
+    let text = config("http://127.0.0.1:1", ROUTES).replace("path: access.log", "path: stdout");
+    let unread = Circumstances {
+        unread: true,
+        ..Circumstances::default()
+    };
+    let mut gateway = Gateway::start_by(tempfile::tempdir().unwrap(), &text, unread);
+    let mut connection = gateway.stranger().connect();
+    let path = format!("/{}", "x".repeat(1000));
+    // More than a pipe holds.
+    for _ in 0..200 {
+        assert_eq!(connection.get(&path).status, 401);
+    }
+    drop(connection);
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait(Duration::from_secs(30)), Some(0));
+    assert!(gateway.log().contains("the access log takes no lines"));
 }
 
 /// `increase()` does not see the first event of a series that begins with it.
