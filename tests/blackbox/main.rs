@@ -39,3 +39,4 @@ mod admin_api;
 mod cli;
 mod demo;
 mod deploy;
+mod readme;
