@@ -224,6 +224,12 @@ fn a_token_minted_over_mtls_is_bound_to_the_certificate() {
     assert!(claims(&token)["cnf"]["x5t#S256"].is_string());
     assert_eq!(call(&acme.partner, "/both", &token).status, 200);
     assert_eq!(call(&acme.partner, "/read", &token).status, 200);
+    let alone = call(&world.gateway.stranger(), "/both", &token);
+    assert_eq!(
+        alone.reason(),
+        "cert_missing",
+        "bound, so it proves nothing"
+    );
     let stolen = call(&world.gateway.stranger(), "/read", &token);
     assert_eq!(
         (stolen.status, stolen.reason().as_str()),
@@ -261,6 +267,25 @@ fn a_certificate_is_enough_to_be_a_client_and_not_for_another_apps_key() {
         .stranger()
         .post("/oauth2/token", &[FORM], form.as_bytes());
     assert_eq!(bare.status, 401);
+}
+
+#[test]
+fn a_good_token_without_a_certificate_is_told_what_is_missing() {
+    let world = world();
+    let stranger = world.gateway.stranger();
+    let unbound = token(&exchange(&stranger, &world.id, &world.secret, ""));
+    let answer = call(&stranger, "/both", &unbound);
+    assert_eq!(
+        (answer.status, answer.reason().as_str()),
+        (403, "cert_required")
+    );
+    let acme = world.gateway.enrol_again("acme", "prod");
+    assert_eq!(call(&acme.partner, "/both", &unbound).status, 200);
+    let wrong = call(&stranger, "/both", &format!("{unbound}x"));
+    assert_eq!(
+        (wrong.status, wrong.reason().as_str()),
+        (401, "cert_missing")
+    );
 }
 
 #[test]
