@@ -52,6 +52,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hyper_util", &["net", "proxy"]),
     ("rcgen", &["crypto"]),
     ("rusqlite", &["store"]),
+    ("rustix", &["daemon"]),
     ("rustls", &["crypto", "net"]),
     ("sd_notify", &["daemon"]),
     ("serde_yaml", &["config"]),

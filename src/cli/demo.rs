@@ -25,7 +25,7 @@ pub(super) struct Demo {
     /// Where everything is kept; used again when it is there already.
     #[arg(long, value_name = "DIR", default_value = "./countersign-demo")]
     dir: PathBuf,
-    /// The partners' address.
+    /// The partners' address; the admin API and the metrics stay on this machine.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
     listen: SocketAddr,
     /// An API to put behind the gateway instead of the echo.

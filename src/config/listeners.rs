@@ -24,7 +24,7 @@ pub struct Listeners {
 pub struct Partners {
     /// The address to listen on.
     pub address: ListenAddress,
-    /// Connections that are open at a time, in all.
+    /// Connections that are open at a time, in all; fewer where the limit on open files does not allow as many.
     pub connections_max: u32,
     /// Connections that are open at a time from one address.
     pub connections_per_address: u32,

@@ -65,7 +65,7 @@ pub struct UpstreamTimeouts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pool {
-    /// Connections that are open at a time.
+    /// Connections that are open at a time; fewer where the limit on open files does not allow as many.
     pub connections_max: u32,
     /// Requests that may wait for a connection.
     pub queue_max: u32,

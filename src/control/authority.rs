@@ -165,7 +165,7 @@ pub fn successor(
         return Ok(None);
     }
     found
-        .may_succeed(running)
+        .may_succeed(running, clock.now())
         .map_err(|source| unusable(directory, source))?;
     Ok(Some(found))
 }
@@ -192,7 +192,7 @@ fn load(directory: &Path, clock: &dyn Clock) -> Result<Authority, Error> {
     let retired = exists(&retired).then(|| read(&retired)).transpose()?;
     Authority::load(&issuing_cert, &issuing_key, &roots, clock.now())
         .and_then(|authority| match retired {
-            Some(retired) => authority.with_retired(&retired),
+            Some(retired) => authority.with_retired(&retired, clock.now()),
             None => Ok(authority),
         })
         .map_err(|source| unusable(directory, source))

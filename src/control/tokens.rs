@@ -1,7 +1,7 @@
 //! The token service: a Key, or a certificate of the Key's App, becomes an access token that lives for minutes.
 //!
-//! Decides by the snapshot alone. What is wrong with a client is told to the record and not to the client:
-//! a wrong secret, an unknown, revoked or expired key and a suspended App look the same from outside.
+//! Decides by the snapshot alone. What is wrong with a client is told to the record, and to the client only what is
+//! its own: whoever has not proved a Key is told the same of an unknown, revoked or expired one and of another App's.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -80,12 +80,13 @@ impl std::fmt::Debug for MintedToken {
     }
 }
 
-/// Why there is no token: `code` and `description` for the client (RFC 6749, 5.2), `reason` for the record only.
+/// Why there is no token: `code`, `shown` and `description` for the client (RFC 6749, 5.2), `reason` for the record only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{description}")]
 pub struct TokenError {
     pub code: &'static str,
     pub reason: Reason,
+    pub shown: Reason,
     pub description: &'static str,
 }
 
@@ -161,24 +162,25 @@ impl TokenService {
         now: Timestamp,
     ) -> Result<(&'s KeyEntry, &'s Arc<App>), TokenError> {
         let Some(secret) = request.secret else {
-            return Err(unknown_client(Reason::CredentialMissing));
+            return Err(unproved_client(Reason::CredentialMissing));
         };
         let id = request.client_id.parse::<KeyId>().ok();
         let entry = id.and_then(|id| snapshot.keys.get(&id));
         // Hashed and compared before anything is decided: what is unknown costs as much as what is known.
         let digest = entry.map_or(SecretDigest([0; 32]), |entry| entry.digest);
         let matches = self.hasher.matches(secret, &digest);
-        let named = parse_key(secret).map_err(unknown_client)?;
-        let entry = entry.ok_or(unknown_client(Reason::KeyUnknown))?;
+        let named = parse_key(secret).map_err(unproved_client)?;
+        let entry = entry.ok_or(unproved_client(Reason::KeyUnknown))?;
         if !matches || named != entry.id {
-            return Err(unknown_client(Reason::KeyWrong));
+            return Err(unproved_client(Reason::KeyWrong));
         }
-        let (key, app) = snapshot.live_key(entry.id, now).map_err(unknown_client)?;
+        // From here on the client has proved the Key, so it may know what else is wrong.
+        let (key, app) = snapshot.live_key(entry.id, now).map_err(proved_client)?;
         match request.certificate {
-            // The client has proved both, so it may know why they do not go together.
             Some(proof) if proof.app.id != app.id => Err(TokenError {
                 code: "invalid_client",
                 reason: Reason::AppsDiffer,
+                shown: Reason::AppsDiffer,
                 description: "the certificate and the key belong to different Apps",
             }),
             _ => Ok((key, app)),
@@ -207,6 +209,9 @@ impl TokenService {
 }
 
 /// A certificate of the Key's own App speaks for the Key (RFC 8705, 2): no secret goes over the wire.
+///
+/// It speaks for no other Key. The id was only named, so whether another App has such a Key, and how that App fares,
+/// is not told.
 fn by_certificate<'s>(
     snapshot: &'s Snapshot,
     request: &TokenRequest<'_>,
@@ -216,17 +221,18 @@ fn by_certificate<'s>(
         return Err(TokenError {
             code: "invalid_request",
             reason: Reason::InputInvalid,
+            shown: Reason::InputInvalid,
             description: "a client authenticates in one way, by its secret or by its certificate",
         });
     }
     let proof = request
         .certificate
-        .ok_or(unknown_client(Reason::CertMissing))?;
+        .ok_or(unproved_client(Reason::CertMissing))?;
     let id = request.client_id.parse::<KeyId>().ok();
-    let id = id.ok_or(unknown_client(Reason::KeyMalformed))?;
-    let (key, app) = snapshot.live_key(id, now).map_err(unknown_client)?;
+    let id = id.ok_or(unproved_client(Reason::KeyMalformed))?;
+    let (key, app) = snapshot.live_key(id, now).map_err(unproved_client)?;
     if proof.app.id != app.id {
-        return Err(unknown_client(Reason::AppsDiffer));
+        return Err(unproved_client(Reason::AppsDiffer));
     }
     Ok((key, app))
 }
@@ -240,6 +246,7 @@ fn refuse_foreign_network(key: &KeyEntry, address: IpAddr) -> Result<(), TokenEr
     Err(TokenError {
         code: "unauthorized_client",
         reason: Reason::KeyNetwork,
+        shown: Reason::KeyNetwork,
         description: "the key may not be used from this address",
     })
 }
@@ -253,6 +260,7 @@ fn granted(key: &KeyEntry, asked: Option<&str>) -> Result<ScopeSet, TokenError> 
     let refused = TokenError {
         code: "invalid_scope",
         reason: Reason::ScopeInvalid,
+        shown: Reason::ScopeInvalid,
         description: "the scope asked for is not written well, or more than the key allows",
     };
     let asked: ScopeSet = asked.parse().ok().ok_or(refused)?;
@@ -263,11 +271,24 @@ fn granted(key: &KeyEntry, asked: Option<&str>) -> Result<ScopeSet, TokenError> 
     }
 }
 
-/// One answer for every client that did not prove itself; the reason is for the record.
-const fn unknown_client(reason: Reason) -> TokenError {
+/// One answer for every client that did not prove itself, but that one which sent nothing is told so;
+/// the reason is for the record.
+const fn unproved_client(reason: Reason) -> TokenError {
+    TokenError {
+        shown: match reason {
+            Reason::CertMissing | Reason::CredentialMissing => reason,
+            _ => Reason::CredentialInvalid,
+        },
+        ..proved_client(reason)
+    }
+}
+
+/// The client has proved its Key, and the Key or its App does not count now.
+const fn proved_client(reason: Reason) -> TokenError {
     TokenError {
         code: "invalid_client",
         reason,
+        shown: reason.shown(),
         description: "the client is not known, or did not prove itself",
     }
 }
@@ -414,18 +435,22 @@ mod tests {
             (unknown_id.to_string(), &unknown, Reason::KeyUnknown),
             (text(&revoked), &revoked_secret, Reason::KeyRevoked),
             (text(&expired), &expired_secret, Reason::KeyExpired),
-            (text(&asleep), &asleep_secret, Reason::AppSuspended),
         ] {
             let refused = desk.by_secret(&id, secret).unwrap_err();
-            assert_eq!(refused, unknown_client(reason));
+            assert_eq!(refused, unproved_client(reason));
+            assert_eq!(refused.shown, Reason::CredentialInvalid);
         }
+        // This one has proved its key, and may know why it does not count now.
+        let refused = desk.by_secret(&text(&asleep), &asleep_secret).unwrap_err();
+        assert_eq!(refused, proved_client(Reason::AppSuspended));
+        assert_eq!(refused.shown, Reason::AppSuspended);
         let silent = desk.exchange(TokenRequest {
             client_id: &text(&good),
             ..nothing()
         });
         assert_eq!(
             silent.unwrap_err(),
-            unknown_client(Reason::CredentialMissing)
+            unproved_client(Reason::CredentialMissing)
         );
         assert!(desk.by_secret(&text(&good), &good_secret).is_ok());
     }
@@ -481,6 +506,8 @@ mod tests {
         let (key, secret) = desk.fixture.key("acme", "a").await;
         let own = desk.certificate("acme", CSR).await;
         let foreign = desk.certificate("other", OTHER_CSR).await;
+        desk.fixture.app("third").await;
+        let (asleep, _) = desk.fixture.key("third", "").await;
         let id = key.id.to_string();
         let ask = |certificate| TokenRequest {
             client_id: &id,
@@ -494,15 +521,33 @@ mod tests {
         assert_eq!(desk.claims(&token).certificate, Some(own.fingerprint));
 
         let unknown = KeyId::from_bits(5).to_string();
-        for (request, reason) in [
-            (ask(Some(&foreign)), Reason::AppsDiffer),
-            (ask(None), Reason::CertMissing),
+        desk.fixture
+            .control
+            .suspend_app(&ACTOR, "third")
+            .await
+            .unwrap();
+        for (request, reason, shown) in [
+            (
+                ask(Some(&foreign)),
+                Reason::AppsDiffer,
+                Reason::CredentialInvalid,
+            ),
+            (
+                TokenRequest {
+                    client_id: &asleep.id.to_string(),
+                    ..ask(Some(&own))
+                },
+                Reason::AppSuspended,
+                Reason::CredentialInvalid,
+            ),
+            (ask(None), Reason::CertMissing, Reason::CertMissing),
             (
                 TokenRequest {
                     client_id: &unknown,
                     ..ask(Some(&own))
                 },
                 Reason::KeyUnknown,
+                Reason::CredentialInvalid,
             ),
             (
                 TokenRequest {
@@ -510,9 +555,12 @@ mod tests {
                     ..ask(Some(&own))
                 },
                 Reason::KeyMalformed,
+                Reason::CredentialInvalid,
             ),
         ] {
-            assert_eq!(desk.exchange(request).unwrap_err(), unknown_client(reason));
+            let refused = desk.exchange(request).unwrap_err();
+            assert_eq!(refused, unproved_client(reason));
+            assert_eq!(refused.shown, shown, "{reason}");
         }
         let both = desk.exchange(TokenRequest {
             secret: Some(secret.expose()),
@@ -524,7 +572,7 @@ mod tests {
         let control = &desk.fixture.control;
         control.revoke_key(&ACTOR, key.id, reason).await.unwrap();
         let refused = desk.exchange(ask(Some(&own))).unwrap_err();
-        assert_eq!(refused, unknown_client(Reason::KeyRevoked));
+        assert_eq!(refused, unproved_client(Reason::KeyRevoked));
     }
 
     #[tokio::test]

@@ -36,6 +36,10 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
     leaf: Leaf,
+    /// When the root counts that the issuing certificate leads to.
+    root: Validity,
+    /// All that were brought, those that do not count now too.
+    roots: Vec<(CertificateDer<'static>, Validity)>,
     id: AuthorityId,
     chain_pem: String,
     ca_pem: String,
@@ -93,6 +97,10 @@ pub enum AuthorityError {
     WeakKey,
     #[error("the issuing certificate counts from {} to {}, which is not now", .0.not_before, .0.not_after)]
     NotNow(Validity),
+    #[error("the root certificate counts from {} to {}, which is not now", .0.not_before, .0.not_after)]
+    RootNotNow(Validity),
+    #[error("a root certificate cannot be read")]
+    RootMalformed(#[source] MalformedCertificate),
     #[error(
         "{0} in retired.pem is no earlier issuing certificate of this authority: none of its roots signed it, \
          or it may not sign certificates"
@@ -149,7 +157,8 @@ impl Authority {
 
     /// Takes an authority into use: everything that could go wrong at the first request goes wrong here.
     ///
-    /// `root_certs_pem` may hold several certificates; one of them has to lead to the issuing certificate.
+    /// `root_certs_pem` may hold several certificates; one of them that counts now has to lead to the issuing
+    /// certificate. Those that do not count now are trusted by nobody.
     pub fn load(
         issuing_cert_pem: &str,
         issuing_key_pem: &Secret,
@@ -160,35 +169,49 @@ impl Authority {
         let certificate =
             x509::pem_to_der(issuing_cert_pem).map_err(unreadable("issuing certificate"))?;
         let roots = pem::certificates(root_certs_pem).map_err(unreadable("root certificates"))?;
+        let roots = with_validity(roots)?;
         let key = keypair::from_secret(issuing_key_pem).map_err(AuthorityError::Key)?;
         let leaf = judge_issuing(&certificate, &key, now)?;
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(AuthorityError::Sign)?;
-        let authority = Self::assemble(issuer, certificate, leaf, &roots);
-        authority.self_test(&roots, now)?;
+        // Whoever verifies chains does not look at the dates of what they end in.
+        let counting = roots.iter().filter(|(_, span)| span.contains(now));
+        let counting = counting.map(|(root, _)| root);
+        let mut authority = Self::assemble(issuer, certificate, leaf, counting);
+        authority.root = authority.self_test(&roots, now)?;
+        authority.roots = roots;
         Ok(authority)
     }
 
     /// The same, trusting the issuing certificates that it had before, too: partners who send only their leaf are
-    /// verified by them until it ends. Each has to be signed by a root of this authority.
-    pub fn with_retired(mut self, retired_certs_pem: &str) -> Result<Self, AuthorityError> {
+    /// verified by them until it ends. Each has to be signed by a root of this authority; those that do not count now,
+    /// or whose root does not, are trusted by nobody.
+    pub fn with_retired(
+        mut self,
+        retired_certs_pem: &str,
+        now: Timestamp,
+    ) -> Result<Self, AuthorityError> {
         let part = "retired certificates";
         let retired = pem::certificates(retired_certs_pem)
             .map_err(|source| AuthorityError::Unreadable { part, source })?;
-        let roots = self.anchors.clone();
         for certificate in retired {
             if self.anchors.contains(&certificate) {
                 continue;
             }
+            let leaf = x509::read_leaf(&certificate)?;
             let usage = x509::read_usage(&certificate)?;
-            let mut ours = false;
-            for root in &roots {
-                ours |= x509::is_signed_by(&certificate, root)?;
+            let (mut ours, mut counts) = (false, false);
+            for (root, span) in &self.roots {
+                if x509::is_signed_by(&certificate, root)? {
+                    ours = true;
+                    counts |= span.contains(now) && leaf.validity.contains(now);
+                }
             }
             if !ours || !usage.authority || !usage.signs_certificates {
-                let subject = x509::read_leaf(&certificate)?.subject;
-                return Err(AuthorityError::Foreign(subject));
+                return Err(AuthorityError::Foreign(leaf.subject));
             }
-            self.anchors.push(certificate);
+            if counts {
+                self.anchors.push(certificate);
+            }
         }
         Ok(self)
     }
@@ -199,29 +222,33 @@ impl Authority {
     }
 
     /// Refuses to take the place of `running` when something that it trusts would not be trusted any more: nobody
-    /// loses his certificate by a reload.
-    pub fn may_succeed(&self, running: &Self) -> Result<(), AuthorityError> {
+    /// loses his certificate by a reload. What has ended meanwhile is not missed.
+    pub fn may_succeed(&self, running: &Self, now: Timestamp) -> Result<(), AuthorityError> {
         let forgotten = |anchor: &&CertificateDer<'_>| !self.anchors.contains(anchor);
-        let Some(forgotten) = running.anchors.iter().find(forgotten) else {
-            return Ok(());
-        };
-        let leaf = x509::read_leaf(forgotten)?;
-        Err(AuthorityError::Forgotten {
-            subject: leaf.subject,
-            fingerprint: leaf.fingerprint,
-        })
+        for anchor in running.anchors.iter().filter(forgotten) {
+            let leaf = x509::read_leaf(anchor)?;
+            if !leaf.validity.has_ended(now) {
+                return Err(AuthorityError::Forgotten {
+                    subject: leaf.subject,
+                    fingerprint: leaf.fingerprint,
+                });
+            }
+        }
+        Ok(())
     }
 
-    fn assemble(
+    fn assemble<'r>(
         issuer: Issuer<'static, KeyPair>,
         certificate: CertificateDer<'static>,
         leaf: Leaf,
-        roots: &[CertificateDer<'static>],
+        roots: impl Iterator<Item = &'r CertificateDer<'static>>,
     ) -> Self {
         let mut anchors = vec![certificate.clone()];
-        anchors.extend(roots.iter().filter(|root| **root != certificate).cloned());
+        anchors.extend(roots.filter(|root| **root != certificate).cloned());
         Self {
             issuer,
+            root: leaf.validity,
+            roots: Vec::new(),
             id: id_of(&leaf),
             chain_pem: x509::der_to_pem(&certificate),
             ca_pem: anchors
@@ -239,9 +266,9 @@ impl Authority {
         self.id
     }
 
-    /// Until when the issuing certificate counts, and so everything that it signed.
-    pub const fn not_after(&self) -> Timestamp {
-        self.leaf.validity.not_after
+    /// Until when the issuing certificate and its root count, and so everything that was signed.
+    pub fn not_after(&self) -> Timestamp {
+        self.leaf.validity.not_after.min(self.root.not_after)
     }
 
     /// What partners download to trust the gateway: the issuing certificate and the roots, in PEM.
@@ -314,7 +341,7 @@ impl Authority {
         Ok((issued.pem + &self.chain_pem, keypair::to_secret(&key)))
     }
 
-    /// The span of a leaf: back-dated, and never outside of the issuer's.
+    /// The span of a leaf: back-dated, and never outside of the issuer's and the root's.
     fn span(
         &self,
         backdate: Duration,
@@ -325,12 +352,16 @@ impl Authority {
         if !issuer.contains(now) {
             return Err(AuthorityError::NotNow(issuer));
         }
+        if !self.root.contains(now) {
+            return Err(AuthorityError::RootNotNow(self.root));
+        }
+        let begin = issuer.not_before.max(self.root.not_before);
         if lifetime < Duration::from_secs(1) {
             return Err(AuthorityError::Lifetime);
         }
         Ok(Validity {
-            not_before: now.minus(backdate).whole_seconds().max(issuer.not_before),
-            not_after: now.plus(lifetime).whole_seconds().min(issuer.not_after),
+            not_before: now.minus(backdate).whole_seconds().max(begin),
+            not_after: now.plus(lifetime).whole_seconds().min(self.not_after()),
         })
     }
 
@@ -365,11 +396,12 @@ impl Authority {
     }
 
     /// Signs a certificate that nobody gets, and verifies it up to the issuing certificate and up to a root.
+    /// Gives the span of that root; of several, that which ends last.
     fn self_test(
         &self,
-        roots: &[CertificateDer<'static>],
+        roots: &[(CertificateDer<'static>, Validity)],
         now: Timestamp,
-    ) -> Result<(), AuthorityError> {
+    ) -> Result<Validity, AuthorityError> {
         let validity = self.span(Duration::ZERO, Duration::from_mins(1), now)?;
         let params =
             issue::client("self-test", Vec::new(), validity).map_err(AuthorityError::Sign)?;
@@ -377,8 +409,24 @@ impl Authority {
         let issued = self.issue(&params, &key, validity)?;
         self.verify(&issued, Purpose::ClientAuth, now)?;
         let through = std::slice::from_ref(&self.certificate);
-        verifier::verify_chain(&issued.der, through, roots, Purpose::ClientAuth, now)
-            .map_err(AuthorityError::SelfTest)
+        let leads_to = |root: &CertificateDer<'static>| {
+            let root = std::slice::from_ref(root);
+            verifier::verify_chain(&issued.der, through, root, Purpose::ClientAuth, now)
+        };
+        let mut refused = None;
+        let mut above: Vec<Validity> = Vec::new();
+        for (root, span) in roots {
+            match leads_to(root) {
+                Ok(()) => above.push(*span),
+                Err(error) => refused = Some(AuthorityError::SelfTest(error)),
+            }
+        }
+        let counting = above.iter().filter(|span| span.contains(now));
+        match (counting.max_by_key(|span| span.not_after), above.last()) {
+            (Some(root), _) => Ok(*root),
+            (None, Some(root)) => Err(AuthorityError::RootNotNow(*root)),
+            (None, None) => Err(refused.unwrap_or(AuthorityError::NotAuthority)),
+        }
     }
 }
 
@@ -407,6 +455,16 @@ impl Authority {
             keypair::to_secret(&key),
         ))
     }
+}
+
+fn with_validity(
+    roots: Vec<CertificateDer<'static>>,
+) -> Result<Vec<(CertificateDer<'static>, Validity)>, AuthorityError> {
+    let spans = roots.into_iter().map(|root| {
+        let leaf = x509::read_leaf(&root).map_err(AuthorityError::RootMalformed)?;
+        Ok((root, leaf.validity))
+    });
+    spans.collect()
 }
 
 fn judge_issuing(
@@ -628,6 +686,84 @@ mod tests {
             &files.root_cert_pem,
             at,
         )
+    }
+
+    /// A root for each span, all with one name and key, and an issuing authority below them.
+    fn under(roots: &[Validity], issuing: Validity) -> Result<Authority, AuthorityError> {
+        let key = KeyPair::generate().unwrap();
+        let params = |span| issue::root("Corp Root", span).unwrap();
+        let pem = |span: &Validity| {
+            let root = params(*span).self_signed(&key).unwrap();
+            x509::der_to_pem(root.der())
+        };
+        let roots: String = roots.iter().map(pem).collect();
+        let issuer = Issuer::new(params(issuing), key);
+        let key = KeyPair::generate().unwrap();
+        let issuing = issue::issuing("Corp Issuing", issuing).unwrap();
+        let issuing = issuing.signed_by(&key, &issuer).unwrap();
+        let key = keypair::to_secret(&key);
+        Authority::load(&x509::der_to_pem(issuing.der()), &key, &roots, now())
+    }
+
+    #[test]
+    fn a_root_that_does_not_count_now_is_no_root() {
+        let day = hours(-24, 24);
+        for span in [hours(-48, -1), hours(1, 48)] {
+            let refused = under(&[span], day).unwrap_err();
+            assert!(matches!(refused, AuthorityError::RootNotNow(at) if at == span));
+        }
+        // Beside one that counts, it is not trusted and harms nothing.
+        let ended = hours(-48, -1);
+        for roots in [[ended, day], [day, ended]] {
+            let authority = under(&roots, day).unwrap();
+            assert_eq!(authority.anchors().len(), 2);
+            assert_eq!(authority.ca_pem().matches("BEGIN CERTIFICATE").count(), 2);
+        }
+    }
+
+    #[test]
+    fn a_retired_certificate_that_has_ended_is_trusted_by_nobody_and_not_missed() {
+        let root_key = KeyPair::generate().unwrap();
+        let root = issue::root("Corp Root", hours(-24, 24)).unwrap();
+        let root_pem = x509::der_to_pem(root.self_signed(&root_key).unwrap().der());
+        let root = Issuer::new(root, root_key);
+        let issuing = |span| {
+            let key = KeyPair::generate().unwrap();
+            let params = issue::issuing("Corp Issuing", span).unwrap();
+            let pem = x509::der_to_pem(params.signed_by(&key, &root).unwrap().der());
+            (pem, keypair::to_secret(&key))
+        };
+        let (pem, key) = issuing(hours(-24, 12));
+        let retired = issuing(hours(-24, 12)).0 + &issuing(hours(-24, -1)).0;
+        let at = |when| {
+            let authority = Authority::load(&pem, &key, &root_pem, when).unwrap();
+            authority.with_retired(&retired, when).unwrap()
+        };
+        let earlier = now().minus(HOUR * 2);
+        let (before, after) = (at(earlier), at(now()));
+        assert_eq!((before.anchors().len(), after.anchors().len()), (4, 3));
+        assert!(after.may_succeed(&before, now()).is_ok());
+        let early = after.may_succeed(&before, earlier);
+        assert!(matches!(early, Err(AuthorityError::Forgotten { .. })));
+    }
+
+    #[test]
+    fn nothing_outlives_the_root() {
+        let csr = request(include_str!("testdata/csr/p256.pem"));
+        let end_of = |authority: &Authority| {
+            let issued = sign(authority, &csr, Duration::from_hours(24)).unwrap();
+            assert_eq!(issued.leaf.validity.not_after, authority.not_after());
+            authority.not_after()
+        };
+        let authority = under(&[hours(-24, 2)], hours(-24, 12)).unwrap();
+        assert_eq!(end_of(&authority), authority.root.not_after);
+        let late = authority.not_after().plus(HOUR);
+        let name = name();
+        let refused = authority.sign(&csr, names(&name), HOUR, &Profile::default(), late);
+        assert!(matches!(refused, Err(AuthorityError::RootNotNow(_))));
+        // Of two roots with one key, the younger one decides.
+        let authority = under(&[hours(-24, 2), hours(-24, 48)], hours(-24, 12)).unwrap();
+        assert_eq!(end_of(&authority), authority.leaf.validity.not_after);
     }
 
     #[test]

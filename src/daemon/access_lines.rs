@@ -9,6 +9,8 @@ use crate::domain::record::AccessRecord;
 struct Line<'r> {
     time: String,
     request_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hop_request_id: Option<&'r str>,
     client: std::net::IpAddr,
     method: &'r str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,6 +42,7 @@ pub fn write(record: &AccessRecord, lines: &mut Vec<u8>) {
     let line = Line {
         time: record.at.to_string(),
         request_id: record.request_id.to_string(),
+        hop_request_id: record.hop_request_id.as_deref(),
         client: record.client,
         method: record.method.as_str(),
         host: record.host.as_deref(),
@@ -82,6 +85,7 @@ mod tests {
         AccessRecord {
             at: Timestamp::from_unix_seconds(0),
             request_id: RequestId::from_bits(1),
+            hop_request_id: None,
             client: [192, 0, 2, 1].into(),
             method: http::Method::GET,
             host: Some("a.test".into()),

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::clock::SystemClock;
 use super::drain::Course;
+use super::descriptors::{self, Shares};
 use super::dropped::Dropped;
 use super::gauges::Gauges;
 use super::local::Local;
@@ -89,6 +90,8 @@ pub struct Addresses {
 /// Builds everything and opens the listeners. Whatever cannot be trusted or opened is an error, and nothing serves.
 pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Assembled> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let workers = workers(config);
+    let shares = Shares::of(config, workers, descriptors::raise());
     let registry = Registry::new();
     let build = BuildInfo {
         version: env!("CARGO_PKG_VERSION"),
@@ -124,6 +127,7 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
         registry: Arc::clone(&view) as _,
         clock: &*clock,
         generation,
+        shares,
     };
     let world = World::build(config, &ground)?;
     live.rcu(|snapshot| Snapshot {
@@ -165,7 +169,6 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
         ca_pem: Arc::clone(&ca_pem),
     };
 
-    let workers = workers(config);
     let (listeners, partners) = partners(config.listeners.partners.address.0, workers)?;
     let ledger = Arc::new(if config.access_log.enabled {
         Ledger::new(workers)
@@ -177,7 +180,7 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
     let access_log = access_log(config, &ledger)?;
     count_dropped(&registry, &ledger, access_log.as_ref())?;
     let proxy = Proxy::start(
-        settings::proxy(config),
+        settings::proxy(config, &shares),
         Wiring {
             live: Arc::clone(&live),
             tls: Arc::clone(&policies),
@@ -225,6 +228,7 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
     let running = Arc::new(Running {
         config_path: config_path.to_owned(),
         started_with: config.clone(),
+        shares,
         control: control.clone(),
         live: view,
         policies,

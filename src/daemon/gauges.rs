@@ -1,5 +1,6 @@
 //! Numbers about what exists rather than what happens: credentials, expiries, reloads.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
@@ -52,11 +53,11 @@ impl Gauges {
             )?,
             authority: gauge(
                 "countersign_ca_not_after_timestamp_seconds",
-                "When the issuing certificate of the authority ends.",
+                "When the authority ends: its issuing certificate or its root, whichever is first.",
             )?,
             server_certificates: family(
                 "countersign_server_cert_not_after_timestamp_seconds",
-                "When a server certificate ends, by its first name.",
+                "When a server certificate ends, by its first name; of several with one name, the first to end.",
                 &["host"],
             )?,
             reload_ok: gauge(
@@ -86,7 +87,13 @@ impl Gauges {
 
     pub fn server_certificates_end(&self, all: &[(String, Timestamp)]) {
         self.server_certificates.reset();
+        // One name may have several certificates, say RSA beside ECDSA; each of them is missed when it ends.
+        let mut ends = BTreeMap::new();
         for (name, at) in all {
+            let first = ends.entry(name).or_insert(*at);
+            *first = at.min(first).to_owned();
+        }
+        for (name, at) in ends {
             self.server_certificates
                 .with_label_values(&[name])
                 .set(at.unix_seconds());

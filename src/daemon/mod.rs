@@ -4,6 +4,7 @@ pub mod serve;
 pub mod assemble;
 pub mod world;
 pub mod settings;
+mod descriptors;
 pub mod registry_view;
 pub mod pump;
 pub mod local;

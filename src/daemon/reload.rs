@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::drain::Course;
+use super::descriptors::Shares;
 use super::gauges::Gauges;
 use super::registry_view::LiveRegistry;
 use super::world::{Ground, Served, World};
@@ -38,6 +39,8 @@ pub struct Running {
     pub config_path: PathBuf,
     /// The configuration that the process started with: what a reload does not reach is as it says.
     pub started_with: Config,
+    /// How its open files were shared out then.
+    pub shares: Shares,
     pub control: Control,
     pub live: Arc<LiveRegistry>,
     pub policies: Arc<ArcSwap<TlsPolicies>>,
@@ -203,6 +206,7 @@ impl Running {
             registry: Arc::clone(&self.live) as _,
             clock: &*self.clock,
             generation,
+            shares: self.shares,
         };
         World::build(config, &ground)
     }

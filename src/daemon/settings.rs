@@ -1,5 +1,6 @@
 //! From the operator's words to the data plane's settings.
 
+use super::descriptors::Shares;
 use crate::config::listeners::BodyPace;
 use crate::config::metrics::{AppLabel as WrittenLabel, AppSeries};
 use crate::config::root::Config;
@@ -8,12 +9,12 @@ use crate::proxy::settings::{
 };
 
 /// What the data plane keeps until the process ends.
-pub fn proxy(config: &Config) -> Settings {
+pub fn proxy(config: &Config, shares: &Shares) -> Settings {
     let partners = &config.listeners.partners;
     let number = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     Settings {
-        connections_max: partners.connections_max as usize,
-        connections_per_address: partners.connections_per_address as usize,
+        connections_max: shares.partners,
+        connections_per_address: shares.per_address,
         proxy_protocol_from: partners.proxy_protocol.trusted.clone(),
         trusted_hops: partners.forwarded.trusted.clone(),
         timeouts: Timeouts {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use super::descriptors::Shares;
 use crate::config::root::Config;
 use crate::config::tls as written;
 use crate::config::upstreams::{Protocol, Upstream as WrittenUpstream};
@@ -99,6 +100,8 @@ pub struct Ground<'a> {
     pub clock: &'a dyn Clock,
     /// The new catalogue's generation.
     pub generation: u64,
+    /// The files that upstreams' connections may be.
+    pub shares: Shares,
 }
 
 impl World {
@@ -110,7 +113,8 @@ impl World {
             .filter(|(_, upstream)| upstream.endpoints.iter().any(|endpoint| endpoint.0.tls))
             .map(|(name, upstream)| Ok((name.clone(), connector(name, upstream)?)))
             .collect::<anyhow::Result<Connectors>>()?;
-        let catalog = config.catalog(ground.generation).context("hosts")?;
+        let mut catalog = config.catalog(ground.generation).context("hosts")?;
+        ground.shares.hold(&mut catalog);
         let keep = catalog.tells_of_certificates();
         let policies = policies(config, ground, &served.certificates)?;
         Ok(Self {

@@ -121,7 +121,12 @@ impl Policy {
             Requirement::Mtls => Identity::of(Some(certificate()?), None),
             Requirement::Key | Requirement::Token => Identity::of(None, Some(bearer()?)),
             Requirement::MtlsAndKey | Requirement::MtlsAndToken => {
-                Identity::of(Some(certificate()?), Some(bearer()?))
+                let certificate = certificate().map_err(|reason| match reason {
+                    // Who calls is proved; the connection is not enough.
+                    Reason::CertMissing if bearer().is_ok() => Reason::CertRequired,
+                    reason => reason,
+                });
+                Identity::of(Some(certificate?), Some(bearer()?))
             }
             Requirement::MtlsOrKey | Requirement::MtlsOrToken => {
                 match (caller.certificate.proved(), bearer()) {
@@ -291,7 +296,16 @@ mod tests {
             key(2, ""),
             Err(R::AppsDiffer),
         );
-        check(Q::MtlsAndKey, Absent, key(1, ""), Err(R::CertMissing));
+        check(Q::MtlsAndKey, Absent, key(1, ""), Err(R::CertRequired));
+        check(Q::MtlsAndKey, Absent, token(1, ""), Err(R::CertMissing));
+        check(
+            Q::MtlsAndKey,
+            Absent,
+            Refused(R::KeyWrong),
+            Err(R::CertMissing),
+        );
+        check(Q::MtlsAndKey, Absent, Absent, Err(R::CertMissing));
+        check(Q::MtlsAndToken, Absent, token(1, ""), Err(R::CertRequired));
         check(
             Q::MtlsAndKey,
             certificate(1),

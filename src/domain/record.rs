@@ -17,6 +17,8 @@ use super::time::Timestamp;
 pub struct AccessRecord {
     pub at: Timestamp,
     pub request_id: RequestId,
+    /// The name that a trusted hop gave the request, where it is not written as ours are: the caller was told that one.
+    pub hop_request_id: Option<Box<str>>,
     pub client: IpAddr,
     pub method: http::Method,
     pub host: Option<Box<str>>,

@@ -1,19 +1,19 @@
 //! Opening connections: resolve, race the addresses, connect, shake hands.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
+use super::resolve::HostPort;
 use super::stream::Stream;
 use super::tls::{self, ClientConfig};
 
@@ -30,31 +30,21 @@ pub enum DialError {
     Tls(#[source] io::Error),
 }
 
-/// A host and port that connections are opened to, with what its name resolved to.
+/// A host and port that connections are opened to.
 #[derive(Debug)]
 pub struct Destination {
-    host: String,
-    port: u16,
+    name: Arc<HostPort>,
     /// The name that a certificate has to have, and that TLS asks for.
     proves: String,
-    known: RefCell<Option<Known>>,
     /// Where among the addresses the next connection begins, so that they share the load.
     turn: Cell<usize>,
 }
 
-#[derive(Clone, Debug)]
-struct Known {
-    at: Instant,
-    addresses: Rc<[SocketAddr]>,
-}
-
 impl Destination {
-    pub fn new(host: &str, port: u16) -> Self {
+    pub fn new(name: Arc<HostPort>) -> Self {
         Self {
-            host: host.to_owned(),
-            port,
-            proves: host.to_owned(),
-            known: RefCell::new(None),
+            proves: name.host().to_owned(),
+            name,
             turn: Cell::new(0),
         }
     }
@@ -88,7 +78,7 @@ impl Destination {
             Ok(stream) => stream,
             Err(error) => {
                 // The name may lead elsewhere by now.
-                self.known.replace(None);
+                self.name.doubt();
                 return Err(DialError::Connect(error));
             }
         };
@@ -104,51 +94,11 @@ impl Destination {
         }
     }
 
-    async fn resolve(&self) -> io::Result<Rc<[SocketAddr]>> {
-        if let Ok(address) = self.host.parse::<IpAddr>() {
-            return Ok(Rc::new([SocketAddr::new(address, self.port)]));
+    async fn resolve(&self) -> io::Result<Arc<[SocketAddr]>> {
+        match self.name.host().parse::<IpAddr>() {
+            Ok(address) => Ok(Arc::new([SocketAddr::new(address, self.name.port())])),
+            Err(_) => self.name.addresses().await,
         }
-        let known = self.known.borrow().clone();
-        if let Some(known) = &known
-            && known.at.elapsed() < KNOWN_FOR
-        {
-            return Ok(Rc::clone(&known.addresses));
-        }
-        let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
-        match (found.map(Iterator::collect::<Vec<_>>), known) {
-            (Ok(addresses), _) if !addresses.is_empty() => {
-                let addresses: Rc<[SocketAddr]> = alternate(&addresses).into();
-                let at = Instant::now();
-                self.known.replace(Some(Known {
-                    at,
-                    addresses: Rc::clone(&addresses),
-                }));
-                Ok(addresses)
-            }
-            // A resolver that is away for a moment does not make working addresses wrong.
-            (_, Some(known)) => Ok(known.addresses),
-            (Ok(_), None) => Err(io::Error::new(io::ErrorKind::NotFound, "no address")),
-            (Err(error), None) => Err(error),
-        }
-    }
-}
-
-/// The families in turn, in the order within each that the resolver gave, beginning with its favourite.
-fn alternate(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
-    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let of = |family: bool| {
-        addresses
-            .iter()
-            .filter(move |address| address.is_ipv6() == family)
-    };
-    let (mut one, mut other) = (of(first_is_v6), of(!first_is_v6));
-    let mut result = Vec::with_capacity(addresses.len());
-    loop {
-        let next = [one.next(), other.next()];
-        if next == [None, None] {
-            return result;
-        }
-        result.extend(next.into_iter().flatten());
     }
 }
 
@@ -208,13 +158,13 @@ fn order(addresses: &[SocketAddr], turn: usize) -> VecDeque<SocketAddr> {
     order
 }
 
-const KNOWN_FOR: Duration = Duration::from_secs(10);
 const HEAD_START: Duration = Duration::from_millis(250);
 const ATTEMPTS_MAX: usize = 4;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::resolve::Resolver;
     use tokio::net::TcpListener;
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
@@ -222,11 +172,9 @@ mod tests {
     }
 
     #[test]
-    fn families_take_turns() {
-        let mixed = addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "10.0.0.1:1"]);
-        let expected = addresses(&["[::1]:1", "10.0.0.1:1", "[::2]:1", "[::3]:1"]);
-        assert_eq!(alternate(&mixed), expected);
-        assert_eq!(order(&mixed, 1), mixed, "the favourite stays first");
+    fn the_favourite_among_two_families_stays_first() {
+        let mixed = addresses(&["[::1]:1", "10.0.0.1:1", "[::2]:1", "[::3]:1"]);
+        assert_eq!(order(&mixed, 1), mixed);
     }
 
     #[test]
@@ -251,24 +199,21 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn a_name_resolves_once_for_a_while() {
+    async fn a_name_leads_to_whoever_listens_there() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let destination = Destination::new("localhost", port);
+        let destination = Destination::new(Resolver::default().name("localhost", port));
         let timeout = Duration::from_secs(5);
         assert!(destination.open(None, timeout).await.is_ok());
-        let at = destination.known.borrow().as_ref().unwrap().at;
-        assert!(destination.open(None, timeout).await.is_ok());
-        assert_eq!(destination.known.borrow().as_ref().unwrap().at, at);
         drop(listener);
         let refused = destination.open(None, timeout).await;
         assert!(matches!(refused, Err(DialError::Connect(_))));
-        assert!(destination.known.borrow().is_none(), "a failure asks again");
     }
 
     #[tokio::test(flavor = "current_thread")]
     async fn an_unknown_name_does_not_resolve() {
-        let destination = Destination::new("does-not-exist.invalid", 80);
+        let name = Resolver::default().name("does-not-exist.invalid", 80);
+        let destination = Destination::new(name);
         let result = destination.open(None, Duration::from_secs(5)).await;
         assert!(matches!(
             result,

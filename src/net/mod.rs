@@ -6,6 +6,7 @@ pub mod tls;
 pub mod http;
 pub mod stream;
 pub mod outbox;
+pub mod resolve;
 pub mod dial;
 pub mod serve;
 pub mod call;

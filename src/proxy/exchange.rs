@@ -57,6 +57,10 @@ pub async fn run(
         &Opening {
             at: now,
             request_id: name.id,
+            hop_request_id: origin
+                .trusted_hop
+                .then_some(&name)
+                .and_then(RequestName::spelling),
             client: origin.address,
             method: &method,
             path: parts.uri.path(),
@@ -119,6 +123,7 @@ pub fn refuse_unread(
         &Opening {
             at: now,
             request_id: name.id,
+            hop_request_id: None,
             client: connection.peer.origin.address,
             method: &method,
             path: UNREAD,

@@ -86,6 +86,14 @@ pub struct RequestName {
     pub value: HeaderValue,
 }
 
+impl RequestName {
+    /// A trusted hop's name for the request, where it is not written as ours are.
+    pub fn spelling(&self) -> Option<&str> {
+        let text = self.value.to_str().ok()?;
+        (text.parse().ok() != Some(self.id)).then_some(text)
+    }
+}
+
 /// Names a request: as a trusted hop did, or anew.
 pub fn name_request(headers: &HeaderMap, trusted_hop: bool, now: Timestamp) -> RequestName {
     let given = headers
@@ -254,11 +262,16 @@ mod tests {
             u128::from(named(uuid, true).id),
             0x0190_163d_8694_739b_aea5_966c_26f8_ad91
         );
+        assert_eq!(named(uuid, true).spelling(), Some(uuid));
         assert_eq!(named("abc/1", true).value, "abc/1");
+        assert_eq!(named("abc/1", true).spelling(), Some("abc/1"));
         assert_ne!(named("a b", true).value, "a b");
         assert_ne!(named(&"x".repeat(129), true).value, "x".repeat(129));
         let ours = name_request(&HeaderMap::new(), true, now);
         assert_eq!(ours.value, ours.id.to_string());
+        assert_eq!(ours.spelling(), None);
+        let again = named(ours.value.to_str().unwrap(), true);
+        assert_eq!((again.id, again.spelling()), (ours.id, None));
     }
 
     #[test]

@@ -302,6 +302,13 @@ impl Metrics {
         }
     }
 
+    /// A limit that the configuration names.
+    pub fn begin_limit(&self, name: &str) {
+        for decision in ["refused", "allowed"] {
+            self.limits.with_label_values(&[decision, name]);
+        }
+    }
+
     pub fn handshake_failed(&self, reason: Reason) {
         self.handshakes
             .with_label_values(&["failed", reason.code(), "none", "false"])
@@ -591,9 +598,39 @@ mod tests {
         let registry = Registry::new();
         register(&registry);
         let text = exported(&registry);
-        for reason in Reason::ALL {
-            let series = format!("countersign_refusals_total{{reason=\"{reason}\"}} 0\n");
-            assert!(text.contains(&series), "{reason}");
+        let has = |series: String| text.contains(&(series + " 0\n"));
+        let handshake = |result: &str, reason: Reason, version: &str, resumed: &str| {
+            has(format!(
+                "countersign_tls_handshakes_total{{reason=\"{reason}\",result=\"{result}\",\
+                 resumed=\"{resumed}\",tls_version=\"{version}\"}}"
+            ))
+        };
+        for reason in Reason::ALL.iter().copied() {
+            assert!(
+                has(format!("countersign_refusals_total{{reason=\"{reason}\"}}")),
+                "{reason}"
+            );
+            let decision = format!(
+                "countersign_auth_decisions_total{{decision=\"refused\",method=\"none\",reason=\"{reason}\"}}"
+            );
+            assert!(has(decision), "{reason}");
+            // What the registry says of a certificate is explained; what ends in an alert fails.
+            let explained = matches!(reason.code().split_once('_'), Some(("app" | "cert", _)))
+                && reason.status() == 403
+                && reason != Reason::CertRequired;
+            let fails = explained || reason.status() == 0 || reason == Reason::CertMissing;
+            assert_eq!(
+                handshake("failed", reason, "none", "false"),
+                fails,
+                "{reason}"
+            );
+            for (version, resumed) in [("TLSv1.2", "true"), ("TLSv1.3", "false")] {
+                assert_eq!(
+                    handshake("quarantined", reason, version, resumed),
+                    explained,
+                    "{reason}"
+                );
+            }
         }
         assert!(text.contains("countersign_header_spoof_attempts_total{family=\"ssl\"} 0\n"));
     }

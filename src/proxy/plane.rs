@@ -20,7 +20,7 @@ use crate::crypto::assertion::AssertionSigner;
 use crate::crypto::particulars::Issuers;
 use crate::domain::credential::Ended;
 use crate::domain::record::Receipt;
-use crate::domain::snapshot::Snapshot;
+use crate::domain::snapshot::{Catalog, Snapshot};
 use crate::domain::time::Clock;
 use crate::net::http::ServerBounds;
 use crate::net::listener;
@@ -63,6 +63,8 @@ pub struct Wiring<'a> {
 #[derive(Debug)]
 pub struct Proxy {
     live: Arc<ArcSwap<Snapshot>>,
+    healths: Healths,
+    metrics: Metrics,
     workers: Vec<Handle>,
     metrics: Metrics,
 }
@@ -108,10 +110,7 @@ impl Proxy {
         let metrics =
             Metrics::register(wiring.registry, &settings.app_label).map_err(io::Error::other)?;
         let healths = Healths::register(wiring.registry).map_err(io::Error::other)?;
-        // Their series are there before the first request.
-        for upstream in wiring.live.load().catalog.upstreams.values() {
-            healths.of(upstream);
-        }
+        begin_series(&metrics, &healths, &wiring.live.load().catalog);
         let seats = Arc::new(Seats::new(&settings));
         let buckets = Arc::new(Buckets::new(settings.buckets_max));
         let settings = Arc::new(settings);
@@ -140,6 +139,8 @@ impl Proxy {
         }
         Ok(Self {
             live: wiring.live,
+            healths,
+            metrics,
             workers,
             metrics,
         })
@@ -151,6 +152,9 @@ impl Proxy {
     /// before the worker reads the order, and every later request is decided by the new one.
     pub async fn publish(&self, snapshot: Arc<Snapshot>, ended: &[Ended]) -> Receipt {
         let version = snapshot.version;
+        if !Arc::ptr_eq(&snapshot.catalog, &self.live.load().catalog) {
+            begin_series(&self.metrics, &self.healths, &snapshot.catalog);
+        }
         self.live.store(snapshot);
         let ended: Arc<[Ended]> = ended.into();
         let mut answers = Vec::with_capacity(self.workers.len());
@@ -207,6 +211,18 @@ impl Proxy {
     }
 }
 
+/// The series of what the configuration names are there before the first request.
+fn begin_series(metrics: &Metrics, healths: &Healths, catalog: &Catalog) {
+    for upstream in catalog.upstreams.values() {
+        healths.of(upstream);
+    }
+    for route in catalog.routes.routes() {
+        for limit in &route.limits {
+            metrics.begin_limit(limit.name.as_str());
+        }
+    }
+}
+
 /// Adds up what the workers answer in time. One that is stuck counts as silent: it decides by the new snapshot
 /// like all others as soon as it moves, and later publications must not wait behind it for ever.
 async fn gather(version: u64, answers: Vec<(usize, oneshot::Receiver<u32>)>) -> Receipt {
@@ -244,6 +260,8 @@ fn start_worker(listener: std::net::TcpListener, plan: Plan) -> io::Result<Handl
                 // Whoever started this thread waits for the word, so it is there to hear it.
                 let _heard = started.send(Ok(runtime.metrics()));
                 runtime.block_on(work(worker(plan), listener, received));
+                // A resolver that hangs on a thread of the runtime's must not hold up the end.
+                runtime.shutdown_background();
             }
             Err(error) => {
                 let _heard = started.send(Err(error));

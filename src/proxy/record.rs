@@ -92,6 +92,8 @@ pub struct Book {
 pub struct Opening<'a> {
     pub at: Timestamp,
     pub request_id: RequestId,
+    /// A trusted hop's own name for it.
+    pub hop_request_id: Option<&'a str>,
     pub client: IpAddr,
     pub method: &'a Method,
     pub path: &'a str,
@@ -129,6 +131,7 @@ impl Recording {
             record: Some(Box::new(AccessRecord {
                 at: opening.at,
                 request_id: opening.request_id,
+                hop_request_id: opening.hop_request_id.map(Into::into),
                 client: opening.client,
                 method: opening.method.clone(),
                 host: None,
@@ -283,6 +286,7 @@ pub mod tests {
             &Opening {
                 at: Timestamp::from_unix_seconds(1),
                 request_id: RequestId::from_bits(1),
+                hop_request_id: None,
                 client: IpAddr::from([192, 0, 2, 1]),
                 method: &Method::GET,
                 path: "/orders",

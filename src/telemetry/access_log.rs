@@ -18,25 +18,35 @@ pub enum Destination {
     Stdout,
 }
 
-/// The access log's thread. Dropping it writes what is left and waits for the thread.
+/// The access log's thread. Dropping it writes what is left and waits for the thread, but not for ever.
 #[derive(Debug)]
 pub struct AccessLog {
-    orders: SyncSender<Order>,
+    /// Without it the thread writes what is left and ends.
+    orders: Option<SyncSender<Reopen>>,
     lost: Arc<AtomicU64>,
+    /// Lines that are being written.
+    held: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
+    /// Says nothing; it is closed when the thread has ended.
+    ended: Receiver<Never>,
 }
 
+/// The order to open the file anew.
 #[derive(Debug)]
-enum Order {
-    Reopen,
-    Stop,
-}
+struct Reopen;
+
+#[derive(Debug)]
+enum Never {}
 
 /// How often the lines are fetched: soon enough for a person who watches, seldom enough for one write to take many.
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// A buffer that a burst has grown beyond this is given back.
 const BUFFER_KEPT_MAX: usize = 1024 * 1024;
+
+/// How long the end waits for the last lines: whoever reads standard output may have stopped, and would hold the
+/// process for ever.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// How long a destination that failed is left alone.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -50,29 +60,37 @@ pub fn spawn(
     fill: impl FnMut(&mut Vec<u8>) + Send + 'static,
 ) -> io::Result<AccessLog> {
     let sink = open(&destination)?;
-    // One order of each kind may wait; a second `Reopen` behind a first would change nothing.
-    let (orders, inbox) = sync_channel(2);
-    let lost = Arc::new(AtomicU64::new(0));
+    // One order may wait; a second one behind it would change nothing.
+    let (orders, inbox) = sync_channel(1);
+    let (ending, ended) = sync_channel::<Never>(0);
+    let (lost, held) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let mut writer = Writer {
         destination,
         sink: Some(sink),
         retry_at: None,
         lost: Arc::clone(&lost),
+        held: Arc::clone(&held),
     };
     let thread = std::thread::Builder::new()
         .name("countersign-access-log".to_owned())
-        .spawn(move || writer.run(&inbox, fill))?;
+        .spawn(move || {
+            let _until_the_end = ending;
+            writer.run(&inbox, fill);
+        })?;
     Ok(AccessLog {
-        orders,
+        orders: Some(orders),
         lost,
+        held,
         thread: Some(thread),
+        ended,
     })
 }
 
 impl AccessLog {
     /// Opens the file anew, after a rotation moved the old one away.
     pub fn reopen(&self) {
-        if let Err(TrySendError::Disconnected(_)) = self.orders.try_send(Order::Reopen) {
+        let told = self.orders.as_ref().map(|orders| orders.try_send(Reopen));
+        if let Some(Err(TrySendError::Disconnected(_))) = told {
             tracing::error!("the access log's thread has ended");
         }
     }
@@ -86,7 +104,17 @@ impl AccessLog {
 
 impl Drop for AccessLog {
     fn drop(&mut self) {
-        let _ended_already = self.orders.send(Order::Stop);
+        self.orders = None;
+        if let Err(RecvTimeoutError::Timeout) = self.ended.recv_timeout(LAST_WORDS) {
+            // The thread stays behind in its write, and ends with the process.
+            let lines = self.held.load(Ordering::Relaxed);
+            self.lost.fetch_add(lines, Ordering::Relaxed);
+            tracing::error!(
+                lines,
+                "the access log takes no lines: the last ones are lost"
+            );
+            return;
+        }
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -100,10 +128,11 @@ struct Writer {
     sink: Option<Box<dyn Write + Send>>,
     retry_at: Option<Instant>,
     lost: Arc<AtomicU64>,
+    held: Arc<AtomicU64>,
 }
 
 impl Writer {
-    fn run(&mut self, inbox: &Receiver<Order>, mut fill: impl FnMut(&mut Vec<u8>)) {
+    fn run(&mut self, inbox: &Receiver<Reopen>, mut fill: impl FnMut(&mut Vec<u8>)) {
         let mut buffer = Vec::new();
         loop {
             let order = inbox.recv_timeout(INTERVAL);
@@ -113,8 +142,8 @@ impl Writer {
             buffer.shrink_to(BUFFER_KEPT_MAX);
             match order {
                 Err(RecvTimeoutError::Timeout) => {}
-                Ok(Order::Reopen) => self.reopen(),
-                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Reopen) => self.reopen(),
+                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
@@ -126,13 +155,15 @@ impl Writer {
         if self.retry_at.is_some_and(|at| Instant::now() >= at) {
             self.reopen();
         }
+        let count = lines.split(|byte| *byte == b'\n').count() - 1;
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.held.store(count, Ordering::Relaxed);
         let written = match &mut self.sink {
             Some(sink) => sink.write_all(lines).and_then(|()| sink.flush()),
             None => Err(io::Error::from(io::ErrorKind::NotConnected)),
         };
+        self.held.store(0, Ordering::Relaxed);
         let Err(error) = written else { return };
-        let count = lines.split(|byte| *byte == b'\n').count() - 1;
-        let count = u64::try_from(count).unwrap_or(u64::MAX);
         self.lost.fetch_add(count, Ordering::Relaxed);
         if self.sink.take().is_some() {
             tracing::error!(%error, "the access log cannot be written");
@@ -232,6 +263,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("missing").join("access.log");
         assert!(spawn(Destination::File(path), |_| {}).is_err());
+    }
+
+    /// Nobody reads from this pipe, and it is small.
+    #[test]
+    fn a_reader_that_has_stopped_does_not_hold_up_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        // Both ways: a pipe without a reader cannot be opened for writing.
+        let reader = OpenOptions::new().read(true).write(true).open(&path);
+        let (log, lines) = start(&path);
+        let lost = log.lost_lines();
+        add(&lines, &"a line of a log\n".repeat(100_000));
+        let begun = Instant::now();
+        drop(log);
+        assert!(begun.elapsed() >= LAST_WORDS);
+        assert_eq!(lost(), 100_000);
+        drop(reader);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -21,9 +22,13 @@ struct Demo {
 
 impl Demo {
     fn start(args: &[&str]) -> Self {
+        Self::listening("127.0.0.1:0", args)
+    }
+
+    fn listening(address: &str, args: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_countersign"))
-            .args(["demo", "--listen", "127.0.0.1:0"])
+            .args(["demo", "--listen", address])
             .args(args)
             .current_dir(dir.path())
             .stdin(Stdio::null())
@@ -224,6 +229,33 @@ fn a_script_is_told_where_everything_of_the_demo_is() {
     let args = ["app", "list", "--admin-socket", socket.to_str().unwrap()];
     assert!(countersign(demo.dir.path(), &args).ok().contains("acme"));
     assert_eq!(demo.stop(), Some(0));
+}
+
+/// Shown to the whole network, the demo shows it the partners' port and nothing else.
+#[test]
+fn the_demo_keeps_its_admin_and_ops_listeners_to_itself() {
+    let mut demo = Demo::listening("0.0.0.0:0", &["--dir", "here", "--output", "json"]);
+    let ready: Value = serde_json::from_str(&demo.line()).unwrap();
+    let address = |which: &str| -> SocketAddr { ready[which].as_str().unwrap().parse().unwrap() };
+    assert!(address("partners").ip().is_unspecified());
+    assert!(address("admin").ip().is_loopback());
+    assert!(address("ops").ip().is_loopback());
+    let port = address("partners").port();
+    let local = SocketAddr::from(([127, 0, 0, 1], port));
+    let partner = Partner::new(
+        local,
+        "localhost",
+        &demo.dir.path().join("here/ca.pem"),
+        None,
+    );
+    let metadata = partner
+        .get("/.well-known/oauth-authorization-server")
+        .json();
+    assert_eq!(metadata["issuer"], format!("https://localhost:{port}"));
+    assert_eq!(
+        metadata["token_endpoint"],
+        format!("https://localhost:{port}/oauth2/token")
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::support::eventually::eventually;
 use crate::support::gateway::{Gateway, HOST, config, config_with};
 use crate::support::pki::{self, Stranger};
 use crate::support::process::run;
@@ -112,7 +113,7 @@ fn an_upstreams_certificate_is_checked() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    crate::support::eventually::eventually("the upstream listens", || {
+    eventually("the upstream listens", || {
         std::net::TcpStream::connect(("127.0.0.1", port)).ok()
     });
     let upstreams = format!(
@@ -368,7 +369,7 @@ fn an_upstream_sees_our_client_certificate_when_it_is_given_one() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    crate::support::eventually::eventually("the upstream listens", || {
+    eventually("the upstream listens", || {
         std::net::TcpStream::connect(("127.0.0.1", port)).ok()
     });
     let (cert, key) = (ours_pem.to_str().unwrap(), ours.key.to_str().unwrap());
@@ -458,4 +459,30 @@ fn how_slowly_a_body_may_come_is_the_operators_to_say() {
     assert_eq!(slow.stranger().post("/x", &[], b"at once").status, 200);
     let off = paced("{ grace: 1s, bytes_per_second: 0 }");
     assert_eq!(trickle(&off, 12, 12).0, 200, "three seconds of waiting");
+}
+
+#[test]
+fn a_request_is_found_in_the_log_by_the_name_that_a_trusted_hop_gave_it() {
+    let echo = Echo::start();
+    let text = config(&echo.url(), OPEN).replacen(
+        "\"127.0.0.1:0\" }",
+        "\"127.0.0.1:0\", forwarded: { trusted: [127.0.0.0/8] } }",
+        1,
+    );
+    let gateway = Gateway::start(&text);
+    for name in ["order-7/attempt=2", "0190163d-8694-739b-aea5-966c26f8ad91"] {
+        let named = [("X-Request-Id", name)];
+        let answer = gateway.stranger().get_with("/x", &named);
+        assert_eq!(answer.header("x-request-id"), Some(name));
+        let line = eventually("the access log has the hop's name", || {
+            let lines = gateway.access_log().into_iter();
+            lines
+                .into_iter()
+                .find(|line| line["hop_request_id"] == name)
+        });
+        assert!(line["request_id"].as_str().unwrap().starts_with("req_"));
+    }
+    let ours = gateway.stranger().get("/x");
+    let line = gateway.record_of(ours.header("x-request-id").unwrap());
+    assert!(line["hop_request_id"].is_null(), "{line}");
 }

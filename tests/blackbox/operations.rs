@@ -1,12 +1,13 @@
 //! What operators do and see: reload, drain, metrics, logs, and a process that is killed.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::support::eventually::eventually;
-use crate::support::gateway::{Gateway, HOST, config, config_with};
+use crate::support::gateway::{Circumstances, Gateway, HOST, config, config_with};
 use crate::support::process::{run, run_with_input};
 use crate::support::upstream::{Echo, misbehaving};
 
@@ -136,6 +137,159 @@ fn a_bad_file_changes_nothing_and_says_why() {
     assert_eq!(
         gateway.count("countersign_config_last_reload_successful"),
         1
+    );
+}
+
+/// The root's own key makes a root of the same name, which counted long ago.
+#[test]
+fn a_root_that_has_expired_is_not_served_with() {
+    let text = config("http://127.0.0.1:1", ROUTES);
+    let dir = Gateway::start(&text).kill();
+    let conf = "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\nserial=serial\nnew_certs_dir=.\n\
+default_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n";
+    let ext = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\n";
+    for (file, content) in [
+        ("ca.cnf", conf),
+        ("index.txt", ""),
+        ("serial", "0A\n"),
+        ("ext", ext),
+    ] {
+        fs::write(dir.path().join(file), content).unwrap();
+    }
+    #[rustfmt::skip]
+    let request = [
+        "x509", "-x509toreq", "-in", "authority/root.pem", "-signkey", "authority/root.key", "-out", "root.csr",
+    ];
+    #[rustfmt::skip]
+    let sign = [
+        "ca", "-batch", "-notext", "-preserveDN", "-config", "ca.cnf", "-selfsign",
+        "-keyfile", "authority/root.key", "-in", "root.csr", "-extfile", "ext",
+        "-startdate", "20200101000000Z", "-enddate", "20210101000000Z", "-out", "old.pem",
+    ];
+    for args in [&request[..], &sign] {
+        run(dir.path(), "openssl", args).ok();
+    }
+    let root = dir.path().join("authority/root.pem");
+    let good = fs::read_to_string(&root).unwrap();
+    let old = fs::read_to_string(dir.path().join("old.pem")).unwrap();
+    fs::write(&root, &old).unwrap();
+    let (code, log, dir) = Gateway::try_start_in(dir, &text).expect_err("it was started");
+    assert_eq!(code, Some(1), "{log}");
+    assert!(
+        log.contains("the root certificate counts from 2020"),
+        "{log}"
+    );
+    // Beside the one that counts, it is trusted by nobody.
+    fs::write(&root, old + &good).unwrap();
+    let gateway = Gateway::start_in(dir, &text);
+    let ca = gateway
+        .stranger()
+        .get("/.well-known/countersign/ca.pem")
+        .text();
+    assert!(ca.contains(good.trim()));
+    assert_eq!(ca.matches("BEGIN CERTIFICATE").count(), 2);
+}
+
+#[test]
+fn two_certificates_of_one_name_show_the_end_of_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pairs = Vec::new();
+    for (name, key, days) in [("soon", "rsa:2048", "5"), ("later", "ed25519", "300")] {
+        let (cert, key_file) = (format!("{name}.pem"), format!("{name}.key"));
+        #[rustfmt::skip]
+        let args = [
+            "req", "-x509", "-nodes", "-newkey", key, "-subj", "/CN=server", "-days", days,
+            "-addext", "subjectAltName=DNS:api.example.test",
+            "-addext", "basicConstraints=critical,CA:FALSE",
+            "-keyout", &key_file, "-out", &cert,
+        ];
+        run(dir.path(), "openssl", &args).ok();
+        pairs.push(format!("{{ cert: {cert}, key: \"${{file:{key_file}}}\" }}"));
+    }
+    let tls = format!("tls: {{ certificates: [{}] }}", pairs.join(", "));
+    let text = config_with("http://127.0.0.1:1", ROUTES, &tls);
+    let gateway = Gateway::start_in(dir, &text);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let days = |count: u64| now.as_ref().unwrap().as_secs() + count * 86_400;
+    let end = gateway.count("countersign_server_cert_not_after_timestamp_seconds");
+    assert!((days(4)..=days(5)).contains(&end), "{end}");
+}
+
+#[test]
+fn a_reader_of_the_access_log_that_has_stopped_does_not_hold_up_the_end() {
+    let text = config("http://127.0.0.1:1", ROUTES).replace("path: access.log", "path: stdout");
+    let unread = Circumstances {
+        unread: true,
+        ..Circumstances::default()
+    };
+    let mut gateway = Gateway::start_by(tempfile::tempdir().unwrap(), &text, unread);
+    let mut connection = gateway.stranger().connect();
+    let path = format!("/{}", "x".repeat(1000));
+    // More than a pipe holds.
+    for _ in 0..200 {
+        assert_eq!(connection.get(&path).status, 401);
+    }
+    drop(connection);
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait(Duration::from_secs(30)), Some(0));
+    assert!(gateway.log().contains("the access log takes no lines"));
+}
+
+/// `increase()` does not see the first event of a series that begins with it.
+#[test]
+fn counters_begin_at_zero_and_not_with_their_first_event() {
+    let echo = Echo::start();
+    let limited = "      - { match: { prefix: /limited }, require: none, upstream: api, limit: { per: address, rate: 1/h, burst: 1 } }";
+    let gateway = Gateway::start(&config(&echo.url(), &format!("{ROUTES}\n{limited}")));
+    let series = || -> BTreeSet<String> {
+        let (_, metrics) = gateway.ops_get("/metrics");
+        let names = metrics
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned()));
+        let by_reason = names.filter(|name| {
+            let family = name.split('{').next().unwrap();
+            family.ends_with("_total") && family != "countersign_http_requests_total"
+        });
+        by_reason.collect()
+    };
+    let before = series();
+    let acme = gateway.enrol("acme");
+    let (key, secret) = gateway.key("acme", &[]);
+    gateway.cli(&["cert", "revoke", &acme.id, "--yes"]).ok();
+    assert_eq!(acme.partner.get("/").reason(), "cert_revoked");
+    let stranger = gateway.stranger();
+    for _ in 0..2 {
+        stranger.get("/limited");
+    }
+    let form = [("Content-Type", "application/x-www-form-urlencoded")];
+    for body in [
+        "grant_type=client_credentials".to_owned(),
+        format!("grant_type=client_credentials&client_id={key}"),
+        format!("grant_type=client_credentials&client_id={key}&client_secret=nonsense"),
+        format!("grant_type=client_credentials&client_id={key}&client_secret={secret}&scope=more"),
+    ] {
+        assert_ne!(
+            stranger
+                .post("/oauth2/token", &form, body.as_bytes())
+                .status,
+            200
+        );
+    }
+    let after = series();
+    let new: Vec<&String> = after.difference(&before).collect();
+    assert!(new.is_empty(), "{new:#?}");
+    // What a reload brings is there before its first event too.
+    let more = limited
+        .replace("/limited", "/more")
+        .replace("limit: {", "limit: { name: later,");
+    let text = config(&echo.url(), &format!("{ROUTES}\n{more}"));
+    gateway.configure(&again(&gateway, &text));
+    gateway.cli(&["reload"]).ok();
+    assert!(
+        series().contains(
+            "countersign_ratelimit_decisions_total{decision=\"refused\",limit=\"later\"}"
+        )
     );
 }
 

@@ -224,6 +224,12 @@ fn a_token_minted_over_mtls_is_bound_to_the_certificate() {
     assert!(claims(&token)["cnf"]["x5t#S256"].is_string());
     assert_eq!(call(&acme.partner, "/both", &token).status, 200);
     assert_eq!(call(&acme.partner, "/read", &token).status, 200);
+    let alone = call(&world.gateway.stranger(), "/both", &token);
+    assert_eq!(
+        alone.reason(),
+        "cert_missing",
+        "bound, so it proves nothing"
+    );
     let stolen = call(&world.gateway.stranger(), "/read", &token);
     assert_eq!(
         (stolen.status, stolen.reason().as_str()),
@@ -261,6 +267,58 @@ fn a_certificate_is_enough_to_be_a_client_and_not_for_another_apps_key() {
         .stranger()
         .post("/oauth2/token", &[FORM], form.as_bytes());
     assert_eq!(bare.status, 401);
+}
+
+#[test]
+fn a_good_token_without_a_certificate_is_told_what_is_missing() {
+    let world = world();
+    let stranger = world.gateway.stranger();
+    let unbound = token(&exchange(&stranger, &world.id, &world.secret, ""));
+    let answer = call(&stranger, "/both", &unbound);
+    assert_eq!(
+        (answer.status, answer.reason().as_str()),
+        (403, "cert_required")
+    );
+    let acme = world.gateway.enrol_again("acme", "prod");
+    assert_eq!(call(&acme.partner, "/both", &unbound).status, 200);
+    let wrong = call(&stranger, "/both", &format!("{unbound}x"));
+    assert_eq!(
+        (wrong.status, wrong.reason().as_str()),
+        (401, "cert_missing")
+    );
+}
+
+#[test]
+fn a_certificate_does_not_find_out_which_keys_other_apps_have() {
+    let world = world();
+    let zenith = world.gateway.enrol("zenith").partner;
+    let ask = |id: &str| {
+        let form = format!("grant_type=client_credentials&client_id={id}");
+        let answer = zenith.post("/oauth2/token", &[FORM], form.as_bytes());
+        let mut told = answer.json();
+        let request = told.as_object_mut().unwrap().remove("request_id").unwrap();
+        let request = request.as_str().unwrap().to_owned();
+        let challenge = answer.header("www-authenticate").map(str::to_owned);
+        ((answer.status, challenge, told), request)
+    };
+    let (unknown, request) = ask("key_00000000000000000000000007");
+    assert_eq!(
+        (unknown.0, &unknown.2["reason"]),
+        (401, &"credential_invalid".into())
+    );
+    let mut records = vec![(request, "key_unknown")];
+    for (change, why) in [(None, "apps_differ"), (Some("suspend"), "app_suspended")] {
+        if let Some(change) = change {
+            world.gateway.cli(&["app", change, "acme"]).ok();
+        }
+        let (answer, request) = ask(&world.id);
+        assert_eq!(answer, unknown, "{why}");
+        records.push((request, why));
+    }
+    // The operator is told them apart.
+    for (request, why) in records {
+        assert_eq!(world.gateway.record_of(&request)["reason"], why);
+    }
 }
 
 #[test]

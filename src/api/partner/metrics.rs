@@ -4,15 +4,22 @@ use prometheus::{IntCounterVec, Opts, Registry};
 
 use crate::domain::reason::Reason;
 
-/// The reasons for which a token is not minted; their series are there from the start.
-const REFUSALS: [Reason; 11] = [
+/// The reasons for which a token is not minted; their series are there from the start, and there are no others.
+const REFUSALS: [Reason; 18] = [
     Reason::AppRevoked,
     Reason::AppSuspended,
     Reason::AppsDiffer,
-    Reason::CredentialInvalid,
+    Reason::CertExpired,
+    Reason::CertMissing,
+    Reason::CertNotYetValid,
+    Reason::CertRevoked,
+    Reason::CertUnregistered,
+    Reason::CredentialMissing,
     Reason::GrantUnsupported,
     Reason::InputInvalid,
     Reason::KeyExpired,
+    Reason::KeyMalformed,
+    Reason::KeyNetwork,
     Reason::KeyRevoked,
     Reason::KeyUnknown,
     Reason::KeyWrong,

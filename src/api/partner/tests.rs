@@ -19,6 +19,7 @@ use crate::domain::route::LocalEndpoint;
 
 struct Desk {
     fixture: Fixture,
+    registry: prometheus::Registry,
     service: PartnerService,
     id: String,
     secret: String,
@@ -38,12 +39,12 @@ impl Desk {
         let (key, secret) = fixture.key("acme", "orders:read orders:write").await;
         let own = fixture.sign("acme", "prod", CSR).await.unwrap();
         let other = fixture.sign("other", "prod", OTHER_CSR).await.unwrap();
+        let registry = prometheus::Registry::new();
+        let metrics = crate::api::partner::metrics::TokenMetrics::register(&registry);
         Self {
+            registry,
             service: PartnerService {
-                metrics: crate::api::partner::metrics::TokenMetrics::register(
-                    &prometheus::Registry::new(),
-                )
-                .unwrap(),
+                metrics: metrics.unwrap(),
                 tokens: Arc::new(token_service(&fixture)),
                 ca_pem: Arc::new(ArcSwap::from_pointee(Bytes::from(
                     fixture.control.authority().ca_pem().to_owned(),
@@ -55,6 +56,18 @@ impl Desk {
             other: other.value.certificate,
             fixture,
         }
+    }
+
+    /// The reasons for which the token endpoint counts refusals.
+    fn counted(&self) -> Vec<String> {
+        let families = self.registry.gather();
+        let errors = families
+            .iter()
+            .find(|family| family.name() == "countersign_token_errors_total");
+        let series = errors.unwrap().get_metric().iter();
+        series
+            .map(|metric| metric.get_label()[0].value().to_owned())
+            .collect()
     }
 
     fn proof(&self, certificate: &Certificate) -> Evidence<CertificateProof> {
@@ -165,6 +178,7 @@ async fn each_grant_gives_a_token() {
 #[tokio::test]
 async fn each_refusal_says_why_in_the_standards_words() {
     let desk = Desk::new().await;
+    let counted = desk.counted();
     let (own, other) = (Some(&desk.own), Some(&desk.other));
     let grant = "grant_type=client_credentials";
     let with = |rest: &str| format!("{grant}{rest}");
@@ -267,14 +281,6 @@ async fn each_refusal_says_why_in_the_standards_words() {
         ),
         (
             other,
-            "",
-            with("&client_id={id}"),
-            401,
-            "invalid_client",
-            Reason::AppsDiffer,
-        ),
-        (
-            other,
             "{id}:{secret}",
             with(""),
             401,
@@ -305,6 +311,38 @@ async fn each_refusal_says_why_in_the_standards_words() {
         assert_eq!(challenge, status == 401, "{form}");
         assert!(!told.to_string().contains(&desk.secret), "{told}");
     }
+    assert_eq!(desk.counted(), counted, "every reason was there before");
+}
+
+#[tokio::test]
+async fn a_certificate_learns_nothing_of_the_keys_of_another_app() {
+    let desk = Desk::new().await;
+    let (control, actor) = (&desk.fixture.control, &crate::control::testing::ACTOR);
+    let ask = |id: &str| {
+        let form = format!("grant_type=client_credentials&client_id={id}");
+        desk.token(Some(&desk.other), "", &form)
+    };
+    let mut answers = vec![
+        (Reason::KeyUnknown, ask("key_00000000000000000000000007")),
+        (Reason::KeyMalformed, ask("nobody")),
+        (Reason::AppsDiffer, ask(&desk.id)),
+    ];
+    control.suspend_app(actor, "acme").await.unwrap();
+    answers.push((Reason::AppSuspended, ask(&desk.id)));
+    control.revoke_app(actor, "acme").await.unwrap();
+    answers.push((Reason::AppRevoked, ask(&desk.id)));
+    let [(_, unknown), ..] = &*answers else {
+        panic!("there is nothing to compare with");
+    };
+    let counted = desk.counted();
+    for (reason, answer) in &answers {
+        assert!(counted.contains(&reason.to_string()), "{reason}");
+        assert_eq!(answer.extensions().get(), Some(reason), "for the record");
+        assert_eq!(answer.status(), unknown.status(), "{reason}");
+        assert_eq!(answer.headers(), unknown.headers(), "{reason}");
+        assert_eq!(answer.body(), unknown.body(), "{reason}");
+    }
+    assert_eq!(body(unknown)["reason"], "credential_invalid");
 }
 
 #[tokio::test]

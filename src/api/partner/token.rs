@@ -35,7 +35,10 @@ pub fn answer(
 /// Why there is no token.
 struct Refusal {
     code: &'static str,
+    /// For the record.
     reason: Reason,
+    /// For the client.
+    shown: Reason,
     description: String,
 }
 
@@ -118,7 +121,7 @@ fn refused(refusal: &Refusal, asked: &PartnerRequest) -> Response<Bytes> {
     let body = json!({
         "error": refusal.code,
         "error_description": refusal.description,
-        "reason": refusal.reason.shown(),
+        "reason": refusal.shown,
         "request_id": asked.request_id,
     });
     let mut response = finish(json(Keep::Nothing, &body));
@@ -154,6 +157,7 @@ impl Refusal {
         Self {
             code,
             reason,
+            shown: reason.shown(),
             description: description.chars().map(plain).collect(),
         }
     }
@@ -167,6 +171,9 @@ impl From<ClientAuthRefusal> for Refusal {
 
 impl From<TokenError> for Refusal {
     fn from(error: TokenError) -> Self {
-        Self::new(error.code, error.reason, error.description)
+        Self {
+            shown: error.shown,
+            ..Self::new(error.code, error.reason, error.description)
+        }
     }
 }

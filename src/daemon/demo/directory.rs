@@ -11,6 +11,27 @@ use anyhow::Context as _;
 /// The host whose API the demo protects.
 pub const HOST: &str = "localhost";
 
+/// Where the demo's gateway listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Listen {
+    pub partners: SocketAddr,
+    pub admin: SocketAddr,
+    pub ops: SocketAddr,
+}
+
+impl Listen {
+    /// Where it listens beside the partners' address. Whoever shows the demo to others shows them that one only:
+    /// the ops listener asks nobody who they are.
+    pub fn beside(partners: SocketAddr, any_ports: bool) -> Self {
+        let own = |port: u16| SocketAddr::from(([127, 0, 0, 1], if any_ports { 0 } else { port }));
+        Self {
+            partners,
+            admin: own(7443),
+            ops: own(7444),
+        }
+    }
+}
+
 /// The demo's directory and what is where in it.
 #[derive(Clone, Debug)]
 pub struct Directory(PathBuf);
@@ -91,20 +112,19 @@ impl Directory {
         write().with_context(|| format!("writing {}", path.display()))
     }
 
-    /// Writes the configuration for these addresses.
-    pub fn write_config(&self, listen: SocketAddr, upstream: &str) -> anyhow::Result<()> {
-        // Any port for the partners means any port for the others too.
-        let port = |usual: u16| if listen.port() == 0 { 0 } else { usual };
-        let (admin, ops) = (
-            SocketAddr::new(listen.ip(), port(7443)),
-            SocketAddr::new(listen.ip(), port(7444)),
-        );
+    /// Writes the configuration for a gateway at these addresses.
+    pub fn write_config(&self, listen: Listen, upstream: &str) -> anyhow::Result<()> {
+        let Listen {
+            partners,
+            admin,
+            ops,
+        } = listen;
         let text = format!(
             "# Written by `countersign demo` at each start; copy it to keep changes.
 version: 1
 data_directory: .
 listeners:
-  partners: {{ address: \"{listen}\" }}
+  partners: {{ address: \"{partners}\", connections_max: 1000 }}
 admin: {{ address: \"{admin}\", socket: admin.sock }}
 ops: {{ address: \"{ops}\" }}
 tls:
@@ -123,7 +143,7 @@ hosts:
 upstreams:
   api: {{ endpoints: [\"{upstream}\"] }}
 ",
-            listen.port()
+            partners.port()
         );
         fs::create_dir_all(self.0.join("log")).context("making the log's directory")?;
         Self::write(&self.config(), &text)

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::directory::Directory;
+use super::directory::{Directory, Listen};
 use super::{prepare, tour};
 use crate::api::client::AdminClient;
 use crate::api::echo;
@@ -53,7 +53,16 @@ async fn show(options: &DemoOptions) -> anyhow::Result<bool> {
         Some(url) => url.clone(),
         None => start_echo()?,
     };
-    directory.write_config(options.listen, &upstream)?;
+    // Any port for the partners means any port for the others too.
+    let any_ports = options.listen.port() == 0;
+    // The port is settled first: it is part of what the tokens say. Until the gateway has it too, it stays taken.
+    let settled = any_ports.then(|| listener::bind(options.listen, 1, true));
+    let settled = settled.transpose()?;
+    let partners = match &settled {
+        Some(listener) => listener.local_addr()?,
+        None => options.listen,
+    };
+    directory.write_config(Listen::beside(partners, any_ports), &upstream)?;
     let layers = Layers {
         environment: Vec::new(),
         flags: Vec::new(),
@@ -61,6 +70,7 @@ async fn show(options: &DemoOptions) -> anyhow::Result<bool> {
     let config =
         load::load(&directory.config(), &layers).map_err(|problems| anyhow!("{problems}"))?;
     let assembled = assemble(&config, &directory.config()).await?;
+    drop(settled);
     lifecycle::start(&assembled).await;
     let ca_pem = assembled.running.control.authority().ca_pem().to_owned();
     prepare::prepare(&directory, &AdminClient::unix(&directory.socket()), &ca_pem).await?;

@@ -11,10 +11,13 @@ use tokio::time::Instant;
 
 use crate::domain::name::Name;
 use crate::domain::upstream::Upstream;
+use crate::net::resolve::Resolver;
 
 /// All upstreams. Their names come from the configuration, so there are as many series as the operator wrote.
 #[derive(Clone, Debug)]
 pub struct Healths {
+    /// Where they are, by name.
+    pub resolver: Resolver,
     begun: Instant,
     upstreams: Arc<Mutex<HashMap<Name, Arc<Health>>>>,
     healthy: IntGaugeVec,
@@ -37,6 +40,7 @@ pub struct Health {
 impl Healths {
     pub fn new() -> prometheus::Result<Self> {
         Ok(Self {
+            resolver: Resolver::default(),
             begun: Instant::now(),
             upstreams: Arc::default(),
             healthy: IntGaugeVec::new(

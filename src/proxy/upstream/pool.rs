@@ -17,6 +17,7 @@ use super::upstreams::Connectors;
 use crate::domain::reason::Reason;
 use crate::domain::upstream::{Protocol, Upstream};
 use crate::net::dial::{Destination, DialError};
+use crate::net::resolve::Resolver;
 use crate::net::stream::Stream;
 use crate::proxy::error::Error;
 
@@ -67,12 +68,13 @@ impl Pool {
         upstream: &Arc<Upstream>,
         connectors: Arc<ArcSwap<Connectors>>,
         health: Arc<Health>,
+        resolver: &Resolver,
     ) -> Self {
         let endpoints = upstream.endpoints.iter().enumerate();
         let endpoints = endpoints.map(|(place, endpoint)| EndpointPool {
             place,
             tls: endpoint.tls,
-            destination: Destination::new(&endpoint.host, endpoint.port)
+            destination: Destination::new(resolver.name(&endpoint.host, endpoint.port))
                 .proving(upstream.server_name.as_deref()),
             load: Load::default(),
             idle: RefCell::default(),

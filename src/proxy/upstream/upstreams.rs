@@ -42,7 +42,9 @@ impl Upstreams {
             return Rc::clone(pool);
         }
         let health = self.healths.of(upstream);
-        let pool = Rc::new(Pool::new(upstream, Arc::clone(&self.connectors), health));
+        let connectors = Arc::clone(&self.connectors);
+        let resolver = &self.healths.resolver;
+        let pool = Rc::new(Pool::new(upstream, connectors, health, resolver));
         self.pools
             .borrow_mut()
             .insert(upstream.name.clone(), Rc::clone(&pool));

@@ -1,7 +1,7 @@
 //! Partners' servers: real TLS clients, polite and otherwise.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use socket2::{Domain, Socket, Type};
 
 /// How long a client waits for bytes that should come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -20,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug)]
 pub struct Partner {
     address: SocketAddr,
+    /// Where it calls from; the system's choice when not set.
+    source: Option<IpAddr>,
     host: String,
     config: Arc<ClientConfig>,
     /// What is sent before the TLS handshake, as a load balancer does.
@@ -89,6 +92,7 @@ impl Partner {
         };
         Self {
             address,
+            source: None,
             host: host.to_owned(),
             config: Arc::new(config),
             preamble: Vec::new(),
@@ -128,6 +132,15 @@ impl Partner {
         Self {
             config: Arc::new(config),
             ..honest
+        }
+    }
+
+    /// The same partner on another machine.
+    #[must_use]
+    pub fn from(&self, source: IpAddr) -> Self {
+        Self {
+            source: Some(source),
+            ..self.clone()
         }
     }
 
@@ -183,7 +196,7 @@ impl Partner {
         let name = ServerName::try_from(sni.to_owned()).unwrap();
         // The clone shares the session store, so resumption works between connections of one partner.
         let connection = ClientConnection::new(Arc::new(config), name).unwrap();
-        let mut stream = TcpStream::connect(self.address)?;
+        let mut stream = self.dial()?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
         stream.write_all(&self.preamble)?;
@@ -195,6 +208,16 @@ impl Partner {
             stream,
             host: self.host.clone(),
         })
+    }
+
+    fn dial(&self) -> std::io::Result<TcpStream> {
+        let Some(source) = self.source else {
+            return TcpStream::connect(self.address);
+        };
+        let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, None)?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+        socket.connect(&self.address.into())?;
+        Ok(socket.into())
     }
 
     /// One request on a connection of its own.

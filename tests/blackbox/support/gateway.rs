@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -24,6 +24,19 @@ pub struct Gateway {
     dir: TempDir,
     child: Child,
     ready: Value,
+    /// Standard output, where nobody reads it.
+    _unread: Option<BufReader<ChildStdout>>,
+}
+
+/// Circumstances of a start that are not the usual ones.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Circumstances<'a> {
+    /// More in its environment.
+    pub variables: &'a [(&'a str, &'a Path)],
+    /// What the shell's `ulimit` is told before.
+    pub ulimit: Option<&'static str>,
+    /// Nobody reads its standard output after the ready line.
+    pub unread: bool,
 }
 
 /// A partner's App with a certificate, as an operator and the partner make them together.
@@ -46,7 +59,13 @@ impl Gateway {
     /// Starts one in a directory that may hold an earlier one's state.
     #[track_caller]
     pub fn start_in(dir: TempDir, config: &str) -> Self {
-        match Self::try_start_in(dir, config) {
+        Self::start_by(dir, config, Circumstances::default())
+    }
+
+    /// Starts one in circumstances that are not the usual ones.
+    #[track_caller]
+    pub fn start_by(dir: TempDir, config: &str, how: Circumstances<'_>) -> Self {
+        match Self::try_start_by(dir, config, how) {
             Ok(gateway) => gateway,
             Err((code, log, _)) => panic!("not ready: exit code {code:?}\n{log}"),
         }
@@ -55,11 +74,11 @@ impl Gateway {
     /// Starts one with these variables in its environment.
     #[track_caller]
     pub fn start_with(config: &str, variables: &[(&str, &Path)]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        match Self::try_start_with(dir, config, variables) {
-            Ok(gateway) => gateway,
-            Err((code, log, _)) => panic!("not ready: exit code {code:?}\n{log}"),
-        }
+        let how = Circumstances {
+            variables,
+            ..Circumstances::default()
+        };
+        Self::start_by(tempfile::tempdir().unwrap(), config, how)
     }
 
     /// Tries to start one; gives its exit code and its log when it ends before it is ready.
@@ -67,20 +86,30 @@ impl Gateway {
         dir: TempDir,
         config: &str,
     ) -> Result<Self, (Option<i32>, String, TempDir)> {
-        Self::try_start_with(dir, config, &[])
+        Self::try_start_by(dir, config, Circumstances::default())
     }
 
-    fn try_start_with(
+    fn try_start_by(
         dir: TempDir,
         config: &str,
-        variables: &[(&str, &Path)],
+        how: Circumstances<'_>,
     ) -> Result<Self, (Option<i32>, String, TempDir)> {
         fs::write(dir.path().join("countersign.yaml"), config).unwrap();
         let log = File::create(dir.path().join("log")).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_countersign"))
+        let binary = env!("CARGO_BIN_EXE_countersign");
+        let mut command = match how.ulimit {
+            None => Command::new(binary),
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                let script = format!("ulimit {limit}; exec \"$0\" \"$@\"");
+                shell.args(["-c", &script, binary]);
+                shell
+            }
+        };
+        let mut child = command
             .args(["serve", "--config", "countersign.yaml", "--output", "json"])
             .current_dir(dir.path())
-            .envs(variables.iter().copied())
+            .envs(how.variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -90,6 +119,12 @@ impl Gateway {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
         match serde_json::from_str::<Value>(&line) {
+            Ok(ready) if ready["ready"] == true && how.unread => Ok(Self {
+                dir,
+                child,
+                ready,
+                _unread: Some(stdout),
+            }),
             Ok(ready) if ready["ready"] == true => {
                 let access = dir.path().join("stdout");
                 std::thread::spawn(move || {
@@ -99,7 +134,12 @@ impl Gateway {
                         let _ = file.write_all(&rest[..read]);
                     }
                 });
-                Ok(Self { dir, child, ready })
+                Ok(Self {
+                    dir,
+                    child,
+                    ready,
+                    _unread: None,
+                })
             }
             _ => {
                 let code = child.wait().unwrap().code();
