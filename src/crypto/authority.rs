@@ -40,6 +40,8 @@ pub struct Authority {
     chain_pem: String,
     ca_pem: String,
     anchors: Vec<CertificateDer<'static>>,
+    /// Earlier issuing certificates; they are among the anchors too.
+    retired: Vec<CertificateDer<'static>>,
 }
 
 /// A root and an issuing authority, new, as they are kept in files.
@@ -188,7 +190,8 @@ impl Authority {
                 let subject = x509::read_leaf(&certificate)?.subject;
                 return Err(AuthorityError::Foreign(subject));
             }
-            self.anchors.push(certificate);
+            self.anchors.push(certificate.clone());
+            self.retired.push(certificate);
         }
         Ok(self)
     }
@@ -231,6 +234,7 @@ impl Authority {
             certificate,
             leaf,
             anchors,
+            retired: Vec::new(),
         }
     }
 
@@ -254,9 +258,10 @@ impl Authority {
         &self.chain_pem
     }
 
-    /// What stands between a leaf and the roots, in DER.
+    /// What may stand between a leaf and the roots, in DER: the issuing certificate, and those before it.
     pub fn issuers(&self) -> Vec<Vec<u8>> {
-        vec![self.certificate.to_vec()]
+        let all = [&self.certificate].into_iter().chain(&self.retired);
+        all.map(|certificate| certificate.to_vec()).collect()
     }
 
     /// What client certificates have to lead to. The issuing certificate is one of them, so that
