@@ -44,6 +44,8 @@ pub struct Authority {
     chain_pem: String,
     ca_pem: String,
     anchors: Vec<CertificateDer<'static>>,
+    /// Earlier issuing certificates; they are among the anchors too.
+    retired: Vec<CertificateDer<'static>>,
 }
 
 /// A root and an issuing authority, new, as they are kept in files.
@@ -210,8 +212,9 @@ impl Authority {
                 return Err(AuthorityError::Foreign(leaf.subject));
             }
             if counts {
-                self.anchors.push(certificate);
+                self.anchors.push(certificate.clone());
             }
+            self.retired.push(certificate);
         }
         Ok(self)
     }
@@ -258,6 +261,7 @@ impl Authority {
             certificate,
             leaf,
             anchors,
+            retired: Vec::new(),
         }
     }
 
@@ -281,9 +285,10 @@ impl Authority {
         &self.chain_pem
     }
 
-    /// What stands between a leaf and the roots, in DER.
+    /// What may stand between a leaf and the roots, in DER: the issuing certificate, and those before it.
     pub fn issuers(&self) -> Vec<Vec<u8>> {
-        vec![self.certificate.to_vec()]
+        let all = [&self.certificate].into_iter().chain(&self.retired);
+        all.map(|certificate| certificate.to_vec()).collect()
     }
 
     /// What client certificates have to lead to. The issuing certificate is one of them, so that

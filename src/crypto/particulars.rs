@@ -6,7 +6,7 @@ use x509_parser::extensions::GeneralName;
 
 use super::hash;
 use super::subject::{self, Attribute};
-use super::x509::{MalformedCertificate, parse};
+use super::x509::{MalformedCertificate, is_signed_by, parse};
 
 /// What a certificate says of its holder and of whoever signed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,26 +51,35 @@ impl Particulars {
     }
 }
 
-/// The authority's certificates that a leaf of ours is verified with, from the one that signs leaves upwards.
+/// The certificates of the authority that have signed leaves: the one that signs now, and those before it.
 #[derive(Clone, Debug, Default)]
 pub struct Issuers(Vec<Vec<u8>>);
 
 impl Issuers {
-    pub fn new(chain: Vec<Vec<u8>>) -> Self {
-        Self(chain)
+    pub fn new(issuing: Vec<Vec<u8>>) -> Self {
+        Self(issuing)
     }
 
-    /// The chain above a leaf; empty when another authority has signed it.
+    /// The chain above a leaf, which the root is no part of; empty when another authority has signed it.
     pub fn above(&self, leaf: &[u8]) -> &[Vec<u8>] {
-        let Some(issuing) = self.0.first() else {
-            return &[];
+        let named: Vec<_> = self.0.iter().filter(|issuer| names(leaf, issuer)).collect();
+        let issuer = match &named[..] {
+            // The handshake has verified the leaf, so there is nothing to choose.
+            [only] => Some(*only),
+            several => several
+                .iter()
+                .copied()
+                .find(|issuer| is_signed_by(leaf, issuer).unwrap_or_default()),
         };
-        match (parse(leaf), parse(issuing)) {
-            (Ok(leaf), Ok(issuing)) if leaf.issuer().as_raw() == issuing.subject().as_raw() => {
-                &self.0
-            }
-            _ => &[],
-        }
+        issuer.map_or(&[], std::slice::from_ref)
+    }
+}
+
+/// Whether a certificate names this one as its issuer.
+fn names(leaf: &[u8], issuer: &[u8]) -> bool {
+    match (parse(leaf), parse(issuer)) {
+        (Ok(leaf), Ok(issuer)) => leaf.issuer().as_raw() == issuer.subject().as_raw(),
+        _ => false,
     }
 }
 
@@ -89,7 +98,8 @@ mod tests {
     use rcgen::{DnType, SanType};
 
     use super::*;
-    use crate::crypto::testing::{Pki, client_params, hours};
+    use crate::crypto::authority::Authority;
+    use crate::crypto::testing::{Pki, client_params, hours, now};
 
     #[test]
     fn a_certificate_is_told_as_it_was_made() {
@@ -149,5 +159,21 @@ mod tests {
         assert!(issuers.above(foreign.der()).is_empty());
         assert!(issuers.above(b"garbage").is_empty());
         assert!(Issuers::default().above(&leaf).is_empty());
+    }
+
+    #[test]
+    fn a_leaf_of_before_is_told_of_with_the_one_that_signed_it() {
+        let pki = Pki::new();
+        let (root, key) = (&pki.generated.root_cert_pem, &pki.generated.root_key_pem);
+        // Nothing keeps an operator from giving both the same name.
+        let (cert, key) = Authority::generate_issuing(root, key, "Test Issuing", now()).unwrap();
+        let next = Authority::load(&cert, &key, root, now()).unwrap();
+        let next = next.with_retired(&pki.generated.issuing_cert_pem).unwrap();
+        let issuers = Issuers::new(next.issuers());
+        let leaf = pki.client(&client_params(hours(-1, 1))).chain.remove(0);
+        assert_eq!(issuers.above(&leaf), pki.authority.issuers());
+        let (pem, _) = next.issue_server(&["a.test".to_owned()], now()).unwrap();
+        let leaf = crate::crypto::x509::pem_to_der(&pem).unwrap();
+        assert_eq!(issuers.above(&leaf), &next.issuers()[..1]);
     }
 }

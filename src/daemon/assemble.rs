@@ -163,6 +163,9 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
         Arc::clone(&clock),
     );
     let ca_pem = Arc::new(ArcSwap::from_pointee(ca_pem(&trust.authority)));
+    let issuers = Arc::new(ArcSwap::from_pointee(Issuers::new(
+        trust.authority.issuers(),
+    )));
     let partner = PartnerService {
         metrics: TokenMetrics::register(&registry)?,
         tokens: Arc::new(tokens),
@@ -188,7 +191,7 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
             listeners,
             local: Arc::new(Local(Arc::new(partner))),
             hasher,
-            issuers: Issuers::new(trust.authority.issuers()),
+            issuers: Arc::clone(&issuers),
             assertions: AssertionSigner::new(signer),
             clock: Arc::clone(&clock),
             ledger,
@@ -236,6 +239,7 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
         served: ArcSwap::from_pointee(world.served),
         admin_served,
         ca_pem,
+        issuers,
         generation: AtomicU64::new(generation),
         gauges,
         health: Arc::clone(&health),

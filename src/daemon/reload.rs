@@ -27,6 +27,7 @@ use crate::config::root::Config;
 use crate::control::authority;
 use crate::control::service::Control;
 use crate::crypto::authority::Authority;
+use crate::crypto::particulars::Issuers;
 use crate::domain::admin::Actor;
 use crate::domain::time::{Clock, Timestamp};
 use crate::proxy::handshake::TlsPolicies;
@@ -50,6 +51,8 @@ pub struct Running {
     pub admin_served: Served,
     /// What partners download to trust the authority.
     pub ca_pem: Arc<ArcSwap<Bytes>>,
+    /// What upstreams are told to stand above a partner's certificate.
+    pub issuers: Arc<ArcSwap<Issuers>>,
     pub generation: AtomicU64,
     pub gauges: Gauges,
     pub health: Arc<Health>,
@@ -159,6 +162,8 @@ impl Running {
         let (old, new) = (self.control.authority().id(), authority.id());
         self.gauges.authority_ends(authority.not_after());
         self.ca_pem.store(Arc::new(assemble::ca_pem(&authority)));
+        let issuers = Issuers::new(authority.issuers());
+        self.issuers.store(Arc::new(issuers));
         if let Err(error) = self.admin_served.issue_anew(&authority, self.clock.now()) {
             let error = format!("{error:#}");
             tracing::error!(error, "the admin listener keeps its old certificate");

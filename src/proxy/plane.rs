@@ -52,7 +52,8 @@ pub struct Wiring<'a> {
     pub local: Arc<dyn LocalService>,
     pub hasher: Arc<SecretHasher>,
     /// What upstreams are told of the authority, and assured by.
-    pub issuers: Issuers,
+    /// Replaced with the authority.
+    pub issuers: Arc<ArcSwap<Issuers>>,
     pub assertions: AssertionSigner,
     pub clock: Arc<dyn Clock>,
     pub ledger: Arc<Ledger>,
@@ -94,7 +95,7 @@ struct Plan {
     connectors: Arc<ArcSwap<Connectors>>,
     local: Arc<dyn LocalService>,
     hasher: Arc<SecretHasher>,
-    issuers: Arc<Issuers>,
+    issuers: Arc<ArcSwap<Issuers>>,
     assertions: Arc<AssertionSigner>,
     clock: Arc<dyn Clock>,
     ledger: Arc<Ledger>,
@@ -114,7 +115,7 @@ impl Proxy {
         let seats = Arc::new(Seats::new(&settings));
         let buckets = Arc::new(Buckets::new(settings.buckets_max));
         let settings = Arc::new(settings);
-        let issuers = Arc::new(wiring.issuers);
+        let issuers = wiring.issuers;
         let assertions = Arc::new(wiring.assertions);
         let mut workers = Vec::with_capacity(wiring.listeners.len());
         for (number, listener) in wiring.listeners.into_iter().enumerate() {

@@ -155,7 +155,7 @@ fn introduce(
     let (fields, omitted) = caller::fields(Introduction {
         identity,
         leaf,
-        issuers: &worker.issuers,
+        issuers: &worker.issuers.load(),
         wanted,
     });
     if let Some(why) = omitted {

@@ -272,7 +272,7 @@ impl Gateway {
                 listeners: vec![first, second],
                 local: Arc::new(Echo),
                 hasher,
-                issuers: Issuers::new(authority.issuers()),
+                issuers: Arc::new(ArcSwap::from_pointee(Issuers::new(authority.issuers()))),
                 assertions: AssertionSigner::new(Arc::new(ArcSwap::from_pointee(
                     TokenSigner::load(&TokenSigner::generate()).unwrap(),
                 ))),

@@ -39,7 +39,7 @@ pub struct Worker {
     /// Shared.
     pub clock: Arc<dyn Clock>,
     /// Shared: what certificates of ours are verified with.
-    pub issuers: Arc<Issuers>,
+    pub issuers: Arc<ArcSwap<Issuers>>,
     pub server: ServerBounds,
     pub upstreams: Rc<Upstreams>,
     pub counters: Rc<Counters>,

@@ -2,7 +2,6 @@
 //!
 //! That these files are well-formed is checked by their own tools in `tests/deployment`.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -91,14 +90,9 @@ fn every_alert_is_about_something_that_is_exported() {
         (gateway.handshakes_refused("cert_untrusted") > 0).then_some(())
     });
     let (_, metrics) = gateway.ops_get("/metrics");
-    // Said in deploy/README.md: there is no shared limiter yet.
-    let absent = BTreeSet::from(["countersign_ratelimit_degraded"]);
     let expressions = expressions();
     assert!(expressions.len() >= 15, "{expressions:?}");
     for (name, matchers) in expressions.iter().flat_map(|text| selectors(text)) {
-        if absent.contains(&*name) {
-            continue;
-        }
         let series: Vec<&str> = metrics
             .lines()
             .filter(|line| {
@@ -143,6 +137,12 @@ fn the_unit_gives_the_gateway_what_it_needs() {
         one("RestartPreventExitStatus"),
         "no configuration: {started:?}"
     );
+    // A reload asks the gateway itself, at the place where it listens when nobody says otherwise.
+    let mut reload: Vec<&str> = one("ExecReload").split(' ').skip(1).collect();
+    let socket = format!("/var/lib/{}/admin.sock", one("StateDirectory"));
+    assert_eq!(reload.last(), Some(&&*socket));
+    reload.push("--help");
+    assert_eq!(run(dir.path(), program, &reload).code, 0);
     let defaults = text("config/countersign.yaml");
     let (_, drain) = defaults.split_once("\ndrain:\n").unwrap();
     let default = |name: &str| {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use crate::support::client::Answer;
+use crate::support::eventually::eventually;
 use crate::support::gateway::{Gateway, HOST, config};
 use crate::support::upstream::Echo;
 
@@ -117,15 +118,14 @@ fn whoever_must_send_a_header_is_refused_without() {
     let echo = Echo::start();
     let gateway = listening(&echo, "proxy_protocol: { trusted: [127.0.0.0/8] }");
     assert!(gateway.stranger().try_connect(HOST).is_err());
-    let counted = gateway.ops_get("/metrics").1;
-    let failed = counted.lines().find(|line| {
-        line.starts_with("countersign_tls_handshakes_total")
-            && line.contains("proxy_header_invalid")
+    eventually("the refusal is counted", || {
+        let counted = gateway.ops_get("/metrics").1;
+        let failed = counted.lines().find(|line| {
+            line.starts_with("countersign_tls_handshakes_total")
+                && line.contains("proxy_header_invalid")
+        });
+        failed?.ends_with(" 1").then_some(())
     });
-    assert!(
-        failed.is_some_and(|line| line.ends_with(" 1")),
-        "{failed:?}"
-    );
     assert_eq!(echo.requests(), 0);
 }
 

@@ -604,10 +604,10 @@ fn an_assertion_opens_nothing_at_the_gate() {
         (answer.status, answer.reason().as_str()),
         (401, "credential_invalid")
     );
-    assert_eq!(
-        gateway.count("countersign_refusals_total{reason=\"token_malformed\"}"),
-        1
-    );
+    eventually("the refusal is counted by its own reason", || {
+        let counted = gateway.count("countersign_refusals_total{reason=\"token_malformed\"}");
+        (counted == 1).then_some(())
+    });
     assert_eq!(echo.requests(), reached);
     assert!(!gateway.log().contains(&assertion));
 }

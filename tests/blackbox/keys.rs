@@ -36,6 +36,7 @@ fn a_key_opens_nothing_from_outside_its_networks() {
     gateway.cli_json(&["app", "create", "acme"]);
     let networks = ["--network", "203.0.113.0/24", "--network", "192.0.2.7"];
     let (id, secret) = key(&gateway, &networks);
+    let mut token = String::new();
     for (address, inside) in [
         ("203.0.113.7", true),
         ("203.0.113.255", true),
@@ -52,6 +53,11 @@ fn a_key_opens_nothing_from_outside_its_networks() {
         );
         if inside {
             assert_eq!((called.status, exchanged.status), (200, 200), "{address}");
+            exchanged.json()["access_token"]
+                .as_str()
+                .unwrap()
+                .clone_into(&mut token);
+            assert_eq!(partner.get_by("/token", &token).status, 200, "{address}");
             continue;
         }
         assert_eq!(
@@ -60,6 +66,12 @@ fn a_key_opens_nothing_from_outside_its_networks() {
             "{address}"
         );
         assert_eq!(recorded(&gateway, &called), "key_network");
+        let by_token = partner.get_by("/token", &token);
+        assert_eq!(
+            (by_token.status, by_token.reason().as_str()),
+            (403, "key_network"),
+            "its tokens neither: {address}"
+        );
         assert_eq!(
             (exchanged.status, exchanged.json()["error"].as_str()),
             (400, Some("unauthorized_client")),
