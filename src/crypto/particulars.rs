@@ -168,7 +168,8 @@ mod tests {
         // Nothing keeps an operator from giving both the same name.
         let (cert, key) = Authority::generate_issuing(root, key, "Test Issuing", now()).unwrap();
         let next = Authority::load(&cert, &key, root, now()).unwrap();
-        let next = next.with_retired(&pki.generated.issuing_cert_pem).unwrap();
+        let retired = &pki.generated.issuing_cert_pem;
+        let next = next.with_retired(retired, now()).unwrap();
         let issuers = Issuers::new(next.issuers());
         let leaf = pki.client(&client_params(hours(-1, 1))).chain.remove(0);
         assert_eq!(issuers.above(&leaf), pki.authority.issuers());

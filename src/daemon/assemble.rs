@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::clock::SystemClock;
-use super::drain::Course;
 use super::descriptors::{self, Shares};
+use super::drain::Course;
 use super::dropped::Dropped;
 use super::gauges::Gauges;
 use super::local::Local;

@@ -11,8 +11,8 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::drain::Course;
 use super::descriptors::Shares;
+use super::drain::Course;
 use super::gauges::Gauges;
 use super::registry_view::LiveRegistry;
 use super::world::{Ground, Served, World};

@@ -67,7 +67,6 @@ pub struct Proxy {
     healths: Healths,
     metrics: Metrics,
     workers: Vec<Handle>,
-    metrics: Metrics,
 }
 
 #[derive(Debug)]
@@ -143,7 +142,6 @@ impl Proxy {
             healths,
             metrics,
             workers,
-            metrics,
         })
     }
 

@@ -209,6 +209,10 @@ fn two_certificates_of_one_name_show_the_end_of_the_first() {
     let tls = format!("tls: {{ certificates: [{}] }}", pairs.join(", "));
     let text = config_with("http://127.0.0.1:1", ROUTES, &tls);
     let gateway = Gateway::start_in(dir, &text);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "certificates end by the time of the machine"
+    )]
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let days = |count: u64| now.as_ref().unwrap().as_secs() + count * 86_400;
     let end = gateway.count("countersign_server_cert_not_after_timestamp_seconds");
@@ -468,7 +472,7 @@ fn every_reason_has_its_series_from_the_start_and_promtool_is_happy() {
 }
 
 /// The names of metrics in a text, without what histograms add to theirs.
-fn metrics_in(text: &str) -> std::collections::BTreeSet<String> {
+fn metrics_in(text: &str) -> BTreeSet<String> {
     let plain = |character: char| character.is_ascii_lowercase() || character == '_';
     text.split(|character| !plain(character))
         .filter(|word| word.starts_with("countersign_") || word.starts_with("process_"))
