@@ -1,6 +1,5 @@
 //! The outer walk, once for each connection: accept → handshake → requests until either side is done.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use tokio::net::TcpStream;
@@ -10,15 +9,17 @@ use crate::domain::identity::Evidence;
 use crate::domain::reason::Reason;
 use crate::net::tls::ServerStream;
 
+use super::handover::Arrival;
 use super::live::Connection;
 use super::metrics::Shaken;
 use super::worker::Worker;
 use super::{accept, exchange, handshake, identify, serve};
 
 /// Serves one connection from its first packet to its last.
-pub async fn serve(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
+pub async fn serve(worker: Rc<Worker>, arrival: Arrival) {
+    let remote = arrival.remote;
     // Boxed: what a handshake needs is given back when it is over.
-    let (stream, connection) = match Box::pin(open(&worker, stream, remote)).await {
+    let (stream, connection) = match Box::pin(open(&worker, arrival)).await {
         Ok(opened) => opened,
         Err(reason) => {
             tracing::debug!(%remote, %reason, "connection refused");
@@ -40,13 +41,13 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
 /// One deadline spans the PROXY header and the handshake, the next one the first request's head.
 async fn open(
     worker: &Worker,
-    mut stream: TcpStream,
-    remote: SocketAddr,
+    arrival: Arrival,
 ) -> Result<(ServerStream<TcpStream>, Rc<Connection>), Reason> {
     let began = Instant::now();
+    let (mut stream, remote) = (arrival.stream, arrival.remote);
     let timeouts = &worker.settings.timeouts;
     let deadline = began + timeouts.handshake;
-    let mut seat = worker.seats.take()?;
+    let mut seat = worker.seats.take(arrival.place)?;
     let origin = accept::admit(&mut seat, &mut stream, remote, &worker.settings, deadline).await?;
     let policies = worker.tls.load_full();
     let proved = handshake::prove(stream, origin, &policies, deadline).await?;

@@ -23,6 +23,7 @@ mod forwarding;
 mod smuggling;
 mod hardening;
 mod limits;
+mod workers;
 mod operations;
 mod admin_api;
 mod cli;
