@@ -84,7 +84,7 @@ impl Control {
             Ok(Plan {
                 changes: vec![Change::CreateKey(key.clone())],
                 event: event(&actor, now, "key.create", &id, Some(app.id), detail(&key)),
-                touched: vec![Touched::Key(KeyEntry::from(&key))],
+                touched: vec![touched(&key)],
                 ended: Vec::new(),
                 value: key,
             })
@@ -151,7 +151,7 @@ impl Control {
             Ok(Plan {
                 changes: vec![retire, Change::CreateKey(new.clone())],
                 event: event(&actor, now, "key.rotate", &id, Some(old.app), detail),
-                touched: [&old, &new].map(|key| Touched::Key(key.into())).into(),
+                touched: [&old, &new].map(touched).into(),
                 ended: Vec::new(),
                 value: (new, secret),
             })
@@ -187,13 +187,17 @@ impl Control {
             Ok(Plan {
                 changes: vec![change],
                 event: event(&actor, now, "key.revoke", &id, Some(key.app), detail),
-                touched: vec![Touched::Key(KeyEntry::from(&key))],
+                touched: vec![touched(&key)],
                 ended: vec![Ended::Credential(CredentialId::Key(id))],
                 value: key,
             })
         });
         revoked.await?.in_force(id)
     }
+}
+
+fn touched(key: &ApiKey) -> Touched {
+    Touched::Key(key.id, KeyEntry::from(key))
 }
 
 /// When something made at `now` ends, if it was asked to.

@@ -15,9 +15,9 @@ use super::metrics::ControlMetrics;
 use crate::domain::app::App;
 use crate::domain::certificate::Fingerprint;
 use crate::domain::credential::{CredentialId, Ended};
+use crate::domain::id::KeyId;
 use crate::domain::reason::Reason;
 use crate::domain::record::{AuditEvent, Receipt};
-use crate::domain::shelf::Shelf;
 use crate::domain::snapshot::{Catalog, CertificateEntry, KeyEntry, Snapshot};
 use crate::domain::token::VerificationKey;
 use crate::store::change::Change;
@@ -53,7 +53,7 @@ pub(super) struct Plan<T> {
 pub(super) enum Touched {
     App(App),
     Certificate(Fingerprint, CertificateEntry),
-    Key(KeyEntry),
+    Key(KeyId, KeyEntry),
 }
 
 /// What came of a change that is stored, and what is known of its being in force.
@@ -382,15 +382,13 @@ fn build(
     catalog: Arc<Catalog>,
     verification_keys: Arc<[VerificationKey]>,
 ) -> Snapshot {
-    let apps = contents.apps.into_iter();
-    let keys = contents.keys.into_iter();
     Snapshot {
         version,
         revision: contents.revision,
         catalog,
-        apps: Shelf::build(apps.map(|app| (app.id, Arc::new(app)))),
-        certificates: Shelf::build(contents.certificates),
-        keys: Shelf::build(keys.map(|key| (key.id, Arc::new(key)))),
+        apps: contents.apps,
+        certificates: contents.certificates,
+        keys: contents.keys,
         verification_keys,
     }
 }
@@ -408,7 +406,7 @@ fn changed(current: &Snapshot, touched: Vec<Touched>, revision: u64) -> Snapshot
             Touched::Certificate(fingerprint, entry) => {
                 next.certificates = next.certificates.with(fingerprint, entry);
             }
-            Touched::Key(key) => next.keys = next.keys.with(key.id, Arc::new(key)),
+            Touched::Key(id, key) => next.keys = next.keys.with(id, key),
         }
     }
     next
@@ -466,24 +464,9 @@ mod tests {
         let fresh = build(1, contents, catalog(1), Arc::new([]));
         assert_eq!(told.revision, fresh.revision);
         assert_eq!(told.version, 8);
-        let apps = |snapshot: &Snapshot| {
-            let mut all: Vec<_> = snapshot.apps.iter().map(|(_, app)| app.clone()).collect();
-            all.sort_by_key(|app| app.id);
-            all
-        };
-        let keys = |snapshot: &Snapshot| {
-            let mut all: Vec<_> = snapshot.keys.iter().map(|(_, key)| key.clone()).collect();
-            all.sort_by_key(|key| key.id);
-            all
-        };
-        let certificates = |snapshot: &Snapshot| {
-            let all = snapshot.certificates.iter();
-            all.map(|(print, entry)| (*print, *entry))
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(apps(&told), apps(&fresh));
-        assert_eq!(keys(&told), keys(&fresh));
-        assert_eq!(certificates(&told), certificates(&fresh));
+        assert_eq!(told.apps, fresh.apps);
+        assert_eq!(told.keys, fresh.keys);
+        assert_eq!(told.certificates, fresh.certificates);
     }
 
     #[tokio::test]

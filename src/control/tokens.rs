@@ -122,7 +122,7 @@ impl TokenService {
         request: TokenRequest<'_>,
     ) -> Result<MintedToken, TokenError> {
         let now = self.clock.now();
-        let (key, app) = match request.method {
+        let Client { id, key, app } = match request.method {
             ClientAuthMethod::TlsClientAuth => by_certificate(snapshot, &request, now)?,
             ClientAuthMethod::ClientSecretBasic | ClientAuthMethod::ClientSecretPost => {
                 self.by_secret(snapshot, &request, now)?
@@ -137,7 +137,7 @@ impl TokenService {
             audience: snapshot.catalog.issuer.as_ref().to_owned(),
             id: TokenId::from_bits(random::id_bits(now)),
             app: app.id,
-            key: key.id,
+            key: id,
             subject: None,
             scopes,
             issued_at,
@@ -160,22 +160,22 @@ impl TokenService {
         snapshot: &'s Snapshot,
         request: &TokenRequest<'_>,
         now: Timestamp,
-    ) -> Result<(&'s KeyEntry, &'s Arc<App>), TokenError> {
+    ) -> Result<Client<'s>, TokenError> {
         let Some(secret) = request.secret else {
             return Err(unproved_client(Reason::CredentialMissing));
         };
         let id = request.client_id.parse::<KeyId>().ok();
-        let entry = id.and_then(|id| snapshot.keys.get(&id));
+        let known = id.and_then(|id| Some((id, snapshot.keys.get(&id)?)));
         // Hashed and compared before anything is decided: what is unknown costs as much as what is known.
-        let digest = entry.map_or(SecretDigest([0; 32]), |entry| entry.digest);
+        let digest = known.map_or(SecretDigest([0; 32]), |(_, entry)| entry.digest);
         let matches = self.hasher.matches(secret, &digest);
         let named = parse_key(secret).map_err(unproved_client)?;
-        let entry = entry.ok_or(unproved_client(Reason::KeyUnknown))?;
-        if !matches || named != entry.id {
+        let (id, _) = known.ok_or(unproved_client(Reason::KeyUnknown))?;
+        if !matches || named != id {
             return Err(unproved_client(Reason::KeyWrong));
         }
         // From here on the client has proved the Key, so it may know what else is wrong.
-        let (key, app) = snapshot.live_key(entry.id, now).map_err(proved_client)?;
+        let (key, app) = snapshot.live_key(id, now).map_err(proved_client)?;
         match request.certificate {
             Some(proof) if proof.app.id != app.id => Err(TokenError {
                 code: "invalid_client",
@@ -183,7 +183,7 @@ impl TokenService {
                 shown: Reason::AppsDiffer,
                 description: "the certificate and the key belong to different Apps",
             }),
-            _ => Ok((key, app)),
+            _ => Ok(Client { id, key, app }),
         }
     }
 
@@ -208,6 +208,13 @@ impl TokenService {
     }
 }
 
+/// Who was proved to ask: a Key that counts, and its App.
+struct Client<'s> {
+    id: KeyId,
+    key: &'s KeyEntry,
+    app: &'s Arc<App>,
+}
+
 /// A certificate of the Key's own App speaks for the Key (RFC 8705, 2): no secret goes over the wire.
 ///
 /// It speaks for no other Key. The id was only named, so whether another App has such a Key, and how that App fares,
@@ -216,7 +223,7 @@ fn by_certificate<'s>(
     snapshot: &'s Snapshot,
     request: &TokenRequest<'_>,
     now: Timestamp,
-) -> Result<(&'s KeyEntry, &'s Arc<App>), TokenError> {
+) -> Result<Client<'s>, TokenError> {
     if request.secret.is_some() {
         return Err(TokenError {
             code: "invalid_request",
@@ -234,7 +241,7 @@ fn by_certificate<'s>(
     if proof.app.id != app.id {
         return Err(unproved_client(Reason::AppsDiffer));
     }
-    Ok((key, app))
+    Ok(Client { id, key, app })
 }
 
 fn refuse_foreign_network(key: &KeyEntry, address: IpAddr) -> Result<(), TokenError> {

@@ -98,17 +98,20 @@ fn hex(digit: u8) -> Option<u8> {
 }
 
 fn is_ambiguous(text: &str) -> bool {
-    if text.contains(['\\', ';'])
-        || ["%2F", "%5C", "%3B", "%25"]
-            .iter()
-            .any(|code| text.contains(code))
-    {
+    // Few paths have any of these, so one look at each byte is all that most of them cost.
+    let odd = text.bytes().any(|byte| matches!(byte, b'\\' | b';' | b'%'));
+    let codes = ["\\", ";", "%2F", "%5C", "%3B", "%25"];
+    if odd && codes.iter().any(|code| text.contains(code)) {
         return true;
     }
-    let mut segments = text.split('/').skip(1).peekable();
+    let mut segments = text
+        .as_bytes()
+        .split(|byte| *byte == b'/')
+        .skip(1)
+        .peekable();
     while let Some(segment) = segments.next() {
         let last = segments.peek().is_none();
-        if segment == "." || segment == ".." || (segment.is_empty() && !last) {
+        if matches!(segment, b"." | b"..") || (segment.is_empty() && !last) {
             return true;
         }
     }

@@ -1,23 +1,32 @@
 //! A map that many read while it is replaced: a change copies one shelf, not the whole.
 
-use std::collections::HashMap;
+use std::convert::Infallible;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
 // The keys are digests and ids of our own making, so nobody can choose them to collide.
-use foldhash::fast::RandomState;
+use foldhash::quality::RandomState;
 
-/// How many shelves a map has. With a million entries each holds about a thousand,
-/// so a change copies about 100 KiB.
-const SHELVES: usize = 1024;
+/// How many shelves a map has. With a million entries each holds about 120, so that a change copies 16 KiB of them,
+/// and the list of shelves.
+const SHELVES: usize = 8192;
 
-/// An immutable map in shelves; [`Shelf::with`] gives a changed one
-/// that shares every shelf but one with this one.
+/// An immutable map in shelves; [`Shelf::with`] gives a changed one that shares every shelf but one with this one.
+///
+/// A hash table would keep a tenth to a half of its places empty. Entries that stand in the order of a part of their
+/// hash are found nearly as fast, and take what they are large.
 #[derive(Debug)]
 pub struct Shelf<K, V> {
-    shelves: Arc<[Arc<HashMap<K, V, RandomState>>]>,
+    shelves: Arc<[Arc<Entries<K, V>>]>,
     hasher: RandomState,
     len: usize,
+}
+
+/// What stands on one shelf. The places of `tags` are those of `entries`, and are ordered.
+#[derive(Debug)]
+struct Entries<K, V> {
+    tags: Vec<u16>,
+    entries: Vec<(K, V)>,
 }
 
 impl<K, V> Clone for Shelf<K, V> {
@@ -36,29 +45,62 @@ impl<K: Hash + Eq + Clone, V: Clone> Default for Shelf<K, V> {
     }
 }
 
+/// Two maps are alike when they hold the same, however it is spread over their shelves.
+impl<K: Hash + Eq + Clone, V: Clone + PartialEq> PartialEq for Shelf<K, V> {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |(key, value)| other.get(key) == Some(value);
+        self.len == other.len && self.iter().all(same)
+    }
+}
+
+impl<K: Hash + Eq + Clone, V: Clone + Eq> Eq for Shelf<K, V> {}
+
 impl<K: Hash + Eq + Clone, V: Clone> Shelf<K, V> {
     /// Builds the whole map at once; of two entries with one key the later stays.
     pub fn build(entries: impl IntoIterator<Item = (K, V)>) -> Self {
-        let hasher = RandomState::default();
-        let mut shelves: Vec<HashMap<K, V, RandomState>> = (0..SHELVES)
-            .map(|_| HashMap::with_hasher(hasher.clone()))
-            .collect();
-        for (key, value) in entries {
-            let place = place(&hasher, &key);
-            if let Some(shelf) = shelves.get_mut(place) {
-                shelf.insert(key, value);
-            }
-        }
-        let len = shelves.iter().map(HashMap::len).sum();
-        Self {
-            shelves: shelves.into_iter().map(Arc::new).collect(),
-            hasher,
-            len,
+        let entries = entries.into_iter();
+        let (expected, _) = entries.size_hint();
+        match Self::try_build(expected, entries.map(Ok::<_, Infallible>)) {
+            Ok(shelf) => shelf,
+            Err(never) => match never {},
         }
     }
 
+    /// The same, of about `expected` entries that come one by one and may fail to; the first failure ends it.
+    pub fn try_build<E>(
+        expected: usize,
+        entries: impl IntoIterator<Item = Result<(K, V), E>>,
+    ) -> Result<Self, E> {
+        let hasher = RandomState::default();
+        // Chance puts more on one shelf than on another; a quarter more is rare where there are a hundred.
+        let room = expected / SHELVES * 5 / 4;
+        let mut shelves: Vec<Entries<K, V>> =
+            (0..SHELVES).map(|_| Entries::with_room(room)).collect();
+        for entry in entries {
+            let (key, value) = entry?;
+            let (place, tag) = find(&hasher, &key);
+            if let Some(shelf) = shelves.get_mut(place) {
+                shelf.set(tag, key, value);
+            }
+        }
+        let len = shelves.iter().map(Entries::len).sum();
+        // Most maps are small: what is empty takes one place in memory.
+        let empty = Arc::new(Entries::with_room(0));
+        let shared = |entries: Entries<K, V>| match entries.len() {
+            0 => Arc::clone(&empty),
+            // A copy: allocators leave a list that shrinks where it is, with up to half of its room unused.
+            _ => Arc::new(entries.copy(0)),
+        };
+        Ok(Self {
+            shelves: shelves.into_iter().map(shared).collect(),
+            hasher,
+            len,
+        })
+    }
+
     pub fn get(&self, key: &K) -> Option<&V> {
-        self.shelves.get(place(&self.hasher, key))?.get(key)
+        let (place, tag) = find(&self.hasher, key);
+        self.shelves.get(place)?.get(tag, key)
     }
 
     #[cfg(test)]
@@ -67,32 +109,30 @@ impl<K: Hash + Eq + Clone, V: Clone> Shelf<K, V> {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.shelves.iter().flat_map(|shelf| shelf.iter())
+        let entries = self.shelves.iter().flat_map(|shelf| &shelf.entries);
+        entries.map(|(key, value)| (key, value))
     }
 
     /// This map with `key` set to `value`.
     #[must_use]
     pub fn with(&self, key: K, value: V) -> Self {
-        let place = place(&self.hasher, &key);
-        self.changed(place, |shelf| {
-            shelf.insert(key, value);
-        })
+        let (place, tag) = find(&self.hasher, &key);
+        self.changed(place, |shelf| shelf.set(tag, key, value))
     }
 
     /// This map without `key`.
     #[cfg(test)]
     #[must_use]
     pub fn without(&self, key: &K) -> Self {
-        self.changed(place(&self.hasher, key), |shelf| {
-            shelf.remove(key);
-        })
+        let (place, tag) = find(&self.hasher, key);
+        self.changed(place, |shelf| shelf.remove(tag, key))
     }
 
-    fn changed(&self, place: usize, change: impl FnOnce(&mut HashMap<K, V, RandomState>)) -> Self {
+    fn changed(&self, place: usize, change: impl FnOnce(&mut Entries<K, V>)) -> Self {
         let mut shelves: Vec<_> = self.shelves.to_vec();
         let mut len = self.len;
         if let Some(slot) = shelves.get_mut(place) {
-            let mut changed = HashMap::clone(slot);
+            let mut changed = slot.copy(1);
             len -= changed.len();
             change(&mut changed);
             len += changed.len();
@@ -106,14 +146,87 @@ impl<K: Hash + Eq + Clone, V: Clone> Shelf<K, V> {
     }
 }
 
-/// Takes the upper bits: the map inside a shelf takes the lower ones of the same hash.
-fn place<K: Hash>(hasher: &RandomState, key: &K) -> usize {
-    let upper = hasher.hash_one(key) >> 32;
-    usize::try_from(upper).unwrap_or(0) % SHELVES
+impl<K: Eq + Clone, V: Clone> Entries<K, V> {
+    fn with_room(room: usize) -> Self {
+        Self {
+            tags: Vec::with_capacity(room),
+            entries: Vec::with_capacity(room),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn get(&self, tag: u16, key: &K) -> Option<&V> {
+        let place = self.place(tag, key).ok()?;
+        self.entries.get(place).map(|(_, value)| value)
+    }
+
+    /// Where `key` stands, or where it would.
+    fn place(&self, tag: u16, key: &K) -> Result<usize, usize> {
+        let mut place = self.first(tag);
+        while self.tags.get(place) == Some(&tag) {
+            match self.entries.get(place) {
+                Some((other, _)) if other == key => return Ok(place),
+                _ => place += 1,
+            }
+        }
+        Err(place)
+    }
+
+    /// Where the entries with this tag begin, or would. Tags are parts of hashes, so they are spread evenly
+    /// and a guess is off by a few places.
+    fn first(&self, tag: u16) -> usize {
+        let guess = (usize::from(tag) * self.tags.len()) >> u16::BITS;
+        let (before, after) = self.tags.split_at(guess);
+        let too_far = before.iter().rev().take_while(|other| **other >= tag);
+        let too_near = after.iter().take_while(|other| **other < tag);
+        guess - too_far.count() + too_near.count()
+    }
+
+    fn set(&mut self, tag: u16, key: K, value: V) {
+        match self.place(tag, &key) {
+            Ok(place) => {
+                if let Some(entry) = self.entries.get_mut(place) {
+                    entry.1 = value;
+                }
+            }
+            Err(place) => {
+                self.tags.insert(place, tag);
+                self.entries.insert(place, (key, value));
+            }
+        }
+    }
+
+    #[cfg(test)]
+    fn remove(&mut self, tag: u16, key: &K) {
+        if let Ok(place) = self.place(tag, key) {
+            self.tags.remove(place);
+            self.entries.remove(place);
+        }
+    }
+
+    /// A copy with room for so many more, and for no more than that.
+    fn copy(&self, more: usize) -> Self {
+        let mut copy = Self::with_room(self.len() + more);
+        copy.tags.extend_from_slice(&self.tags);
+        copy.entries.extend_from_slice(&self.entries);
+        copy
+    }
+}
+
+/// The shelf of a key, and the key's tag there: two parts of its hash that have nothing in common.
+fn find<K: Hash>(hasher: &RandomState, key: &K) -> (usize, u16) {
+    let hash = hasher.hash_one(key);
+    let place = usize::try_from(hash >> 32).unwrap_or(0) % SHELVES;
+    (place, u16::try_from(hash & 0xffff).unwrap_or(0))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -138,6 +251,38 @@ mod tests {
                 prop_assert_eq!(shelf.get(&key), model.get(&key));
             }
         }
+    }
+
+    #[test]
+    fn entries_whose_tags_are_alike_are_told_apart() {
+        let mut entries = Entries::with_room(0);
+        for (tag, key) in [(7, "a"), (3, "b"), (7, "c"), (9, "d"), (7, "e")] {
+            entries.set(tag, key, key);
+        }
+        entries.set(7, "c", "new");
+        assert_eq!(entries.tags, [3, 7, 7, 7, 9]);
+        assert_eq!(entries.get(7, &"c"), Some(&"new"));
+        assert_eq!(entries.get(7, &"e"), Some(&"e"));
+        assert_eq!(entries.get(7, &"d"), None);
+        entries.remove(7, &"a");
+        assert_eq!(entries.tags, [3, 7, 7, 9]);
+        assert_eq!(entries.get(7, &"c"), Some(&"new"));
+    }
+
+    #[test]
+    fn a_changed_map_has_room_for_nothing_that_is_not_there() {
+        let shelf = Shelf::build((0..100_000).map(|key| (key, ())));
+        let changed = shelf.with(100_000, ()).with(1, ());
+        for shelf in changed.shelves.iter() {
+            assert!(shelf.entries.capacity() <= shelf.len() + 1);
+        }
+        assert_eq!(changed.len(), 100_001);
+    }
+
+    #[test]
+    fn the_first_failure_ends_the_building() {
+        let entries = [Ok((1, 1)), Err("no"), Err("never came")];
+        assert_eq!(Shelf::try_build(3, entries).unwrap_err(), "no");
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub struct Snapshot {
     pub catalog: Arc<Catalog>,
     pub apps: Shelf<AppId, Arc<App>>,
     pub certificates: Shelf<Fingerprint, CertificateEntry>,
-    pub keys: Shelf<KeyId, Arc<KeyEntry>>,
+    pub keys: Shelf<KeyId, KeyEntry>,
     pub verification_keys: Arc<[VerificationKey]>,
 }
 
@@ -89,7 +89,6 @@ pub struct CertificateEntry {
 /// What a request needs to know of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyEntry {
-    pub id: KeyId,
     pub app: AppId,
     pub digest: SecretDigest,
     pub scopes: ScopeSet,
@@ -113,7 +112,6 @@ impl From<&Certificate> for CertificateEntry {
 impl From<&ApiKey> for KeyEntry {
     fn from(key: &ApiKey) -> Self {
         Self {
-            id: key.id,
             app: key.app,
             digest: key.digest,
             scopes: key.scopes.clone(),
@@ -168,11 +166,7 @@ impl Snapshot {
     }
 
     /// A key that counts at `now`, and its App; the secret is compared by whoever asks.
-    pub fn live_key(
-        &self,
-        id: KeyId,
-        now: Timestamp,
-    ) -> Result<(&Arc<KeyEntry>, &Arc<App>), Reason> {
+    pub fn live_key(&self, id: KeyId, now: Timestamp) -> Result<(&KeyEntry, &Arc<App>), Reason> {
         let key = self.keys.get(&id).ok_or(Reason::KeyUnknown)?;
         match key.state.at(now, key.expires_at) {
             CredentialState::Active | CredentialState::Retiring => {

@@ -1,6 +1,5 @@
 //! The outer walk, once for each connection: accept → handshake → requests until either side is done.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use http::{Request, Response};
@@ -15,6 +14,7 @@ use super::body::ResponseBody;
 use super::downstream::body::Incoming;
 use super::downstream::date::DateText;
 use super::downstream::http1::{Answers, BoxedAnswer};
+use super::handover::Arrival;
 use super::live::Connection;
 use super::metrics::Shaken;
 use super::upgrade::Upgrade;
@@ -22,9 +22,10 @@ use super::worker::Worker;
 use super::{accept, exchange, handshake, identify, serve};
 
 /// Serves one connection from its first packet to its last.
-pub async fn serve(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
+pub async fn serve(worker: Rc<Worker>, arrival: Arrival) {
+    let remote = arrival.remote;
     // Boxed: what a handshake needs is given back when it is over.
-    let (stream, connection) = match Box::pin(open(&worker, stream, remote)).await {
+    let (stream, connection) = match Box::pin(open(&worker, arrival)).await {
         Ok(opened) => opened,
         Err(reason) => {
             tracing::debug!(%remote, %reason, "connection refused");
@@ -72,13 +73,13 @@ impl Answers for Walk {
 /// One deadline spans the PROXY header and the handshake, the next one the first request's head.
 async fn open(
     worker: &Worker,
-    mut stream: TcpStream,
-    remote: SocketAddr,
+    arrival: Arrival,
 ) -> Result<(ServerStream<TcpStream>, Rc<Connection>), Reason> {
     let began = Instant::now();
+    let (mut stream, remote) = (arrival.stream, arrival.remote);
     let timeouts = &worker.settings.timeouts;
     let deadline = began + timeouts.handshake;
-    let mut seat = worker.seats.take()?;
+    let mut seat = worker.seats.take(arrival.place)?;
     let origin = accept::admit(&mut seat, &mut stream, remote, &worker.settings, deadline).await?;
     let policies = worker.tls.load_full();
     let proved = handshake::prove(stream, origin, &policies, &worker.leaves, deadline).await?;

@@ -450,8 +450,9 @@ pub mod tests {
     use crate::proxy::settings::Settings;
 
     fn open(live: &Rc<Live>) -> Rc<Connection> {
-        let seat = Arc::new(Seats::new(&Settings::default())).take().unwrap();
         let gauge = prometheus::IntGauge::new("open", "open").unwrap();
+        let seats = Arc::new(Seats::new(&Settings::default()));
+        let seat = seats.take(Open::new(gauge.clone())).unwrap();
         let peer = Peer {
             origin: Origin {
                 address: IpAddr::from([192, 0, 2, 1]),

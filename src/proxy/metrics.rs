@@ -115,6 +115,7 @@ pub struct Metrics {
     handshakes: IntCounterVec,
     pub handshake_duration: Histogram,
     connections_now: IntGaugeVec,
+    worker_connections: IntGaugeVec,
     connections: IntCounterVec,
     closed: IntCounterVec,
     requests: IntCounterVec,
@@ -143,6 +144,7 @@ impl Metrics {
         registry.register(Box::new(metrics.handshakes.clone()))?;
         registry.register(Box::new(metrics.handshake_duration.clone()))?;
         registry.register(Box::new(metrics.connections_now.clone()))?;
+        registry.register(Box::new(metrics.worker_connections.clone()))?;
         registry.register(Box::new(metrics.connections.clone()))?;
         registry.register(Box::new(metrics.closed.clone()))?;
         registry.register(Box::new(metrics.requests.clone()))?;
@@ -176,6 +178,11 @@ impl Metrics {
                 "countersign_connections",
                 "Connections of partners that are open now.",
                 &["protocol"],
+            )?,
+            worker_connections: gauges(
+                "countersign_worker_connections",
+                "Connections of partners that each worker has, those that still shake hands included.",
+                &["worker"],
             )?,
             connections: counters(
                 "countersign_connections_total",
@@ -344,6 +351,12 @@ impl Metrics {
             requests: sum(&requests),
             requests_cut: cut.map_or(0, |cut| cut.anywhere.get()),
         }
+    }
+
+    /// How many connections a worker has; its label is its number, so there are as many series as workers.
+    pub fn of_worker(&self, worker: usize) -> IntGauge {
+        self.worker_connections
+            .with_label_values(&[worker.to_string().as_str()])
     }
 
     pub fn connection_closed(&self, why: Closed) {

@@ -30,6 +30,8 @@ pub mod verifier;
 
 pub mod plane;
 pub mod worker;
+pub mod inlet;
+pub mod handover;
 pub mod serve;
 pub mod panics;
 pub mod live;

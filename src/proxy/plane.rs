@@ -4,12 +4,11 @@ use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime, RuntimeMetrics};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -23,11 +22,12 @@ use crate::domain::record::Receipt;
 use crate::domain::snapshot::{Catalog, Snapshot};
 use crate::domain::time::Clock;
 use crate::net::http::ServerBounds;
-use crate::net::listener;
 
 use super::counters::local::{Buckets, Counters};
 use super::downstream::date::Dates;
+use super::handover::{Arrival, Handed, Handover};
 use super::handshake::{Leaves, TlsPolicies};
+use super::inlet::Inlet;
 use super::live::Live;
 use super::local::LocalService;
 use super::metrics::{Closed, Load, Metrics, WorkerMetrics};
@@ -116,8 +116,10 @@ impl Proxy {
         let settings = Arc::new(settings);
         let issuers = wiring.issuers;
         let assertions = Arc::new(wiring.assertions);
-        let mut workers = Vec::with_capacity(wiring.listeners.len());
-        for (number, listener) in wiring.listeners.into_iter().enumerate() {
+        let count = wiring.listeners.len();
+        let (handover, doors) = Handover::between(count, &metrics);
+        let mut workers = Vec::with_capacity(count);
+        for (number, (listener, handed)) in wiring.listeners.into_iter().zip(doors).enumerate() {
             let plan = Plan {
                 number,
                 settings: Arc::clone(&settings),
@@ -135,7 +137,7 @@ impl Proxy {
                 healths: healths.clone(),
                 metrics: metrics.clone(),
             };
-            workers.push(start_worker(listener, plan)?);
+            workers.push(start_worker(plan, listener, handover.clone(), handed)?);
         }
         Ok(Self {
             live: wiring.live,
@@ -249,7 +251,12 @@ async fn gather(version: u64, answers: Vec<(usize, oneshot::Receiver<u32>)>) -> 
     receipt
 }
 
-fn start_worker(listener: std::net::TcpListener, plan: Plan) -> io::Result<Handle> {
+fn start_worker(
+    plan: Plan,
+    listener: std::net::TcpListener,
+    handover: Handover,
+    handed: mpsc::Receiver<Handed>,
+) -> io::Result<Handle> {
     let (orders, received) = mpsc::unbounded_channel();
     let (started, ready) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new()
@@ -258,7 +265,13 @@ fn start_worker(listener: std::net::TcpListener, plan: Plan) -> io::Result<Handl
             Ok((runtime, listener)) => {
                 // Whoever started this thread waits for the word, so it is there to hear it.
                 let _heard = started.send(Ok(runtime.metrics()));
-                runtime.block_on(work(worker(plan), listener, received));
+                let inlet = Inlet {
+                    worker: plan.number,
+                    listener,
+                    handover,
+                    handed,
+                };
+                runtime.block_on(work(worker(plan), inlet, received));
                 // A resolver that hangs on a thread of the runtime's must not hold up the end.
                 runtime.shutdown_background();
             }
@@ -330,11 +343,7 @@ fn worker(plan: Plan) -> Rc<Worker> {
 }
 
 /// A worker's life: connections and orders, until it is told to drain.
-async fn work(
-    worker: Rc<Worker>,
-    listener: TcpListener,
-    mut orders: mpsc::UnboundedReceiver<Order>,
-) {
+async fn work(worker: Rc<Worker>, mut inlet: Inlet, mut orders: mpsc::UnboundedReceiver<Order>) {
     let deadline = loop {
         tokio::select! {
             biased;
@@ -344,11 +353,10 @@ async fn work(
                 // Nobody is left to give orders: the process is on its way out.
                 None => break Instant::now(),
             },
-            (stream, remote) = listener::accept(&listener) => spawn(&worker, stream, remote),
+            arrival = inlet.next() => spawn(&worker, arrival),
         }
     };
-    take_the_waiting(&worker, &listener).await;
-    drop(listener);
+    inlet.close(|arrival| spawn(&worker, arrival)).await;
     drain(&worker, deadline, orders).await;
 }
 
@@ -357,28 +365,18 @@ fn end(worker: &Worker, ended: &[Ended], answer: oneshot::Sender<u32>) {
     let _heard = answer.send(worker.live.end(ended));
 }
 
-fn spawn(worker: &Rc<Worker>, stream: TcpStream, remote: std::net::SocketAddr) {
+fn spawn(worker: &Rc<Worker>, arrival: Arrival) {
+    let remote = arrival.remote;
     let worker = Rc::clone(worker);
     let tasks = worker.tasks.clone();
     tasks.spawn_local(async move {
-        let served = pin!(connection::serve(Rc::clone(&worker), stream, remote));
+        let served = pin!(connection::serve(Rc::clone(&worker), arrival));
         if let Err(panic) = panics::caught(served).await {
             worker.metrics.all.panics.inc();
             let panic = panics::message(&*panic);
             tracing::error!(%remote, panic, "a connection panicked");
         }
     });
-}
-
-/// The kernel has accepted these already, and would reset them when the socket is closed.
-async fn take_the_waiting(worker: &Rc<Worker>, listener: &TcpListener) {
-    std::future::poll_fn(|cx| {
-        while let Poll::Ready(Ok((stream, remote))) = listener.poll_accept(cx) {
-            spawn(worker, stream, remote);
-        }
-        Poll::Ready(())
-    })
-    .await;
 }
 
 /// Lets everything finish until the deadline, and cuts what is left. Orders to end something are still obeyed,

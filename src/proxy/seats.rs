@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::domain::reason::Reason;
 
+use super::metrics::Open;
 use super::peer::counted;
 use super::settings::Settings;
 
@@ -29,6 +30,8 @@ pub struct Seats {
 pub struct Seat {
     seats: Arc<Seats>,
     address: Option<IpAddr>,
+    /// Whose connection it is among the workers; given back with the seat.
+    _place: Open,
 }
 
 impl Seats {
@@ -42,8 +45,8 @@ impl Seats {
         }
     }
 
-    /// Takes a seat, before anything is read.
-    pub fn take(self: &Arc<Self>) -> Result<Seat, Reason> {
+    /// Takes a seat for a connection of the worker that counts it by `place`, before anything is read.
+    pub fn take(self: &Arc<Self>, place: Open) -> Result<Seat, Reason> {
         self.taken
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |taken| {
                 (taken < self.max).then_some(taken + 1)
@@ -53,6 +56,7 @@ impl Seats {
         Ok(Seat {
             seats: Arc::clone(self),
             address: None,
+            _place: place,
         })
     }
 
@@ -113,27 +117,31 @@ mod tests {
         }))
     }
 
+    fn place() -> Open {
+        Open::new(prometheus::IntGauge::new("open", "open").unwrap())
+    }
+
     #[test]
     fn seats_are_free_again_when_their_connections_have_gone() {
         let seats = seats(2, 2);
-        let first = seats.take().unwrap();
-        let _second = seats.take().unwrap();
-        assert_eq!(seats.take().unwrap_err(), Reason::ConnectionLimit);
+        let first = seats.take(place()).unwrap();
+        let _second = seats.take(place()).unwrap();
+        assert_eq!(seats.take(place()).unwrap_err(), Reason::ConnectionLimit);
         drop(first);
-        assert!(seats.take().is_ok());
+        assert!(seats.take(place()).is_ok());
     }
 
     #[test]
     fn one_address_cannot_take_all_seats() {
         let seats = seats(10, 1);
         let address = IpAddr::from([192, 0, 2, 1]);
-        let mut first = seats.take().unwrap();
+        let mut first = seats.take(place()).unwrap();
         first.assign(address).unwrap();
-        let mut second = seats.take().unwrap();
+        let mut second = seats.take(place()).unwrap();
         assert_eq!(second.assign(address), Err(Reason::AddressConnections));
         second.assign(IpAddr::from([192, 0, 2, 2])).unwrap();
         drop(first);
-        seats.take().unwrap().assign(address).unwrap();
+        seats.take(place()).unwrap().assign(address).unwrap();
         drop(second);
         let left: usize = seats
             .addresses

@@ -232,7 +232,6 @@ impl Gateway {
             created_at: now,
         };
         let key_entry = KeyEntry {
-            id: KEY,
             app: APP,
             digest: hasher.digest(secret.expose()),
             scopes: "orders:read".parse().unwrap(),
@@ -255,7 +254,7 @@ impl Gateway {
             }),
             apps: Shelf::build([(APP, Arc::new(app))]),
             certificates: Shelf::build([(issued.leaf.fingerprint, entry)]),
-            keys: Shelf::build([(KEY, Arc::new(key_entry))]),
+            keys: Shelf::build([(KEY, key_entry)]),
             verification_keys: Arc::new([]),
         };
         let first = listener::bind("127.0.0.1:0".parse().unwrap(), 64, true).unwrap();

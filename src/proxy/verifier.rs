@@ -276,7 +276,6 @@ mod tests {
             created_at: NOW,
         };
         let key = KeyEntry {
-            id: KeyId::from_bits(2),
             app: app.id,
             digest: hasher.digest(secret.expose()),
             scopes: "orders:read".parse().unwrap(),
@@ -303,7 +302,7 @@ mod tests {
                 }),
                 apps: Shelf::build([(app.id, Arc::new(app))]),
                 certificates: Shelf::default(),
-                keys: Shelf::build([(key.id, Arc::new(key))]),
+                keys: Shelf::build([(KeyId::from_bits(2), key)]),
                 verification_keys: Arc::new([signer.verification_key()]),
             },
             signer,
@@ -354,7 +353,7 @@ mod tests {
             let id = KeyId::from_bits(2);
             let mut key = KeyEntry::clone(self.snapshot.keys.get(&id).unwrap());
             change(&mut key);
-            self.snapshot.keys = self.snapshot.keys.with(id, Arc::new(key));
+            self.snapshot.keys = self.snapshot.keys.with(id, key);
         }
 
         fn set_app(&mut self, state: AppState) {

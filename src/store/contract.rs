@@ -1,5 +1,6 @@
 //! The suite that every backend passes: `promises!(make)` makes a test of each promise.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::domain::credential::{CredentialState, RevocationReason};
 use crate::domain::id::{AdminTokenId, AppId, AuditEventId, AuthorityId, CertificateId, KeyId};
 use crate::domain::listing::{AuditFilter, CertificateFilter, CredentialFilter, KeyFilter, Page};
 use crate::domain::record::AuditEvent;
+use crate::domain::shelf::Shelf;
 use crate::domain::snapshot::{CertificateEntry, KeyEntry};
 use crate::domain::time::{Timestamp, Validity};
 
@@ -240,12 +242,12 @@ pub(super) fn every_value_is_read_as_it_was_written(store: &dyn Store) {
     assert_eq!(events(store), [event]);
     let expected = Contents {
         revision: 1,
-        apps: vec![app(1), app(2)],
-        certificates: vec![
-            (first.fingerprint, CertificateEntry::from(&first)),
-            (ended.fingerprint, CertificateEntry::from(&ended)),
-        ],
-        keys: vec![KeyEntry::from(&key(1, 1)), KeyEntry::from(&bounded)],
+        apps: Shelf::build([app(1), app(2)].map(|app| (app.id, Arc::new(app)))),
+        certificates: Shelf::build(
+            [&first, &ended]
+                .map(|certificate| (certificate.fingerprint, CertificateEntry::from(certificate))),
+        ),
+        keys: Shelf::build([&key(1, 1), &bounded].map(|key| (key.id, KeyEntry::from(key)))),
     };
     assert_eq!(store.load().unwrap(), expected);
 }
@@ -478,7 +480,8 @@ pub(super) fn certificates_retire_once_and_are_revoked_once(store: &dyn Store) {
         Some(RevocationReason::PrivilegeWithdrawn)
     );
     let entries = store.load().unwrap().certificates;
-    assert_eq!(entries[0].1.state, CredentialState::Revoked);
+    let entry = entries.get(&certificate(1, 1).fingerprint).unwrap();
+    assert_eq!(entry.state, CredentialState::Revoked);
     for change in [revoke(1, RevocationReason::Superseded), retire] {
         assert_eq!(conflict(store, &[change]), Conflict::StateChanged);
     }

@@ -1,6 +1,7 @@
 //! What every store promises; `contract.rs` tests it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::domain::admin::AdminToken;
 use crate::domain::api_key::ApiKey;
@@ -10,6 +11,7 @@ use crate::domain::id::{AdminTokenId, AppId, AuditEventId, CertificateId, KeyId}
 use crate::domain::listing::{AuditFilter, CertificateFilter, KeyFilter, Page};
 use crate::domain::name::Name;
 use crate::domain::record::AuditEvent;
+use crate::domain::shelf::Shelf;
 use crate::domain::snapshot::{CertificateEntry, KeyEntry};
 
 use super::change::Change;
@@ -59,11 +61,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn change(&self, changes: &[Change], event: &AuditEvent) -> Result<u64, Error>;
 }
 
-/// All that a snapshot needs.
+/// All that a snapshot needs, in the form that it needs it in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
     pub revision: u64,
-    pub apps: Vec<App>,
-    pub certificates: Vec<(Fingerprint, CertificateEntry)>,
-    pub keys: Vec<KeyEntry>,
+    pub apps: Shelf<AppId, Arc<App>>,
+    pub certificates: Shelf<Fingerprint, CertificateEntry>,
+    pub keys: Shelf<KeyId, KeyEntry>,
 }

@@ -33,6 +33,7 @@ mod limits;
 mod reload;
 mod drain;
 mod restart;
+mod workers;
 mod operations;
 mod open_files;
 mod admin_api;

@@ -1,5 +1,7 @@
 //! Apps in their table.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, params};
 
 use super::super::error::{Conflict, Error};
@@ -9,6 +11,7 @@ use crate::domain::app::{App, AppState};
 use crate::domain::id::AppId;
 use crate::domain::listing::Page;
 use crate::domain::name::Name;
+use crate::domain::shelf::Shelf;
 
 static APPS: Table = Table {
     name: "apps",
@@ -39,8 +42,10 @@ pub(super) fn find_by_name(connection: &Connection, name: &Name) -> Result<Optio
     APPS.one(connection, "WHERE name = ?", [name.as_str()], read)
 }
 
-pub(super) fn all(connection: &Connection) -> Result<Vec<App>, Error> {
-    APPS.list(connection, "", [], read)
+pub(super) fn all(connection: &Connection) -> Result<Shelf<AppId, Arc<App>>, Error> {
+    APPS.shelf(connection, |record| {
+        read(record).map(|app| (app.id, Arc::new(app)))
+    })
 }
 
 pub(super) fn list(connection: &Connection, page: &Page<AppId>) -> Result<Vec<App>, Error> {

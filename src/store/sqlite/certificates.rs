@@ -10,6 +10,7 @@ use crate::domain::certificate::{Certificate, Fingerprint, KeyAlgorithm, SerialN
 use crate::domain::credential::{CredentialState, RevocationReason};
 use crate::domain::id::{AppId, AuthorityId, CertificateId};
 use crate::domain::listing::{CertificateFilter, Page};
+use crate::domain::shelf::Shelf;
 use crate::domain::snapshot::CertificateEntry;
 use crate::domain::time::{Timestamp, Validity};
 
@@ -100,8 +101,7 @@ fn read_entry(record: &Record<'_>) -> Result<(Fingerprint, CertificateEntry), Er
 }
 
 fn serial(record: &Record<'_>) -> Result<SerialNumber, Error> {
-    let octets: Vec<u8> = record.value("serial")?;
-    SerialNumber::from_bytes(&octets)
+    SerialNumber::from_bytes(record.octets("serial")?)
         .ok()
         .ok_or_else(|| record.corrupt("serial"))
 }
@@ -158,8 +158,8 @@ pub(super) fn find_by_key(
     select(connection, rest, [digest.as_bytes()])
 }
 
-pub(super) fn all(connection: &Connection) -> Result<Vec<(Fingerprint, CertificateEntry)>, Error> {
-    ENTRIES.list(connection, "", [], read_entry)
+pub(super) fn all(connection: &Connection) -> Result<Shelf<Fingerprint, CertificateEntry>, Error> {
+    ENTRIES.shelf(connection, read_entry)
 }
 
 pub(super) fn list(

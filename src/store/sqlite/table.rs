@@ -1,11 +1,13 @@
 //! Rows read into values that were checked; what cannot be read is named, never guessed.
 
+use std::hash::Hash;
 use std::str::FromStr;
 
-use rusqlite::types::FromSql;
+use rusqlite::types::{FromSql, ValueRef};
 use rusqlite::{Connection, Params, Row};
 
 use super::super::error::{Conflict, Error};
+use crate::domain::shelf::Shelf;
 use crate::domain::time::Timestamp;
 
 /// A table as it is read. The first column is the id.
@@ -29,18 +31,37 @@ impl Table {
         params: impl Params,
         read: impl Fn(&Record<'_>) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        let query = format!(
-            "SELECT {} FROM {} {rest}",
-            self.columns.join(", "),
-            self.name
-        );
-        let mut statement = connection.prepare_cached(&query)?;
+        let mut statement = connection.prepare_cached(&self.query(rest))?;
         let mut rows = statement.query(params)?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
             found.push(read(&Record { table: self, row })?);
         }
         Ok(found)
+    }
+
+    /// Reads all rows into a map, one at a time: of a million nothing is held twice.
+    pub fn shelf<K: Hash + Eq + Clone, V: Clone>(
+        &'static self,
+        connection: &Connection,
+        mut read: impl FnMut(&Record<'_>) -> Result<(K, V), Error>,
+    ) -> Result<Shelf<K, V>, Error> {
+        let count = format!("SELECT count(*) FROM {}", self.name);
+        let count: u32 = connection
+            .prepare_cached(&count)?
+            .query_row([], |row| row.get(0))?;
+        let mut statement = connection.prepare_cached(&self.query(""))?;
+        let mut rows = statement.query([])?;
+        let entries = std::iter::from_fn(|| match rows.next() {
+            Ok(row) => row.map(|row| read(&Record { table: self, row })),
+            Err(error) => Some(Err(error.into())),
+        });
+        Shelf::try_build(usize::try_from(count).unwrap_or(0), entries)
+    }
+
+    fn query(&self, rest: &str) -> String {
+        let columns = self.columns.join(", ");
+        format!("SELECT {columns} FROM {} {rest}", self.name)
     }
 
     /// Reads the row that `rest` asks for, if there is one.
@@ -79,15 +100,37 @@ pub(super) struct Record<'a> {
 impl Record<'_> {
     /// The value of a column, if it has the right shape.
     pub fn value<T: FromSql>(&self, column: &'static str) -> Result<T, Error> {
+        T::column_result(self.raw(column)?)
+            .ok()
+            .ok_or_else(|| self.corrupt(column))
+    }
+
+    /// A text where it lies, without a copy.
+    pub fn text(&self, column: &'static str) -> Result<&str, Error> {
+        self.raw(column)?
+            .as_str()
+            .ok()
+            .ok_or_else(|| self.corrupt(column))
+    }
+
+    /// Octets where they lie, without a copy.
+    pub fn octets(&self, column: &'static str) -> Result<&[u8], Error> {
+        self.raw(column)?
+            .as_blob()
+            .ok()
+            .ok_or_else(|| self.corrupt(column))
+    }
+
+    fn raw(&self, column: &'static str) -> Result<ValueRef<'_>, Error> {
         let place = self.table.columns.iter().position(|name| *name == column);
         place
-            .and_then(|place| self.row.get(place).ok())
+            .and_then(|place| self.row.get_ref(place).ok())
             .ok_or_else(|| self.corrupt(column))
     }
 
     /// A text that a type of the domain reads.
     pub fn parsed<T: FromStr>(&self, column: &'static str) -> Result<T, Error> {
-        let text: String = self.value(column)?;
+        let text = self.text(column)?;
         text.parse().ok().ok_or_else(|| self.corrupt(column))
     }
 
@@ -123,9 +166,10 @@ impl Record<'_> {
         all: &[T],
         word: fn(T) -> &'static str,
     ) -> Result<Option<T>, Error> {
-        let Some(text) = self.value::<Option<String>>(column)? else {
+        if self.raw(column)? == ValueRef::Null {
             return Ok(None);
-        };
+        }
+        let text = self.text(column)?;
         let known = all.iter().copied().find(|known| word(*known) == text);
         known.map(Some).ok_or_else(|| self.corrupt(column))
     }

@@ -326,7 +326,7 @@ fn values_that_nobody_can_read_are_named() {
         ("keys", "scopes", "'a\"b'", &key_id),
         ("keys", "networks", "'10.0.0.0/99'", &key_id),
         ("keys", "digest", "x'00'", &key_id),
-        ("keys", "environment", "'stage'", &key_id),
+        ("keys", "state", "'gone'", &key_id),
         ("revision", "value", "-1", &"the only row".to_owned()),
     ] {
         let place = Place::filled();
