@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::{Request, Response};
 use tokio::time::Instant;
 
-use crate::domain::identity::{Bearer, Caller, CertificateProof, Evidence};
+use crate::domain::identity::{Bearer, Caller, CertificateProof, Claimed, Evidence};
 use crate::domain::policy::Permit;
 use crate::domain::reason::Reason;
 use crate::domain::route::{LocalEndpoint, Route, Target};
@@ -464,6 +464,9 @@ impl Exchange<'_> {
         let response = call.await;
         if let Some(reason) = response.extensions().get::<Reason>() {
             recording.reason(*reason);
+        }
+        if let Some(claimed) = response.extensions().get::<Claimed>() {
+            recording.claimed(*claimed);
         }
         if endpoint == LocalEndpoint::Token && response.status() == http::StatusCode::UNAUTHORIZED {
             let failures = self.worker.verifier.failures();

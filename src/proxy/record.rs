@@ -180,12 +180,12 @@ impl Recording {
         });
     }
 
-    /// Whom a refused request names as its sender.
+    /// Whom a request names as its sender, besides what is known already.
     pub fn claimed(&mut self, claimed: Claimed) {
         self.note(|record| {
-            record.app = claimed.app;
-            record.key = claimed.key;
-            record.certificate = claimed.certificate;
+            record.app = claimed.app.or(record.app);
+            record.key = claimed.key.or(record.key);
+            record.certificate = claimed.certificate.or(record.certificate);
         });
     }
 

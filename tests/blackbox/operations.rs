@@ -652,6 +652,20 @@ fn a_refusal_is_recorded_with_whom_it_refused() {
     let line = recorded(&scope);
     assert_eq!(line["reason"], "scope_missing");
     assert_eq!((&line["key"], &line["app"]), (&id.as_str().into(), &app));
+    let exchanged = |secret: &str| {
+        let form = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
+        let kind = ("Content-Type", "application/x-www-form-urlencoded");
+        gateway
+            .stranger()
+            .post("/oauth2/token", &[kind], form.as_bytes())
+    };
+    let line = recorded(&exchanged(&secret));
+    assert_eq!(line["status"], 200);
+    assert_eq!((&line["key"], &line["app"]), (&id.as_str().into(), &app));
+    let line = recorded(&exchanged("sk_live_nonsense"));
+    assert_eq!(line["status"], 401);
+    assert_eq!(line["key"], id.as_str());
+    assert!(line["app"].is_null(), "who knows no secret has said no App");
     gateway.cli(&["key", "revoke", &id, "--yes"]).ok();
     let revoked = gateway
         .stranger()

@@ -10,7 +10,8 @@ use super::form::Form;
 use super::metrics::TokenMetrics;
 use super::service::{Keep, PartnerRequest, json};
 use crate::control::tokens::{MintedToken, TokenError, TokenRequest, TokenService};
-use crate::domain::identity::Evidence;
+use crate::domain::id::KeyId;
+use crate::domain::identity::{Claimed, Evidence};
 use crate::domain::reason::Reason;
 use crate::domain::secret::Secret;
 
@@ -23,13 +24,31 @@ pub fn answer(
     match mint(tokens, asked) {
         Ok(minted) => {
             metrics.issued(minted.bound);
-            granted(&minted)
+            let mut response = granted(&minted);
+            response.extensions_mut().insert(Claimed {
+                app: Some(minted.app),
+                key: Some(minted.key),
+                certificate: None,
+            });
+            response
         }
         Err(refusal) => {
             metrics.refused(refusal.reason);
-            refused(&refusal, asked)
+            let mut response = refused(&refusal, asked);
+            response.extensions_mut().insert(Claimed {
+                key: named_key(asked),
+                ..Claimed::default()
+            });
+            response
         }
     }
+}
+
+/// The Key that a refused request names, proved or not: only the record hears of it.
+fn named_key(asked: &PartnerRequest) -> Option<KeyId> {
+    let form = Form::read(asked.request.body()).ok()?;
+    let client = client_auth::read(asked.request.headers(), &form).ok()?;
+    client.client_id.parse().ok()
 }
 
 /// Why there is no token.
