@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use axum::extract::{FromRequest, Request};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -72,15 +72,45 @@ fn is_json(fields: &HeaderMap) -> Result<(), Problem> {
 }
 
 async fn read(request: Request) -> Result<Bytes, Problem> {
-    let reading = Limited::new(request.into_body(), BODY_MAX).collect();
+    let mut kept = Kept::default();
+    let reading = kept.take(request.into_body());
     match tokio::time::timeout(BODY_TIMEOUT, reading).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::new(Reason::BodyTooLarge)
+        _ if kept.passed_over > 0 => Err(Problem::new(Reason::BodyTooLarge)
             .detail(format!("A body here has at most {BODY_MAX} bytes."))),
+        Ok(Ok(())) => Ok(kept.bytes.freeze()),
         Ok(Err(error)) => Err(Problem::new(Reason::RequestMalformed).because(error)),
         Err(elapsed) => Err(Problem::new(Reason::BodyTimeout).because(elapsed)),
     }
 }
+
+/// A body as far as it is wanted. What is too much is passed over for a while instead of being left on the connection:
+/// who closes on unread bytes takes back the answer that says so.
+#[derive(Default)]
+struct Kept {
+    bytes: BytesMut,
+    passed_over: usize,
+}
+
+impl Kept {
+    async fn take(&mut self, mut body: axum::body::Body) -> Result<(), axum::Error> {
+        while self.passed_over < PASSED_OVER_MAX
+            && let Some(frame) = body.frame().await
+        {
+            let Ok(data) = frame?.into_data() else {
+                continue;
+            };
+            if self.passed_over > 0 || self.bytes.len() + data.len() > BODY_MAX {
+                self.passed_over += data.len();
+            } else {
+                self.bytes.extend_from_slice(&data);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// More than an operator's tool sends by mistake; the rest of a larger body is not waited for.
+const PASSED_OVER_MAX: usize = 4 << 20;
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(bytes).map_err(|error| {
