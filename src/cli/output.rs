@@ -55,8 +55,18 @@ fn receipt(receipt: &Value) -> Option<String> {
     let number = |name: &str| receipt.get(name).and_then(Value::as_u64);
     let version = number("version")?;
     if receipt.get("confirmed") == Some(&Value::Bool(false)) {
+        let silent = match (number("workers"), number("workers_total")) {
+            (Some(workers), Some(total)) if total > workers => {
+                format!(
+                    "{} of {} did not answer",
+                    total - workers,
+                    count(total, "worker")
+                )
+            }
+            _ => "the workers could not be asked".to_owned(),
+        };
         return Some(format!(
-            "Stored (snapshot {version}), and NOT CONFIRMED: a worker did not answer in time. The gateway's log says which."
+            "Stored (snapshot {version}), and NOT CONFIRMED: {silent} in time. The gateway's log says more."
         ));
     }
     let workers = count(number("workers")?, "worker");
@@ -353,16 +363,23 @@ mod tests {
 
     #[test]
     fn a_receipt_that_is_none_says_so() {
-        let answer = json!({
-            "key": {"id": "key_1"},
-            "receipt": {"version": 42, "confirmed": false, "workers": 0, "connections_closed": 0},
-        });
-        let shown = thing(Format::Table, &answer, "key");
-        assert!(
-            shown.contains("Stored (snapshot 42), and NOT CONFIRMED"),
-            "{shown}"
-        );
-        assert!(!shown.contains("In force"), "{shown}");
+        for (workers, total, silent) in [
+            (1, 2, "1 of 2 workers did not answer in time"),
+            (0, 1, "1 of 1 worker did not answer in time"),
+            (0, 0, "the workers could not be asked in time"),
+        ] {
+            let answer = json!({
+                "key": {"id": "key_1"},
+                "receipt": {
+                    "version": 42, "confirmed": false, "workers": workers, "workers_total": total,
+                    "connections_closed": 0,
+                },
+            });
+            let shown = thing(Format::Table, &answer, "key");
+            let expected = format!("Stored (snapshot 42), and NOT CONFIRMED: {silent}.");
+            assert!(shown.contains(&expected), "{shown}");
+            assert!(!shown.contains("In force"), "{shown}");
+        }
     }
 
     #[test]

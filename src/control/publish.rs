@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
@@ -82,9 +83,13 @@ fn in_force(receipt: Receipt, subject: impl Display) -> Result<Receipt, Error> {
     if receipt.confirmed {
         return Ok(receipt);
     }
+    let silent = match receipt.workers_total {
+        0 => "the data plane".to_owned(),
+        total => format!("{} of {total} workers", total - receipt.workers),
+    };
     Err(Error::new(
         Reason::Unconfirmed,
-        format!("stored, not confirmed: the data plane did not answer in time about {subject}"),
+        format!("stored, not confirmed: {silent} did not answer in time about {subject}"),
     ))
 }
 
@@ -103,6 +108,8 @@ struct Inner {
     state: Mutex<State>,
     outlet: mpsc::Sender<Publication>,
     tasks: TaskTracker,
+    /// Cancelled when nobody is to be told any more.
+    closing: CancellationToken,
     metrics: ControlMetrics,
 }
 
@@ -113,6 +120,10 @@ struct State {
     /// What ended in snapshots that the data plane did not take; it is told with the next one.
     /// Grows by what an operator ends while nothing is confirmed, which is never much.
     owed: Vec<Ended>,
+    /// Whether the data plane did not take the newest snapshot.
+    unsent: bool,
+    /// Whether a task waits to send it.
+    retrying: bool,
 }
 
 impl Publisher {
@@ -133,9 +144,12 @@ impl Publisher {
             state: Mutex::new(State {
                 revision,
                 owed: Vec::new(),
+                unsent: false,
+                retrying: false,
             }),
             outlet,
             tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
             metrics,
         };
         let publisher = Self {
@@ -191,6 +205,7 @@ impl Publisher {
 
     /// Waits for the changes that have begun; none begins afterwards is the caller's promise.
     pub async fn finish(&self) {
+        self.inner.closing.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
     }
@@ -314,9 +329,9 @@ impl Inner {
         }
     }
 
-    /// Hands the snapshot to the data plane; nothing when it does not take it.
+    /// Hands the snapshot to the data plane; nothing when it does not take it in time, and then later.
     async fn send(
-        &self,
+        self: &Arc<Self>,
         state: &mut State,
         snapshot: Snapshot,
         ended: Vec<Ended>,
@@ -325,14 +340,48 @@ impl Inner {
         self.live.store(Arc::clone(&snapshot));
         state.owed.extend(ended);
         let place = timeout(CONFIRM_WITHIN, self.outlet.reserve()).await;
-        let place = place.ok()?.ok()?;
-        let (receipt, waiting) = oneshot::channel();
-        place.send(Publication {
-            snapshot,
-            ended: std::mem::take(&mut state.owed),
-            receipt,
-        });
-        Some(waiting)
+        let Ok(Ok(place)) = place else {
+            state.unsent = true;
+            if !std::mem::replace(&mut state.retrying, true) {
+                self.tasks.spawn(Arc::clone(self).send_later());
+            }
+            return None;
+        };
+        Some(hand_over(place, snapshot, state))
+    }
+
+    /// Sends the newest snapshot as soon as the data plane takes something again, unless a later change has taken it
+    /// along by then.
+    async fn send_later(self: Arc<Self>) {
+        loop {
+            // The place is given back before the lock is taken, so that no change waits for one that is held here.
+            let there_is_room = tokio::select! {
+                place = self.outlet.reserve() => place.is_ok(),
+                () = self.closing.cancelled() => false,
+            };
+            let mut state = self.state.lock().await;
+            if !state.unsent || !there_is_room {
+                state.retrying = false;
+                return;
+            }
+            let Ok(place) = self.outlet.try_reserve() else {
+                continue;
+            };
+            let snapshot = self.live.load_full();
+            let version = snapshot.version;
+            let waiting = hand_over(place, snapshot, &mut state);
+            state.retrying = false;
+            drop(state);
+            let subject = "what it had not taken before";
+            let receipt = self.confirm(Some(waiting), version, subject).await;
+            if receipt.confirmed {
+                info!(
+                    version,
+                    "the data plane has taken what it had not taken before"
+                );
+            }
+            return;
+        }
     }
 
     async fn confirm(
@@ -345,6 +394,7 @@ impl Inner {
             version,
             confirmed: false,
             workers: 0,
+            workers_total: 0,
             connections_closed: 0,
         };
         if let Some(waiting) = waiting
@@ -359,6 +409,22 @@ impl Inner {
         }
         receipt
     }
+}
+
+/// Puts a snapshot into its place on the way to the data plane, with all that the data plane is owed.
+fn hand_over(
+    place: mpsc::Permit<'_, Publication>,
+    snapshot: Arc<Snapshot>,
+    state: &mut State,
+) -> oneshot::Receiver<Receipt> {
+    let (receipt, waiting) = oneshot::channel();
+    place.send(Publication {
+        snapshot,
+        ended: std::mem::take(&mut state.owed),
+        receipt,
+    });
+    state.unsent = false;
+    waiting
 }
 
 /// Runs a query where it may block.
@@ -532,21 +598,71 @@ mod tests {
         let app = fixture.control.app("acme").await.unwrap();
 
         // The queue is full now, so the data plane cannot even be told; what ended is owed to it.
+        let key = crate::control::testing::new_key("acme", "");
+        let key = fixture.control.create_key(&ACTOR, key).await.unwrap();
+        assert!(!key.receipt.confirmed);
         let suspended = fixture.control.suspend_app(&ACTOR, "acme").await;
         assert_eq!(suspended.unwrap_err().reason, Reason::Unconfirmed);
+        // As soon as there is room it is told, without another change.
         drop(publications.recv().await);
-        let told = confirm_all(publications);
-        fixture
-            .control
-            .create_app(&ACTOR, new("other"))
-            .await
-            .unwrap();
-        let (snapshot, ended) = told.lock().unwrap().last().cloned().unwrap();
+        let (snapshot, ended) = {
+            let publication = publications.recv().await.unwrap();
+            (publication.snapshot, publication.ended)
+        };
         assert_eq!(ended, [Ended::App(app.id)]);
         assert_eq!(
             snapshot.active_app(app.id).unwrap_err(),
             Reason::AppSuspended
         );
+        assert_eq!(snapshot.version, fixture.snapshot().version);
+        assert_eq!(snapshot.keys.iter().count(), 1);
+        // And it is told once.
+        let told = confirm_all(publications);
+        let other = fixture.control.create_app(&ACTOR, new("other")).await;
+        other.unwrap();
+        let told = told.lock().unwrap();
+        let versions: Vec<u64> = told.iter().map(|(told, _)| told.version).collect();
+        assert_eq!(versions, [snapshot.version + 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_later_change_takes_along_what_was_not_taken() {
+        let (outlet, mut publications) = mpsc::channel(1);
+        let fixture = Fixture::with_outlet(outlet, Told::default()).await;
+        for name in ["one", "two"] {
+            let new = NewApp {
+                name: name.parse().unwrap(),
+                contact: None,
+            };
+            let refused = fixture.control.create_app(&ACTOR, new).await;
+            assert_eq!(refused.unwrap_err().reason, Reason::Unconfirmed);
+        }
+        // Taken and answered as they come; the second one was waiting to be sent.
+        publications.recv().await.unwrap();
+        let told = confirm_all(publications);
+        fixture.app("three").await;
+        let told = told.lock().unwrap().clone();
+        let (last, _) = told.last().unwrap();
+        assert_eq!(last.apps.iter().count(), 3);
+        let versions: Vec<u64> = told.iter().map(|(told, _)| told.version).collect();
+        let in_order: std::collections::BTreeSet<u64> = versions.iter().copied().collect();
+        assert_eq!(versions, Vec::from_iter(in_order), "each once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_taken_does_not_hold_up_the_end() {
+        let (outlet, publications) = mpsc::channel(1);
+        let fixture = Fixture::with_outlet(outlet, Told::default()).await;
+        for name in ["one", "two"] {
+            let new = NewApp {
+                name: name.parse().unwrap(),
+                contact: None,
+            };
+            let refused = fixture.control.create_app(&ACTOR, new).await;
+            assert_eq!(refused.unwrap_err().reason, Reason::Unconfirmed);
+        }
+        fixture.control.publisher().finish().await;
+        drop(publications);
     }
 
     #[tokio::test(start_paused = true)]
@@ -603,6 +719,7 @@ mod tests {
                     version: publication.snapshot.version,
                     confirmed: false,
                     workers: 1,
+                    workers_total: 2,
                     connections_closed: 0,
                 });
             }
@@ -613,6 +730,7 @@ mod tests {
         };
         let refused = fixture.control.create_app(&ACTOR, new).await.unwrap_err();
         assert_eq!(refused.reason, Reason::Unconfirmed);
+        assert!(refused.detail.contains("1 of 2 workers"), "{refused}");
         let new = crate::control::testing::new_key("acme", "");
         let receipt = fixture
             .control
@@ -621,6 +739,7 @@ mod tests {
             .unwrap()
             .receipt;
         assert_eq!((receipt.confirmed, receipt.workers), (false, 1));
+        assert_eq!(receipt.workers_total, 2);
     }
 
     #[tokio::test]

@@ -229,6 +229,7 @@ pub fn confirm_all(mut publications: mpsc::Receiver<Publication>) -> Told {
                 version: publication.snapshot.version,
                 confirmed: true,
                 workers: 2,
+                workers_total: 2,
                 connections_closed: u32::try_from(publication.ended.len()).unwrap(),
             };
             let mut told = kept.lock().unwrap_or_else(PoisonError::into_inner);

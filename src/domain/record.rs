@@ -50,6 +50,8 @@ pub struct Receipt {
     pub confirmed: bool,
     /// The workers that decide by it now.
     pub workers: u32,
+    /// These, and those that did not answer in time; 0 when none could be asked.
+    pub workers_total: u32,
     /// Connections that were open on something which has ended, and are closed or closing now.
     pub connections_closed: u32,
 }

@@ -232,18 +232,21 @@ async fn gather(version: u64, answers: Vec<(usize, oneshot::Receiver<u32>)>) -> 
         version,
         confirmed: true,
         workers: 0,
+        workers_total: 0,
         connections_closed: 0,
     };
     for (worker, answered) in answers {
         match timeout_at(deadline, answered).await {
             Ok(Ok(closed)) => {
                 receipt.workers += 1;
+                receipt.workers_total += 1;
                 receipt.connections_closed += closed;
             }
             // A worker that ended meanwhile has no connections left.
             Ok(Err(_ended)) => {}
             Err(_late) => {
                 receipt.confirmed = false;
+                receipt.workers_total += 1;
                 tracing::error!(worker, version, "a worker is stuck: it did not answer");
             }
         }
@@ -436,6 +439,7 @@ mod tests {
             (7, 2, 5)
         );
         assert!(!receipt.confirmed);
+        assert_eq!(receipt.workers_total, 3, "one has ended");
         assert!(begun.elapsed() <= ANSWER_WITHIN + Duration::from_millis(10));
         drop(stuck);
     }

@@ -16,6 +16,8 @@ pub struct ReceiptView {
     confirmed: bool,
     /// The workers that decide by it now.
     workers: u32,
+    /// These, and those that have not answered in time; 0 when none could be asked.
+    workers_total: u32,
     /// Connections that were closed because what they were opened with has ended.
     connections_closed: u32,
 }
@@ -26,6 +28,7 @@ impl From<Receipt> for ReceiptView {
             version: receipt.version,
             confirmed: receipt.confirmed,
             workers: receipt.workers,
+            workers_total: receipt.workers_total,
             connections_closed: receipt.connections_closed,
         }
     }
