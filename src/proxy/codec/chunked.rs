@@ -3,10 +3,13 @@
 //! Every laxity in reading chunks has let somebody smuggle an answer or a request past somebody else: bare LF,
 //! sizes with signs or blanks, junk where CRLF belongs, unbounded extensions. None is taken here.
 
+use std::io::Write;
+
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 
 use super::fields;
+use super::malformed::Malformed;
 
 /// Decodes one body.
 #[derive(Debug, Default)]
@@ -35,11 +38,6 @@ pub enum Piece {
     Trailers(HeaderMap),
     End,
 }
-
-/// Bytes that are not what they should be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Malformed(pub &'static str);
 
 impl Chunked {
     /// Takes the next piece out of `buffer`; `None` when more bytes are needed. What follows the end is left there.
@@ -116,6 +114,23 @@ impl Chunked {
     }
 }
 
+/// Appends the beginning of a chunk; its bytes and CRLF follow.
+pub fn put_size(out: &mut Vec<u8>, size: usize) {
+    // A vector takes whatever is written to it.
+    _ = write!(out, "{size:x}\r\n");
+}
+
+/// Appends the end of a chunked body, with those trailers that may be sent.
+pub fn put_end(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
+    out.extend_from_slice(b"0\r\n");
+    for (name, value) in trailers.into_iter().flatten() {
+        if fields::may_be_a_trailer(name) {
+            fields::put(out, name.as_str(), value);
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
 /// A line without its CRLF.
 fn take_line(buffer: &mut BytesMut) -> Result<Option<BytesMut>, Malformed> {
     let Some(end) = buffer.iter().take(LINE_MAX).position(|byte| *byte == b'\n') else {
@@ -178,6 +193,7 @@ const TRAILER_FIELDS_MAX: usize = 32;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::{HeaderName, HeaderValue};
     use proptest::prelude::*;
 
     #[derive(Debug, PartialEq)]
@@ -298,6 +314,23 @@ mod tests {
             panic!("{outcome:?}");
         };
         assert_eq!(rest, b"HTTP/1.1 200 OK\r\n");
+    }
+
+    #[test]
+    fn trailers_are_written_but_never_those_that_frame() {
+        let mut trailers = HeaderMap::new();
+        for name in [
+            "grpc-status",
+            "content-length",
+            "x-countersign-app-id",
+            "x_countersign_app_id",
+            "authorization",
+        ] {
+            trailers.append(HeaderName::from_static(name), HeaderValue::from_static("1"));
+        }
+        let mut out = Vec::new();
+        put_end(&mut out, Some(&trailers));
+        assert_eq!(out, b"0\r\ngrpc-status: 1\r\n\r\n");
     }
 
     fn nearly_chunked() -> impl Strategy<Value = Vec<u8>> {

@@ -2,7 +2,8 @@
 
 use bytes::BytesMut;
 
-use super::chunked::{Chunked, Malformed, Piece};
+use super::chunked::{Chunked, Piece};
+use super::malformed::Malformed;
 
 /// What is still to come of a body.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::chunked::Malformed;
+use super::malformed::Malformed;
 
 /// Whether a field is about one connection only (RFC 9110, 7.6.1), or about the framing that each side makes anew.
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
@@ -105,6 +105,27 @@ pub fn keep_trailers(trailers: &mut HeaderMap) {
     for name in doomed {
         trailers.remove(name);
     }
+}
+
+/// Appends a field's line.
+pub fn put(out: &mut Vec<u8>, name: &str, value: &HeaderValue) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The names of parsed lines, and where in `buffer` their values lie: the values are to share the bytes of the head,
+/// which is not cut off yet.
+pub fn places(
+    buffer: &[u8],
+    lines: &[httparse::Header<'_>],
+) -> Result<Vec<(HeaderName, Range<usize>)>, Malformed> {
+    let mut places = Vec::with_capacity(lines.len());
+    for line in lines {
+        places.push((name(line)?, place_in(buffer, line.value)));
+    }
+    Ok(places)
 }
 
 /// Where `part` lies in `buffer`, of which it is a slice.

@@ -1,5 +1,6 @@
 //! HTTP/1.1 as it is read and written on both sides of the gateway.
 
+pub mod malformed;
 pub mod fields;
 pub mod chunked;
 pub mod coding;

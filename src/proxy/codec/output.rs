@@ -5,17 +5,59 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use http::HeaderMap;
 use tokio::io::AsyncWrite;
+
+use super::chunked;
 
 /// What is to be written: bytes of our own making, then a piece of a body that is not copied.
 #[derive(Debug, Default)]
 pub struct Output {
     pub own: Vec<u8>,
     own_written: usize,
-    pub piece: Bytes,
+    piece: Bytes,
+    /// The piece is a chunk, which CRLF ends.
+    in_chunk: bool,
 }
 
 impl Output {
+    /// Whether another piece may be put in before something is written. Ends the chunk that was written, so that it
+    /// does not wait for a next one.
+    pub fn has_room(&mut self) -> bool {
+        if self.piece.is_empty() {
+            self.end_chunk();
+        }
+        self.piece.is_empty() && self.own.len() < COPIED_MAX
+    }
+
+    /// Puts in a piece of a body, as a chunk of its own where the body is chunked. There has to be room.
+    pub fn put(&mut self, data: Bytes, chunked: bool) {
+        if data.is_empty() {
+            return;
+        }
+        if chunked {
+            chunked::put_size(&mut self.own, data.len());
+        }
+        self.in_chunk = chunked;
+        if data.len() > COPIED_MAX / 2 {
+            self.piece = data;
+            return;
+        }
+        self.own.extend_from_slice(&data);
+        self.end_chunk();
+    }
+
+    /// Puts in the end of a chunked body. There has to be room.
+    pub fn put_end(&mut self, trailers: Option<&HeaderMap>) {
+        chunked::put_end(&mut self.own, trailers);
+    }
+
+    fn end_chunk(&mut self) {
+        if std::mem::take(&mut self.in_chunk) {
+            self.own.extend_from_slice(b"\r\n");
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.own.is_empty() && self.piece.is_empty()
     }
@@ -67,5 +109,49 @@ impl Output {
         if self.own.capacity() > kept_max {
             self.own = Vec::new();
         }
+    }
+}
+
+/// Smaller pieces are copied behind the head or each other: a write, and a record under TLS, cost more than copying
+/// so much.
+pub const COPIED_MAX: usize = 16 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+
+    fn written(output: &mut Output) -> String {
+        let mut out = Vec::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        let polled = output.poll_write(&mut cx, Pin::new(&mut out));
+        assert!(matches!(polled, Poll::Ready(Ok(()))) && output.is_empty());
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn small_pieces_are_written_together_and_large_ones_as_they_are() {
+        let mut output = Output::default();
+        for text in ["ab", "", "c"] {
+            assert!(output.has_room());
+            output.put(Bytes::from(text), true);
+        }
+        let large = Bytes::from("x".repeat(COPIED_MAX));
+        output.put(large.clone(), true);
+        assert!(!output.has_room());
+        let expected = format!("2\r\nab\r\n1\r\nc\r\n4000\r\n{}", "x".repeat(COPIED_MAX));
+        assert_eq!(written(&mut output), expected);
+        assert!(output.has_room());
+        assert_eq!(
+            written(&mut output),
+            "\r\n",
+            "a chunk ends without a next one"
+        );
+        assert!(output.has_room());
+        output.put_end(None);
+        assert_eq!(written(&mut output), "0\r\n\r\n");
+        output.put(large.clone(), false);
+        assert_eq!(written(&mut output), large);
+        assert!(output.has_room() && output.is_empty());
     }
 }

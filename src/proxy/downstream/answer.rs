@@ -9,6 +9,7 @@ use http_body::Body;
 
 use super::date::DateText;
 use super::wire::{self, Framing};
+use crate::domain::reason::Reason;
 use crate::proxy::body::ResponseBody;
 use crate::proxy::codec::output::Output;
 use crate::proxy::error::Error;
@@ -41,10 +42,6 @@ pub enum Filled {
 }
 
 /// An answer whose head has been written. Holds its body, and with it the record, until all of it is on its way.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "what is written, and what comes after it, do not depend on each other"
-)]
 #[derive(Debug)]
 pub struct Answering {
     body: ResponseBody,
@@ -52,8 +49,6 @@ pub struct Answering {
     /// What a body with a length still owes.
     left: u64,
     takes_trailers: bool,
-    /// The piece being written is a chunk, which CRLF ends.
-    in_chunk: bool,
     /// Another request may follow.
     pub keep_alive: bool,
     /// What follows is a tunnel.
@@ -97,7 +92,6 @@ impl Answering {
             },
             framing,
             takes_trailers: asked.takes_trailers,
-            in_chunk: false,
             keep_alive,
             switched,
         }
@@ -105,10 +99,7 @@ impl Answering {
 
     /// Puts as much of the body into `output` as is at hand and worth one write.
     pub fn fill(&mut self, cx: &mut Context<'_>, output: &mut Output) -> Result<Filled, Error> {
-        while output.piece.is_empty() && output.own.len() < COPIED_MAX {
-            if std::mem::take(&mut self.in_chunk) {
-                output.own.extend_from_slice(b"\r\n");
-            }
+        while output.has_room() {
             let owed = match self.framing {
                 Framing::None => false,
                 Framing::Length(_) => self.left > 0,
@@ -130,27 +121,11 @@ impl Answering {
     }
 
     fn put(&mut self, data: Bytes, output: &mut Output) -> Result<(), Error> {
-        if data.is_empty() {
-            return Ok(());
+        if let Framing::Length(_) = self.framing {
+            let left = self.left.checked_sub(data.len() as u64);
+            self.left = left.ok_or_else(|| wrong_length("an answer is longer than it said"))?;
         }
-        match self.framing {
-            Framing::Length(_) => {
-                let left = self.left.checked_sub(data.len() as u64);
-                self.left = left.ok_or_else(|| wrong_length("an answer is longer than it said"))?;
-            }
-            Framing::Chunked => wire::put_chunk_size(&mut output.own, data.len()),
-            Framing::None | Framing::UntilClose => {}
-        }
-        let chunked = self.framing == Framing::Chunked;
-        if data.len() > COPIED_MAX / 2 {
-            output.piece = data;
-            self.in_chunk = chunked;
-            return Ok(());
-        }
-        output.own.extend_from_slice(&data);
-        if chunked {
-            output.own.extend_from_slice(b"\r\n");
-        }
+        output.put(data, self.framing == Framing::Chunked);
         Ok(())
     }
 
@@ -161,7 +136,7 @@ impl Answering {
             }
             Framing::Chunked => {
                 let trailers = trailers.filter(|_| self.takes_trailers);
-                wire::put_last_chunk(&mut output.own, trailers.as_ref());
+                output.put_end(trailers.as_ref());
             }
             _ => {}
         }
@@ -171,8 +146,5 @@ impl Answering {
 }
 
 fn wrong_length(what: &'static str) -> Error {
-    Error::upstream(crate::domain::reason::Reason::UpstreamFailed).because(what)
+    Error::upstream(Reason::UpstreamFailed).because(what)
 }
-
-/// Smaller pieces are copied behind the head or each other: one record and one write cost more than copying so much.
-const COPIED_MAX: usize = 16 << 10;

@@ -22,12 +22,15 @@ const BOUNDS: Bounds = Bounds {
     head_time: Duration::from_secs(2),
 };
 
-/// Answers with what it was asked for and the body that came; `/drop` without reading it, `/wait` never.
+/// Answers with what it was asked for and the body that came; `/drop` without reading it, `/hold` while it is read
+/// elsewhere, `/wait` never.
 #[derive(Clone, Default)]
 struct Echo {
     asked: Rc<RefCell<Vec<String>>>,
     dropped: Rc<Cell<bool>>,
     ending: Rc<Cell<bool>>,
+    /// Whether a body that is read after its answer has ended whole.
+    held: Rc<Cell<Option<bool>>>,
 }
 
 struct Dropped(Rc<Cell<bool>>);
@@ -52,10 +55,18 @@ impl Answers for Echo {
         let path = request.uri().path().to_owned();
         self.asked.borrow_mut().push(path.clone());
         let dropped = Dropped(Rc::clone(&self.dropped));
+        let held = Rc::clone(&self.held);
         Box::pin(async move {
             let _dropped = dropped;
             match path.as_str() {
                 "/wait" => std::future::pending().await,
+                "/hold" => {
+                    tokio::task::spawn_local(async move {
+                        let read = request.into_body().collect().await;
+                        held.set(Some(read.is_ok()));
+                    });
+                    response(StatusCode::OK, "early".to_owned())
+                }
                 "/drop" => response(StatusCode::OK, "early".to_owned()),
                 "/switch" => {
                     tokio::task::spawn_local(async move {
@@ -254,6 +265,20 @@ fn a_body_that_nobody_wants_never_becomes_a_request() {
         assert_eq!(bodies(&heard), ["200 early"]);
         assert!(heard.contains("connection: close"), "{heard}");
         assert_eq!(*echo.asked.borrow(), ["/drop", "/b", "/drop"]);
+    });
+}
+
+/// Whoever reads a body elsewhere, as HTTP/2 upstreams do, takes its end for its end.
+#[test]
+fn a_body_that_is_still_read_is_neither_cut_short_nor_followed() {
+    run(async {
+        let echo = Echo::default();
+        let sent = "POST /hold HTTP/1.1\r\nContent-Length: 100\r\n\r\nGET /b HTTP/1.1\r\n\r\n";
+        let (heard, _) = converse(&echo, sent).await;
+        assert_eq!(bodies(&heard), ["200 early"]);
+        tokio::task::yield_now().await;
+        assert_eq!(echo.held.get(), Some(false));
+        assert_eq!(*echo.asked.borrow(), ["/hold"]);
     });
 }
 

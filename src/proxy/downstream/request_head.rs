@@ -10,9 +10,10 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 
 use crate::domain::reason::Reason;
-use crate::proxy::codec::chunked::{Chunked, Malformed};
+use crate::proxy::codec::chunked::Chunked;
 use crate::proxy::codec::coding::Coding;
 use crate::proxy::codec::fields;
+use crate::proxy::codec::malformed::Malformed;
 
 /// How large a head may be.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +42,8 @@ pub struct RequestHead {
 pub struct Parser {
     /// So much was looked through before and held no end: a dripping client does not make us parse it all again.
     seen: usize,
+    /// An empty line before this head was passed over.
+    passed_over: bool,
 }
 
 impl Parser {
@@ -70,17 +73,12 @@ impl Parser {
             }
             Err(_) => return Err(Reason::RequestMalformed),
         };
-        self.seen = 0;
+        *self = Self::default();
         let is_1_1 = request.version == Some(1);
         let method = Method::from_bytes(request.method.unwrap_or_default().as_bytes());
         let method = method.ok().ok_or(Reason::RequestMalformed)?;
-        // The values will share the head's bytes; until it is cut off, their places are kept.
         let target = fields::place_in(buffer, request.path.unwrap_or_default().as_bytes());
-        let mut places = Vec::with_capacity(request.headers.len());
-        for line in request.headers.iter() {
-            let name = fields::name(line).map_err(malformed)?;
-            places.push((name, fields::place_in(buffer, line.value)));
-        }
+        let places = fields::places(buffer, request.headers).map_err(malformed)?;
         let head = buffer.split_to(length).freeze();
         fields::refuse_bare_lf(&head).map_err(malformed)?;
         let mut found = Found::default();
@@ -104,15 +102,16 @@ impl Parser {
 
     fn may_be_whole(&mut self, buffer: &mut BytesMut, bounds: HeadBounds) -> Result<bool, Reason> {
         // Some old clients end a body with CRLF too many; one is borne (RFC 9112, 2.2).
-        if self.seen == 0 && buffer.starts_with(b"\r\n") {
+        if !self.passed_over && buffer.starts_with(b"\r\n") {
             buffer.advance(2);
+            self.passed_over = true;
         }
-        if buffer.is_empty() {
-            return Ok(false);
-        }
-        // The parser would skip empty lines, which are somebody's leftovers.
-        if matches!(buffer.first(), Some(b'\n')) || buffer.starts_with(b"\r\n") {
-            return Err(Reason::RequestMalformed);
+        // The parser would skip all empty lines, and the others are somebody's leftovers.
+        match **buffer {
+            [] => return Ok(false),
+            [b'\r'] if !self.passed_over => return Ok(false),
+            [b'\r' | b'\n', ..] => return Err(Reason::RequestMalformed),
+            _ => {}
         }
         if self.seen == 0 {
             return Ok(true);
@@ -353,9 +352,45 @@ mod tests {
     }
 
     #[test]
-    fn one_empty_line_before_a_request_is_borne() {
-        let head = head("\r\nGET /a HTTP/1.1\r\n\r\n");
-        assert_eq!(head.parts.uri, "/a");
+    fn one_empty_line_before_a_request_is_borne_however_it_comes() {
+        let drops = |text: &str| {
+            let (mut parser, mut buffer) = (Parser::default(), BytesMut::new());
+            let mut taken = Ok(None);
+            for byte in text.bytes() {
+                buffer.extend_from_slice(&[byte]);
+                taken = parser.take(&mut buffer, BOUNDS);
+                if taken.is_err() {
+                    break;
+                }
+            }
+            taken.map(|head| head.unwrap().parts.uri)
+        };
+        let request = "GET /a HTTP/1.1\r\n\r\n";
+        let one = format!("\r\n{request}");
+        assert_eq!(head(&one).parts.uri, "/a");
+        assert_eq!(drops(&one).unwrap(), "/a");
+        for leftovers in ["\r\n\r\n", "\n", "\r\n\n", "\r\n\r", "\rG"] {
+            let text = format!("{leftovers}{request}");
+            assert_eq!(
+                parse(&text).err(),
+                Some(Reason::RequestMalformed),
+                "{text:?}"
+            );
+            assert_eq!(
+                drops(&text).err(),
+                Some(Reason::RequestMalformed),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_head_may_have_one_empty_line_before_it() {
+        let request = "\r\nGET /a HTTP/1.1\r\n\r\n";
+        let (mut parser, mut buffer) = (Parser::default(), BytesMut::from(&*request.repeat(2)));
+        for _ in 0..2 {
+            assert!(parser.take(&mut buffer, BOUNDS).unwrap().is_some());
+        }
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use std::io::Write;
 
 use http::response::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, StatusCode, header};
 
 use super::date::DateText;
+use crate::proxy::codec::fields;
+use crate::proxy::codec::output::COPIED_MAX;
 
 /// How the end of an answer's body is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +24,10 @@ pub enum Framing {
 pub fn put_head(out: &mut Vec<u8>, parts: &Parts, framing: Framing, close: bool, date: DateText) {
     // Head and body are one write where the body is small, so both get their room at once.
     let body = match framing {
-        Framing::Length(length) => usize::try_from(length).unwrap_or(BODY_COPIED),
+        Framing::Length(length) => usize::try_from(length).unwrap_or(usize::MAX),
         _ => 0,
     };
-    out.reserve(HEAD_USUAL + body.min(BODY_COPIED));
+    out.reserve(HEAD_USUAL + body.min(COPIED_MAX / 2));
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(parts.status.as_str().as_bytes());
     out.push(b' ');
@@ -40,7 +42,7 @@ pub fn put_head(out: &mut Vec<u8>, parts: &Parts, framing: Framing, close: bool,
     let switched = parts.status == StatusCode::SWITCHING_PROTOCOLS;
     for (name, value) in &parts.headers {
         if switched || !is_framing(name, framing) {
-            put_field(out, name, value);
+            fields::put(out, name.as_str(), value);
         }
     }
     if !parts.headers.contains_key(header::DATE) {
@@ -70,31 +72,8 @@ fn is_framing(name: &HeaderName, framing: Framing) -> bool {
     }
 }
 
-/// Appends the beginning of a chunk; its bytes and CRLF follow.
-pub fn put_chunk_size(out: &mut Vec<u8>, size: usize) {
-    _ = write!(out, "{size:x}\r\n");
-}
-
-/// Appends the end of a chunked body.
-pub fn put_last_chunk(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
-    out.extend_from_slice(b"0\r\n");
-    for (name, value) in trailers.into_iter().flatten() {
-        put_field(out, name, value);
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
-fn put_field(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
-    out.extend_from_slice(name.as_str().as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value.as_bytes());
-    out.extend_from_slice(b"\r\n");
-}
-
 /// Most heads fit, so that writing one allocates once.
 const HEAD_USUAL: usize = 512;
-/// Larger bodies are written from where they are.
-const BODY_COPIED: usize = 8 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -6,8 +6,8 @@ use bytes::BytesMut;
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 
-use crate::proxy::codec::chunked::Malformed;
 use crate::proxy::codec::fields;
+use crate::proxy::codec::malformed::Malformed;
 
 /// What of the request decides how its answer is read.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,11 +85,7 @@ impl Parser {
             .code
             .and_then(|code| StatusCode::from_u16(code).ok())
             .ok_or(Malformed("the status is not one"))?;
-        // The values will share the head's bytes; until it is cut off, their places are kept.
-        let mut places = Vec::with_capacity(response.headers.len());
-        for line in response.headers.iter() {
-            places.push((fields::name(line)?, fields::place_in(buffer, line.value)));
-        }
+        let places = fields::places(buffer, response.headers)?;
         let head = buffer.split_to(length).freeze();
         fields::refuse_bare_lf(&head)?;
         let mut found = Found::default();

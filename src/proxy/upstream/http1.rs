@@ -16,9 +16,10 @@ use super::pool::Lease;
 use super::sender::{SendError, Sender, Waits};
 use crate::domain::reason::Reason;
 use crate::domain::upstream::Timeouts;
-use crate::proxy::codec::chunked::{Chunked, Malformed, Piece};
+use crate::proxy::codec::chunked::{Chunked, Piece};
 use crate::proxy::codec::coding::Coding;
 use crate::proxy::codec::fields;
+use crate::proxy::codec::malformed::Malformed;
 use crate::proxy::error::Error;
 
 /// Sends the request and waits for the head of its answer, which may come while the body is still being sent.

@@ -25,8 +25,6 @@ pub struct Sender {
     /// A frame was taken from the body, so the request cannot be sent again.
     body_touched: bool,
     start: Start,
-    /// The piece being written is a chunk, which CRLF ends.
-    in_chunk: bool,
     done: bool,
 }
 
@@ -84,7 +82,6 @@ impl Sender {
             progress: 0,
             body_touched: false,
             start: Start::New,
-            in_chunk: false,
             done: false,
         }
     }
@@ -153,10 +150,7 @@ impl Sender {
     /// Puts as much of the body into the output as is at hand and worth one write. True when the client has to
     /// send more first.
     fn fill(&mut self, cx: &mut Context<'_>, output: &mut Output) -> Result<bool, Error> {
-        while output.piece.is_empty() && output.own.len() < COPIED_MAX {
-            if std::mem::take(&mut self.in_chunk) {
-                output.own.extend_from_slice(b"\r\n");
-            }
+        while output.has_room() {
             let Some(body) = &mut self.body else {
                 return Ok(false);
             };
@@ -168,7 +162,7 @@ impl Sender {
                     self.progress += 1;
                     match frame?.into_data() {
                         Ok(data) => self.put(data, output)?,
-                        Err(frame) => self.finish(output, frame.into_trailers().ok())?,
+                        Err(frame) => self.finish(output, frame.into_trailers().ok().as_ref())?,
                     }
                 }
             }
@@ -180,33 +174,19 @@ impl Sender {
     }
 
     fn put(&mut self, data: Bytes, output: &mut Output) -> Result<(), Error> {
-        if data.is_empty() {
-            return Ok(());
-        }
-        let chunked = self.left.is_none();
         if let Some(left) = &mut self.left {
             *left = left
                 .checked_sub(data.len() as u64)
                 .ok_or_else(|| wrong_length("a body is longer than it said"))?;
-        } else {
-            wire::put_chunk_size(&mut output.own, data.len());
         }
-        if data.len() > COPIED_MAX / 2 {
-            output.piece = data;
-            self.in_chunk = chunked;
-            return Ok(());
-        }
-        output.own.extend_from_slice(&data);
-        if chunked {
-            output.own.extend_from_slice(b"\r\n");
-        }
+        output.put(data, self.left.is_none());
         Ok(())
     }
 
-    fn finish(&mut self, output: &mut Output, trailers: Option<HeaderMap>) -> Result<(), Error> {
+    fn finish(&mut self, output: &mut Output, trailers: Option<&HeaderMap>) -> Result<(), Error> {
         self.body = None;
         match self.left {
-            None => wire::put_last_chunk(&mut output.own, &trailers.unwrap_or_default()),
+            None => output.put_end(trailers),
             Some(0) => {}
             Some(_) => return Err(wrong_length("a body is shorter than it said")),
         }
@@ -240,6 +220,3 @@ fn framing(method: &Method, body: Option<&AnyBody>) -> BodyFraming {
         None => BodyFraming::Chunked,
     }
 }
-
-/// Smaller pieces are copied behind the head or each other: one write costs more than copying so much.
-const COPIED_MAX: usize = 16 << 10;

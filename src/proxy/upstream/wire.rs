@@ -1,6 +1,6 @@
 //! A request in the bytes of HTTP/1.1.
 
-use http::{HeaderMap, HeaderValue, Method};
+use http::Method;
 
 use super::request::Head;
 use super::websocket;
@@ -25,11 +25,11 @@ pub fn put_head(out: &mut Vec<u8>, head: &Head, framing: BodyFraming) {
     out.push(b' ');
     out.extend_from_slice(head.target.as_str().as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    put_field(out, "host", &head.host);
+    fields::put(out, "host", &head.host);
     for (name, value) in &head.headers {
         let ours = matches!(name.as_str(), "host" | "content-length");
         if !ours && !fields::is_hop_by_hop(name) {
-            put_field(out, name.as_str(), value);
+            fields::put(out, name.as_str(), value);
         }
     }
     // Cleaning has left at most `trailers`. Some upstreams send trailers only when they are asked for, and
@@ -40,10 +40,10 @@ pub fn put_head(out: &mut Vec<u8>, head: &Head, framing: BodyFraming) {
     out.extend_from_slice(&head.identity.wire);
     if let Some(protocol) = &head.upgrade {
         out.extend_from_slice(b"connection: upgrade\r\n");
-        put_field(out, "upgrade", protocol);
+        fields::put(out, "upgrade", protocol);
         if extended {
             for (name, value) in websocket::fields_for_http1(head) {
-                put_field(out, name, &value);
+                fields::put(out, name, &value);
             }
         }
     }
@@ -59,29 +59,6 @@ pub fn put_head(out: &mut Vec<u8>, head: &Head, framing: BodyFraming) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the beginning of a chunk; its bytes and CRLF follow.
-pub fn put_chunk_size(out: &mut Vec<u8>, size: usize) {
-    out.extend_from_slice(format!("{size:x}\r\n").as_bytes());
-}
-
-/// Appends the end of a chunked body, with those trailers that may be sent.
-pub fn put_last_chunk(out: &mut Vec<u8>, trailers: &HeaderMap) {
-    out.extend_from_slice(b"0\r\n");
-    for (name, value) in trailers {
-        if fields::may_be_a_trailer(name) {
-            put_field(out, name.as_str(), value);
-        }
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
-fn put_field(out: &mut Vec<u8>, name: &str, value: &HeaderValue) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value.as_bytes());
-    out.extend_from_slice(b"\r\n");
-}
-
 /// Most heads fit, so that writing one allocates once.
 const HEAD_USUAL: usize = 1 << 10;
 
@@ -89,7 +66,7 @@ const HEAD_USUAL: usize = 1 << 10;
 mod tests {
     use super::*;
     use crate::proxy::identity_fields::IdentityFields;
-    use http::HeaderName;
+    use http::{HeaderMap, HeaderName, HeaderValue};
     use std::rc::Rc;
 
     fn request(method: Method) -> Head {
@@ -153,22 +130,5 @@ mod tests {
         assert!(asked.starts_with("GET /a?b=c HTTP/1.1\r\n"));
         assert!(asked.contains("\r\nsec-websocket-key: "));
         assert!(asked.contains("\r\nsec-websocket-version: 13\r\n"));
-    }
-
-    #[test]
-    fn trailers_are_written_but_never_those_that_frame() {
-        let mut trailers = HeaderMap::new();
-        for name in [
-            "grpc-status",
-            "content-length",
-            "x-countersign-app-id",
-            "x_countersign_app_id",
-            "authorization",
-        ] {
-            trailers.append(HeaderName::from_static(name), HeaderValue::from_static("1"));
-        }
-        let mut out = Vec::new();
-        put_last_chunk(&mut out, &trailers);
-        assert_eq!(out, b"0\r\ngrpc-status: 1\r\n\r\n");
     }
 }
