@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use data_encoding::HEXLOWER;
 use tracing::info;
 
-use super::token_keys::RetiredKey;
+use super::retired_key::RetiredKey;
 use crate::crypto::authority::{Authority, AuthorityError};
 use crate::crypto::jwt::{SignerError, TokenSigner};
 use crate::crypto::random;

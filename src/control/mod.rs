@@ -15,6 +15,8 @@ pub mod counts;
 pub mod metrics;
 pub mod tokens;
 pub mod token_keys;
+pub mod key_ring;
+pub mod retired_key;
 pub mod authority;
 
 #[cfg(test)]

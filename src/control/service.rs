@@ -5,9 +5,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::error::Error;
+use super::key_ring::TokenKeys;
 use super::metrics::ControlMetrics;
 use super::publish::{Changed, Plan, Publisher, blocking};
-use super::token_keys::TokenKeys;
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::authority::Authority;
 use crate::domain::certificate::Profile;

@@ -10,11 +10,11 @@ use tokio_util::task::TaskTracker;
 
 use super::apps::NewApp;
 use super::certificates::{SignRequest, SignedCertificate};
+use super::key_ring::TokenKeys;
 use super::keys::NewKey;
 use super::metrics::ControlMetrics;
 use super::publish::{Changed, Publication, Publisher};
 use super::service::{Control, Parts};
-use super::token_keys::TokenKeys;
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::authority::Authority;
 use crate::domain::admin::Actor;

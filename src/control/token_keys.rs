@@ -1,28 +1,25 @@
-//! The keys that sign access tokens: one that does, and those whose tokens have not all ended.
+//! Which keys sign and verify access tokens, changed: one signs, and others verify whose tokens have not all ended.
 //!
 //! A rotation puts a new key in the place of the one that signs. The public half of the old one stays published, and
 //! goes on verifying, until the last token that it signed has ended. It lies in a file beside the key, so that a
 //! restart in between ends no token.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use data_encoding::BASE64URL_NOPAD;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::Mutex;
 use tracing::info;
 
-use super::authority::{self, Opened};
+use super::authority;
 use super::error::Error;
+use super::key_ring::{place_of_retired, verifying};
 use super::publish::Changed;
+use super::retired_key::RetiredKey;
 use super::service::Control;
 use crate::crypto::jwt::TokenSigner;
 use crate::domain::admin::Actor;
 use crate::domain::time::Timestamp;
-use crate::domain::token::VerificationKey;
 
 /// Old keys that may still verify. Each is tried for nothing but tokens that name it; more than a few at a time mean
 /// that something rotates in a loop.
@@ -31,69 +28,12 @@ const RETIRED_MAX: usize = 8;
 /// How far a clock may be behind that decides whether a token has ended.
 const SKEW: Duration = Duration::from_mins(1);
 
-/// The keys that sign and verify access tokens.
-#[derive(Debug)]
-pub struct TokenKeys {
-    path: PathBuf,
-    /// The longest that a token lives.
-    lifetime: Duration,
-    signer: Arc<ArcSwap<TokenSigner>>,
-    /// Held for as long as a rotation takes, so that there is one at a time.
-    retired: Mutex<Vec<RetiredKey>>,
-}
-
-/// The public half of a key that signs no more, as it is kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RetiredKey {
-    kid: String,
-    /// The point in base64url.
-    point: String,
-    /// When the last token that it signed has ended.
-    until: Timestamp,
-}
-
 /// A key that verifies tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenKeyStatus {
     pub kid: String,
     /// Until when it verifies; `None` for the one that signs.
     pub until: Option<Timestamp>,
-}
-
-impl TokenKeys {
-    /// Loads the key in `path`, and those before it that still verify; makes one when there is no such file.
-    pub fn open(
-        path: &Path,
-        lifetime: Duration,
-        now: Timestamp,
-    ) -> Result<Opened<Self>, authority::Error> {
-        let signer = authority::open_or_create_token_signer(path)?;
-        let current = signer.value.verification_key().kid;
-        let mut retired = authority::retired_token_keys(&place_of_retired(path))?;
-        // A process that ended in the middle of a rotation may have left the key that still signs among them.
-        retired.retain(|key| key.until > now && key.kid != current);
-        let value = Self {
-            path: path.to_owned(),
-            lifetime,
-            signer: Arc::new(ArcSwap::from_pointee(signer.value)),
-            retired: Mutex::new(retired),
-        };
-        Ok(Opened {
-            value,
-            created: signer.created,
-        })
-    }
-
-    /// What signs now, and after each rotation.
-    pub fn signer(&self) -> Arc<ArcSwap<TokenSigner>> {
-        Arc::clone(&self.signer)
-    }
-
-    /// What verifies tokens.
-    pub async fn verification_keys(&self) -> Arc<[VerificationKey]> {
-        verifying(&self.signer.load(), &self.retired.lock().await)
-    }
 }
 
 impl Control {
@@ -167,13 +107,6 @@ impl Control {
     }
 }
 
-/// Beside the key: `token-signing.pem.retired`.
-fn place_of_retired(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".retired");
-    PathBuf::from(name)
-}
-
 fn retired_after(
     before: &[RetiredKey],
     old: &TokenSigner,
@@ -192,18 +125,6 @@ fn retired_after(
     };
     let before = before.iter().filter(|key| key.until > now).cloned();
     [old].into_iter().chain(before).collect()
-}
-
-fn verifying(signer: &TokenSigner, retired: &[RetiredKey]) -> Arc<[VerificationKey]> {
-    let retired = retired.iter().filter_map(|key| {
-        let point = BASE64URL_NOPAD.decode(key.point.as_bytes()).ok()?;
-        let kid = key.kid.clone();
-        Some(VerificationKey { kid, point })
-    });
-    [signer.verification_key()]
-        .into_iter()
-        .chain(retired)
-        .collect()
 }
 
 fn listed(signer: &TokenSigner, retired: &[RetiredKey]) -> Vec<TokenKeyStatus> {
@@ -231,6 +152,7 @@ async fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::key_ring::TokenKeys;
     use crate::control::testing::{ACTOR, Fixture};
     use crate::crypto::jwt;
     use crate::domain::id::{AppId, KeyId, TokenId};
