@@ -7,7 +7,6 @@ use std::sync::atomic::AtomicU64;
 
 use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use prometheus::Registry;
 use serde_json::json;
 use tokio::sync::{Mutex, mpsc};
@@ -21,7 +20,7 @@ use super::dropped::Dropped;
 use super::gauges::Gauges;
 use super::local::Local;
 use super::registry_view::LiveRegistry;
-use super::reload::Running;
+use super::reload::{Running, ca_pem};
 use super::world::{Ground, Served, World};
 use super::{access_lines, pump, settings};
 use crate::api::admin::operations::Operations;
@@ -36,10 +35,10 @@ use crate::api::{admin, ops};
 use crate::config::logs::LogTarget;
 use crate::config::root::Config;
 use crate::control::authority;
+use crate::control::key_ring::TokenKeys;
 use crate::control::metrics::ControlMetrics;
 use crate::control::publish::Publisher;
 use crate::control::service::{Control, Parts};
-use crate::control::token_keys::TokenKeys;
 use crate::control::tokens::{TokenService, TokenSettings};
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::assertion::AssertionSigner;
@@ -52,6 +51,7 @@ use crate::domain::id::RequestId;
 use crate::domain::snapshot::{Catalog, HostPolicies, Snapshot};
 use crate::domain::time::Clock;
 use crate::net::listener;
+use crate::net::tls::ServerConfig;
 use crate::proxy::plane::{Proxy, Wiring};
 use crate::proxy::record::Ledger;
 use crate::store::measured::Measured;
@@ -252,38 +252,23 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
     });
 
     let closing = CancellationToken::new();
-    let edge = Edge {
-        ids: request_ids(&clock),
+    let operators = Operators {
+        config,
+        control,
+        running: Arc::clone(&running),
+        clock,
+        health,
+        registry,
+        tls: admin_tls,
         tasks: tasks.clone(),
+        closing: closing.clone(),
     };
-    let how = Listening::new(closing.clone(), tasks.clone());
-    let operations: Arc<dyn Operations> = Arc::clone(&running) as _;
-    let admin_router = admin::router::router(
-        AdminState::new(control, operations, Arc::clone(&clock)),
-        edge.clone(),
-    );
-    let (admin_listener, admin) =
-        control_listener(config.admin.address.0).context("admin.address")?;
-    tasks.spawn(listen::tcp(
-        admin_listener,
-        Some(admin_tls),
-        admin_router.clone(),
-        how.clone(),
-    ));
-    let socket_path = config.admin_socket();
-    let socket = LocalSocket::bind(&socket_path, Vec::new())
-        .await
-        .with_context(|| format!("admin.socket {}", socket_path.display()))?;
-    tasks.spawn(listen::unix(socket, admin_router, how.clone()));
-    let ops_router = ops::router::router(OpsState { health, registry }, edge);
-    let (ops_listener, ops) = control_listener(config.ops.address.0).context("ops.address")?;
-    tasks.spawn(listen::tcp(ops_listener, None, ops_router, how));
-
+    let (admin, ops) = operators.listen().await?;
     let addresses = Addresses {
         partners,
         admin,
         ops,
-        socket: absolute(&socket_path),
+        socket: absolute(&config.admin_socket()),
     };
     Ok(Assembled {
         running,
@@ -296,9 +281,59 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
     })
 }
 
-/// What partners download to trust the authority.
-pub fn ca_pem(authority: &Authority) -> Bytes {
-    Bytes::copy_from_slice(authority.ca_pem().as_bytes())
+/// What the listeners of operators and monitors are made of.
+struct Operators<'a> {
+    config: &'a Config,
+    control: Control,
+    running: Arc<Running>,
+    clock: Arc<dyn Clock>,
+    health: Arc<Health>,
+    registry: Registry,
+    tls: Arc<ServerConfig>,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+}
+
+impl Operators<'_> {
+    /// Opens the admin API over TLS and over its socket, and the ops listener; says where the first and the last are.
+    async fn listen(self) -> anyhow::Result<(SocketAddr, SocketAddr)> {
+        let edge = Edge {
+            ids: request_ids(&self.clock),
+            tasks: self.tasks.clone(),
+        };
+        let how = Listening::new(self.closing, self.tasks.clone());
+        let operations: Arc<dyn Operations> = self.running;
+        let admin_router = admin::router::router(
+            AdminState::new(self.control, operations, Arc::clone(&self.clock)),
+            edge.clone(),
+        );
+        let (admin_listener, admin) =
+            control_listener(self.config.admin.address.0).context("admin.address")?;
+        self.tasks.spawn(listen::tcp(
+            admin_listener,
+            Some(self.tls),
+            admin_router.clone(),
+            how.clone(),
+        ));
+        let socket_path = self.config.admin_socket();
+        let socket = LocalSocket::bind(&socket_path, Vec::new())
+            .await
+            .with_context(|| format!("admin.socket {}", socket_path.display()))?;
+        self.tasks
+            .spawn(listen::unix(socket, admin_router, how.clone()));
+        let ops_router = ops::router::router(
+            OpsState {
+                health: self.health,
+                registry: self.registry,
+            },
+            edge,
+        );
+        let (ops_listener, ops) =
+            control_listener(self.config.ops.address.0).context("ops.address")?;
+        self.tasks
+            .spawn(listen::tcp(ops_listener, None, ops_router, how));
+        Ok((admin, ops))
+    }
 }
 
 /// What has to be loaded and right before anything may serve.

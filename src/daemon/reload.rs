@@ -15,8 +15,8 @@ use super::descriptors::Shares;
 use super::drain::Course;
 use super::gauges::Gauges;
 use super::registry_view::LiveRegistry;
+use super::restart;
 use super::world::{Ground, Served, World};
-use super::{assemble, restart};
 use crate::api::admin::operations::{
     Answer, ConfigProblem, DrainProgress, Operations, ReloadRefusal, Reloaded, Status,
 };
@@ -33,6 +33,11 @@ use crate::domain::time::{Clock, Timestamp};
 use crate::proxy::handshake::TlsPolicies;
 use crate::proxy::plane::Proxy;
 use crate::proxy::upstream::upstreams::Connectors;
+
+/// What partners download to trust the authority.
+pub fn ca_pem(authority: &Authority) -> Bytes {
+    Bytes::copy_from_slice(authority.ca_pem().as_bytes())
+}
 
 /// The running process, as operators may change it.
 #[derive(Debug)]
@@ -161,7 +166,7 @@ impl Running {
     async fn succeed(&self, authority: Arc<Authority>) {
         let (old, new) = (self.control.authority().id(), authority.id());
         self.gauges.authority_ends(authority.not_after());
-        self.ca_pem.store(Arc::new(assemble::ca_pem(&authority)));
+        self.ca_pem.store(Arc::new(ca_pem(&authority)));
         let issuers = Issuers::new(authority.issuers());
         self.issuers.store(Arc::new(issuers));
         if let Err(error) = self.admin_served.issue_anew(&authority, self.clock.now()) {

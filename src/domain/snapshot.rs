@@ -10,7 +10,7 @@ use super::app::{App, AppState};
 use super::certificate::{Certificate, Fingerprint, SerialNumber};
 use super::credential::CredentialState;
 use super::id::{AppId, CertificateId, KeyId};
-use super::identity::CertificateProof;
+use super::identity::{Bearer, Caller, CertificateProof};
 use super::name::Name;
 use super::reason::Reason;
 use super::route::RouteTable;
@@ -163,6 +163,23 @@ impl Snapshot {
             serial: entry.serial,
             validity: entry.validity,
         })
+    }
+
+    /// When the first of a caller's proofs ends; a token ends with its key.
+    pub fn proved_until(&self, caller: &Caller) -> Option<Timestamp> {
+        let certificate = caller.certificate.proved();
+        let bearer = caller.bearer.proved();
+        let key = bearer.and_then(|bearer| self.keys.get(&bearer.key()));
+        let token = match bearer {
+            Some(Bearer::Token { claims, .. }) => Some(claims.expires_at),
+            Some(Bearer::Key { .. }) | None => None,
+        };
+        let ends = [
+            certificate.map(|proof| proof.validity.not_after),
+            key.and_then(|key| key.expires_at),
+            token,
+        ];
+        ends.into_iter().flatten().min()
     }
 
     /// A key that counts at `now`, and its App; the secret is compared by whoever asks.

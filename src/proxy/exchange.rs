@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::{Request, Response};
 use tokio::time::Instant;
 
-use crate::domain::identity::{Bearer, Caller, CertificateProof, Claimed, Evidence};
+use crate::domain::identity::{Caller, CertificateProof, Claimed, Evidence};
 use crate::domain::policy::Permit;
 use crate::domain::reason::Reason;
 use crate::domain::route::{LocalEndpoint, Route, Target};
@@ -261,7 +261,7 @@ impl Exchange<'_> {
         // Only tunnels outlive the request that was let in.
         let proved_until = upgrade
             .as_ref()
-            .and_then(|_| proved_until(&caller, &snapshot))
+            .and_then(|_| snapshot.proved_until(&caller))
             .map(|until| Instant::now() + until.since(now).min(PROOF_MAX));
         let destination = match &route.target {
             Target::Local(endpoint) => {
@@ -488,28 +488,4 @@ impl Exchange<'_> {
         };
         respond::refuse(refusal, about).into()
     }
-}
-
-/// When the first of a caller's proofs ends; a token ends with its key.
-fn proved_until(caller: &Caller, snapshot: &Snapshot) -> Option<Timestamp> {
-    let certificate = caller.certificate.proved();
-    let bearer = caller.bearer.proved();
-    let key = bearer.and_then(|bearer| snapshot.keys.get(&bearer.key()));
-    let token = match bearer {
-        Some(Bearer::Token { claims, .. }) => Some(claims.expires_at),
-        Some(Bearer::Key { .. }) | None => None,
-    };
-    let ends = [
-        certificate.map(|proof| proof.validity.not_after),
-        key.and_then(|key| key.expires_at),
-        token,
-    ];
-    let mut first = None;
-    for end in ends {
-        first = match (first, end) {
-            (Some(first), Some(end)) => Some(std::cmp::min(first, end)),
-            (first, end) => first.or(end),
-        };
-    }
-    first
 }
