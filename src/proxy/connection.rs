@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use http::{Request, Response};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -16,6 +15,7 @@ use super::downstream::date::DateText;
 use super::downstream::http1::{Answers, BoxedAnswer};
 use super::handover::Arrival;
 use super::live::Connection;
+use super::message::{Request, Response};
 use super::metrics::Shaken;
 use super::upgrade::Upgrade;
 use super::worker::Worker;
@@ -48,9 +48,9 @@ struct Walk {
 }
 
 impl Answers for Walk {
-    fn answer(&self, request: Request<Incoming>, upgrade: Option<Upgrade>) -> BoxedAnswer {
+    fn answer(&self, request: Request, body: Incoming, upgrade: Option<Upgrade>) -> BoxedAnswer {
         let (worker, connection) = (Rc::clone(&self.worker), Rc::clone(&self.connection));
-        Box::pin(exchange::run(worker, connection, request, upgrade))
+        Box::pin(exchange::run(worker, connection, request, body, upgrade))
     }
 
     fn refuse(&self, reason: Reason) -> Response<ResponseBody> {

@@ -3,13 +3,14 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{HeaderName, Method, Response, StatusCode, header};
+use http::{Method, StatusCode, header};
 use tokio::time::{Instant, sleep_until};
 
 use crate::net::stream::AnyStream;
 
 use super::body::{Content, ResponseBody};
 use super::live::{Connection, Running};
+use super::message::Response;
 use super::metrics::{Closed, Open};
 use super::record::Recording;
 use super::upgrade::{self, Upgrade};
@@ -29,6 +30,12 @@ impl From<Response<Bytes>> for Answer {
     }
 }
 
+impl From<http::Response<Bytes>> for Answer {
+    fn from(response: http::Response<Bytes>) -> Self {
+        Response::from(response).into()
+    }
+}
+
 /// Sends the answer to a request of `method` on its way.
 pub fn deliver(
     answer: Answer,
@@ -40,28 +47,30 @@ pub fn deliver(
 ) -> Response<ResponseBody> {
     match answer {
         Answer::Response(response) => {
-            let (mut parts, mut content) = response.into_parts();
-            recording.status(parts.status.as_u16());
+            let Response {
+                status,
+                mut fields,
+                body: mut content,
+            } = response;
+            recording.status(status.as_u16());
             if let (&Method::HEAD, Content::Whole(bytes)) = (method, &mut content) {
                 // The length is that of the answer to GET, whose bytes do not follow.
-                parts
-                    .headers
-                    .insert(header::CONTENT_LENGTH, bytes.len().into());
+                fields.insert(header::CONTENT_LENGTH, bytes.len().into());
                 bytes.clear();
             }
             let bodyless = method == Method::HEAD
-                || matches!(
-                    parts.status,
-                    StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-                );
-            let body = ResponseBody::new(content, bodyless, recording, running);
-            Response::from_parts(parts, body)
+                || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+            Response {
+                status,
+                fields,
+                body: ResponseBody::new(content, bodyless, recording, running),
+            }
         }
         Answer::Tunnel(mut response, client, upstream, until) => {
             if connection.peer.http2 {
                 agree_as_http2(&mut response);
             }
-            recording.status(response.status().as_u16());
+            recording.status(response.status.as_u16());
             let tunnel = Tunnel {
                 client,
                 upstream,
@@ -80,14 +89,13 @@ pub fn deliver(
 
 /// Under HTTP/2 the answer to an extended CONNECT is 200, and says nothing of HTTP/1.1's handshake (RFC 8441, 5).
 fn agree_as_http2(response: &mut Response<()>) {
-    *response.status_mut() = StatusCode::OK;
-    *response.version_mut() = http::Version::HTTP_2;
+    response.status = StatusCode::OK;
     for name in [
         header::CONNECTION,
         header::UPGRADE,
-        HeaderName::from_static("sec-websocket-accept"),
+        header::SEC_WEBSOCKET_ACCEPT,
     ] {
-        response.headers_mut().remove(name);
+        response.fields.remove(&name);
     }
 }
 

@@ -7,8 +7,6 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::request::Parts;
-use http::{Request, Response};
 use tokio::time::Instant;
 
 use crate::domain::identity::{Caller, CertificateProof, Claimed, Evidence};
@@ -20,6 +18,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::upstream::Upstream;
 
 use super::body::{BodyBounds, Content, RequestBody, ResponseBody};
+use super::codec::field_list::FieldList;
 use super::counters::standing::Strictest;
 use super::deliver::{Answer, deliver};
 use super::downstream::body::Incoming;
@@ -27,6 +26,7 @@ use super::forward::{self, Outbound};
 use super::forwarding::{self, RequestName};
 use super::live::{Connection, Running};
 use super::local::{self, LocalRequest, PeerFacts};
+use super::message::{Request, Response};
 use super::metrics::Closed;
 use super::record::{Opening, Recording};
 use super::refusal::{Extra, Refusal};
@@ -42,16 +42,16 @@ const PROOF_MAX: std::time::Duration = std::time::Duration::from_hours(24 * 365)
 pub async fn run(
     worker: Rc<Worker>,
     connection: Rc<Connection>,
-    request: Request<Incoming>,
+    request: Request,
+    body: Incoming,
     upgrade: Option<Upgrade>,
 ) -> Response<ResponseBody> {
     let running = Running::new(Rc::clone(&connection));
     connection.begin_request();
     let now = worker.clock.now();
     let origin = connection.peer.origin;
-    let (parts, body) = request.into_parts();
-    let method = parts.method.clone();
-    let name = forwarding::name_request(&parts.headers, origin.trusted_hop, now);
+    let method = request.method.clone();
+    let name = forwarding::name_request(&request.fields, origin.trusted_hop, now);
     let mut recording = Recording::open(
         &worker.book,
         &Opening {
@@ -63,8 +63,8 @@ pub async fn run(
                 .and_then(RequestName::spelling),
             client: origin.address,
             method: &method,
-            path: parts.uri.path(),
-            protocol: parts.version,
+            path: request.uri.path(),
+            protocol: request.version,
         },
     );
     let exchange = Exchange {
@@ -79,7 +79,7 @@ pub async fn run(
             running: &running,
         };
         let recording = &mut *walking.recording;
-        panics::caught(pin!(exchange.walk(parts, body, upgrade, recording))).await
+        panics::caught(pin!(exchange.walk(request, body, upgrade, recording))).await
     };
     let answer = match walked {
         Ok(Ok(answer)) => answer,
@@ -116,7 +116,7 @@ pub fn refuse_unread(
 ) -> Response<ResponseBody> {
     let running = Running::new(Rc::clone(connection));
     let now = worker.clock.now();
-    let name = forwarding::name_request(&http::HeaderMap::new(), false, now);
+    let name = forwarding::name_request(&FieldList::new(), false, now);
     let method = http::Method::from_bytes(UNREAD.as_bytes()).unwrap_or_default();
     let mut recording = Recording::open(
         &worker.book,
@@ -170,13 +170,13 @@ enum Destination {
 impl Exchange<'_> {
     async fn walk(
         self,
-        mut parts: Parts,
+        mut request: Request,
         body: Incoming,
         upgrade: Option<Upgrade>,
         recording: &mut Recording,
     ) -> Result<Answer, Refusal> {
         let has_body = !http_body::Body::is_end_stream(&body);
-        let decided = self.decide(&mut parts, has_body, recording)?;
+        let decided = self.decide(&mut request, has_body, recording)?;
         let bounds = BodyBounds {
             bytes_max: decided.permit.route().body_max,
             stall: self.worker.settings.timeouts.body_stall,
@@ -197,16 +197,16 @@ impl Exchange<'_> {
             }
             Destination::Local(..) => {
                 // Boxed: few requests end here, and every exchange would be as large as it.
-                Box::pin(self.answer_here(decided, parts, body, recording)).await?
+                Box::pin(self.answer_here(decided, request, body, recording)).await?
             }
         };
-        let headers = match &mut answer {
-            Answer::Response(response) => response.headers_mut(),
-            Answer::Tunnel(response, ..) => response.headers_mut(),
+        let fields = match &mut answer {
+            Answer::Response(response) => &mut response.fields,
+            Answer::Tunnel(response, ..) => &mut response.fields,
         };
-        respond::name(headers, self.name);
+        respond::name(fields, self.name);
         if let Some(strictest) = &strictest {
-            respond::allowance(headers, strictest);
+            respond::allowance(fields, strictest);
         }
         Ok(answer)
     }
@@ -214,14 +214,14 @@ impl Exchange<'_> {
     /// The walk up to the permit, in its order. Nothing here waits.
     fn decide(
         self,
-        parts: &mut Parts,
+        request: &mut Request,
         has_body: bool,
         recording: &mut Recording,
     ) -> Result<Decided, Refusal> {
         let (worker, peer, now) = (self.worker, &self.connection.peer, self.now);
         let (metrics, address) = (&worker.metrics, peer.origin.address);
         let snapshot = worker.snapshot.load();
-        let asked = request::read(parts, &worker.settings.http, &metrics.all)?;
+        let asked = request::read(request, &worker.settings.http, &metrics.all)?;
         recording.host(&asked.host.name);
 
         let certificate = identify::certificate(&snapshot, peer, now);
@@ -232,17 +232,17 @@ impl Exchange<'_> {
         self.quarantine(&certificate, found.as_ref().ok().copied())
             .inspect_err(|_| {
                 let caller = Caller::shown(certificate.clone());
-                recording.claimed(identify::claimed(&caller, &parts.headers, peer, &snapshot));
+                recording.claimed(identify::claimed(&caller, &request.fields, peer, &snapshot));
             })?;
         let route = found?;
         self.same_tls_policy(&snapshot, &asked.host.name)?;
-        let upgrade = protocols::upgrade(parts, route.upgrades, has_body)?;
+        let upgrade = protocols::upgrade(request, route.upgrades, has_body)?;
 
         let requirement = route.policy.requirement;
         let verifier = &worker.verifier;
         let bearer = identify::bearer(
             requirement,
-            &parts.headers,
+            &request.fields,
             &certificate,
             peer,
             verifier,
@@ -254,7 +254,7 @@ impl Exchange<'_> {
             bearer,
         };
         let permit = self.authorize(&caller, route, recording).inspect_err(|_| {
-            recording.claimed(identify::claimed(&caller, &parts.headers, peer, &snapshot));
+            recording.claimed(identify::claimed(&caller, &request.fields, peer, &snapshot));
         })?;
         let strictest = self.limit(&permit, address)?;
 
@@ -279,12 +279,12 @@ impl Exchange<'_> {
             &asked.host,
             snapshot.version,
         );
-        let target = request::target(parts, &asked.path)?;
-        let (method, host) = (parts.method.clone(), asked.host);
-        let mut headers = std::mem::take(&mut parts.headers);
+        let target = request::target(request, &asked.path)?;
+        let (method, host) = (request.method.clone(), asked.host);
+        let mut fields = std::mem::take(&mut request.fields);
         let keep = route.keep_credential || matches!(destination, Destination::Local(..));
-        request::clean(&mut headers, self.connection, &host, keep, &metrics.all)?;
-        request::assure(&mut headers, worker, &permit, &snapshot, now);
+        request::clean(&mut fields, self.connection, &host, keep, &metrics.all)?;
+        request::assure(&mut fields, worker, &permit, &snapshot, now);
         Ok(Decided {
             permit,
             destination,
@@ -292,7 +292,7 @@ impl Exchange<'_> {
                 method,
                 target,
                 host: host.value,
-                headers,
+                fields,
                 identity,
                 upgrade,
             }),
@@ -413,7 +413,7 @@ impl Exchange<'_> {
             ..
         } = decided;
         let name = self.name.value.clone();
-        head.headers.insert(forwarding::REQUEST_ID, name);
+        head.fields.append(forwarding::REQUEST_ID, name);
         let outbound = Outbound { head, body };
         let upstreams = &self.worker.upstreams;
         let answered = forward::send(&permit, upstream, upstreams, outbound).await?;
@@ -423,8 +423,7 @@ impl Exchange<'_> {
                 Ok(Answer::Response(response.map(Content::Upstream)))
             }
             (forward::Answer::Tunnel(head, io), Some(client)) => {
-                let response = Response::from_parts(head, ());
-                Ok(Answer::Tunnel(response, client, io, proved_until))
+                Ok(Answer::Tunnel(head, client, io, proved_until))
             }
             (forward::Answer::Tunnel(..), None) => Err(Reason::UpgradeRefused.into()),
         }
@@ -433,7 +432,7 @@ impl Exchange<'_> {
     async fn answer_here(
         self,
         decided: Decided,
-        parts: Parts,
+        mut request: Request,
         body: RequestBody<Incoming>,
         recording: &mut Recording,
     ) -> Result<Answer, Refusal> {
@@ -441,15 +440,14 @@ impl Exchange<'_> {
             return Err(Reason::Internal.into());
         };
         let within = self.worker.settings.timeouts.local_body;
-        let mut request = Request::from_parts(parts, local::read(body, within).await?);
-        *request.headers_mut() = decided.head.headers;
-        request
-            .headers_mut()
-            .insert(http::header::HOST, decided.head.host);
+        let body = local::read(body, within).await?;
+        request.fields = decided.head.fields;
+        let host = decided.head.host;
+        request.fields.append(http::header::HOST, host);
         let peer = &self.connection.peer;
         let call = self.worker.local.call(LocalRequest {
             endpoint,
-            request,
+            request: request.into_http(body),
             snapshot,
             peer: PeerFacts {
                 address: peer.origin.address,

@@ -8,6 +8,7 @@ use http::Method;
 use http_body::Body;
 
 use super::error::Error;
+use super::message::Response;
 use super::upstream::answer_head::Asked;
 use super::upstream::body::AnswerBody;
 use super::upstream::http1;
@@ -34,10 +35,10 @@ pub struct Outbound<B> {
 /// What the upstream answered.
 #[derive(Debug)]
 pub enum Answer {
-    Response(http::Response<AnswerBody>),
+    Response(Response<AnswerBody>),
     /// The upstream agreed to the upgrade. The head is what the client expects: 101 after an HTTP/1.1 upgrade,
     /// 200 after an extended CONNECT.
-    Tunnel(http::response::Parts, Box<dyn AnyStream>),
+    Tunnel(Response<()>, Box<dyn AnyStream>),
 }
 
 /// Forwards a request that the policy permitted, over a connection of this worker.
@@ -78,13 +79,13 @@ where
     match answer {
         // To an HTTP/2 client, success would mean that there is a tunnel.
         Answer::Response(response)
-            if head.method == Method::CONNECT && response.status().is_success() =>
+            if head.method == Method::CONNECT && response.status.is_success() =>
         {
             Err(Error::upstream(Reason::UpstreamFailed).because("the upstream ignored the upgrade"))
         }
-        Answer::Tunnel(mut parts, stream) => {
-            websocket::agree(&mut parts, &head);
-            Ok(Answer::Tunnel(parts, stream))
+        Answer::Tunnel(mut answer, stream) => {
+            websocket::agree(&mut answer, &head);
+            Ok(Answer::Tunnel(answer, stream))
         }
         answer @ Answer::Response(_) => Ok(answer),
     }
@@ -175,13 +176,10 @@ impl Exchange<'_> {
         if answer.switched {
             let (connection, guard) = lease.into_connection();
             let stream = Guarded::new(connection.into_stream(), guard);
-            return Ok(Answer::Tunnel(answer.parts, Box::new(stream)));
+            return Ok(Answer::Tunnel(answer.head, Box::new(stream)));
         }
         let body = http1::body(lease, &answer, sender, self.timeouts.idle);
-        Ok(Answer::Response(http::Response::from_parts(
-            answer.parts,
-            body,
-        )))
+        Ok(Answer::Response(answer.head.map(|()| body)))
     }
 
     async fn over_http2(
@@ -202,15 +200,18 @@ impl Exchange<'_> {
         };
         match outcome {
             http2::Outcome::Answer(response, sending) => {
-                let (mut parts, incoming) = response.into_parts();
-                http2::clean(&mut parts.headers);
-                let body = Http2Body::new(incoming, sending, lease, self.timeouts.idle).into();
-                Ok(Answer::Response(http::Response::from_parts(parts, body)))
+                let mut answer = Response::from(response);
+                http2::clean(&mut answer.fields);
+                let idle = self.timeouts.idle;
+                Ok(Answer::Response(answer.map(|incoming| {
+                    Http2Body::new(incoming, sending, lease, idle).into()
+                })))
             }
-            http2::Outcome::Tunnel(mut parts, upgraded) => {
-                http2::clean(&mut parts.headers);
+            http2::Outcome::Tunnel(head, upgraded) => {
+                let mut answer = Response::from(head);
+                http2::clean(&mut answer.fields);
                 let stream = Guarded::new(TokioIo::new(upgraded), lease);
-                Ok(Answer::Tunnel(parts, Box::new(stream)))
+                Ok(Answer::Tunnel(answer, Box::new(stream)))
             }
         }
     }

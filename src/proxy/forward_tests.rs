@@ -22,8 +22,9 @@ use crate::domain::route::{HostPattern, PathPattern, Route, Target};
 use crate::domain::scope::ScopeSet;
 use crate::domain::upstream::{Endpoint, PoolBounds};
 use crate::net::http::LocalExec;
+use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::identity_fields::IdentityFields;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, header};
 
 /// Runs a test on a runtime like a worker's.
 fn run(test: impl Future<Output = ()>) {
@@ -174,8 +175,8 @@ impl Client {
         B: Body<Data = Bytes, Error = Error> + 'static,
     {
         match self.send(outbound).await? {
-            Answer::Response(response) => Ok(response),
-            Answer::Tunnel(parts, _) => panic!("a tunnel: {parts:?}"),
+            Answer::Response(response) => Ok(response.into()),
+            Answer::Tunnel(head, _) => panic!("a tunnel: {head:?}"),
         }
     }
 
@@ -228,7 +229,7 @@ fn request<B>(method: Method, body: B) -> Outbound<B> {
             method,
             target: "/v1/orders?a=b".parse().unwrap(),
             host: HeaderValue::from_static("api.example.com"),
-            headers: HeaderMap::new(),
+            fields: FieldList::new(),
             identity: Rc::new(IdentityFields::new(vec![(
                 app,
                 HeaderValue::from_static("app_1"),
@@ -898,13 +899,16 @@ fn an_upgrade_becomes_a_tunnel() {
         ] {
             let peer = websocket_peer().await;
             let client = Client::of(&[&peer]);
-            let Answer::Tunnel(parts, mut stream) =
+            let Answer::Tunnel(agreed, mut stream) =
                 client.send(upgrading(method.clone())).await.unwrap()
             else {
                 panic!("no tunnel");
             };
-            assert_eq!(parts.status, status);
-            assert_eq!(parts.headers.contains_key("upgrade"), method == Method::GET);
+            assert_eq!(agreed.status, status);
+            assert_eq!(
+                agreed.fields.contains(&header::UPGRADE),
+                method == Method::GET
+            );
             stream.write_all(b"ping").await.unwrap();
             let mut heard = String::new();
             stream.read_to_string(&mut heard).await.unwrap();
@@ -1015,15 +1019,15 @@ fn an_upgrade_is_an_extended_connect_over_http_2() {
             // The upstream's settings have to arrive before it can be asked.
             client.text(get()).await.unwrap();
             let mut outbound = upgrading(method);
-            outbound.head.headers.insert(
-                "sec-websocket-key",
+            outbound.head.fields.insert(
+                header::SEC_WEBSOCKET_KEY,
                 HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="),
             );
-            let Answer::Tunnel(parts, mut stream) = client.send(outbound).await.unwrap() else {
+            let Answer::Tunnel(agreed, mut stream) = client.send(outbound).await.unwrap() else {
                 panic!("no tunnel");
             };
-            assert_eq!(parts.status, status);
-            let accepted = parts.headers.get("sec-websocket-accept");
+            assert_eq!(agreed.status, status);
+            let accepted = agreed.fields.get(&header::SEC_WEBSOCKET_ACCEPT);
             assert_eq!(
                 accepted.is_some(),
                 status == StatusCode::SWITCHING_PROTOCOLS

@@ -3,11 +3,13 @@
 use std::net::IpAddr;
 
 use data_encoding::HEXLOWER;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 
 use crate::crypto::random;
 use crate::domain::id::{RequestId, encode};
 use crate::domain::time::Timestamp;
+
+use super::codec::field_list::FieldList;
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -54,26 +56,26 @@ fn forwarded(address: IpAddr, host: &HeaderValue) -> String {
 }
 
 /// Behind a trusted hop: keeps what it says, and adds the hop itself to the way.
-pub fn append_forwarding(headers: &mut HeaderMap, address: IpAddr, host: &HeaderValue) {
-    append(headers, &FORWARDED_FOR, &address.to_string());
-    append(headers, &FORWARDED, &forwarded(address, host));
-    headers
-        .entry(FORWARDED_HOST)
-        .or_insert_with(|| host.clone());
-    headers
-        .entry(FORWARDED_PROTO)
-        .or_insert(HeaderValue::from_static("https"));
+pub fn append_forwarding(fields: &mut FieldList, address: IpAddr, host: &HeaderValue) {
+    append(fields, &FORWARDED_FOR, &address.to_string());
+    append(fields, &FORWARDED, &forwarded(address, host));
+    if !fields.contains(&FORWARDED_HOST) {
+        fields.append(FORWARDED_HOST, host.clone());
+    }
+    if !fields.contains(&FORWARDED_PROTO) {
+        fields.append(FORWARDED_PROTO, HeaderValue::from_static("https"));
+    }
 }
 
-fn append(headers: &mut HeaderMap, name: &HeaderName, element: &str) {
+fn append(fields: &mut FieldList, name: &HeaderName, element: &str) {
     let mut list = Vec::new();
-    for value in headers.get_all(name) {
+    for value in fields.get_all(name) {
         list.extend_from_slice(value.as_bytes());
         list.extend_from_slice(b", ");
     }
     list.extend_from_slice(element.as_bytes());
     if let Ok(value) = HeaderValue::from_bytes(&list) {
-        headers.insert(name, value);
+        fields.insert(name.clone(), value);
     }
 }
 
@@ -95,10 +97,11 @@ impl RequestName {
 }
 
 /// Names a request: as a trusted hop did, or anew.
-pub fn name_request(headers: &HeaderMap, trusted_hop: bool, now: Timestamp) -> RequestName {
-    let given = headers
-        .get(REQUEST_ID)
-        .filter(|value| trusted_hop && is_request_id(value));
+pub fn name_request(fields: &FieldList, trusted_hop: bool, now: Timestamp) -> RequestName {
+    let given = Some(fields)
+        .filter(|_| trusted_hop)
+        .and_then(|fields| fields.get(&REQUEST_ID))
+        .filter(|value| is_request_id(value));
     if let Some(value) = given {
         return RequestName {
             id: read_id(value).unwrap_or_else(|| new_id(now)),
@@ -141,14 +144,13 @@ fn read_id(value: &HeaderValue) -> Option<RequestId> {
 }
 
 /// Keeps a valid `traceparent` (W3C Trace Context) or begins a trace of our own.
-pub fn trace(headers: &mut HeaderMap) {
-    let mut given = headers.get_all(&TRACEPARENT).iter();
-    let valid = given.next().is_some_and(is_traceparent) && given.next().is_none();
-    if valid {
+pub fn trace(fields: &mut FieldList) {
+    let given = fields.one(&TRACEPARENT);
+    if given.is_ok_and(|value| value.is_some_and(is_traceparent)) {
         return;
     }
-    headers.remove(TRACESTATE);
-    headers.insert(
+    fields.remove(&TRACESTATE);
+    fields.insert(
         TRACEPARENT,
         HeaderValue::from_bytes(&new_trace()).expect("hexadecimal digits and hyphens"),
     );
@@ -225,15 +227,14 @@ mod tests {
 
     #[test]
     fn a_trusted_hop_is_appended_to() {
-        let mut headers = HeaderMap::new();
-        headers.append("x-forwarded-for", value("203.0.113.7"));
-        headers.append("x-forwarded-for", value("198.51.100.1"));
-        headers.insert("x-forwarded-proto", value("http"));
-        append_forwarding(&mut headers, HERE, &value("api.example.com"));
+        let mut fields = FieldList::new();
+        fields.append(FORWARDED_FOR, value("203.0.113.7"));
+        fields.append(FORWARDED_FOR, value("198.51.100.1"));
+        fields.append(FORWARDED_PROTO, value("http"));
+        append_forwarding(&mut fields, HERE, &value("api.example.com"));
         let one = |name: &str| {
-            let all: Vec<_> = headers.get_all(name).iter().collect();
-            assert_eq!(all.len(), 1, "{name}");
-            all[0].to_str().unwrap().to_owned()
+            let value = fields.one(&name.parse().unwrap()).unwrap();
+            value.unwrap().to_str().unwrap().to_owned()
         };
         assert_eq!(
             one("x-forwarded-for"),
@@ -251,9 +252,9 @@ mod tests {
     fn only_a_trusted_hop_names_a_request() {
         let now = Timestamp::from_unix_seconds(1);
         let named = |text: &str, trusted: bool| {
-            let mut headers = HeaderMap::new();
-            headers.insert(REQUEST_ID, value(text));
-            name_request(&headers, trusted, now)
+            let mut fields = FieldList::new();
+            fields.append(REQUEST_ID, value(text));
+            name_request(&fields, trusted, now)
         };
         let uuid = "0190163d-8694-739b-aea5-966c26f8ad91";
         assert_ne!(named(uuid, false).value, uuid);
@@ -267,7 +268,7 @@ mod tests {
         assert_eq!(named("abc/1", true).spelling(), Some("abc/1"));
         assert_ne!(named("a b", true).value, "a b");
         assert_ne!(named(&"x".repeat(129), true).value, "x".repeat(129));
-        let ours = name_request(&HeaderMap::new(), true, now);
+        let ours = name_request(&FieldList::new(), true, now);
         assert_eq!(ours.value, ours.id.to_string());
         assert_eq!(ours.spelling(), None);
         let again = named(ours.value.to_str().unwrap(), true);
@@ -277,13 +278,10 @@ mod tests {
     #[test]
     fn a_valid_trace_is_kept_and_any_other_replaced() {
         let check = |text: &str, kept: bool| {
-            let mut headers = HeaderMap::new();
-            headers.insert(TRACEPARENT, value(text));
-            headers.insert(TRACESTATE, value("a=1"));
-            trace(&mut headers);
-            assert_eq!(headers[TRACEPARENT] == text, kept, "{text}");
-            assert_eq!(headers.contains_key(TRACESTATE), kept, "{text}");
-            assert!(is_traceparent(&headers[TRACEPARENT]), "{text}");
+            let fields = traced(&[text]);
+            assert_eq!(fields["traceparent"] == text, kept, "{text}");
+            assert_eq!(fields.contains(&TRACESTATE), kept, "{text}");
+            assert!(is_traceparent(&fields["traceparent"]), "{text}");
         };
         let rest = "-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         check(&format!("00{rest}"), true);
@@ -303,14 +301,14 @@ mod tests {
         check("nonsense", false);
     }
 
-    fn traced(traceparents: &[&str]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn traced(traceparents: &[&str]) -> FieldList {
+        let mut fields = FieldList::new();
         for text in traceparents {
-            headers.append(TRACEPARENT, value(text));
+            fields.append(TRACEPARENT, value(text));
         }
-        headers.insert(TRACESTATE, value("a=1"));
-        trace(&mut headers);
-        headers
+        fields.append(TRACESTATE, value("a=1"));
+        trace(&mut fields);
+        fields
     }
 
     proptest! {
@@ -324,29 +322,29 @@ mod tests {
         ) {
             let good = format!("00-{trace_id:032x}-{span:016x}-{flags:02x}");
             let kept = traced(&[&good]);
-            prop_assert_eq!(kept[TRACEPARENT].as_bytes(), good.as_bytes());
-            prop_assert!(kept.contains_key(TRACESTATE));
+            prop_assert_eq!(kept["traceparent"].as_bytes(), good.as_bytes());
+            prop_assert!(kept.contains(&TRACESTATE));
             // Two are none: nobody knows which of them an upstream would take.
             let one = traced(&[&good, &good]);
-            prop_assert_eq!(one.get_all(TRACEPARENT).iter().count(), 1);
-            prop_assert!(one[TRACEPARENT].as_bytes() != good.as_bytes());
+            prop_assert_eq!(one.get_all(&TRACEPARENT).count(), 1);
+            prop_assert!(one["traceparent"].as_bytes() != good.as_bytes());
             // A letter that does not belong where it stands makes it another trace.
             let mut bad = good;
             bad.replace_range(place..=place, &letter);
             let hyphens = [2, 35, 52].contains(&place) == (letter == "-");
             let digits = letter == "-" || letter.bytes().all(|byte| b"0123456789abcdef".contains(&byte));
             if !hyphens || !digits {
-                prop_assert!(traced(&[&bad])[TRACEPARENT].as_bytes() != bad.as_bytes(), "{}", bad);
+                prop_assert!(traced(&[&bad])["traceparent"].as_bytes() != bad.as_bytes(), "{}", bad);
             }
         }
 
         #[test]
         fn what_goes_on_is_always_one_valid_trace(text in "[ -~]{0,70}") {
             let headers = traced(&[&text]);
-            prop_assert_eq!(headers.get_all(TRACEPARENT).iter().count(), 1);
-            prop_assert!(is_traceparent(&headers[TRACEPARENT]));
-            let kept = headers[TRACEPARENT].as_bytes() == text.as_bytes();
-            prop_assert_eq!(headers.contains_key(TRACESTATE), kept);
+            prop_assert_eq!(headers.get_all(&TRACEPARENT).count(), 1);
+            prop_assert!(is_traceparent(&headers["traceparent"]));
+            let kept = headers["traceparent"].as_bytes() == text.as_bytes();
+            prop_assert_eq!(headers.contains(&TRACESTATE), kept);
         }
 
         #[test]
@@ -354,9 +352,9 @@ mod tests {
             text in prop_oneof!["[ -~]{0,140}", "[a-zA-Z0-9._:/+=-]{0,140}"],
             trusted in any::<bool>(),
         ) {
-            let mut headers = HeaderMap::new();
-            headers.insert(REQUEST_ID, value(&text));
-            let name = name_request(&headers, trusted, Timestamp::from_unix_seconds(1));
+            let mut fields = FieldList::new();
+            fields.append(REQUEST_ID, value(&text));
+            let name = name_request(&fields, trusted, Timestamp::from_unix_seconds(1));
             let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte);
             prop_assert!(name.value.as_bytes().iter().all(plain));
             prop_assert!((1..=REQUEST_ID_CHARS_MAX).contains(&name.value.len()));

@@ -1,6 +1,6 @@
 //! A request becomes a caller: its certificate, and its key or token where the route looks at one. Never refuses.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderName, header};
 
 use crate::crypto::api_key::parse_key;
 use crate::domain::identity::{Bearer, Caller, CertificateProof, Claimed, Evidence};
@@ -9,6 +9,7 @@ use crate::domain::reason::Reason;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 
+use super::codec::field_list::FieldList;
 use super::peer::Peer;
 use super::verifier::{Presenter, Verifier};
 
@@ -31,7 +32,7 @@ pub fn certificate(snapshot: &Snapshot, peer: &Peer, now: Timestamp) -> Evidence
 /// Verifies the request's key or token, if `requirement` looks at one at all.
 pub fn bearer(
     requirement: Requirement,
-    headers: &HeaderMap,
+    fields: &FieldList,
     certificate: &Evidence<CertificateProof>,
     peer: &Peer,
     verifier: &Verifier,
@@ -41,7 +42,7 @@ pub fn bearer(
     if !requirement.looks_at_bearer() {
         return Evidence::Absent;
     }
-    let credential = match presented(headers) {
+    let credential = match presented(fields) {
         Ok(Some(credential)) => credential,
         Ok(None) => return Evidence::Absent,
         Err(reason) => return Evidence::Refused(reason),
@@ -62,16 +63,14 @@ pub fn bearer(
 }
 
 /// Whom a request that was refused is from, as far as it says and the registry knows. Only the record hears of it.
-pub fn claimed(caller: &Caller, headers: &HeaderMap, peer: &Peer, snapshot: &Snapshot) -> Claimed {
+pub fn claimed(caller: &Caller, fields: &FieldList, peer: &Peer, snapshot: &Snapshot) -> Claimed {
     let leaf = peer.leaf.as_deref();
     let entry = leaf.and_then(|leaf| snapshot.certificates.get(&leaf.fingerprint));
     let proved = caller.bearer.proved();
-    let key = proved
-        .map(Bearer::key)
-        .or_else(|| match presented(headers) {
-            Ok(Some(Shown::Key(text))) => parse_key(text).ok(),
-            _ => None,
-        });
+    let key = proved.map(Bearer::key).or_else(|| match presented(fields) {
+        Ok(Some(Shown::Key(text))) => parse_key(text).ok(),
+        _ => None,
+    });
     // Who does not know a key's secret has said nothing of its App.
     let of_key = match caller.bearer {
         Evidence::Refused(Reason::KeyWrong) => None,
@@ -93,12 +92,12 @@ enum Shown<'a> {
 }
 
 /// What a request presents. Two credentials at once are none: an upstream or a log might take the other one.
-fn presented(headers: &HeaderMap) -> Result<Option<Shown<'_>>, Reason> {
-    let bearer = match one(headers, &header::AUTHORIZATION, Reason::TokenMalformed)? {
+fn presented(fields: &FieldList) -> Result<Option<Shown<'_>>, Reason> {
+    let bearer = match one(fields, &header::AUTHORIZATION, Reason::TokenMalformed)? {
         Some(text) => after_bearer(text),
         None => None,
     };
-    let key = one(headers, &API_KEY, Reason::KeyMalformed)?;
+    let key = one(fields, &API_KEY, Reason::KeyMalformed)?;
     match (bearer, key) {
         (Some(bearer), Some(key)) if bearer != key => Err(Reason::KeyMalformed),
         (Some(text), _) if text.starts_with(KEY_PREFIX) => Ok(Some(Shown::Key(text))),
@@ -109,16 +108,13 @@ fn presented(headers: &HeaderMap) -> Result<Option<Shown<'_>>, Reason> {
 }
 
 fn one<'a>(
-    headers: &'a HeaderMap,
+    fields: &'a FieldList,
     name: &HeaderName,
     malformed: Reason,
 ) -> Result<Option<&'a str>, Reason> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => value.to_str().map(Some).ok().ok_or(malformed),
-        (Some(_), Some(_)) => Err(malformed),
-    }
+    let value = fields.one(name).ok().ok_or(malformed)?;
+    let text = value.map(|value| value.to_str().ok().ok_or(malformed));
+    text.transpose()
 }
 
 /// What follows `Bearer`; other schemes are not ours.
@@ -135,11 +131,11 @@ mod tests {
     fn a_request_shows_one_credential_or_none() {
         let check = |fields: &[(&'static str, &str)],
                      expected: Result<Option<Shown<'_>>, Reason>| {
-            let mut headers = HeaderMap::new();
+            let mut list = FieldList::new();
             for (name, value) in fields {
-                headers.append(*name, value.parse().unwrap());
+                list.append(HeaderName::from_static(name), value.parse().unwrap());
             }
-            assert_eq!(presented(&headers), expected, "{fields:?}");
+            assert_eq!(presented(&list), expected, "{fields:?}");
         };
         check(&[], Ok(None));
         check(

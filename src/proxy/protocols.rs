@@ -1,18 +1,19 @@
 //! Which other protocol a request asks for in place of HTTP.
 
-use http::request::Parts;
 use http::{HeaderValue, Method, Version, header};
 
 use crate::domain::reason::Reason;
 
+use super::message::Request;
+
 /// The method that a request's route is found by. A `WebSocket` is opened by `CONNECT` under HTTP/2 (RFC 8441)
 /// and by `GET` under HTTP/1.1; routes name it as `GET`.
-pub fn routed_method(parts: &Parts) -> Result<Method, Reason> {
-    if parts.method != Method::CONNECT {
-        return Ok(parts.method.clone());
+pub fn routed_method(request: &Request) -> Result<Method, Reason> {
+    if request.method != Method::CONNECT {
+        return Ok(request.method.clone());
     }
     // A plain CONNECT asks for a proxy to anywhere, which this is not.
-    match extended(parts) {
+    match extended(request) {
         Some(_) => Ok(Method::GET),
         None => Err(Reason::RequestMalformed),
     }
@@ -22,16 +23,16 @@ pub fn routed_method(parts: &Parts) -> Result<Method, Reason> {
 ///
 /// `h2c` is refused everywhere: it would open a way to the upstream on which nothing is looked at.
 pub fn upgrade(
-    parts: &Parts,
+    request: &Request,
     allowed: bool,
     has_body: bool,
 ) -> Result<Option<HeaderValue>, Reason> {
-    let asked = match extended(parts) {
+    let asked = match extended(request) {
         Some(protocol) => HeaderValue::from_str(protocol)
             .map(Some)
             .ok()
             .ok_or(Reason::UpgradeRefused)?,
-        None => asked_by_fields(parts)?,
+        None => asked_by_fields(request)?,
     };
     match &asked {
         None => Ok(None),
@@ -42,28 +43,27 @@ pub fn upgrade(
     }
 }
 
-fn extended(parts: &Parts) -> Option<&str> {
-    parts
-        .extensions
-        .get::<hyper::ext::Protocol>()
-        .filter(|_| parts.method == Method::CONNECT)
+fn extended(request: &Request) -> Option<&str> {
+    request
+        .protocol
+        .as_ref()
+        .filter(|_| request.method == Method::CONNECT)
         .map(hyper::ext::Protocol::as_str)
 }
 
-fn asked_by_fields(parts: &Parts) -> Result<Option<HeaderValue>, Reason> {
-    let mut values = parts.headers.get_all(header::UPGRADE).iter();
-    let Some(value) = values.next() else {
+fn asked_by_fields(request: &Request) -> Result<Option<HeaderValue>, Reason> {
+    let given = request.fields.one(&header::UPGRADE);
+    let Some(value) = given.ok().ok_or(Reason::UpgradeRefused)? else {
         return Ok(None);
     };
-    if values.next().is_some() || names_h2c(value) {
+    if names_h2c(value) {
         return Err(Reason::UpgradeRefused);
     }
     // Without `Connection: upgrade`, and before HTTP/1.1, the field means nothing (RFC 9110, 7.8).
-    let meant = parts.version == Version::HTTP_11
-        && parts
-            .headers
-            .get_all(header::CONNECTION)
-            .iter()
+    let meant = request.version == Version::HTTP_11
+        && request
+            .fields
+            .get_all(&header::CONNECTION)
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
             .any(|option| option.trim().eq_ignore_ascii_case("upgrade"));
@@ -85,19 +85,19 @@ fn names_h2c(value: &HeaderValue) -> bool {
 mod tests {
     use super::*;
 
-    fn parts(fields: &[(&str, &str)]) -> Parts {
+    fn asking(fields: &[(&str, &str)]) -> Request {
         let mut request = http::Request::builder().uri("/");
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        request.body(()).unwrap().into_parts().0
+        request.body(()).unwrap().into_parts().0.into()
     }
 
     #[test]
     fn only_allowed_upgrades_pass_and_h2c_never() {
         let check =
             |fields: &[(&str, &str)], allowed: bool, expected: Result<Option<&str>, Reason>| {
-                let asked = upgrade(&parts(fields), allowed, false);
+                let asked = upgrade(&asking(fields), allowed, false);
                 let expected = expected.map(|value| value.map(|text| text.parse().unwrap()));
                 assert_eq!(asked, expected, "{fields:?}");
             };
@@ -128,7 +128,7 @@ mod tests {
             refused,
         );
         assert_eq!(
-            upgrade(&parts(&websocket), true, true),
+            upgrade(&asking(&websocket), true, true),
             Err(Reason::UpgradeRefused),
             "with a body"
         );
@@ -142,6 +142,6 @@ mod tests {
             .body(())
             .unwrap()
             .into_parts();
-        assert_eq!(routed_method(&parts), Err(Reason::RequestMalformed));
+        assert_eq!(routed_method(&parts.into()), Err(Reason::RequestMalformed));
     }
 }

@@ -3,9 +3,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 
 use crate::domain::identity::{Bearer, Identity};
 use crate::domain::identity_headers::IdentityHeaders;
@@ -15,10 +14,12 @@ use crate::domain::request::Path;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 
+use super::codec::field_list::FieldList;
 use super::forwarding;
 use super::headers::{self, Host, Keep};
 use super::identity_fields::IdentityFields;
 use super::live::{Connection, FieldsFor};
+use super::message::Request;
 use super::metrics::{Closed, Metrics};
 use super::protocols;
 use super::settings::HttpBounds;
@@ -37,44 +38,47 @@ pub struct Asked<'a> {
 
 /// Reads a head. Whatever two readers might read in two ways is refused here, before anything is decided by it.
 pub fn read<'a>(
-    parts: &'a Parts,
+    request: &'a Request,
     bounds: &HttpBounds,
     metrics: &Metrics,
 ) -> Result<Asked<'a>, Reason> {
-    headers::sound_framing(&parts.headers)?;
-    let target = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
+    headers::sound_framing(&request.fields)?;
+    let target = request
+        .uri
+        .path_and_query()
+        .map_or("", PathAndQuery::as_str);
     if target.len() > bounds.target_bytes_max {
         return Err(Reason::UriTooLong);
     }
-    if parts.headers.len() > bounds.headers_max
-        || field_bytes(&parts.headers) > bounds.headers_bytes_max
+    if request.fields.len() > bounds.headers_max
+        || field_bytes(&request.fields) > bounds.headers_bytes_max
     {
         return Err(Reason::HeadersTooLarge);
     }
-    headers::refuse_odd_names(&parts.headers).map_err(|odd| {
+    headers::refuse_odd_names(&request.fields).map_err(|odd| {
         metrics.spoofed(&odd.imitated);
         Reason::HeaderInvalid
     })?;
     Ok(Asked {
-        host: headers::host(parts)?,
-        method: protocols::routed_method(parts)?,
-        path: Path::read(parts.uri.path())
+        host: headers::host(request)?,
+        method: protocols::routed_method(request)?,
+        path: Path::read(request.uri.path())
             .ok()
             .ok_or(Reason::PathInvalid)?,
     })
 }
 
 /// All fields as HTTP/1.1 writes them, with a colon, a space and an end of line each.
-fn field_bytes(headers: &HeaderMap) -> usize {
-    headers
+fn field_bytes(fields: &FieldList) -> usize {
+    fields
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len() + 4)
         .sum()
 }
 
 /// The target to forward: the very path that was matched, and the query as it came.
-pub fn target(parts: &Parts, path: &Path<'_>) -> Result<PathAndQuery, Reason> {
-    let given = parts.uri.path_and_query().ok_or(Reason::PathInvalid)?;
+pub fn target(request: &Request, path: &Path<'_>) -> Result<PathAndQuery, Reason> {
+    let given = request.uri.path_and_query().ok_or(Reason::PathInvalid)?;
     if given.path() == path.as_str() {
         return Ok(given.clone());
     }
@@ -87,7 +91,7 @@ pub fn target(parts: &Parts, path: &Path<'_>) -> Result<PathAndQuery, Reason> {
 
 /// Makes a request's fields fit to be forwarded, and counts what had to be taken off.
 pub fn clean(
-    headers: &mut HeaderMap,
+    fields: &mut FieldList,
     connection: &Connection,
     host: &Host,
     keep_credential: bool,
@@ -98,12 +102,12 @@ pub fn clean(
         credential: keep_credential,
         forwarding: origin.trusted_hop,
     };
-    let spoofed = headers::clean(headers, keep)?;
+    let spoofed = headers::clean(fields, keep)?;
     metrics.spoofed(&spoofed);
     if origin.trusted_hop {
-        forwarding::append_forwarding(headers, origin.address, &host.value);
+        forwarding::append_forwarding(fields, origin.address, &host.value);
     }
-    forwarding::trace(headers);
+    forwarding::trace(fields);
     Ok(())
 }
 
@@ -171,7 +175,7 @@ fn introduce(
 
 /// Adds the assertion, where the route's upstream is to be assured of who calls.
 pub fn assure(
-    headers: &mut HeaderMap,
+    fields: &mut FieldList,
     worker: &Worker,
     permit: &Permit,
     snapshot: &Snapshot,
@@ -180,7 +184,7 @@ pub fn assure(
     let plan = permit.route().identity_headers.assertion.as_ref();
     if let (Some(plan), Some(identity)) = (plan, permit.identity()) {
         let issuer = &snapshot.catalog.issuer;
-        worker.assertions.put(headers, identity, plan, issuer, now);
+        worker.assertions.put(fields, identity, plan, issuer, now);
     }
 }
 
@@ -191,13 +195,10 @@ mod tests {
     #[test]
     fn the_path_that_was_matched_is_forwarded_with_the_query_as_it_came() {
         let check = |raw: &str, expected: &str| {
-            let (parts, ()) = http::Request::builder()
-                .uri(raw)
-                .body(())
-                .unwrap()
-                .into_parts();
-            let path = Path::read(parts.uri.path()).unwrap();
-            assert_eq!(target(&parts, &path).unwrap().as_str(), expected);
+            let request = http::Request::builder().uri(raw).body(()).unwrap();
+            let request = Request::from(request.into_parts().0);
+            let path = Path::read(request.uri.path()).unwrap();
+            assert_eq!(target(&request, &path).unwrap().as_str(), expected);
         };
         check("/v1/orders", "/v1/orders");
         check("/v1/orders?a=%61&b", "/v1/orders?a=%61&b");

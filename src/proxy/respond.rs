@@ -3,15 +3,17 @@
 use std::fmt::{self, Write};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use crate::crypto::x509::Leaf;
 use crate::domain::reason::Reason;
 use crate::domain::time::Timestamp;
 
+use super::codec::field_list::FieldList;
 use super::counters::standing::Strictest;
 use super::forwarding::{REQUEST_ID, RequestName};
+use super::message::Response;
 use super::refusal::{Extra, Refusal};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -34,64 +36,63 @@ pub fn refuse(refusal: &Refusal, about: Circumstances<'_>) -> Response<Bytes> {
     let shown = refusal.reason.shown();
     let status = status(shown, &refusal.extra);
     let body = problem(shown, status, &refusal.extra, about).to_string();
-    let mut response = Response::new(Bytes::from(body));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(
+    let mut response = Response::new(status, Bytes::from(body));
+    let fields = &mut response.fields;
+    fields.insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/problem+json"),
     );
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    fields.insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    name(headers, about.request);
+    name(fields, about.request);
     if status == StatusCode::UNAUTHORIZED || shown == Reason::ScopeMissing {
-        headers.insert(header::WWW_AUTHENTICATE, challenge(shown, &refusal.extra));
+        fields.insert(header::WWW_AUTHENTICATE, challenge(shown, &refusal.extra));
     }
     if refusal.reason == Reason::RequestMalformed {
         // Whoever frames one request in an odd way may mean another one by what follows.
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if let Extra::Allow(methods) = &refusal.extra {
         let list: Vec<&str> = methods.iter().map(http::Method::as_str).collect();
-        insert(headers, header::ALLOW, &list.join(", "));
+        insert(fields, header::ALLOW, &list.join(", "));
     }
     if let Extra::Limited(strictest) = &refusal.extra {
-        allowance(headers, strictest);
+        allowance(fields, strictest);
     }
     if matches!(status.as_u16(), 429 | 503) {
-        headers.insert(header::RETRY_AFTER, retry_after(&refusal.extra).into());
+        fields.insert(header::RETRY_AFTER, retry_after(&refusal.extra).into());
     }
     response
 }
 
 /// Gives an answer the name that its request is known by.
-pub fn name(headers: &mut HeaderMap, request: &RequestName) {
-    headers.insert(REQUEST_ID, request.value.clone());
+pub fn name(fields: &mut FieldList, request: &RequestName) {
+    fields.insert(REQUEST_ID, request.value.clone());
 }
 
 /// Tells how the nearest limit stands (draft-ietf-httpapi-ratelimit-headers).
-pub fn allowance(headers: &mut HeaderMap, strictest: &Strictest) {
+pub fn allowance(fields: &mut FieldList, strictest: &Strictest) {
     let limit = &strictest.limit;
     let standing = &strictest.standing;
     let name = limit.name.as_str();
     let window = limit.period.as_secs().max(1);
     let policy = format_args!("\"{name}\";q={};w={window}", limit.count);
-    insert_written(headers, RATE_LIMIT_POLICY, policy);
+    insert_written(fields, RATE_LIMIT_POLICY, policy);
     let reset = whole_seconds(standing.full_in.max(standing.retry_after));
     let remaining = format_args!("\"{name}\";r={};t={reset}", standing.remaining);
-    insert_written(headers, RATE_LIMIT, remaining);
+    insert_written(fields, RATE_LIMIT, remaining);
 }
 
 /// Every answer of a limited route passes here, so a value is written once, where it stays.
-fn insert_written(headers: &mut HeaderMap, name: HeaderName, text: fmt::Arguments<'_>) {
+fn insert_written(fields: &mut FieldList, name: HeaderName, text: fmt::Arguments<'_>) {
     let mut value = BytesMut::with_capacity(64);
     if value.write_fmt(text).is_ok()
         && let Ok(value) = HeaderValue::from_maybe_shared(value.freeze())
     {
-        headers.insert(name, value);
+        fields.insert(name, value);
     }
 }
 
@@ -186,9 +187,9 @@ fn whole_seconds(span: std::time::Duration) -> u64 {
     span.as_secs().saturating_add(up).max(1)
 }
 
-fn insert(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+fn insert(fields: &mut FieldList, name: HeaderName, text: &str) {
     if let Ok(value) = HeaderValue::from_str(text) {
-        headers.insert(name, value);
+        fields.insert(name, value);
     }
 }
 
@@ -227,7 +228,7 @@ mod tests {
         }
     }
 
-    fn answered(refusal: impl Into<Refusal>) -> (Response<Bytes>, Value) {
+    fn answered(refusal: impl Into<Refusal>) -> (http::Response<Bytes>, Value) {
         let request = request();
         let leaf = leaf();
         let response = refuse(
@@ -238,6 +239,7 @@ mod tests {
                 now: "2026-03-01T12:00:00Z".parse().unwrap(),
             },
         );
+        let response = http::Response::from(response);
         let body = serde_json::from_slice(response.body()).unwrap();
         (response, body)
     }

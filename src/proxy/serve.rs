@@ -44,9 +44,8 @@ where
         let service = service_fn(move |request: http::Request<Http2Body>| {
             let (mut parts, body) = request.into_parts();
             let upgrade = parts.extensions.remove().map(Upgrade::Http2);
-            let request = http::Request::from_parts(parts, Incoming::Http2(body));
-            let answer = answers.answer(request, upgrade);
-            async move { Ok::<_, Infallible>(answer.await) }
+            let answer = answers.answer(parts.into(), Incoming::Http2(body), upgrade);
+            async move { Ok::<_, Infallible>(http::Response::from(answer.await)) }
         });
         let (io, outbox) = outbox::gather(stream);
         let served = http2_server(LocalExec, bounds).serve_connection(TokioIo::new(io), service);

@@ -1,7 +1,5 @@
 //! Which header fields go from one connection to the next, in either direction, and how they are read.
 
-use std::ops::Range;
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -115,26 +113,12 @@ pub fn put(out: &mut Vec<u8>, name: &str, value: &HeaderValue) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The names of parsed lines, and where in `buffer` their values lie: the values are to share the bytes of the head,
-/// which is not cut off yet.
-pub fn places(
-    buffer: &[u8],
-    lines: &[httparse::Header<'_>],
-) -> Result<Vec<(HeaderName, Range<usize>)>, Malformed> {
-    let mut places = Vec::with_capacity(lines.len());
-    for line in lines {
-        places.push((name(line)?, place_in(buffer, line.value)));
-    }
-    Ok(places)
-}
-
-/// Where `part` lies in `buffer`, of which it is a slice.
-pub fn place_in(buffer: &[u8], part: &[u8]) -> Range<usize> {
-    if part.is_empty() {
-        return 0..0;
-    }
-    let start = part.as_ptr().addr() - buffer.as_ptr().addr();
-    start..start + part.len()
+/// The field of a line that was parsed out of `head`, whose bytes the value shares.
+pub fn field(
+    head: &Bytes,
+    line: &httparse::Header<'_>,
+) -> Result<(HeaderName, HeaderValue), Malformed> {
+    Ok((name(line)?, value(head.slice_ref(line.value))?))
 }
 
 /// The number that `Content-Length` holds: digits and nothing else (RFC 9112, 6.3).

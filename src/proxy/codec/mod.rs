@@ -2,6 +2,8 @@
 
 pub mod malformed;
 pub mod fields;
+pub mod field_list;
+pub mod head_end;
 pub mod chunked;
 pub mod coding;
 pub mod output;

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use http_body::Body;
 
 use super::date::DateText;
@@ -13,6 +13,7 @@ use crate::domain::reason::Reason;
 use crate::proxy::body::ResponseBody;
 use crate::proxy::codec::output::Output;
 use crate::proxy::error::Error;
+use crate::proxy::message::Response;
 
 /// What of the request decides how its answer is written.
 #[expect(
@@ -63,14 +64,15 @@ impl Answering {
         date: DateText,
         output: &mut Output,
     ) -> Self {
-        let (parts, body) = response.into_parts();
-        let switched = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+        let Response {
+            status,
+            fields,
+            body,
+        } = response;
+        let switched = status == StatusCode::SWITCHING_PROTOCOLS;
         let bodiless = asked.head_only
             || switched
-            || matches!(
-                parts.status,
-                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-            );
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let framing = match body.size_hint().exact() {
             _ if bodiless => Framing::None,
             Some(length) => Framing::Length(length),
@@ -79,11 +81,17 @@ impl Answering {
         };
         let keep_alive = asked.keep_alive
             && framing != Framing::UntilClose
-            && parts
-                .headers
-                .get(header::CONNECTION)
+            && fields
+                .get(&header::CONNECTION)
                 .is_none_or(|value| value != "close");
-        wire::put_head(&mut output.own, &parts, framing, !keep_alive, date);
+        let head = wire::Head {
+            status,
+            fields: &fields,
+            framing,
+            close: !keep_alive,
+            date,
+        };
+        wire::put_head(&mut output.own, &head);
         Self {
             body,
             left: match framing {

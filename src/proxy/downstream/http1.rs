@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{Method, Request, Response, Version};
+use http::{Method, Version};
 use tokio::io::{AsyncBufRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
@@ -25,6 +25,7 @@ use crate::domain::reason::Reason;
 use crate::net::stream::AnyStream;
 use crate::proxy::body::ResponseBody;
 use crate::proxy::codec::output::Output;
+use crate::proxy::message::{Request, Response};
 use crate::proxy::metrics::Closed;
 use crate::proxy::upgrade::Upgrade;
 
@@ -34,7 +35,7 @@ pub type BoxedAnswer = Pin<Box<dyn Future<Output = Response<ResponseBody>>>>;
 /// Whoever answers the requests of one connection.
 pub trait Answers {
     /// `upgrade` becomes the connection's stream when the answer switches protocols.
-    fn answer(&self, request: Request<Incoming>, upgrade: Option<Upgrade>) -> BoxedAnswer;
+    fn answer(&self, request: Request, body: Incoming, upgrade: Option<Upgrade>) -> BoxedAnswer;
 
     /// The answer to bytes that are no request.
     fn refuse(&self, reason: Reason) -> Response<ResponseBody>;
@@ -168,31 +169,32 @@ where
 
     fn begin(&mut self, head: RequestHead) -> State {
         let RequestHead {
-            parts,
+            request,
             coding,
             expects_continue,
             takes_trailers,
             keep_alive,
         } = head;
-        let request = self.link.borrow_mut().begin(coding, expects_continue);
+        let incoming = self.link.borrow_mut().begin(coding, expects_continue);
         let body = LinkBody {
             link: Rc::clone(&self.link),
-            request,
+            request: incoming,
         };
         let asked = Asked {
-            head_only: parts.method == Method::HEAD,
-            chunks: parts.version == Version::HTTP_11,
+            head_only: request.method == Method::HEAD,
+            chunks: request.version == Version::HTTP_11,
             takes_trailers,
             keep_alive,
         };
-        let (handover, upgrade) = if parts.headers.contains_key(http::header::UPGRADE) {
+        let (handover, upgrade) = if request.fields.contains(&http::header::UPGRADE) {
             let (handover, stream) = oneshot::channel();
             (Some(handover), Some(Upgrade::Http1(stream)))
         } else {
             (None, None)
         };
-        let request = Request::from_parts(parts, Incoming::Http1(Box::new(body)));
-        State::Exchange(self.answers.answer(request, upgrade), asked, handover)
+        let body = Incoming::Http1(Box::new(body));
+        let answer = self.answers.answer(request, body, upgrade);
+        State::Exchange(answer, asked, handover)
     }
 
     /// Answers bytes that are no request, and nothing after them.

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufStream, DuplexStream};
 
@@ -45,14 +45,12 @@ fn response(status: StatusCode, text: String) -> Response<ResponseBody> {
     let content = Content::Whole(Bytes::from(text));
     let running = Running::new(connection());
     let body = ResponseBody::new(content, false, recording(&book()), running);
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response
+    Response::new(status, body)
 }
 
 impl Answers for Echo {
-    fn answer(&self, request: Request<Incoming>, upgrade: Option<Upgrade>) -> BoxedAnswer {
-        let path = request.uri().path().to_owned();
+    fn answer(&self, request: Request, body: Incoming, upgrade: Option<Upgrade>) -> BoxedAnswer {
+        let path = request.uri.path().to_owned();
         self.asked.borrow_mut().push(path.clone());
         let dropped = Dropped(Rc::clone(&self.dropped));
         let held = Rc::clone(&self.held);
@@ -62,7 +60,7 @@ impl Answers for Echo {
                 "/wait" => std::future::pending().await,
                 "/hold" => {
                     tokio::task::spawn_local(async move {
-                        let read = request.into_body().collect().await;
+                        let read = body.collect().await;
                         held.set(Some(read.is_ok()));
                     });
                     response(StatusCode::OK, "early".to_owned())
@@ -76,13 +74,13 @@ impl Answers for Echo {
                         stream.write_all(&heard).await.unwrap();
                         stream.shutdown().await.unwrap();
                     });
-                    let mut response = Response::new(ResponseBody::none());
-                    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+                    let status = StatusCode::SWITCHING_PROTOCOLS;
+                    let mut response = Response::new(status, ResponseBody::none());
                     let upgrade = HeaderValue::from_static("upgrade");
-                    response.headers_mut().insert("connection", upgrade);
+                    response.fields.append(header::CONNECTION, upgrade);
                     response
                 }
-                _ => match request.into_body().collect().await {
+                _ => match body.collect().await {
                     Ok(body) => {
                         let body = String::from_utf8(body.to_bytes().to_vec()).unwrap();
                         response(StatusCode::OK, format!("{path}:{body}"))

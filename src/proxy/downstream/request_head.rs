@@ -6,14 +6,16 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
+use http::{HeaderName, HeaderValue, Method, Uri, Version, header};
 
 use crate::domain::reason::Reason;
 use crate::proxy::codec::chunked::Chunked;
 use crate::proxy::codec::coding::Coding;
+use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::codec::fields;
+use crate::proxy::codec::head_end::HeadEnd;
 use crate::proxy::codec::malformed::Malformed;
+use crate::proxy::message::Request;
 
 /// How large a head may be.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +29,7 @@ pub struct HeadBounds {
 /// A request's head, and what it says about what follows.
 #[derive(Debug)]
 pub struct RequestHead {
-    pub parts: Parts,
+    pub request: Request,
     pub coding: Coding,
     /// The client wants a word before it sends its body (RFC 9110, 10.1.1).
     pub expects_continue: bool,
@@ -40,8 +42,7 @@ pub struct RequestHead {
 /// Parses heads out of a buffer that fills.
 #[derive(Debug, Default)]
 pub struct Parser {
-    /// So much was looked through before and held no end: a dripping client does not make us parse it all again.
-    seen: usize,
+    end: HeadEnd,
     /// An empty line before this head was passed over.
     passed_over: bool,
 }
@@ -53,54 +54,24 @@ impl Parser {
         buffer: &mut BytesMut,
         bounds: HeadBounds,
     ) -> Result<Option<RequestHead>, Reason> {
-        if !self.may_be_whole(buffer, bounds)? {
+        if !self.begins(buffer)? {
             return Ok(None);
         }
-        let mut few = [const { MaybeUninit::uninit() }; FIELDS_FEW];
-        let mut many = Vec::new();
-        let lines = if bounds.fields_max <= few.len() {
-            few.get_mut(..bounds.fields_max).unwrap_or_default()
-        } else {
-            many.resize(bounds.fields_max, MaybeUninit::uninit());
-            &mut many
-        };
-        let mut request = httparse::Request::new(&mut []);
-        let length = match request.parse_with_uninit_headers(buffer, lines) {
-            Ok(httparse::Status::Complete(length)) if length <= bounds.bytes_max => length,
-            Ok(httparse::Status::Partial) => return self.wait(buffer, bounds).map(|()| None),
-            Ok(httparse::Status::Complete(_)) | Err(httparse::Error::TooManyHeaders) => {
-                return Err(Reason::HeadersTooLarge);
+        let is_new = self.end.is_new();
+        match self.end.find(buffer).map_err(malformed)? {
+            Some(length) if length <= bounds.bytes_max => {
+                *self = Self::default();
+                read(&buffer.split_to(length).freeze(), bounds).map(Some)
             }
-            Err(_) => return Err(Reason::RequestMalformed),
-        };
-        *self = Self::default();
-        let is_1_1 = request.version == Some(1);
-        let method = Method::from_bytes(request.method.unwrap_or_default().as_bytes());
-        let method = method.ok().ok_or(Reason::RequestMalformed)?;
-        let target = fields::place_in(buffer, request.path.unwrap_or_default().as_bytes());
-        let places = fields::places(buffer, request.headers).map_err(malformed)?;
-        let head = buffer.split_to(length).freeze();
-        fields::refuse_bare_lf(&head).map_err(malformed)?;
-        let mut found = Found::default();
-        let mut headers = HeaderMap::with_capacity(places.len() + FIELDS_OURS);
-        for (name, place) in places {
-            let value = fields::value(head.slice(place)).map_err(malformed)?;
-            found.note(&name, &value)?;
-            headers.append(name, value);
+            Some(_) => Err(Reason::HeadersTooLarge),
+            None if buffer.len() >= bounds.bytes_max => Err(too_large(buffer)),
+            None if is_new => refuse_nonsense(buffer, bounds).map(|()| None),
+            None => Ok(None),
         }
-        let mut parts = Request::new(()).into_parts().0;
-        parts.method = method;
-        parts.uri = uri(head.slice(target))?;
-        parts.version = if is_1_1 {
-            Version::HTTP_11
-        } else {
-            Version::HTTP_10
-        };
-        parts.headers = headers;
-        found.judge(parts).map(Some)
     }
 
-    fn may_be_whole(&mut self, buffer: &mut BytesMut, bounds: HeadBounds) -> Result<bool, Reason> {
+    /// Whether a head has begun, behind what may stand before one.
+    fn begins(&mut self, buffer: &mut BytesMut) -> Result<bool, Reason> {
         // Some old clients end a body with CRLF too many; one is borne (RFC 9112, 2.2).
         if !self.passed_over && buffer.starts_with(b"\r\n") {
             buffer.advance(2);
@@ -108,35 +79,83 @@ impl Parser {
         }
         // The parser would skip all empty lines, and the others are somebody's leftovers.
         match **buffer {
-            [] => return Ok(false),
-            [b'\r'] if !self.passed_over => return Ok(false),
-            [b'\r' | b'\n', ..] => return Err(Reason::RequestMalformed),
-            _ => {}
+            [] => Ok(false),
+            [b'\r'] if !self.passed_over => Ok(false),
+            [b'\r' | b'\n', ..] => Err(Reason::RequestMalformed),
+            _ => Ok(true),
         }
-        if self.seen == 0 {
-            return Ok(true);
-        }
-        let news = buffer.get(self.seen.saturating_sub(3)..).unwrap_or(&[]);
-        // A head that ends otherwise is refused, and the parser is asked for that too.
-        let whole = news.windows(2).any(|window| window == b"\n\n")
-            || news.windows(4).any(|window| window == b"\r\n\r\n");
-        if !whole {
-            self.wait(buffer, bounds)?;
-        }
-        Ok(whole)
     }
+}
 
-    /// Remembers what was looked through, and refuses a head that does not end.
-    fn wait(&mut self, buffer: &BytesMut, bounds: HeadBounds) -> Result<(), Reason> {
-        self.seen = buffer.len();
-        if buffer.len() < bounds.bytes_max {
-            return Ok(());
+/// Why a head is refused that does not end.
+fn too_large(buffer: &[u8]) -> Reason {
+    if buffer.contains(&b'\n') {
+        Reason::HeadersTooLarge
+    } else {
+        Reason::UriTooLong
+    }
+}
+
+/// Who speaks another protocol is told so at once, and not when the time for a head is over.
+fn refuse_nonsense(beginning: &[u8], bounds: HeadBounds) -> Result<(), Reason> {
+    with_lines(bounds, |lines| {
+        let mut request = httparse::Request::new(&mut []);
+        match request.parse_with_uninit_headers(beginning, lines) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(refused(error)),
         }
-        Err(if buffer.contains(&b'\n') {
-            Reason::HeadersTooLarge
-        } else {
-            Reason::UriTooLong
+    })
+}
+
+/// Reads a whole head, whose fields share its bytes.
+fn read(head: &Bytes, bounds: HeadBounds) -> Result<RequestHead, Reason> {
+    with_lines(bounds, |lines| {
+        let mut parsed = httparse::Request::new(&mut []);
+        match parsed.parse_with_uninit_headers(head, lines) {
+            Ok(httparse::Status::Complete(length)) if length == head.len() => {}
+            Ok(_) => return Err(Reason::RequestMalformed),
+            Err(error) => return Err(refused(error)),
+        }
+        let method = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes());
+        let target = head.slice_ref(parsed.path.unwrap_or_default().as_bytes());
+        let mut found = Found::default();
+        let mut list = FieldList::with_capacity(parsed.headers.len() + FIELDS_OURS);
+        for line in parsed.headers {
+            let (name, value) = fields::field(head, line).map_err(malformed)?;
+            found.note(&name, &value)?;
+            list.append(name, value);
+        }
+        found.judge(Request {
+            method: method.ok().ok_or(Reason::RequestMalformed)?,
+            uri: uri(target)?,
+            version: match parsed.version {
+                Some(1) => Version::HTTP_11,
+                _ => Version::HTTP_10,
+            },
+            fields: list,
+            protocol: None,
         })
+    })
+}
+
+/// Gives `parse` room for as many lines as there may be.
+fn with_lines<'h, T>(
+    bounds: HeadBounds,
+    parse: impl FnOnce(&mut [MaybeUninit<httparse::Header<'h>>]) -> T,
+) -> T {
+    let mut few = [const { MaybeUninit::uninit() }; FIELDS_FEW];
+    if let Some(lines) = few.get_mut(..bounds.fields_max) {
+        return parse(lines);
+    }
+    let mut many = Vec::new();
+    many.resize(bounds.fields_max, MaybeUninit::uninit());
+    parse(&mut many)
+}
+
+fn refused(error: httparse::Error) -> Reason {
+    match error {
+        httparse::Error::TooManyHeaders => Reason::HeadersTooLarge,
+        _ => Reason::RequestMalformed,
     }
 }
 
@@ -187,8 +206,8 @@ impl Found {
         Ok(())
     }
 
-    fn judge(self, parts: Parts) -> Result<RequestHead, Reason> {
-        let is_1_1 = parts.version == Version::HTTP_11;
+    fn judge(self, request: Request) -> Result<RequestHead, Reason> {
+        let is_1_1 = request.version == Version::HTTP_11;
         // HTTP/1.0 has no transfer codings, and who sends a length besides means one of two things.
         if self.chunked && (self.length.is_some() || !is_1_1) {
             return Err(Reason::RequestMalformed);
@@ -205,7 +224,7 @@ impl Found {
             takes_trailers: self.takes_trailers && is_1_1,
             keep_alive: is_1_1 && !self.close,
             coding,
-            parts,
+            request,
         })
     }
 }
@@ -253,10 +272,10 @@ mod tests {
             .take(&mut buffer, BOUNDS)
             .unwrap()
             .unwrap();
-        assert_eq!(head.parts.method, Method::GET);
-        assert_eq!(head.parts.uri, "/a?b=c");
-        assert_eq!(head.parts.version, Version::HTTP_11);
-        assert_eq!(head.parts.headers["a"], "b c");
+        assert_eq!(head.request.method, Method::GET);
+        assert_eq!(head.request.uri, "/a?b=c");
+        assert_eq!(head.request.version, Version::HTTP_11);
+        assert_eq!(head.request.fields["a"], "b c");
         assert!(head.keep_alive && !head.expects_continue && !head.takes_trailers);
         assert_eq!(buffer, "GET /next");
     }
@@ -363,11 +382,11 @@ mod tests {
                     break;
                 }
             }
-            taken.map(|head| head.unwrap().parts.uri)
+            taken.map(|head| head.unwrap().request.uri)
         };
         let request = "GET /a HTTP/1.1\r\n\r\n";
         let one = format!("\r\n{request}");
-        assert_eq!(head(&one).parts.uri, "/a");
+        assert_eq!(head(&one).request.uri, "/a");
         assert_eq!(drops(&one).unwrap(), "/a");
         for leftovers in ["\r\n\r\n", "\n", "\r\n\n", "\r\n\r", "\rG"] {
             let text = format!("{leftovers}{request}");
@@ -408,7 +427,7 @@ mod tests {
             assert_eq!(parse(&text).err(), Some(reason), "{text:.40}");
         }
         let most = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(20));
-        assert_eq!(head(&most).parts.headers.len(), 20);
+        assert_eq!(head(&most).request.fields.len(), 20);
     }
 
     #[test]
@@ -419,7 +438,7 @@ mod tests {
         };
         let text = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(1000));
         let parsed = Parser::default().take(&mut BytesMut::from(&*text), bounds);
-        assert_eq!(parsed.unwrap().unwrap().parts.headers.len(), 1000);
+        assert_eq!(parsed.unwrap().unwrap().request.fields.len(), 1000);
     }
 
     #[test]
@@ -435,7 +454,7 @@ mod tests {
             }
         }
         assert_eq!(heads.len(), 1);
-        assert_eq!(heads[0].parts.headers["host"], "x");
+        assert_eq!(heads[0].request.fields["host"], "x");
     }
 
     proptest! {

@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-use http::response::Parts;
 use http::{HeaderName, StatusCode, header};
 
 use super::date::DateText;
+use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::codec::fields;
 use crate::proxy::codec::output::COPIED_MAX;
 
@@ -20,8 +20,21 @@ pub enum Framing {
     UntilClose,
 }
 
+/// What an answer's head is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    pub status: StatusCode,
+    pub fields: &'a FieldList,
+    pub framing: Framing,
+    /// No other request may follow.
+    pub close: bool,
+    /// What to say of the time where the answer does not.
+    pub date: DateText,
+}
+
 /// Appends an answer's head.
-pub fn put_head(out: &mut Vec<u8>, parts: &Parts, framing: Framing, close: bool, date: DateText) {
+pub fn put_head(out: &mut Vec<u8>, head: &Head<'_>) {
+    let (status, framing) = (head.status, head.framing);
     // Head and body are one write where the body is small, so both get their room at once.
     let body = match framing {
         Framing::Length(length) => usize::try_from(length).unwrap_or(usize::MAX),
@@ -29,25 +42,19 @@ pub fn put_head(out: &mut Vec<u8>, parts: &Parts, framing: Framing, close: bool,
     };
     out.reserve(HEAD_USUAL + body.min(COPIED_MAX / 2));
     out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(parts.status.as_str().as_bytes());
+    out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
-    out.extend_from_slice(
-        parts
-            .status
-            .canonical_reason()
-            .unwrap_or_default()
-            .as_bytes(),
-    );
+    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     out.extend_from_slice(b"\r\n");
-    let switched = parts.status == StatusCode::SWITCHING_PROTOCOLS;
-    for (name, value) in &parts.headers {
+    let switched = status == StatusCode::SWITCHING_PROTOCOLS;
+    for (name, value) in head.fields.iter() {
         if switched || !is_framing(name, framing) {
             fields::put(out, name.as_str(), value);
         }
     }
-    if !parts.headers.contains_key(header::DATE) {
+    if !head.fields.contains(&header::DATE) {
         out.extend_from_slice(b"date: ");
-        out.extend_from_slice(&date);
+        out.extend_from_slice(&head.date);
         out.extend_from_slice(b"\r\n");
     }
     match framing {
@@ -56,7 +63,7 @@ pub fn put_head(out: &mut Vec<u8>, parts: &Parts, framing: Framing, close: bool,
         Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         Framing::None | Framing::UntilClose => {}
     }
-    if close && !switched {
+    if head.close && !switched {
         out.extend_from_slice(b"connection: close\r\n");
     }
     out.extend_from_slice(b"\r\n");
@@ -78,21 +85,23 @@ const HEAD_USUAL: usize = 512;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::message::Response;
 
     fn text(status: u16, fields: &[(&str, &str)], framing: Framing, close: bool) -> String {
         let mut response = http::Response::builder().status(status);
         for (name, value) in fields {
             response = response.header(*name, *value);
         }
-        let (parts, ()) = response.body(()).unwrap().into_parts();
+        let response = Response::from(response.body(()).unwrap());
         let mut out = Vec::new();
-        put_head(
-            &mut out,
-            &parts,
+        let head = Head {
+            status: response.status,
+            fields: &response.fields,
             framing,
             close,
-            *b"Thu, 01 Jan 1970 00:00:00 GMT",
-        );
+            date: *b"Thu, 01 Jan 1970 00:00:00 GMT",
+        };
+        put_head(&mut out, &head);
         String::from_utf8(out).unwrap()
     }
 

@@ -7,7 +7,7 @@ use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 use quick_cache::unsync::Cache;
 
 use crate::crypto::assertion::{Assertion, AssertionSigner, SignedBy};
@@ -17,6 +17,7 @@ use crate::domain::identity::{Bearer, Identity};
 use crate::domain::identity_headers::AssertionPlan;
 use crate::domain::scope::ScopeSet;
 use crate::domain::time::Timestamp;
+use crate::proxy::codec::field_list::FieldList;
 
 const ASSERTION: HeaderName = HeaderName::from_static("x-countersign-assertion");
 
@@ -66,7 +67,7 @@ impl Assertions {
     /// Adds the field that assures an upstream of who calls.
     pub fn put(
         &self,
-        headers: &mut HeaderMap,
+        fields: &mut FieldList,
         identity: &Identity,
         plan: &AssertionPlan,
         issuer: &Arc<str>,
@@ -88,7 +89,7 @@ impl Assertions {
             Some(fresh)
         });
         if let Some(assertion) = assertion {
-            headers.insert(ASSERTION, assertion.value.clone());
+            fields.insert(ASSERTION, assertion.value.clone());
         }
     }
 
@@ -201,11 +202,11 @@ mod tests {
         }
 
         fn told(&self, identity: &Identity, at: &str) -> String {
-            let mut headers = HeaderMap::new();
+            let mut fields = FieldList::new();
             let now = at.parse().unwrap();
             self.assertions
-                .put(&mut headers, identity, &self.plan, &self.issuer, now);
-            headers[&ASSERTION].to_str().unwrap().to_owned()
+                .put(&mut fields, identity, &self.plan, &self.issuer, now);
+            fields.get(&ASSERTION).unwrap().to_str().unwrap().to_owned()
         }
     }
 
@@ -295,11 +296,11 @@ mod tests {
                 audience: "orders".into(),
                 ttl: Duration::from_mins(1),
             };
-            let mut headers = HeaderMap::new();
+            let mut fields = FieldList::new();
             let now = "2026-06-01T12:00:00Z".parse().unwrap();
             bench
                 .assertions
-                .put(&mut headers, &caller, &plan, &bench.issuer, now);
+                .put(&mut fields, &caller, &plan, &bench.issuer, now);
         }
         let kept = bench.assertions.kept.get().unwrap().borrow();
         assert!(kept.len() <= 3);

@@ -2,12 +2,14 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::BytesMut;
-use http::response::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 
+use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::codec::fields;
+use crate::proxy::codec::head_end::HeadEnd;
 use crate::proxy::codec::malformed::Malformed;
+use crate::proxy::message::Response;
 
 /// What of the request decides how its answer is read.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,7 +30,7 @@ pub enum Framing {
 /// A final answer's head.
 #[derive(Debug)]
 pub struct AnswerHead {
-    pub parts: Parts,
+    pub head: Response<()>,
     pub framing: Framing,
     /// Whether the connection can carry another exchange.
     pub keep_alive: bool,
@@ -47,8 +49,7 @@ pub enum Parsed {
 /// Parses heads out of a buffer that fills.
 #[derive(Debug, Default)]
 pub struct Parser {
-    /// So much was looked through before and held no end: a dripping upstream does not make us parse it all again.
-    seen: usize,
+    end: HeadEnd,
 }
 
 impl Parser {
@@ -58,70 +59,56 @@ impl Parser {
         buffer: &mut BytesMut,
         asked: Asked<'_>,
     ) -> Result<Option<Parsed>, Malformed> {
-        if !self.may_be_whole(buffer)? {
-            return Ok(None);
-        }
-        let mut lines = [const { MaybeUninit::uninit() }; FIELDS_MAX];
-        let mut response = httparse::Response::new(&mut []);
-        let status = httparse::ParserConfig::default().parse_response_with_uninit_headers(
-            &mut response,
-            buffer,
-            &mut lines,
-        );
-        let length = match status {
-            Ok(httparse::Status::Complete(length)) if length <= HEAD_MAX => length,
-            Ok(httparse::Status::Partial) if buffer.len() < HEAD_MAX => {
-                self.seen = buffer.len();
-                return Ok(None);
-            }
-            Ok(_) | Err(httparse::Error::TooManyHeaders) => {
-                return Err(Malformed("the head is too large"));
-            }
-            Err(_) => return Err(Malformed("the head is not HTTP")),
-        };
-        self.seen = 0;
-        let is_1_1 = response.version == Some(1);
-        let status = response
-            .code
-            .and_then(|code| StatusCode::from_u16(code).ok())
-            .ok_or(Malformed("the status is not one"))?;
-        let places = fields::places(buffer, response.headers)?;
-        let head = buffer.split_to(length).freeze();
-        fields::refuse_bare_lf(&head)?;
-        let mut found = Found::default();
-        let mut headers = HeaderMap::with_capacity(places.len() + FIELDS_OURS);
-        for (name, place) in places {
-            let value = fields::value(head.slice(place))?;
-            found.note(&name, &value)?;
-            if !fields::is_hop_by_hop(&name)
-                && !fields::is_reserved(&name)
-                && name != header::CONTENT_LENGTH
-            {
-                headers.append(name, value);
-            }
-        }
-        found.judge(status, is_1_1, headers, asked)
-    }
-
-    fn may_be_whole(&mut self, buffer: &BytesMut) -> Result<bool, Malformed> {
         if buffer.is_empty() {
-            return Ok(false);
+            return Ok(None);
         }
         // The parser would skip empty lines, which are somebody's leftovers.
         if !buffer.starts_with(b"H") {
             return Err(Malformed("the answer does not begin with HTTP"));
         }
-        if self.seen == 0 {
-            return Ok(true);
+        match self.end.find(buffer)? {
+            Some(length) if length <= HEAD_MAX => {
+                self.end = HeadEnd::default();
+                read(&buffer.split_to(length).freeze(), asked)
+            }
+            None if buffer.len() < HEAD_MAX => Ok(None),
+            _ => Err(Malformed("the head is too large")),
         }
-        let news = buffer.get(self.seen.saturating_sub(3)..).unwrap_or(&[]);
-        let whole = news.windows(4).any(|window| window == b"\r\n\r\n");
-        self.seen = buffer.len();
-        if !whole && buffer.len() >= HEAD_MAX {
-            return Err(Malformed("the head is too large"));
-        }
-        Ok(whole)
     }
+}
+
+/// Reads a whole head, whose fields share its bytes.
+fn read(head: &Bytes, asked: Asked<'_>) -> Result<Option<Parsed>, Malformed> {
+    let mut lines = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut response,
+        head,
+        &mut lines,
+    );
+    match parsed {
+        Ok(httparse::Status::Complete(length)) if length == head.len() => {}
+        Err(httparse::Error::TooManyHeaders) => return Err(Malformed("the head is too large")),
+        _ => return Err(Malformed("the head is not HTTP")),
+    }
+    let is_1_1 = response.version == Some(1);
+    let status = response
+        .code
+        .and_then(|code| StatusCode::from_u16(code).ok())
+        .ok_or(Malformed("the status is not one"))?;
+    let mut found = Found::default();
+    let mut kept = FieldList::with_capacity(response.headers.len() + FIELDS_OURS);
+    for line in response.headers {
+        let (name, value) = fields::field(head, line)?;
+        found.note(&name, &value)?;
+        if !fields::is_hop_by_hop(&name)
+            && !fields::is_reserved(&name)
+            && name != header::CONTENT_LENGTH
+        {
+            kept.append(name, value);
+        }
+    }
+    found.judge(status, is_1_1, kept, asked)
 }
 
 /// The fields that matter to us.
@@ -181,7 +168,7 @@ impl Found {
         self,
         status: StatusCode,
         is_1_1: bool,
-        mut headers: HeaderMap,
+        mut fields: FieldList,
         asked: Asked<'_>,
     ) -> Result<Option<Parsed>, Malformed> {
         if self.chunked && self.length.is_some() {
@@ -191,7 +178,7 @@ impl Found {
             return Err(Malformed("HTTP/1.0 has no transfer codings"));
         }
         for name in &self.nominated {
-            headers.remove(name);
+            fields.remove(name);
         }
         let switched = status == StatusCode::SWITCHING_PROTOCOLS;
         if status.is_informational() && !switched {
@@ -199,9 +186,9 @@ impl Found {
         }
         if switched {
             self.check_switch(asked)?;
-            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             if let Some(protocol) = self.upgrade.clone() {
-                headers.insert(header::UPGRADE, protocol);
+                fields.insert(header::UPGRADE, protocol);
             }
         }
         let bodiless = asked.head_only
@@ -220,14 +207,14 @@ impl Found {
         if let Some((_, value)) = self.length
             && status != StatusCode::NO_CONTENT
         {
-            headers.insert(header::CONTENT_LENGTH, value);
+            fields.append(header::CONTENT_LENGTH, value);
         }
-        let mut parts = http::Response::new(()).into_parts().0;
-        parts.status = status;
-        parts.version = Version::HTTP_11;
-        parts.headers = headers;
         Ok(Some(Parsed::Final(AnswerHead {
-            parts,
+            head: Response {
+                status,
+                fields,
+                body: (),
+            },
             framing,
             keep_alive,
             switched,
@@ -323,7 +310,7 @@ mod tests {
             (Framing::Length(0), true)
         );
         assert_eq!(
-            answer.parts.headers["content-length"], "500",
+            answer.head.fields["content-length"], "500",
             "the client may want to know"
         );
         let not_modified = head("HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\n\r\n");
@@ -336,7 +323,7 @@ mod tests {
             (empty.framing, empty.keep_alive),
             (Framing::Length(0), true)
         );
-        assert!(!empty.parts.headers.contains_key("content-length"));
+        assert!(!empty.head.fields.contains(&header::CONTENT_LENGTH));
         let odd = head("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n");
         assert_eq!((odd.framing, odd.keep_alive), (Framing::Length(0), false));
     }
@@ -410,7 +397,7 @@ mod tests {
             panic!()
         };
         assert!(answer.switched);
-        assert_eq!(answer.parts.headers["upgrade"], "WebSocket");
+        assert_eq!(answer.head.fields["upgrade"], "WebSocket");
         assert!(parse(text, Asked::default()).is_err(), "unasked");
         assert!(
             parse(&text.replace("WebSocket", "h2c"), asked).is_err(),
@@ -436,12 +423,7 @@ mod tests {
             Keep-Alive: timeout=5\r\nX-Private: 1\r\nContent-Type: a/b\r\nUpgrade: h2c\r\n\
             Proxy-Authenticate: Basic\r\nX-Countersign-App-Id: forged\r\nX-Public: \r\nTrailer: x\r\n\r\n",
         );
-        let mut names: Vec<_> = answer
-            .parts
-            .headers
-            .keys()
-            .map(HeaderName::as_str)
-            .collect();
+        let mut names: Vec<_> = answer.head.fields.names().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["content-length", "trailer", "x-public"]);
     }
@@ -464,7 +446,7 @@ mod tests {
         ) {
             let describe = |parsed: Parsed| match parsed {
                 Parsed::Interim => "interim".to_owned(),
-                Parsed::Final(head) => format!("{:?} {:?} {}", head.parts, head.framing, head.keep_alive),
+                Parsed::Final(head) => format!("{:?} {:?} {}", head.head, head.framing, head.keep_alive),
             };
             let whole = parse(&text, Asked::default()).map(|parsed| parsed.map(describe));
             let (mut parser, mut buffer) = (Parser::default(), BytesMut::new());

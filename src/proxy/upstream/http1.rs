@@ -260,9 +260,10 @@ const INTERIM_MAX: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::codec::field_list::FieldList;
     use crate::proxy::identity_fields::IdentityFields;
     use crate::proxy::upstream::request::{AnyBody, Head};
-    use http::{HeaderMap, HeaderValue, Method};
+    use http::{HeaderValue, Method};
     use http_body::Body;
     use std::cell::Cell;
     use std::pin::Pin;
@@ -358,7 +359,7 @@ mod tests {
             method,
             target: "/".parse().unwrap(),
             host: HeaderValue::from_static("api.example.com"),
-            headers: HeaderMap::new(),
+            fields: FieldList::new(),
             identity: Rc::new(IdentityFields::default()),
             upgrade: None,
         };

@@ -22,6 +22,7 @@ use crate::domain::reason::Reason;
 use crate::domain::upstream::Timeouts;
 use crate::net::http::{LocalExec, TokioIo, http2_client};
 use crate::net::stream::Stream;
+use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::codec::fields;
 use crate::proxy::error::{Error, Side};
 
@@ -121,7 +122,7 @@ async fn drive(
 /// An answer, or a stream that the upstream agreed to make a tunnel.
 pub enum Outcome {
     Answer(Response<Incoming>, Rc<Sending>),
-    Tunnel(http::response::Parts, hyper::upgrade::Upgraded),
+    Tunnel(Response<()>, hyper::upgrade::Upgraded),
 }
 
 /// Sends the request and waits for the head of its answer. Where the body comes back beside the error, the request
@@ -198,12 +199,11 @@ pub async fn exchange(
         }
     };
     if head.upgrade.is_some() && response.status().is_success() {
-        let (parts, incoming) = response.into_parts();
-        let upgrade = hyper::upgrade::on(Response::from_parts(parts.clone(), incoming));
-        let upgraded = upgrade
+        let mut response = response;
+        let upgraded = hyper::upgrade::on(&mut response)
             .await
             .map_err(|error| (sending.failure(error), Err(BodyGone)))?;
-        return Ok(Outcome::Tunnel(parts, upgraded));
+        return Ok(Outcome::Tunnel(response.map(|_| ()), upgraded));
     }
     Ok(Outcome::Answer(response, sending))
 }
@@ -241,8 +241,8 @@ fn request(head: &Head, tls: bool) -> Result<Request<()>, Error> {
             .insert(hyper::ext::Protocol::from(protocol));
     }
     let headers = request.headers_mut();
-    headers.reserve(head.headers.len() + head.identity.fields.len() + 1);
-    for (name, value) in &head.headers {
+    headers.reserve(head.fields.len() + head.identity.fields.len() + 1);
+    for (name, value) in head.fields.iter() {
         let ours = matches!(
             name.as_str(),
             "host" | "content-length" | "sec-websocket-key"
@@ -349,15 +349,8 @@ impl Drop for RequestBody {
 }
 
 /// Removes what is not the client's, as it is done for HTTP/1.1.
-pub fn clean(headers: &mut HeaderMap) {
-    let unwanted: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| fields::is_hop_by_hop(name) || fields::is_reserved(name))
-        .cloned()
-        .collect();
-    for name in unwanted {
-        headers.remove(name);
-    }
+pub fn clean(given: &mut FieldList) {
+    given.retain(|name, _| !fields::is_hop_by_hop(name) && !fields::is_reserved(name));
 }
 
 fn keep_trailers(trailers: &mut HeaderMap) {

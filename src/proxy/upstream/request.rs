@@ -5,9 +5,10 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderValue, Method};
 use http_body::Body;
 
+use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::error::Error;
 use crate::proxy::identity_fields::IdentityFields;
 
@@ -18,7 +19,7 @@ pub struct Head {
     pub target: PathAndQuery,
     /// The Host to send.
     pub host: HeaderValue,
-    pub headers: HeaderMap,
+    pub fields: FieldList,
     pub identity: Rc<IdentityFields>,
     /// The protocol that is asked for in place of HTTP, for example `websocket`.
     pub upgrade: Option<HeaderValue>,

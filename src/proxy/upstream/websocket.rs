@@ -2,13 +2,13 @@
 //! HTTP/2 leaves the key out (RFC 8441, 5.1), and each side gets what it expects.
 
 use data_encoding::BASE64;
-use http::response::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
 
 use crate::crypto::hash::sha1;
 
 use super::balance;
 use super::request::Head;
+use crate::proxy::message::Response;
 
 /// What an extended CONNECT lacks when it becomes an HTTP/1.1 upgrade; nothing for other protocols.
 ///
@@ -23,45 +23,44 @@ pub fn fields_for_http1(head: &Head) -> Vec<(&'static str, HeaderValue)> {
     if !is_websocket {
         return fields;
     }
-    if !head.headers.contains_key(header::SEC_WEBSOCKET_KEY) {
+    if !head.fields.contains(&header::SEC_WEBSOCKET_KEY) {
         let key = [balance::random(), balance::random()].map(u64::to_be_bytes);
         let key = BASE64.encode(key.as_flattened());
         if let Ok(key) = HeaderValue::from_str(&key) {
             fields.push(("sec-websocket-key", key));
         }
     }
-    if !head.headers.contains_key(header::SEC_WEBSOCKET_VERSION) {
+    if !head.fields.contains(&header::SEC_WEBSOCKET_VERSION) {
         fields.push(("sec-websocket-version", HeaderValue::from_static("13")));
     }
     fields
 }
 
 /// Turns the head of an upstream that agreed into the one that the client waits for.
-pub fn agree(parts: &mut Parts, head: &Head) {
+pub fn agree(answer: &mut Response<()>, head: &Head) {
     if head.method == Method::CONNECT {
-        parts.status = StatusCode::OK;
+        answer.status = StatusCode::OK;
         for name in [
             header::CONNECTION,
             header::UPGRADE,
             header::SEC_WEBSOCKET_ACCEPT,
         ] {
-            parts.headers.remove(name);
+            answer.fields.remove(&name);
         }
         return;
     }
-    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+    if answer.status == StatusCode::SWITCHING_PROTOCOLS {
         return;
     }
-    parts.status = StatusCode::SWITCHING_PROTOCOLS;
-    parts.headers.remove(header::CONTENT_LENGTH);
-    parts
-        .headers
-        .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    answer.status = StatusCode::SWITCHING_PROTOCOLS;
+    let fields = &mut answer.fields;
+    fields.remove(&header::CONTENT_LENGTH);
+    fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     if let Some(protocol) = &head.upgrade {
-        parts.headers.insert(header::UPGRADE, protocol.clone());
+        fields.insert(header::UPGRADE, protocol.clone());
     }
-    if let Some(accept) = head.headers.get(header::SEC_WEBSOCKET_KEY).and_then(accept) {
-        parts.headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    if let Some(accept) = head.fields.get(&header::SEC_WEBSOCKET_KEY).and_then(accept) {
+        fields.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     }
 }
 

@@ -26,7 +26,7 @@ pub fn put_head(out: &mut Vec<u8>, head: &Head, framing: BodyFraming) {
     out.extend_from_slice(head.target.as_str().as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     fields::put(out, "host", &head.host);
-    for (name, value) in &head.headers {
+    for (name, value) in head.fields.iter() {
         let ours = matches!(name.as_str(), "host" | "content-length");
         if !ours && !fields::is_hop_by_hop(name) {
             fields::put(out, name.as_str(), value);
@@ -34,7 +34,7 @@ pub fn put_head(out: &mut Vec<u8>, head: &Head, framing: BodyFraming) {
     }
     // Cleaning has left at most `trailers`. Some upstreams send trailers only when they are asked for, and
     // `TE` has to be named by `Connection` (RFC 9110, 10.1.4).
-    if head.headers.contains_key(http::header::TE) && head.upgrade.is_none() {
+    if head.fields.contains(&http::header::TE) && head.upgrade.is_none() {
         out.extend_from_slice(b"te: trailers\r\nconnection: te\r\n");
     }
     out.extend_from_slice(&head.identity.wire);
@@ -65,14 +65,15 @@ const HEAD_USUAL: usize = 1 << 10;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::codec::field_list::FieldList;
     use crate::proxy::identity_fields::IdentityFields;
-    use http::{HeaderMap, HeaderName, HeaderValue};
+    use http::{HeaderName, HeaderValue};
     use std::rc::Rc;
 
     fn request(method: Method) -> Head {
         let app = HeaderName::from_static("x-countersign-app-id");
         let identity = IdentityFields::new(vec![(app, HeaderValue::from_static("app_1"))]);
-        let mut headers = HeaderMap::new();
+        let mut list = FieldList::new();
         for (name, value) in [
             ("accept", "*/*"),
             ("connection", "x"),
@@ -80,7 +81,7 @@ mod tests {
             ("te", "x"),
             ("a", ""),
         ] {
-            headers.append(
+            list.append(
                 HeaderName::from_static(name),
                 HeaderValue::from_static(value),
             );
@@ -89,7 +90,7 @@ mod tests {
             method,
             target: "/a?b=c".parse().unwrap(),
             host: HeaderValue::from_static("api.example.com"),
-            headers,
+            fields: list,
             identity: Rc::new(identity),
             upgrade: None,
         }
