@@ -18,7 +18,6 @@ mod domain;
 #[path = "rig/measure.rs"]
 mod measure;
 
-use std::collections::HashMap;
 use std::hint::black_box;
 use std::process::Command;
 use std::sync::Arc;
@@ -311,7 +310,7 @@ impl Scene {
             catalog: Arc::new(Catalog {
                 generation: 1,
                 routes,
-                upstreams: HashMap::new(),
+                upstreams: foldhash::HashMap::default(),
                 tls_policies: HostPolicies::default(),
                 issuer: "https://api.example.com".into(),
             }),

@@ -1,7 +1,7 @@
 //! The operator's words as the domain's values: routes, upstreams, limits, TLS policies, the profile.
 
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ use crate::domain::scope::{InvalidScope, ScopeSet};
 use crate::domain::secret::Secret;
 use crate::domain::snapshot::{Catalog, HostPolicies};
 use crate::domain::upstream::{PoolBounds, Protocol, Timeouts, Upstream};
+use foldhash::HashMap;
 
 /// What TLS asks of clients, and of those of which host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +91,7 @@ impl Config {
     pub fn tls_policies(&self) -> TlsPolicies {
         let general = self.tls.client_auth;
         let mut policies = BTreeMap::from([(general.number(), general)]);
-        let mut by_host = HashMap::new();
+        let mut by_host = HashMap::default();
         for (name, host) in &self.hosts {
             let HostPattern::Exact(name) = &name.0 else {
                 continue;
@@ -253,8 +254,8 @@ impl Names {
         let limits = routes.flat_map(|route| route.limit.iter().chain(&route.limits));
         Self {
             routes: HashSet::new(),
-            limits: HashMap::new(),
-            numbers: HashMap::new(),
+            limits: HashMap::default(),
+            numbers: HashMap::default(),
             told: HashSet::new(),
             given: limits.filter_map(|limit| limit.name.clone()).collect(),
         }

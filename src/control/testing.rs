@@ -1,6 +1,5 @@
 //! A control plane to test with: SQLite in memory, a clock held in the hand, and a data plane that confirms.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -213,7 +212,7 @@ pub fn catalog(generation: u64) -> Arc<Catalog> {
     Arc::new(Catalog {
         generation,
         routes: RouteTable::default(),
-        upstreams: HashMap::new(),
+        upstreams: foldhash::HashMap::default(),
         tls_policies: HostPolicies::default(),
         issuer: "https://gateway.test".into(),
     })

@@ -429,7 +429,7 @@ fn empty_catalog() -> Arc<Catalog> {
     Arc::new(Catalog {
         generation: 0,
         routes: crate::domain::route::RouteTable::default(),
-        upstreams: std::collections::HashMap::new(),
+        upstreams: foldhash::HashMap::default(),
         tls_policies: HostPolicies::default(),
         issuer: "".into(),
     })

@@ -21,7 +21,7 @@ pub struct AccessRecord {
     pub hop_request_id: Option<Box<str>>,
     pub client: IpAddr,
     pub method: http::Method,
-    pub host: Option<Box<str>>,
+    pub host: Option<Arc<str>>,
     /// At most 1 KiB of it.
     pub path: Box<str>,
     pub protocol: http::Version,

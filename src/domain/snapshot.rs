@@ -1,8 +1,8 @@
 //! Everything that the data plane decides by: immutable, in memory, versioned.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use ipnet::IpNet;
 
 use super::api_key::{ApiKey, SecretDigest};
@@ -220,7 +220,7 @@ mod tests {
             catalog: Arc::new(Catalog {
                 generation: 1,
                 routes: RouteTable::default(),
-                upstreams: HashMap::new(),
+                upstreams: HashMap::default(),
                 tls_policies: HostPolicies::default(),
                 issuer: "https://a.test".into(),
             }),

@@ -48,7 +48,12 @@ struct Walk {
 }
 
 impl Answers for Walk {
-    fn answer(&self, request: Request, body: Incoming, upgrade: Option<Upgrade>) -> BoxedAnswer {
+    fn answer(
+        &self,
+        request: Box<Request>,
+        body: Incoming,
+        upgrade: Option<Upgrade>,
+    ) -> BoxedAnswer {
         let (worker, connection) = (Rc::clone(&self.worker), Rc::clone(&self.connection));
         Box::pin(exchange::run(worker, connection, request, body, upgrade))
     }

@@ -3,6 +3,7 @@
 //! Everything up to the permit is decided by one snapshot and without a pause, so that whatever ends after the
 //! snapshot was read finds this connection in the list of those that used it.
 
+use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use super::codec::field_list::FieldList;
 use super::counters::standing::Strictest;
 use super::deliver::{Answer, deliver};
 use super::downstream::body::Incoming;
+use super::error::Error;
 use super::forward::{self, Outbound};
 use super::forwarding::{self, RequestName};
 use super::live::{Connection, Running};
@@ -42,7 +44,7 @@ const PROOF_MAX: std::time::Duration = std::time::Duration::from_hours(24 * 365)
 pub async fn run(
     worker: Rc<Worker>,
     connection: Rc<Connection>,
-    request: Request,
+    request: Box<Request>,
     body: Incoming,
     upgrade: Option<Upgrade>,
 ) -> Response<ResponseBody> {
@@ -164,40 +166,46 @@ struct Decided {
 
 enum Destination {
     Upstream(Arc<Upstream>),
-    Local(LocalEndpoint, Arc<Snapshot>, Evidence<CertificateProof>),
+    Local(Box<Here>),
+}
+
+/// What an endpoint of our own decides by.
+struct Here {
+    endpoint: LocalEndpoint,
+    snapshot: Arc<Snapshot>,
+    certificate: Evidence<CertificateProof>,
 }
 
 impl Exchange<'_> {
     async fn walk(
         self,
-        mut request: Request,
+        mut request: Box<Request>,
         body: Incoming,
         upgrade: Option<Upgrade>,
         recording: &mut Recording,
     ) -> Result<Answer, Refusal> {
         let has_body = !http_body::Body::is_end_stream(&body);
-        let decided = self.decide(&mut request, has_body, recording)?;
-        let bounds = BodyBounds {
-            bytes_max: decided.permit.route().body_max,
-            stall: self.worker.settings.timeouts.body_stall,
-            pace: self.worker.settings.timeouts.body_pace,
-        };
-        let least = http_body::Body::size_hint(&body).lower();
-        if bounds.bytes_max.is_some_and(|max| least > max) {
-            return Err(Reason::BodyTooLarge.into());
-        }
-        let metrics = Rc::clone(&self.worker.metrics);
-        let body = RequestBody::new(body, bounds, recording.arrival(), metrics);
-        let strictest = decided.strictest.clone();
-        let mut answer = match &decided.destination {
+        let Decided {
+            permit,
+            destination,
+            head,
+            strictest,
+            proved_until,
+        } = self.decide(&mut request, has_body, recording)?;
+        let body = self.bounded(body, &permit, recording)?;
+        let mut answer = match destination {
             Destination::Upstream(upstream) => {
-                let upstream = Arc::clone(upstream);
-                self.forward(decided, &upstream, upgrade, body, recording)
-                    .await?
+                let answered = self.forward(&permit, &upstream, head, body);
+                drop((permit, upstream, request));
+                let answered = answered.await?;
+                recording.upstream_answered();
+                agreed(answered, upgrade, proved_until)?
             }
-            Destination::Local(..) => {
+            Destination::Local(here) => {
+                request.fields = head.fields;
+                request.fields.append(http::header::HOST, head.host);
                 // Boxed: few requests end here, and every exchange would be as large as it.
-                Box::pin(self.answer_here(decided, request, body, recording)).await?
+                Box::pin(self.answer_here(here, request, body, recording)).await?
             }
         };
         let fields = match &mut answer {
@@ -221,7 +229,12 @@ impl Exchange<'_> {
         let (worker, peer, now) = (self.worker, &self.connection.peer, self.now);
         let (metrics, address) = (&worker.metrics, peer.origin.address);
         let snapshot = worker.snapshot.load();
-        let asked = request::read(request, &worker.settings.http, &metrics.all)?;
+        let asked = request::read(
+            request,
+            &self.connection.host,
+            &worker.settings.http,
+            &metrics.all,
+        )?;
         recording.host(&asked.host.name);
 
         let certificate = identify::certificate(&snapshot, peer, now);
@@ -264,9 +277,11 @@ impl Exchange<'_> {
             .and_then(|_| snapshot.proved_until(&caller))
             .map(|until| Instant::now() + until.since(now).min(PROOF_MAX));
         let destination = match &route.target {
-            Target::Local(endpoint) => {
-                Destination::Local(*endpoint, Arc::clone(&snapshot), caller.certificate)
-            }
+            Target::Local(endpoint) => Destination::Local(Box::new(Here {
+                endpoint: *endpoint,
+                snapshot: Arc::clone(&snapshot),
+                certificate: caller.certificate,
+            })),
             Target::Upstream(name) => {
                 let upstream = snapshot.catalog.upstreams.get(name);
                 Destination::Upstream(Arc::clone(upstream.ok_or(Reason::Internal)?))
@@ -398,52 +413,54 @@ impl Exchange<'_> {
         }
     }
 
-    async fn forward(
+    /// The body within its route's bounds.
+    fn bounded(
         self,
-        decided: Decided,
+        body: Incoming,
+        permit: &Permit,
+        recording: &Recording,
+    ) -> Result<RequestBody<Incoming>, Refusal> {
+        let timeouts = &self.worker.settings.timeouts;
+        let bounds = BodyBounds {
+            bytes_max: permit.route().body_max,
+            stall: timeouts.body_stall,
+            pace: timeouts.body_pace,
+        };
+        let least = http_body::Body::size_hint(&body).lower();
+        if bounds.bytes_max.is_some_and(|max| least > max) {
+            return Err(Reason::BodyTooLarge.into());
+        }
+        let metrics = Rc::clone(&self.worker.metrics);
+        Ok(RequestBody::new(body, bounds, recording.arrival(), metrics))
+    }
+
+    fn forward(
+        self,
+        permit: &Permit,
         upstream: &Arc<Upstream>,
-        client: Option<Upgrade>,
+        mut head: Box<Head>,
         body: RequestBody<Incoming>,
-        recording: &mut Recording,
-    ) -> Result<Answer, Refusal> {
-        let Decided {
-            permit,
-            mut head,
-            proved_until,
-            ..
-        } = decided;
+    ) -> impl Future<Output = Result<forward::Answer, Error>> + use<> {
         let name = self.name.value.clone();
         head.fields.append(forwarding::REQUEST_ID, name);
         let outbound = Outbound { head, body };
-        let upstreams = &self.worker.upstreams;
-        let answered = forward::send(&permit, upstream, upstreams, outbound).await?;
-        recording.upstream_answered();
-        match (answered, client) {
-            (forward::Answer::Response(response), _) => {
-                Ok(Answer::Response(response.map(Content::Upstream)))
-            }
-            (forward::Answer::Tunnel(head, io), Some(client)) => {
-                Ok(Answer::Tunnel(head, client, io, proved_until))
-            }
-            (forward::Answer::Tunnel(..), None) => Err(Reason::UpgradeRefused.into()),
-        }
+        forward::send(permit, upstream, &self.worker.upstreams, outbound)
     }
 
     async fn answer_here(
         self,
-        decided: Decided,
-        mut request: Request,
+        here: Box<Here>,
+        request: Box<Request>,
         body: RequestBody<Incoming>,
         recording: &mut Recording,
     ) -> Result<Answer, Refusal> {
-        let Destination::Local(endpoint, snapshot, certificate) = decided.destination else {
-            return Err(Reason::Internal.into());
-        };
+        let Here {
+            endpoint,
+            snapshot,
+            certificate,
+        } = *here;
         let within = self.worker.settings.timeouts.local_body;
         let body = local::read(body, within).await?;
-        request.fields = decided.head.fields;
-        let host = decided.head.host;
-        request.fields.append(http::header::HOST, host);
         let peer = &self.connection.peer;
         let call = self.worker.local.call(LocalRequest {
             endpoint,
@@ -485,5 +502,22 @@ impl Exchange<'_> {
             now: self.now,
         };
         respond::refuse(refusal, about).into()
+    }
+}
+
+/// The answer of an upstream to a client that may have asked for another protocol.
+fn agreed(
+    answered: forward::Answer,
+    client: Option<Upgrade>,
+    proved_until: Option<Instant>,
+) -> Result<Answer, Reason> {
+    match (answered, client) {
+        (forward::Answer::Response(response), _) => {
+            Ok(Answer::Response(response.map(Content::Upstream)))
+        }
+        (forward::Answer::Tunnel(head, io), Some(client)) => {
+            Ok(Answer::Tunnel(head, client, io, proved_until))
+        }
+        (forward::Answer::Tunnel(..), None) => Err(Reason::UpgradeRefused),
     }
 }

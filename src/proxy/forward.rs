@@ -1,5 +1,6 @@
 //! The step that forwards: a permit and a request in, the upstream's answer out.
 
+use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -13,14 +14,14 @@ use super::upstream::answer_head::Asked;
 use super::upstream::body::AnswerBody;
 use super::upstream::http1;
 use super::upstream::http2::{self, Http2Body};
-use super::upstream::pool::{Lease, Pool, SharedLease};
+use super::upstream::pool::{Lease, Pool, Slot};
 use super::upstream::request::{AnyBody, BodyGone, Head, Reclaimed};
 use super::upstream::sender::Sender;
 use super::upstream::upstreams::Upstreams;
 use super::upstream::websocket;
 use crate::domain::policy::Permit;
 use crate::domain::reason::Reason;
-use crate::domain::upstream::{Protocol, Timeouts, Upstream};
+use crate::domain::upstream::{Protocol, Upstream};
 use crate::net::http::TokioIo;
 use crate::net::stream::{AnyStream, Guarded};
 
@@ -46,48 +47,28 @@ pub enum Answer {
 /// When a connection that was kept turns out to be dead before anything was answered, the request is sent once more
 /// on a new one: if none of its body is gone, and if either none of it was sent or its method makes sending it
 /// twice harmless.
-pub async fn send<B>(
+///
+/// What is given back holds neither the permit nor more than it needs: it is a part of every exchange that waits.
+pub fn send<B>(
     _permit: &Permit,
     upstream: &Arc<Upstream>,
     upstreams: &Rc<Upstreams>,
     outbound: Outbound<B>,
-) -> Result<Answer, Error>
+) -> impl Future<Output = Result<Answer, Error>> + use<B>
 where
     B: Body<Data = Bytes, Error = Error> + 'static,
 {
-    let (head, body) = split(outbound)?;
-    let pool = upstreams.pool(upstream);
-    let exchange = Exchange {
-        head: &head,
-        timeouts: &upstream.timeouts,
-        pool: &pool,
-    };
-    let first = exchange.run(upstream.protocol, body, false).await;
-    let answer = match first {
-        Err(Failed {
-            error,
-            body: Ok(body),
-            sent,
-            reused: true,
-        }) if error.retry && (!sent || head.method.is_idempotent()) => {
-            tracing::debug!(upstream = %upstream.name, "a kept connection was dead, trying a new one");
-            exchange.run(upstream.protocol, body, true).await
-        }
-        other => other,
-    }
-    .map_err(|failed| failed.error)?;
-    match answer {
-        // To an HTTP/2 client, success would mean that there is a tunnel.
-        Answer::Response(response)
-            if head.method == Method::CONNECT && response.status.is_success() =>
-        {
-            Err(Error::upstream(Reason::UpstreamFailed).because("the upstream ignored the upgrade"))
-        }
-        Answer::Tunnel(mut answer, stream) => {
-            websocket::agree(&mut answer, &head);
-            Ok(Answer::Tunnel(answer, stream))
-        }
-        answer @ Answer::Response(_) => Ok(answer),
+    let ready = split(outbound).map(|(head, body)| {
+        let exchange = Exchange {
+            pool: upstreams.pool(upstream),
+            upstream: Arc::clone(upstream),
+            head,
+        };
+        (exchange, body)
+    });
+    async move {
+        let (exchange, body) = ready?;
+        exchange.answer(body).await
     }
 }
 
@@ -107,10 +88,10 @@ where
 }
 
 /// What stays the same when a request is sent again.
-struct Exchange<'a> {
-    head: &'a Head,
-    timeouts: &'a Timeouts,
-    pool: &'a Rc<Pool>,
+struct Exchange {
+    head: Box<Head>,
+    upstream: Arc<Upstream>,
+    pool: Rc<Pool>,
 }
 
 struct Failed {
@@ -134,24 +115,49 @@ impl From<Error> for Failed {
     }
 }
 
-impl Exchange<'_> {
-    async fn run(
-        &self,
-        protocol: Protocol,
-        body: Option<AnyBody>,
-        fresh: bool,
-    ) -> Result<Answer, Failed> {
+impl Exchange {
+    async fn answer(&self, body: Option<AnyBody>) -> Result<Answer, Error> {
+        let head = &*self.head;
+        let answer = match self.run(body, false).await {
+            Err(Failed {
+                error,
+                body: Ok(body),
+                sent,
+                reused: true,
+            }) if error.retry && (!sent || head.method.is_idempotent()) => {
+                let upstream = &self.upstream.name;
+                tracing::debug!(%upstream, "a kept connection was dead, trying a new one");
+                // Boxed: few are sent twice, and every exchange would be as large as two.
+                Box::pin(self.run(body, true)).await
+            }
+            other => other,
+        };
+        match answer.map_err(|failed| failed.error)? {
+            // To an HTTP/2 client, success would mean that there is a tunnel.
+            Answer::Response(response)
+                if head.method == Method::CONNECT && response.status.is_success() =>
+            {
+                let error = Error::upstream(Reason::UpstreamFailed);
+                Err(error.because("the upstream ignored the upgrade"))
+            }
+            Answer::Tunnel(mut answer, stream) => {
+                websocket::agree(&mut answer, head);
+                Ok(Answer::Tunnel(answer, stream))
+            }
+            answer @ Answer::Response(_) => Ok(answer),
+        }
+    }
+
+    async fn run(&self, body: Option<AnyBody>, fresh: bool) -> Result<Answer, Failed> {
         let slot = self.pool.admit().await?;
         self.pool.health().asked(fresh);
-        match protocol {
+        match self.upstream.protocol {
             Protocol::Http1 => {
                 let lease = self.pool.lease(slot, fresh).await?;
                 self.over_http1(lease, body).await
             }
-            Protocol::Http2 => {
-                let lease = self.pool.lease_shared(slot, fresh).await?;
-                self.over_http2(lease, body).await
-            }
+            // Boxed: it is larger, and allocates in any case.
+            Protocol::Http2 => Box::pin(self.over_http2(slot, body, fresh)).await,
         }
     }
 
@@ -161,33 +167,37 @@ impl Exchange<'_> {
             upgrade: self.head.upgrade.as_ref(),
         };
         let connection = lease.connection();
-        let mut sender = Sender::begin(connection, self.head, body);
-        let answer = match http1::exchange(connection, &mut sender, asked, self.timeouts).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                return Err(Failed {
-                    error,
-                    sent: sender.has_begun(),
-                    body: sender.reclaim(),
-                    reused: lease.reused,
-                });
-            }
-        };
+        let mut sender = Sender::begin(connection, &self.head, body);
+        let answer =
+            match http1::exchange(connection, &mut sender, asked, &self.upstream.timeouts).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    return Err(Failed {
+                        error,
+                        sent: sender.has_begun(),
+                        body: sender.reclaim(),
+                        reused: lease.reused,
+                    });
+                }
+            };
         if answer.switched {
             let (connection, guard) = lease.into_connection();
             let stream = Guarded::new(connection.into_stream(), guard);
             return Ok(Answer::Tunnel(answer.head, Box::new(stream)));
         }
-        let body = http1::body(lease, &answer, sender, self.timeouts.idle);
+        let body = http1::body(lease, &answer, sender, self.upstream.timeouts.idle);
         Ok(Answer::Response(answer.head.map(|()| body)))
     }
 
     async fn over_http2(
         &self,
-        lease: SharedLease,
+        slot: Slot,
         body: Option<AnyBody>,
+        fresh: bool,
     ) -> Result<Answer, Failed> {
-        let outcome = match http2::exchange(&lease, self.head, body, self.timeouts).await {
+        let lease = self.pool.lease_shared(slot, fresh).await?;
+        let timeouts = &self.upstream.timeouts;
+        let outcome = match http2::exchange(&lease, &self.head, body, timeouts).await {
             Ok(outcome) => outcome,
             Err((error, body)) => {
                 return Err(Failed {
@@ -202,7 +212,7 @@ impl Exchange<'_> {
             http2::Outcome::Answer(response, sending) => {
                 let mut answer = Response::from(response);
                 http2::clean(&mut answer.fields);
-                let idle = self.timeouts.idle;
+                let idle = timeouts.idle;
                 Ok(Answer::Response(answer.map(|incoming| {
                     Http2Body::new(incoming, sending, lease, idle).into()
                 })))

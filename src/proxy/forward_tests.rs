@@ -20,7 +20,7 @@ use crate::domain::identity::{Caller, Evidence};
 use crate::domain::policy::{Policy, Requirement};
 use crate::domain::route::{HostPattern, PathPattern, Route, Target};
 use crate::domain::scope::ScopeSet;
-use crate::domain::upstream::{Endpoint, PoolBounds};
+use crate::domain::upstream::{Endpoint, PoolBounds, Timeouts};
 use crate::net::http::LocalExec;
 use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::identity_fields::IdentityFields;

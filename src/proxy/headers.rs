@@ -7,10 +7,8 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::domain::reason::Reason;
-use crate::domain::request::normal_host;
 
 use super::codec::field_list::FieldList;
-use super::message::Request;
 
 /// Names that one `Connection` field may list. Honest clients list three or four.
 const CONNECTION_OPTIONS_MAX: usize = 32;
@@ -353,55 +351,6 @@ fn never_a_trailer(name: &HeaderName) -> bool {
         )
 }
 
-/// The host that a request is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Host {
-    /// As routes are found by: lower case, without port and trailing dot.
-    pub name: Box<str>,
-    /// What the upstream is told: the same name, with the port that the caller gave.
-    pub value: HeaderValue,
-}
-
-/// Finds the one host of a request: `Host`, `:authority` and the target's absolute form must agree.
-pub fn host(request: &Request) -> Result<Host, Reason> {
-    let given = request.fields.one(&header::HOST);
-    let given = given.ok().ok_or(Reason::HeaderInvalid)?;
-    let field = given
-        .map(|value| value.to_str().ok().ok_or(Reason::HostInvalid))
-        .transpose()?;
-    let target = request.uri.authority().map(http::uri::Authority::as_str);
-    let raw = target.or(field).ok_or(Reason::HostInvalid)?;
-    let name = normal_host(raw).ok_or(Reason::HostInvalid)?;
-    if let (Some(field), Some(target)) = (field, target) {
-        let other = normal_host(field).ok_or(Reason::HostInvalid)?;
-        if other != name || port(field) != port(target) {
-            return Err(Reason::HostInvalid);
-        }
-    }
-    let value = match (given, &name) {
-        (Some(value), name) if value.as_bytes() == name.as_bytes() => value.clone(),
-        _ => value(&name, port(raw)).ok_or(Reason::HostInvalid)?,
-    };
-    Ok(Host {
-        name: name.into(),
-        value,
-    })
-}
-
-fn value(name: &str, port: &str) -> Option<HeaderValue> {
-    if port.is_empty() {
-        HeaderValue::from_str(name).ok()
-    } else {
-        HeaderValue::from_str(&format!("{name}:{port}")).ok()
-    }
-}
-
-/// The digits after the colon that ends an authority, if any.
-fn port(authority: &str) -> &str {
-    let after_brackets = authority.rsplit(']').next().unwrap_or(authority);
-    after_brackets.split_once(':').map_or("", |(_, port)| port)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -660,76 +609,6 @@ mod tests {
         assert_eq!(left, ["grpc-status"]);
     }
 
-    fn host_of(uri: &str, hosts: &[&str]) -> Result<(String, String), Reason> {
-        let mut request = http::Request::builder().uri(uri);
-        for host in hosts {
-            request = request.header("host", *host);
-        }
-        let (parts, ()) = request.body(()).unwrap().into_parts();
-        host(&parts.into()).map(|host| (host.name.into(), host.value.to_str().unwrap().to_owned()))
-    }
-
-    #[test]
-    fn a_request_has_one_host_however_it_names_it() {
-        let check = |uri: &str, hosts: &[&str], expected: Result<(&str, &str), Reason>| {
-            let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
-            assert_eq!(host_of(uri, hosts), expected, "{uri} {hosts:?}");
-        };
-        check(
-            "/",
-            &["api.example.com"],
-            Ok(("api.example.com", "api.example.com")),
-        );
-        check(
-            "/",
-            &["API.example.com."],
-            Ok(("api.example.com", "api.example.com")),
-        );
-        check(
-            "/",
-            &["api.example.com:8443"],
-            Ok(("api.example.com", "api.example.com:8443")),
-        );
-        check(
-            "https://api.example.com/",
-            &[],
-            Ok(("api.example.com", "api.example.com")),
-        );
-        check(
-            "https://api.example.com/",
-            &["Api.example.com"],
-            Ok(("api.example.com", "api.example.com")),
-        );
-        check(
-            "https://[::1]:8443/",
-            &["[::1]:8443"],
-            Ok(("[::1]", "[::1]:8443")),
-        );
-        check(
-            "https://api.example.com/",
-            &["other.example.com"],
-            Err(Reason::HostInvalid),
-        );
-        check(
-            "https://api.example.com/",
-            &["api.example.com:1"],
-            Err(Reason::HostInvalid),
-        );
-        check(
-            "https://user@api.example.com/",
-            &[],
-            Err(Reason::HostInvalid),
-        );
-        check(
-            "/",
-            &["a.example.com", "a.example.com"],
-            Err(Reason::HeaderInvalid),
-        );
-        check("/", &[], Err(Reason::HostInvalid));
-        check("/", &[""], Err(Reason::HostInvalid));
-        check("/", &["a b"], Err(Reason::HostInvalid));
-    }
-
     /// Names that callers try: those that mean something, their look-alikes, and any other.
     fn a_name() -> impl Strategy<Value = String> {
         let known = prop::sample::select(vec![
@@ -842,14 +721,6 @@ mod tests {
             for name in trailers.keys() {
                 prop_assert!(is_plain(name.as_str()) && family(name.as_str()).is_none());
                 prop_assert!(!never_a_trailer(name), "{}", name);
-            }
-        }
-
-        #[test]
-        fn a_host_that_is_taken_has_one_form(text in "[ -~]{0,40}") {
-            if let Ok((name, value)) = host_of("/", &[&text]) {
-                prop_assert_eq!(host_of("/", &[&value]), Ok((name.clone(), value)));
-                prop_assert!(!name.contains(['@', ' ', ',', '/', '\\']), "{}", name);
             }
         }
     }

@@ -12,6 +12,7 @@ use crate::domain::credential::{CredentialId, Ended};
 use crate::domain::identity::Caller;
 use crate::domain::reason::Reason;
 
+use super::host::LastHost;
 use super::identity_fields::IdentityFields;
 use super::metrics::{Closed, Open};
 use super::peer::Peer;
@@ -62,6 +63,7 @@ pub enum Watch {
 #[derive(Debug)]
 pub struct Connection {
     pub peer: Peer,
+    pub host: LastHost,
     live: Rc<Live>,
     id: u64,
     stage: Cell<Stage>,
@@ -113,6 +115,7 @@ impl Live {
         let now = Instant::now();
         let connection = Rc::new(Connection {
             peer,
+            host: LastHost::default(),
             live: Rc::clone(self),
             id,
             stage: Cell::new(Stage::Open),

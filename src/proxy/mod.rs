@@ -15,6 +15,7 @@ pub mod respond;
 pub mod message;
 pub mod request;
 pub mod headers;
+pub mod host;
 pub mod protocols;
 pub mod forwarding;
 pub mod identity_fields;

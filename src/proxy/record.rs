@@ -46,6 +46,11 @@ impl Ledger {
         Self::new(0)
     }
 
+    /// Whether anybody takes what is written.
+    pub fn is_read(&self) -> bool {
+        !self.workers.is_empty()
+    }
+
     pub fn workers(&self) -> usize {
         self.workers.len()
     }
@@ -127,6 +132,12 @@ pub struct Recording {
 impl Recording {
     pub fn open(book: &Rc<Book>, opening: &Opening<'_>) -> Self {
         let series = Rc::clone(&book.metrics.unrouted);
+        // Where nobody reads records, only what is counted is written down.
+        let path = if book.ledger.is_read() {
+            shortened(opening.path)
+        } else {
+            ""
+        };
         Self {
             record: Some(Box::new(AccessRecord {
                 at: opening.at,
@@ -135,7 +146,7 @@ impl Recording {
                 client: opening.client,
                 method: opening.method.clone(),
                 host: None,
-                path: shortened(opening.path).into(),
+                path: path.into(),
                 protocol: opening.protocol,
                 route: None,
                 status: Reason::ClientClosed.status(),
@@ -159,8 +170,8 @@ impl Recording {
         }
     }
 
-    pub fn host(&mut self, host: &str) {
-        self.note(|record| record.host = Some(host.into()));
+    pub fn host(&mut self, host: &Arc<str>) {
+        self.note(|record| record.host = Some(Arc::clone(host)));
     }
 
     pub fn route(&mut self, route: &Route, series: Rc<RouteMetrics>) {

@@ -16,7 +16,8 @@ use crate::domain::time::Timestamp;
 
 use super::codec::field_list::FieldList;
 use super::forwarding;
-use super::headers::{self, Host, Keep};
+use super::headers::{self, Keep};
+use super::host::{Host, LastHost};
 use super::identity_fields::IdentityFields;
 use super::live::{Connection, FieldsFor};
 use super::message::Request;
@@ -39,6 +40,7 @@ pub struct Asked<'a> {
 /// Reads a head. Whatever two readers might read in two ways is refused here, before anything is decided by it.
 pub fn read<'a>(
     request: &'a Request,
+    last_host: &LastHost,
     bounds: &HttpBounds,
     metrics: &Metrics,
 ) -> Result<Asked<'a>, Reason> {
@@ -60,7 +62,7 @@ pub fn read<'a>(
         Reason::HeaderInvalid
     })?;
     Ok(Asked {
-        host: headers::host(request)?,
+        host: last_host.of(request)?,
         method: protocols::routed_method(request)?,
         path: Path::read(request.uri.path())
             .ok()

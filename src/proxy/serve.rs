@@ -44,7 +44,7 @@ where
         let service = service_fn(move |request: http::Request<Http2Body>| {
             let (mut parts, body) = request.into_parts();
             let upgrade = parts.extensions.remove().map(Upgrade::Http2);
-            let answer = answers.answer(parts.into(), Incoming::Http2(body), upgrade);
+            let answer = answers.answer(Box::new(parts.into()), Incoming::Http2(body), upgrade);
             async move { Ok::<_, Infallible>(http::Response::from(answer.await)) }
         });
         let (io, outbox) = outbox::gather(stream);

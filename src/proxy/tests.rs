@@ -245,10 +245,10 @@ impl Gateway {
             catalog: Arc::new(Catalog {
                 generation: 1,
                 routes: RouteTable::new(routes()).unwrap(),
-                upstreams: HashMap::from([(upstream.name.clone(), Arc::new(upstream))]),
+                upstreams: std::iter::once((upstream.name.clone(), Arc::new(upstream))).collect(),
                 tls_policies: HostPolicies {
                     general: 0,
-                    by_host: HashMap::from([("other.example.com".to_owned(), 1)]),
+                    by_host: std::iter::once(("other.example.com".to_owned(), 1)).collect(),
                 },
                 issuer: "https://localhost".into(),
             }),

@@ -238,7 +238,6 @@ fn judge_claims(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
 
     use super::*;
     use crate::crypto::api_key::generate_key;
@@ -296,7 +295,7 @@ mod tests {
                 catalog: Arc::new(Catalog {
                     generation: 1,
                     routes: RouteTable::default(),
-                    upstreams: HashMap::new(),
+                    upstreams: foldhash::HashMap::default(),
                     tls_policies: HostPolicies::default(),
                     issuer: ISSUER.into(),
                 }),

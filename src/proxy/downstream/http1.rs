@@ -35,7 +35,12 @@ pub type BoxedAnswer = Pin<Box<dyn Future<Output = Response<ResponseBody>>>>;
 /// Whoever answers the requests of one connection.
 pub trait Answers {
     /// `upgrade` becomes the connection's stream when the answer switches protocols.
-    fn answer(&self, request: Request, body: Incoming, upgrade: Option<Upgrade>) -> BoxedAnswer;
+    fn answer(
+        &self,
+        request: Box<Request>,
+        body: Incoming,
+        upgrade: Option<Upgrade>,
+    ) -> BoxedAnswer;
 
     /// The answer to bytes that are no request.
     fn refuse(&self, reason: Reason) -> Response<ResponseBody>;

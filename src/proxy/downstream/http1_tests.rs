@@ -49,7 +49,12 @@ fn response(status: StatusCode, text: String) -> Response<ResponseBody> {
 }
 
 impl Answers for Echo {
-    fn answer(&self, request: Request, body: Incoming, upgrade: Option<Upgrade>) -> BoxedAnswer {
+    fn answer(
+        &self,
+        request: Box<Request>,
+        body: Incoming,
+        upgrade: Option<Upgrade>,
+    ) -> BoxedAnswer {
         let path = request.uri.path().to_owned();
         self.asked.borrow_mut().push(path.clone());
         let dropped = Dropped(Rc::clone(&self.dropped));

@@ -29,7 +29,8 @@ pub struct HeadBounds {
 /// A request's head, and what it says about what follows.
 #[derive(Debug)]
 pub struct RequestHead {
-    pub request: Request,
+    /// Boxed: it is handed on several times.
+    pub request: Box<Request>,
     pub coding: Coding,
     /// The client wants a word before it sends its body (RFC 9110, 10.1.1).
     pub expects_continue: bool,
@@ -125,7 +126,7 @@ fn read(head: &Bytes, bounds: HeadBounds) -> Result<RequestHead, Reason> {
             found.note(&name, &value)?;
             list.append(name, value);
         }
-        found.judge(Request {
+        found.judge(Box::new(Request {
             method: method.ok().ok_or(Reason::RequestMalformed)?,
             uri: uri(target)?,
             version: match parsed.version {
@@ -134,7 +135,7 @@ fn read(head: &Bytes, bounds: HeadBounds) -> Result<RequestHead, Reason> {
             },
             fields: list,
             protocol: None,
-        })
+        }))
     })
 }
 
@@ -206,7 +207,7 @@ impl Found {
         Ok(())
     }
 
-    fn judge(self, request: Request) -> Result<RequestHead, Reason> {
+    fn judge(self, request: Box<Request>) -> Result<RequestHead, Reason> {
         let is_1_1 = request.version == Version::HTTP_11;
         // HTTP/1.0 has no transfer codings, and who sends a length besides means one of two things.
         if self.chunked && (self.length.is_some() || !is_1_1) {

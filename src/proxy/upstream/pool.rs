@@ -53,7 +53,7 @@ struct EndpointPool {
 
 #[derive(Debug)]
 struct Idle {
-    connection: Connection,
+    connection: Box<Connection>,
     since: Instant,
 }
 
@@ -218,7 +218,7 @@ impl Pool {
         Err(last.unwrap_or_else(|| Error::ours(Reason::UpstreamUnreachable).because("no endpoint")))
     }
 
-    fn take_idle(&self, endpoint: &EndpointPool, now: Instant) -> Option<Connection> {
+    fn take_idle(&self, endpoint: &EndpointPool, now: Instant) -> Option<Box<Connection>> {
         let bounds = self.upstream.borrow().pool;
         loop {
             let Idle {
@@ -235,7 +235,7 @@ impl Pool {
         }
     }
 
-    async fn open_http1(&self, endpoint: &EndpointPool) -> Result<Connection, Error> {
+    async fn open_http1(&self, endpoint: &EndpointPool) -> Result<Box<Connection>, Error> {
         // A slot in hand means that fewer than all connections are in use, so one too many must be idle.
         if self.open.get() >= self.upstream.borrow().pool.connections_max.max(1) {
             self.close_one_idle();
@@ -244,7 +244,8 @@ impl Pool {
         // Boxed: dialling is rare, and every exchange would be as large as it.
         let stream = Box::pin(self.dial(endpoint)).await?;
         opening.keep();
-        Ok(Connection::new(Box::new(stream)))
+        // It goes from hand to hand with every exchange.
+        Ok(Box::new(Connection::new(Box::new(stream))))
     }
 
     async fn dial(&self, endpoint: &EndpointPool) -> Result<Stream, Error> {
@@ -327,7 +328,7 @@ impl Pool {
             .filter(|connection| connection.has_room())
     }
 
-    fn take_back(self: &Rc<Self>, place: usize, mut connection: Connection) {
+    fn take_back(self: &Rc<Self>, place: usize, mut connection: Box<Connection>) {
         let bounds = self.upstream.borrow().pool;
         let since = Instant::now();
         let young = since - connection.opened < bounds.age_max;
@@ -437,7 +438,7 @@ pub struct Lease {
     pool: Rc<Pool>,
     place: usize,
     /// Absent only while the lease is being dropped.
-    connection: Option<Connection>,
+    connection: Option<Box<Connection>>,
     pub reused: bool,
     _slot: Option<Slot>,
 }
@@ -458,7 +459,7 @@ impl Lease {
 
     /// Takes the connection out for good: it is a tunnel now. It no longer counts as the pool's when the holder
     /// drops what is returned beside it.
-    pub fn into_connection(mut self) -> (Connection, TunnelGuard) {
+    pub fn into_connection(mut self) -> (Box<Connection>, TunnelGuard) {
         let connection = self
             .connection
             .take()

@@ -21,7 +21,7 @@ pub type Connectors = HashMap<Name, Arc<ClientConfig>>;
 pub struct Upstreams {
     connectors: Arc<ArcSwap<Connectors>>,
     healths: Healths,
-    pools: RefCell<HashMap<Name, Rc<Pool>>>,
+    pools: RefCell<foldhash::HashMap<Name, Rc<Pool>>>,
 }
 
 impl Upstreams {
