@@ -10,3 +10,4 @@ pub mod resolve;
 pub mod dial;
 pub mod serve;
 pub mod call;
+pub mod turn;

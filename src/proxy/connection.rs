@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::domain::identity::Evidence;
 use crate::domain::reason::Reason;
 use crate::net::tls::ServerStream;
+use crate::net::turn;
 
 use super::body::ResponseBody;
 use super::downstream::body::Incoming;
@@ -71,7 +72,7 @@ impl Answers for Walk {
     }
 
     fn date(&self) -> DateText {
-        self.worker.dates.at(self.worker.clock.now())
+        self.worker.dates.at(turn::now(), &*self.worker.clock)
     }
 }
 

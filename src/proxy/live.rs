@@ -11,6 +11,7 @@ use tokio::time::{Duration, Instant};
 use crate::domain::credential::{CredentialId, Ended};
 use crate::domain::identity::Caller;
 use crate::domain::reason::Reason;
+use crate::net::turn;
 
 use super::host::LastHost;
 use super::identity_fields::IdentityFields;
@@ -397,7 +398,7 @@ impl Running {
 
     /// The client was given a piece of the answer.
     pub fn gave(&mut self) {
-        let now = Instant::now();
+        let now = turn::now();
         self.connection.progress.set(now);
         if self.unread.is_some() {
             return;
@@ -435,7 +436,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.taken();
-        self.connection.progress.set(Instant::now());
+        self.connection.progress.set(turn::now());
         let running = self.connection.running.get();
         self.connection.running.set(running.saturating_sub(1));
     }

@@ -15,6 +15,7 @@ use crate::domain::reason::Reason;
 use crate::domain::record::AccessRecord;
 use crate::domain::route::Route;
 use crate::domain::time::Timestamp;
+use crate::net::turn;
 
 use super::app_metrics::AppSeries;
 use super::metrics::{Open, RouteMetrics, WorkerMetrics};
@@ -161,7 +162,7 @@ impl Recording {
                 bytes_out: 0,
             })),
             book: Rc::clone(book),
-            began: Instant::now(),
+            began: turn::now(),
             arrival: Rc::default(),
             running: series.running(),
             series,
@@ -203,7 +204,7 @@ impl Recording {
     /// The upstream has begun to answer. Its time counts from the beginning: nothing before the forwarding waits.
     pub fn upstream_answered(&mut self) {
         self.arrival.answered.set(true);
-        let took = self.began.elapsed();
+        let took = turn::now().saturating_duration_since(self.began);
         self.series.upstream_duration.observe(took.as_secs_f64());
         self.note(|record| record.upstream = Some(took));
     }
@@ -255,6 +256,7 @@ impl Drop for Recording {
         if !self.complete {
             record.reason.get_or_insert(Reason::ClientClosed);
         }
+        // By the clock: an exchange may begin and end in one turn.
         record.duration = self.began.elapsed();
         record.bytes_in = self.arrival.bytes.get();
         self.series

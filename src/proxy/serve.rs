@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::net::http::{LocalExec, ServerBounds, TokioIo, http2_server};
 use crate::net::outbox::{self, Outbox};
+use crate::net::turn;
 
 use super::body::ResponseBody;
 use super::downstream::body::Incoming;
@@ -96,11 +97,11 @@ where
     type Output = Closed;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Closed> {
-        let turn = self.project();
-        let polled = turn.served.poll(cx);
+        let this = self.project();
+        let polled = turn::take(|| this.served.poll(cx));
         if polled.is_pending() {
             // What does not fit now wakes this task when it does.
-            let _sent = turn.outbox.poll_send(cx);
+            let _sent = this.outbox.poll_send(cx);
         }
         Poll::Ready(match ready!(polled) {
             Ok(()) => Closed::Finished,

@@ -16,6 +16,7 @@ use quick_cache::unsync::Cache;
 use crate::domain::id::{AppId, KeyId};
 use crate::domain::limit::{Allowance, Verdict};
 use crate::domain::name::Name;
+use crate::net::turn;
 
 use super::standing::Standing;
 
@@ -73,7 +74,13 @@ impl Buckets {
 
     /// Nanoseconds since the process began to count. Begins at 1, so that a state of 0 is always a full bucket.
     pub fn now(&self) -> u64 {
-        let nanos = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let nanos = u64::try_from(
+            turn::now()
+                .into_std()
+                .saturating_duration_since(self.began)
+                .as_nanos(),
+        )
+        .unwrap_or(u64::MAX);
         nanos.clamp(1, THROWN_OUT / 2)
     }
 

@@ -3,32 +3,40 @@
 use std::cell::Cell;
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::domain::time::Timestamp;
+use tokio::time::Instant;
+
+use crate::domain::time::{Clock, Timestamp};
 
 /// The text of one second (RFC 9110, 5.6.7).
 pub type DateText = [u8; 29];
 
-/// The last second's text.
-#[derive(Debug)]
-pub struct Dates(Cell<(i64, DateText)>);
+/// The last text, and until when it is right.
+#[derive(Debug, Default)]
+pub struct Dates(Cell<Option<(DateText, Instant)>>);
 
-impl Default for Dates {
-    fn default() -> Self {
-        Self(Cell::new((0, text(0))))
+impl Dates {
+    /// The text of this second. `now` saves asking `clock` for as long as the second lasts; a clock that is set is
+    /// noticed after that.
+    pub fn at(&self, now: Instant, clock: &dyn Clock) -> DateText {
+        if let Some((kept, until)) = self.0.get()
+            && now < until
+        {
+            return kept;
+        }
+        let (fresh, left) = text_at(clock.now());
+        self.0.set(Some((fresh, now + left)));
+        fresh
     }
 }
 
-impl Dates {
-    pub fn at(&self, now: Timestamp) -> DateText {
-        let (second, kept) = self.0.get();
-        let now = now.unix_millis().div_euclid(1000);
-        if now == second {
-            return kept;
-        }
-        let fresh = text(now);
-        self.0.set((now, fresh));
-        fresh
-    }
+/// The text of the second that `at` is in, and how much is left of that.
+fn text_at(at: Timestamp) -> (DateText, Duration) {
+    let (second, millis) = (
+        at.unix_millis().div_euclid(1000),
+        at.unix_millis().rem_euclid(1000),
+    );
+    let left = Duration::from_millis(1000 - millis.unsigned_abs());
+    (text(second), left)
 }
 
 fn text(second: i64) -> DateText {
@@ -40,24 +48,40 @@ fn text(second: i64) -> DateText {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
     use super::*;
 
     #[test]
     fn a_second_has_one_text() {
-        let dates = Dates::default();
-        let at = |millis| String::from_utf8(dates.at(Timestamp::from_unix_millis(millis)).to_vec());
-        assert_eq!(
-            at(784_111_777_000).unwrap(),
-            "Sun, 06 Nov 1994 08:49:37 GMT"
-        );
-        assert_eq!(
-            at(784_111_777_999).unwrap(),
-            "Sun, 06 Nov 1994 08:49:37 GMT"
-        );
-        assert_eq!(
-            at(784_111_778_000).unwrap(),
-            "Sun, 06 Nov 1994 08:49:38 GMT"
-        );
-        assert_eq!(at(0).unwrap(), "Thu, 01 Jan 1970 00:00:00 GMT");
+        let at = |millis| {
+            let (text, left) = text_at(Timestamp::from_unix_millis(millis));
+            (String::from_utf8(text.to_vec()).unwrap(), left.as_millis())
+        };
+        let check = |millis, text: &str, left| assert_eq!(at(millis), (text.to_owned(), left));
+        check(784_111_777_000, "Sun, 06 Nov 1994 08:49:37 GMT", 1000);
+        check(784_111_777_999, "Sun, 06 Nov 1994 08:49:37 GMT", 1);
+        check(784_111_778_000, "Sun, 06 Nov 1994 08:49:38 GMT", 1000);
+        check(0, "Thu, 01 Jan 1970 00:00:00 GMT", 1000);
+    }
+
+    #[derive(Debug)]
+    struct Hand(AtomicI64);
+
+    impl Clock for Hand {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_unix_millis(self.0.load(Ordering::Relaxed))
+        }
+    }
+
+    #[test]
+    fn the_clock_is_asked_when_a_second_is_over() {
+        let (dates, clock) = (Dates::default(), Hand(AtomicI64::new(400)));
+        let begun = Instant::now();
+        let at = |after| dates.at(begun + Duration::from_millis(after), &clock);
+        assert_eq!(at(0), text(0));
+        clock.0.store(1_000, Ordering::Relaxed);
+        assert_eq!(at(599), text(0));
+        assert_eq!(at(600), text(1));
     }
 }

@@ -23,6 +23,7 @@ use super::link::{Link, LinkBody};
 use super::request_head::{HeadBounds, Parser, RequestHead};
 use crate::domain::reason::Reason;
 use crate::net::stream::AnyStream;
+use crate::net::turn;
 use crate::proxy::body::ResponseBody;
 use crate::proxy::codec::output::Output;
 use crate::proxy::message::{Request, Response};
@@ -114,6 +115,17 @@ where
             state: State::Head(None),
             finishing: false,
             over: Closed::Finished,
+        }
+    }
+
+    fn poll_on(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
+        loop {
+            self.state = ready!(match &self.state {
+                State::Head(_) => self.poll_head(cx),
+                State::Exchange(..) => self.poll_exchange(cx),
+                State::Answer(..) => self.poll_answer(cx),
+                State::Closing(..) | State::Over => return self.poll_closing(cx),
+            });
         }
     }
 
@@ -363,15 +375,7 @@ where
     type Output = Closed;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Closed> {
-        let this = self.get_mut();
-        loop {
-            this.state = ready!(match &this.state {
-                State::Head(_) => this.poll_head(cx),
-                State::Exchange(..) => this.poll_exchange(cx),
-                State::Answer(..) => this.poll_answer(cx),
-                State::Closing(..) | State::Over => return this.poll_closing(cx),
-            });
-        }
+        turn::take(|| self.get_mut().poll_on(cx))
     }
 }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::net::turn;
+
 /// When what is waited for is late.
 ///
 /// The timer behind it is left where it is while deadlines only move on, as they nearly always do. It then
@@ -27,7 +29,7 @@ impl Deadline {
     }
 
     pub fn set(&mut self, time: Duration) {
-        self.at = Instant::now() + time;
+        self.at = turn::now() + time;
         if self.timer.deadline() > self.at {
             self.timer.as_mut().reset(self.at);
         }

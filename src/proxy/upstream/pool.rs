@@ -19,6 +19,7 @@ use crate::domain::upstream::{Protocol, Upstream};
 use crate::net::dial::{Destination, DialError};
 use crate::net::resolve::Resolver;
 use crate::net::stream::Stream;
+use crate::net::turn;
 use crate::proxy::error::Error;
 
 /// The connections to one upstream.
@@ -196,7 +197,7 @@ impl Pool {
         let mut tried = Tried::default();
         let mut last = None;
         for _ in 0..ATTEMPTS_MAX {
-            let now = Instant::now();
+            let now = turn::now();
             let place = balance::choose(&self.endpoints, tried, now, balance::random);
             let Some((place, endpoint)) =
                 place.and_then(|place| Some((place, self.endpoints.get(place)?)))
@@ -315,7 +316,7 @@ impl Pool {
     /// The least used connection that has room, after those that are of no more use are let go.
     fn shareable(&self, endpoint: &EndpointPool) -> Option<Rc<Http2>> {
         let bounds = self.upstream.borrow().pool;
-        let now = Instant::now();
+        let now = turn::now();
         endpoint.shared.borrow_mut().retain(|connection| {
             let kept = !connection.is_closed() && now - connection.opened < bounds.age_max;
             if !kept {
@@ -330,7 +331,7 @@ impl Pool {
 
     fn take_back(self: &Rc<Self>, place: usize, mut connection: Box<Connection>) {
         let bounds = self.upstream.borrow().pool;
-        let since = Instant::now();
+        let since = turn::now();
         let young = since - connection.opened < bounds.age_max;
         let endpoint = self.endpoints.get(place);
         let Some(endpoint) = endpoint.filter(|_| young && self.idle.get() < bounds.idle_max) else {

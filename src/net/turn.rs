@@ -1,0 +1,75 @@
+//! What time it is, asked once for each turn of a connection.
+//!
+//! A turn is the work that is done for a connection between two waits: a few microseconds, in which a dozen places
+//! want to know the time, and to ask the clock for each of them costs more than some of what they do. Where a duration
+//! must not leave out the turn itself, the clock is asked.
+
+use std::cell::Cell;
+
+use tokio::time::Instant;
+
+thread_local! {
+    static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// When the turn began that this thread is taking; outside of one, now.
+pub fn now() -> Instant {
+    BEGAN.get().unwrap_or_else(Instant::now)
+}
+
+/// Does `work` as one turn.
+pub fn take<T>(work: impl FnOnce() -> T) -> T {
+    let _ends = Turn(BEGAN.replace(Some(Instant::now())));
+    work()
+}
+
+/// A turn, and the one that it was taken in, if any. Ends with a panic as well.
+struct Turn(Option<Instant>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        BEGAN.set(self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn wait() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+
+    #[test]
+    fn time_stands_still_for_a_turn_and_no_longer() {
+        let (first, second) = take(|| {
+            let first = now();
+            wait();
+            (first, now())
+        });
+        assert_eq!(first, second);
+        let outside = now();
+        assert!(outside > second);
+        wait();
+        assert!(now() > outside);
+        let inner = take(|| {
+            let outer = now();
+            wait();
+            let inner = take(now);
+            assert!(inner > outer);
+            assert_eq!(now(), outer);
+            inner
+        });
+        assert!(now() >= inner);
+    }
+
+    #[test]
+    fn a_panic_ends_its_turn() {
+        let caught = catch_unwind(|| take(|| panic!("on purpose")));
+        assert!(caught.is_err());
+        assert_eq!(BEGAN.get(), None);
+    }
+}
