@@ -16,7 +16,7 @@ pub fn write(record: &AccessRecord, lines: &mut Vec<u8>) {
     let host = record.host.as_deref();
     let chosen = record.path.len() + host.map_or(0, str::len);
     let mut line = JsonLine::begin(lines, LINE_ROOM + chosen);
-    line.plain("time", record.at.text().as_str());
+    line.plain("time", record.at.text().as_bytes());
     asked(record, host, &mut line);
     answered(record, &mut line);
     shown(record, &mut line);
@@ -25,7 +25,7 @@ pub fn write(record: &AccessRecord, lines: &mut Vec<u8>) {
 }
 
 fn asked(record: &AccessRecord, host: Option<&str>, line: &mut JsonLine<'_>) {
-    line.plain("request_id", record.request_id.text().as_str());
+    line.plain("request_id", record.request_id.text().as_bytes());
     if let Some(id) = &record.hop_request_id {
         line.text("hop_request_id", id);
     }
@@ -40,7 +40,7 @@ fn asked(record: &AccessRecord, host: Option<&str>, line: &mut JsonLine<'_>) {
         http::Version::HTTP_10 => "http/1.0",
         _ => "http/1.1",
     };
-    line.plain("protocol", protocol);
+    line.plain("protocol", protocol.as_bytes());
 }
 
 fn answered(record: &AccessRecord, line: &mut JsonLine<'_>) {
@@ -49,22 +49,22 @@ fn answered(record: &AccessRecord, line: &mut JsonLine<'_>) {
     }
     line.number("status", record.status.into());
     if let Some(reason) = record.reason.map(Reason::code) {
-        line.plain("reason", reason);
+        line.plain("reason", reason.as_bytes());
     }
 }
 
 fn shown(record: &AccessRecord, line: &mut JsonLine<'_>) {
     if let Some(app) = record.app {
-        line.plain("app", app.text().as_str());
+        line.plain("app", app.text().as_bytes());
     }
     if let Some(key) = record.key {
-        line.plain("key", key.text().as_str());
+        line.plain("key", key.text().as_bytes());
     }
     if let Some(certificate) = &record.certificate {
-        line.plain("certificate", certificate.text().as_str());
+        line.plain("certificate", certificate.text().as_bytes());
     }
     if let Some(auth) = record.auth.map(AuthMethod::as_str) {
-        line.plain("auth", auth);
+        line.plain("auth", auth.as_bytes());
     }
 }
 

@@ -59,21 +59,21 @@ impl Timestamp {
         let Ok(civil) = time::OffsetDateTime::from_unix_timestamp(at.unix_seconds()) else {
             return Ascii::EMPTY;
         };
-        let seconds = Ascii::EMPTY
-            .and(&digits::<4>(civil.year().unsigned_abs()))
-            .and(b"-")
-            .and(&digits::<2>(u8::from(civil.month()).into()))
-            .and(b"-")
-            .and(&digits::<2>(civil.day().into()))
-            .and(b"T")
-            .and(&digits::<2>(civil.hour().into()))
-            .and(b":")
-            .and(&digits::<2>(civil.minute().into()))
-            .and(b":")
-            .and(&digits::<2>(civil.second().into()));
+        let [y1, y2, y3, y4] = digits(civil.year().unsigned_abs());
+        let [m1, m2] = digits(u8::from(civil.month()).into());
+        let [d1, d2] = digits(civil.day().into());
+        let [h1, h2] = digits(civil.hour().into());
+        let [i1, i2] = digits(civil.minute().into());
+        let [s1, s2] = digits(civil.second().into());
+        let seconds = Ascii::EMPTY.and(&[
+            y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', i1, i2, b':', s1, s2,
+        ]);
         match u32::try_from(at.0.rem_euclid(1000)).unwrap_or(0) {
             0 => seconds.and(b"Z"),
-            fraction => seconds.and(b".").and(&digits::<3>(fraction)).and(b"Z"),
+            fraction => {
+                let [f1, f2, f3] = digits(fraction);
+                seconds.and(&[b'.', f1, f2, f3, b'Z'])
+            }
         }
     }
 

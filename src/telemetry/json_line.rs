@@ -33,13 +33,14 @@ impl<'b> JsonLine<'b> {
         self.buffer.push(b'"');
     }
 
-    /// A member whose text needs no escape: neither quotes, nor backslashes, nor controls are in it.
+    /// A member whose text is ASCII and needs no escape: neither quotes, nor backslashes, nor controls are in it.
     #[inline]
-    pub fn plain(&mut self, name: &'static str, value: &str) {
-        debug_assert!(!value.bytes().any(is_escaped), "{value} is not plain");
+    pub fn plain(&mut self, name: &'static str, value: &[u8]) {
+        let plain = |byte: &u8| byte.is_ascii() && !is_escaped(*byte);
+        debug_assert!(value.iter().all(plain), "{value:?} is not plain");
         self.name(name);
         self.buffer.push(b'"');
-        self.buffer.extend_from_slice(value.as_bytes());
+        self.buffer.extend_from_slice(value);
         self.buffer.push(b'"');
     }
 
@@ -147,7 +148,7 @@ mod tests {
     #[test]
     fn members_stand_in_their_order() {
         let written = line(|line| {
-            line.plain("a", "x");
+            line.plain("a", b"x");
             line.number("b", u64::MAX);
             line.text("c", "y");
             line.number("d", 0);
