@@ -244,7 +244,7 @@ impl Exchange<'_> {
             requirement,
             &parts.headers,
             &certificate,
-            peer,
+            self.connection,
             verifier,
             &snapshot,
             now,

@@ -9,6 +9,7 @@ use crate::domain::reason::Reason;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 
+use super::live::Connection;
 use super::peer::Peer;
 use super::verifier::{Presenter, Verifier};
 
@@ -33,7 +34,7 @@ pub fn bearer(
     requirement: Requirement,
     headers: &HeaderMap,
     certificate: &Evidence<CertificateProof>,
-    peer: &Peer,
+    connection: &Connection,
     verifier: &Verifier,
     snapshot: &Snapshot,
     now: Timestamp,
@@ -47,7 +48,8 @@ pub fn bearer(
         Err(reason) => return Evidence::Refused(reason),
     };
     let by = Presenter {
-        address: peer.origin.address,
+        address: connection.peer.origin.address,
+        last: &connection.last_token,
         certificate: certificate.proved().map(|proof| &proof.fingerprint),
         now,
     };

@@ -13,6 +13,7 @@ use crate::domain::identity::Caller;
 use crate::domain::reason::Reason;
 
 use super::identity_fields::IdentityFields;
+use super::last_token::LastToken;
 use super::metrics::{Closed, Open};
 use super::peer::Peer;
 use super::seats::Seat;
@@ -62,6 +63,7 @@ pub enum Watch {
 #[derive(Debug)]
 pub struct Connection {
     pub peer: Peer,
+    pub last_token: LastToken,
     live: Rc<Live>,
     id: u64,
     stage: Cell<Stage>,
@@ -113,6 +115,7 @@ impl Live {
         let now = Instant::now();
         let connection = Rc::new(Connection {
             peer,
+            last_token: LastToken::default(),
             live: Rc::clone(self),
             id,
             stage: Cell::new(Stage::Open),
