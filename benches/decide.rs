@@ -31,7 +31,7 @@ use domain::certificate::{Fingerprint, SerialNumber};
 use domain::credential::CredentialState;
 use domain::id::{AppId, CertificateId, KeyId};
 use domain::identity::{Bearer, Caller, Evidence};
-use domain::limit::{Limit, Per, Verdict};
+use domain::limit::{Limit, Per, Rate, Verdict};
 use domain::policy::{Policy, Requirement};
 use domain::request::{Path, RequestHead};
 use domain::route::{HostPattern, PathPattern, Route, RouteTable, Target};
@@ -323,13 +323,15 @@ impl Scene {
             size,
             snapshot,
             route: Arc::new(nth_route(0)),
-            limit: Limit {
-                name: "orders".parse().unwrap(),
-                per: Per::App,
-                count: 1_000,
-                period: Duration::from_secs(1),
-                burst: 1_000,
-            },
+            limit: Limit::new(
+                "orders".parse().unwrap(),
+                Per::App,
+                Rate {
+                    count: 1_000,
+                    period: Duration::from_secs(1),
+                    burst: 1_000,
+                },
+            ),
             hosts: (0..HOSTS).map(host_name).collect(),
             paths: (0..ROUTES)
                 .map(|route| format!("/v1/area{route}/orders/4711"))

@@ -13,7 +13,7 @@ use super::tls::{ClientAuth, ClientAuthMode};
 use super::upstreams::{self, Protocol as WrittenProtocol};
 use crate::domain::certificate::Profile;
 use crate::domain::identity_headers::IdentityHeaders;
-use crate::domain::limit::Limit;
+use crate::domain::limit::{Limit, Rate};
 use crate::domain::name::{NAME_CHARS_MAX, Name};
 use crate::domain::policy::{Policy, Requirement};
 use crate::domain::route::{
@@ -300,13 +300,12 @@ impl Names {
             None => self.limit_name(route, hosts::Per::as_str(written.per)),
         };
         let limit = self.limits.entry(name.clone()).or_insert_with(|| {
-            Arc::new(Limit {
-                name,
-                per: written.per.into(),
+            let rate = Rate {
                 count: written.rate.count,
                 period: written.rate.period.get(),
                 burst: written.burst.unwrap_or(written.rate.count),
-            })
+            };
+            Arc::new(Limit::new(name, written.per.into(), rate))
         });
         Arc::clone(limit)
     }
@@ -458,7 +457,11 @@ mod tests {
         let limits: Vec<_> = routes.iter().flat_map(|route| &route.limits).collect();
         let named: Vec<_> = limits
             .iter()
-            .map(|limit| (limit.name.as_str(), limit.burst))
+            .map(|limit| {
+                let allowance = limit.allowance();
+                let burst = allowance.window / allowance.interval;
+                (limit.name().as_str(), burst)
+            })
             .collect();
         assert_eq!(
             named,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::ascii::Ascii;
 use super::credential::{CredentialState, RevocationReason};
 use super::id::{AppId, AuthorityId, CertificateId};
 use super::name::Name;
@@ -27,7 +28,7 @@ impl Fingerprint {
 /// 64 hexadecimal digits in lower case.
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(Ascii::<64>::EMPTY.and_hex(&self.0).as_str())
     }
 }
 
@@ -104,14 +105,16 @@ impl SerialNumber {
             .get(..usize::from(self.len))
             .unwrap_or(&self.bytes)
     }
+
+    /// Hexadecimal digits in lower case, two an octet.
+    pub fn text(&self) -> Ascii<40> {
+        Ascii::EMPTY.and_hex(self.as_bytes())
+    }
 }
 
-/// Hexadecimal digits in lower case, two an octet.
 impl fmt::Display for SerialNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_bytes()
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(self.text().as_str())
     }
 }
 

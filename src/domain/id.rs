@@ -8,10 +8,15 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::ascii::Ascii;
+
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 /// Characters in the written form after the prefix and `_`.
 pub const ID_CHARS: usize = 26;
+
+/// Characters in the written form.
+pub const ID_TEXT_CHARS: usize = 4 + ID_CHARS;
 
 /// A text that is not an id of the kind that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +66,13 @@ macro_rules! ids {
             pub const fn from_bits(bits: u128) -> Self {
                 Self(bits)
             }
+
+            /// The written form.
+            pub fn text(self) -> Ascii<ID_TEXT_CHARS> {
+                Ascii::EMPTY
+                    .and(concat!($prefix, "_").as_bytes())
+                    .and(&encode(self.0))
+            }
         }
 
         impl From<$name> for u128 {
@@ -71,9 +83,7 @@ macro_rules! ids {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let text = encode(self.0);
-                f.write_str(concat!($prefix, "_"))?;
-                f.write_str(std::str::from_utf8(&text).ok().ok_or(fmt::Error)?)
+                f.write_str(self.text().as_str())
             }
         }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::HeaderValue;
+
 use super::name::Name;
 
 /// Whose requests are counted together.
@@ -25,16 +27,22 @@ impl Per {
 }
 
 /// So many requests per so much time, with so many at once.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Limit {
-    /// Names the limit to the caller and in metrics.
-    pub name: Name,
-    pub per: Per,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
     /// Requests per `period`, at least 1.
     pub count: u32,
     pub period: Duration,
     /// Requests that may come at once after a quiet time, at least 1.
     pub burst: u32,
+}
+
+/// A rate for whoever is counted together. What every request needs of it is worked out once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    name: Name,
+    per: Per,
+    allowance: Allowance,
+    policy: HeaderValue,
 }
 
 /// What asking for one request's allowance came to.
@@ -62,7 +70,39 @@ pub struct Allowance {
 }
 
 impl Limit {
+    pub fn new(name: Name, per: Per, rate: Rate) -> Self {
+        let window = rate.period.as_secs().max(1);
+        let policy = format!("\"{name}\";q={};w={window}", rate.count);
+        Self {
+            policy: HeaderValue::from_str(&policy).expect("a name needs no escape"),
+            allowance: rate.allowance(),
+            name,
+            per,
+        }
+    }
+
+    /// Names the limit to the caller and in metrics.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    pub fn per(&self) -> Per {
+        self.per
+    }
+
     pub fn allowance(&self) -> Allowance {
+        self.allowance
+    }
+
+    /// How the limit is told to callers: `"orders";q=100;w=60` (`RateLimit-Policy` of
+    /// draft-ietf-httpapi-ratelimit-headers).
+    pub fn policy(&self) -> &HeaderValue {
+        &self.policy
+    }
+}
+
+impl Rate {
+    fn allowance(self) -> Allowance {
         let period = u64::try_from(self.period.as_nanos()).unwrap_or(u64::MAX);
         let interval = (period / u64::from(self.count.max(1))).max(1);
         Allowance {
@@ -103,14 +143,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn limit(count: u32, burst: u32) -> Allowance {
-        Limit {
-            name: "test".parse().unwrap(),
-            per: Per::App,
+        let rate = Rate {
             count,
             period: Duration::from_secs(1),
             burst,
-        }
-        .allowance()
+        };
+        Limit::new("test".parse().unwrap(), Per::App, rate).allowance()
     }
 
     fn spend(allowance: Allowance, state: &mut u64, now: u64) -> bool {
@@ -121,6 +159,33 @@ mod tests {
             }
             Verdict::Refused { .. } => false,
         }
+    }
+
+    #[test]
+    fn a_limit_is_told_by_its_rate() {
+        let told = |name: &str, count, period| {
+            let rate = Rate {
+                count,
+                period,
+                burst: 7,
+            };
+            let limit = Limit::new(name.parse().unwrap(), Per::App, rate);
+            limit.policy().to_str().unwrap().to_owned()
+        };
+        let longest = "a".repeat(30);
+        assert_eq!(
+            told("orders", 100, Duration::from_mins(1)),
+            "\"orders\";q=100;w=60"
+        );
+        assert_eq!(
+            told(&longest, u32::MAX, Duration::from_hours(24)),
+            format!("\"{longest}\";q=4294967295;w=86400")
+        );
+        assert_eq!(
+            told("a.b_c-d", 1, Duration::from_millis(10)),
+            "\"a.b_c-d\";q=1;w=1",
+            "seconds are whole, and none is not said"
+        );
     }
 
     #[test]

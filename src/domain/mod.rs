@@ -1,6 +1,7 @@
 //! What things are, and the decisions about them: no I/O, no clock, no async.
 
 pub mod reason;
+pub mod ascii;
 pub mod time;
 pub mod id;
 pub mod name;

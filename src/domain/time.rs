@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::ascii::Ascii;
+
 /// A point in time: milliseconds since 1970-01-01T00:00:00Z, leap seconds ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
@@ -12,6 +14,9 @@ pub struct Timestamp(i64);
 impl Timestamp {
     /// The latest time that four digits of a year can say.
     pub const MAX: Self = Self(253_402_300_799_999);
+
+    /// The beginning of the year 1.
+    const MIN: Self = Self(-62_135_596_800_000);
 
     pub const fn from_unix_millis(millis: i64) -> Self {
         Self(millis)
@@ -46,6 +51,32 @@ impl Timestamp {
         Self(self.0.saturating_sub(millis(span)))
     }
 
+    /// RFC 3339 in UTC, with milliseconds only when there are any.
+    ///
+    /// What is before the year 1 or after [`Timestamp::MAX`] is written as the nearest time that can be.
+    pub fn text(self) -> Ascii<24> {
+        let at = Self(self.0.clamp(Self::MIN.0, Self::MAX.0));
+        let Ok(civil) = time::OffsetDateTime::from_unix_timestamp(at.unix_seconds()) else {
+            return Ascii::EMPTY;
+        };
+        let [y1, y2, y3, y4] = digits(civil.year().unsigned_abs());
+        let [m1, m2] = digits(u8::from(civil.month()).into());
+        let [d1, d2] = digits(civil.day().into());
+        let [h1, h2] = digits(civil.hour().into());
+        let [i1, i2] = digits(civil.minute().into());
+        let [s1, s2] = digits(civil.second().into());
+        let seconds = Ascii::EMPTY.and(&[
+            y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', i1, i2, b':', s1, s2,
+        ]);
+        match u32::try_from(at.0.rem_euclid(1000)).unwrap_or(0) {
+            0 => seconds.and(b"Z"),
+            fraction => {
+                let [f1, f2, f3] = digits(fraction);
+                seconds.and(&[b'.', f1, f2, f3, b'Z'])
+            }
+        }
+    }
+
     /// The span from `earlier` to this time; zero when `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -56,28 +87,19 @@ fn millis(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// RFC 3339 in UTC, with milliseconds only when there are any.
+/// The last `N` decimal digits of a number.
+fn digits<const N: usize>(mut number: u32) -> [u8; N] {
+    let mut text = [b'0'; N];
+    for place in text.iter_mut().rev() {
+        *place += u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+    }
+    text
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let clamped = self.0.clamp(-62_135_596_800_000, Self::MAX.0);
-        let nanos = i128::from(clamped) * 1_000_000;
-        let at = time::OffsetDateTime::from_unix_timestamp_nanos(nanos)
-            .ok()
-            .ok_or(fmt::Error)?;
-        write!(
-            f,
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
-            at.year(),
-            u8::from(at.month()),
-            at.day(),
-            at.hour(),
-            at.minute(),
-            at.second()
-        )?;
-        match at.millisecond() {
-            0 => f.write_str("Z"),
-            fraction => write!(f, ".{fraction:03}Z"),
-        }
+        f.write_str(self.text().as_str())
     }
 }
 
@@ -142,6 +164,25 @@ pub trait Clock: Send + Sync + fmt::Debug {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_time_is_written_in_order_and_reads_as_it_was_written(
+            millis in prop_oneof![0_i64..4_102_444_800_000, -62_135_596_800_000_i64..=253_402_300_799_999],
+        ) {
+            let time = Timestamp::from_unix_millis(millis);
+            let text = time.to_string();
+            prop_assert_eq!(text.parse::<Timestamp>().unwrap(), time);
+            let civil = time::OffsetDateTime::from_unix_timestamp(time.unix_seconds()).unwrap();
+            let known = civil.format(&time::format_description::well_known::Rfc3339).unwrap();
+            let seconds = known.trim_end_matches('Z');
+            match millis.rem_euclid(1000) {
+                0 => prop_assert_eq!(text, known),
+                fraction => prop_assert_eq!(text, format!("{seconds}.{fraction:03}Z")),
+            }
+        }
+    }
 
     #[test]
     fn times_read_as_they_are_written() {
@@ -155,6 +196,10 @@ mod tests {
         assert_eq!(
             Timestamp::from_unix_millis(i64::MAX).to_string(),
             "9999-12-31T23:59:59.999Z"
+        );
+        assert_eq!(
+            Timestamp::from_unix_millis(i64::MIN).to_string(),
+            "0001-01-01T00:00:00Z"
         );
         for bad in ["", "2026", "2026-13-01T00:00:00Z", "2026-11-21 05:45:28"] {
             assert!(bad.parse::<Timestamp>().is_err(), "{bad}");

@@ -257,7 +257,7 @@ impl Exchange<'_> {
             requirement,
             &request.fields,
             &certificate,
-            peer,
+            self.connection,
             verifier,
             &snapshot,
             now,
@@ -399,12 +399,12 @@ impl Exchange<'_> {
         match limit::spend(permit, address, &self.worker.counters) {
             Ok(strictest) => {
                 if let Some(strictest) = &strictest {
-                    metrics.limited(strictest.limit.name.as_str(), true);
+                    metrics.limited(strictest.limit.name().as_str(), true);
                 }
                 Ok(strictest)
             }
             Err(strictest) => {
-                metrics.limited(strictest.limit.name.as_str(), false);
+                metrics.limited(strictest.limit.name().as_str(), false);
                 Err(Refusal::with(
                     Reason::RateLimited,
                     Extra::Limited(strictest),

@@ -10,6 +10,7 @@ use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 
 use super::codec::field_list::FieldList;
+use super::live::Connection;
 use super::peer::Peer;
 use super::verifier::{Presenter, Verifier};
 
@@ -34,7 +35,7 @@ pub fn bearer(
     requirement: Requirement,
     fields: &FieldList,
     certificate: &Evidence<CertificateProof>,
-    peer: &Peer,
+    connection: &Connection,
     verifier: &Verifier,
     snapshot: &Snapshot,
     now: Timestamp,
@@ -48,7 +49,8 @@ pub fn bearer(
         Err(reason) => return Evidence::Refused(reason),
     };
     let by = Presenter {
-        address: peer.origin.address,
+        address: connection.peer.origin.address,
+        last: &connection.last_token,
         certificate: certificate.proved().map(|proof| &proof.fingerprint),
         now,
     };

@@ -19,10 +19,11 @@ pub fn spend(
     address: IpAddr,
     counters: &Counters,
 ) -> Result<Option<Strictest>, Strictest> {
-    let limits = &permit.route().limits;
-    if limits.is_empty() {
-        return Ok(None);
-    }
+    let limits = match permit.route().limits.as_slice() {
+        [] => return Ok(None),
+        [only] => return take_one(only, permit, address, counters).map(Some),
+        several => several,
+    };
     let now = counters.now();
     let keys: Vec<(BucketKey, &Arc<Limit>)> = limits
         .iter()
@@ -34,15 +35,28 @@ pub fn spend(
     take_all(&keys, counters, now)
 }
 
+/// Most routes have one limit, and it needs no list.
+fn take_one(
+    limit: &Arc<Limit>,
+    permit: &Permit,
+    address: IpAddr,
+    counters: &Counters,
+) -> Result<Strictest, Strictest> {
+    let key = key(limit, permit, address);
+    let taken = counters.take(&key, &limit.allowance(), counters.now());
+    let told = |standing| Strictest {
+        limit: Arc::clone(limit),
+        standing,
+    };
+    taken.map(told).map_err(told)
+}
+
 /// Looks before anything is taken, so that a request which one limit refuses never makes another refuse too.
 fn longest_wait(
     keys: &[(BucketKey, &Arc<Limit>)],
     counters: &Counters,
     now: u64,
 ) -> Option<Strictest> {
-    if keys.len() < 2 {
-        return None;
-    }
     keys.iter()
         .map(|(key, limit)| Strictest {
             limit: Arc::clone(limit),
@@ -94,7 +108,7 @@ fn key(limit: &Limit, permit: &Permit, address: IpAddr) -> BucketKey {
             .and_then(Identity::app)
             .map(|app| Subject::App(app.id))
     };
-    let known = match limit.per {
+    let known = match limit.per() {
         Per::App => app(),
         Per::Key => identity
             .and_then(Identity::key)
@@ -104,7 +118,7 @@ fn key(limit: &Limit, permit: &Permit, address: IpAddr) -> BucketKey {
         Per::Route => Some(Subject::Route(Arc::clone(&permit.route().name))),
     };
     BucketKey {
-        limit: Some(limit.name.clone()),
+        limit: Some(limit.name().clone()),
         subject: known.unwrap_or_else(|| Subject::Address(counted(address))),
     }
 }
@@ -116,19 +130,19 @@ mod tests {
     use super::super::counters::local::Buckets;
     use super::*;
     use crate::domain::identity::{Caller, Evidence};
+    use crate::domain::limit::Rate;
     use crate::domain::name::Name;
     use crate::domain::policy::{Policy, Requirement};
     use crate::domain::route::{HostPattern, PathPattern, Route, Target};
     use crate::domain::scope::ScopeSet;
 
     fn limit(name: &str, per: Per, count: u32, burst: u32) -> Arc<Limit> {
-        Arc::new(Limit {
-            name: name.parse().unwrap(),
-            per,
+        let rate = Rate {
             count,
             period: Duration::from_hours(1),
             burst,
-        })
+        };
+        Arc::new(Limit::new(name.parse().unwrap(), per, rate))
     }
 
     fn permit(limits: Vec<Arc<Limit>>) -> Permit {
@@ -179,7 +193,7 @@ mod tests {
             limit("narrow", Per::Address, 1000, 3),
         ]);
         let told = spend(&permit, HERE, &counters()).unwrap().unwrap();
-        assert_eq!(told.limit.name.as_str(), "narrow");
+        assert_eq!(told.limit.name().as_str(), "narrow");
         assert_eq!(told.standing.remaining, 2);
     }
 
@@ -193,11 +207,11 @@ mod tests {
         assert!(spend(&permit, HERE, &counters).is_ok());
         for _ in 0..10 {
             let refused = spend(&permit, HERE, &counters).unwrap_err();
-            assert_eq!(refused.limit.name.as_str(), "narrow");
+            assert_eq!(refused.limit.name().as_str(), "narrow");
         }
         // Four of five are left in the wide limit, for others.
         let told = spend(&permit, THERE, &counters).unwrap().unwrap();
-        assert_eq!(told.limit.name.as_str(), "narrow");
+        assert_eq!(told.limit.name().as_str(), "narrow");
         let wide = BucketKey {
             limit: Some("wide".parse().unwrap()),
             subject: Subject::Route("orders".into()),
@@ -215,7 +229,7 @@ mod tests {
         ]);
         assert!(spend(&permit, HERE, &counters).is_ok());
         let refused = spend(&permit, HERE, &counters).unwrap_err();
-        assert_eq!(refused.limit.name.as_str(), "long");
+        assert_eq!(refused.limit.name().as_str(), "long");
         assert!(refused.standing.retry_after > Duration::from_mins(59));
     }
 }

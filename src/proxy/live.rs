@@ -15,6 +15,7 @@ use crate::net::turn;
 
 use super::host::LastHost;
 use super::identity_fields::IdentityFields;
+use super::last_token::LastToken;
 use super::metrics::{Closed, Open};
 use super::peer::Peer;
 use super::seats::Seat;
@@ -65,6 +66,7 @@ pub enum Watch {
 pub struct Connection {
     pub peer: Peer,
     pub host: LastHost,
+    pub last_token: LastToken,
     live: Rc<Live>,
     id: u64,
     stage: Cell<Stage>,
@@ -117,6 +119,7 @@ impl Live {
         let connection = Rc::new(Connection {
             peer,
             host: LastHost::default(),
+            last_token: LastToken::default(),
             live: Rc::clone(self),
             id,
             stage: Cell::new(Stage::Open),

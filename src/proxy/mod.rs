@@ -29,6 +29,7 @@ pub mod downstream;
 pub mod upstream;
 pub mod counters;
 pub mod verifier;
+pub mod last_token;
 
 pub mod plane;
 pub mod worker;

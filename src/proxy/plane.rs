@@ -219,7 +219,7 @@ fn begin_series(metrics: &Metrics, healths: &Healths, catalog: &Catalog) {
     }
     for route in catalog.routes.routes() {
         for limit in &route.limits {
-            metrics.begin_limit(limit.name.as_str());
+            metrics.begin_limit(limit.name().as_str());
         }
     }
 }

@@ -1,12 +1,12 @@
 //! A reason becomes an answer: status, fields and a problem that helps (RFC 9457). The only place where it does.
 
-use std::fmt::{self, Write};
-
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use crate::crypto::x509::Leaf;
+use crate::domain::ascii::Ascii;
+use crate::domain::name::NAME_CHARS_MAX;
 use crate::domain::reason::Reason;
 use crate::domain::time::Timestamp;
 
@@ -75,25 +75,27 @@ pub fn name(fields: &mut FieldList, request: &RequestName) {
 
 /// Tells how the nearest limit stands (draft-ietf-httpapi-ratelimit-headers).
 pub fn allowance(fields: &mut FieldList, strictest: &Strictest) {
-    let limit = &strictest.limit;
-    let standing = &strictest.standing;
-    let name = limit.name.as_str();
-    let window = limit.period.as_secs().max(1);
-    let policy = format_args!("\"{name}\";q={};w={window}", limit.count);
-    insert_written(fields, RATE_LIMIT_POLICY, policy);
-    let reset = whole_seconds(standing.full_in.max(standing.retry_after));
-    let remaining = format_args!("\"{name}\";r={};t={reset}", standing.remaining);
-    insert_written(fields, RATE_LIMIT, remaining);
+    fields.insert(RATE_LIMIT_POLICY, strictest.limit.policy().clone());
+    if let Ok(value) = HeaderValue::from_bytes(standing(strictest).as_bytes()) {
+        fields.insert(RATE_LIMIT, value);
+    }
 }
 
-/// Every answer of a limited route passes here, so a value is written once, where it stays.
-fn insert_written(fields: &mut FieldList, name: HeaderName, text: fmt::Arguments<'_>) {
-    let mut value = BytesMut::with_capacity(64);
-    if value.write_fmt(text).is_ok()
-        && let Ok(value) = HeaderValue::from_maybe_shared(value.freeze())
-    {
-        fields.insert(name, value);
-    }
+/// Room for a name in quotes, two numbers of 32 and 64 bits, and what is between.
+type StandingText = Ascii<{ NAME_CHARS_MAX + 2 + 3 + 10 + 3 + 20 }>;
+
+/// `"orders";r=3;t=12`. Every answer of a limited route tells it, so no formatter is asked.
+fn standing(strictest: &Strictest) -> StandingText {
+    let standing = &strictest.standing;
+    let reset = whole_seconds(standing.full_in.max(standing.retry_after));
+    let mut digits = itoa::Buffer::new();
+    Ascii::EMPTY
+        .and(b"\"")
+        .and(strictest.limit.name().as_str().as_bytes())
+        .and(b"\";r=")
+        .and(digits.format(standing.remaining).as_bytes())
+        .and(b";t=")
+        .and(digits.format(reset).as_bytes())
 }
 
 fn status(shown: Reason, extra: &Extra) -> StatusCode {
@@ -118,8 +120,8 @@ fn problem(shown: Reason, status: StatusCode, extra: &Extra, about: Circumstance
     say("request_id", request_id.into());
     match extra {
         Extra::Limited(strictest) => {
-            say("limit", strictest.limit.name.as_str().into());
-            say("per", strictest.limit.per.as_str().into());
+            say("limit", strictest.limit.name().as_str().into());
+            say("per", strictest.limit.per().as_str().into());
             say("retry_after", retry_after(extra).into());
         }
         Extra::RetryAfter(_) => {
@@ -201,7 +203,7 @@ mod tests {
     use super::*;
     use crate::domain::certificate::{Fingerprint, SerialNumber};
     use crate::domain::id::RequestId;
-    use crate::domain::limit::{Limit, Per};
+    use crate::domain::limit::{Limit, Per, Rate};
     use crate::domain::time::Validity;
     use crate::proxy::counters::standing::Standing;
 
@@ -308,13 +310,15 @@ mod tests {
     #[test]
     fn a_used_up_limit_says_which_and_until_when() {
         let strictest = Strictest {
-            limit: Arc::new(Limit {
-                name: "orders".parse().unwrap(),
-                per: Per::App,
-                count: 100,
-                period: Duration::from_mins(1),
-                burst: 20,
-            }),
+            limit: Arc::new(Limit::new(
+                "orders".parse().unwrap(),
+                Per::App,
+                Rate {
+                    count: 100,
+                    period: Duration::from_mins(1),
+                    burst: 20,
+                },
+            )),
             standing: Standing {
                 remaining: 0,
                 full_in: Duration::from_secs(12),
@@ -334,6 +338,28 @@ mod tests {
         );
         assert_eq!(body["limit"], "orders");
         assert_eq!(body["retry_after"], 1);
+    }
+
+    #[test]
+    fn the_longest_names_and_numbers_of_a_limit_are_told_whole() {
+        let rate = Rate {
+            count: 1,
+            period: Duration::from_secs(1),
+            burst: 1,
+        };
+        let name = "a".repeat(NAME_CHARS_MAX);
+        let strictest = Strictest {
+            limit: Arc::new(Limit::new(name.parse().unwrap(), Per::App, rate)),
+            standing: Standing {
+                remaining: u32::MAX,
+                full_in: Duration::MAX,
+                retry_after: Duration::ZERO,
+            },
+        };
+        let mut headers = FieldList::new();
+        allowance(&mut headers, &strictest);
+        let told = format!("\"{name}\";r=4294967295;t=18446744073709551615");
+        assert_eq!(headers["ratelimit"], told);
     }
 
     #[test]

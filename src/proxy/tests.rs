@@ -34,7 +34,7 @@ use crate::domain::app::{App, AppState};
 use crate::domain::certificate::{Fingerprint, Profile};
 use crate::domain::credential::{CredentialId, CredentialState, Ended};
 use crate::domain::id::{AppId, CertificateId, KeyId};
-use crate::domain::limit::{Limit, Per};
+use crate::domain::limit::{Limit, Per, Rate};
 use crate::domain::policy::{Policy, Requirement};
 use crate::domain::reason::Reason;
 use crate::domain::record::AccessRecord;
@@ -129,13 +129,15 @@ fn route(name: &str, path: &str, requirement: Requirement) -> Route {
 
 fn routes() -> Vec<Route> {
     let mut limited = route("limited", "/limited", Requirement::None);
-    limited.limits = vec![Arc::new(Limit {
-        name: "two".parse().unwrap(),
-        per: Per::Address,
-        count: 1,
-        period: Duration::from_hours(1),
-        burst: 2,
-    })];
+    limited.limits = vec![Arc::new(Limit::new(
+        "two".parse().unwrap(),
+        Per::Address,
+        Rate {
+            count: 1,
+            period: Duration::from_hours(1),
+            burst: 2,
+        },
+    ))];
     let mut scoped = route("scoped", "/scoped", Requirement::Key);
     scoped.policy.scopes = "orders:write".parse().unwrap();
     let mut socket = route("socket", "/socket", Requirement::Mtls);

@@ -12,7 +12,7 @@ use std::time::Duration;
 use quick_cache::unsync::Cache;
 
 use crate::crypto::api_key::{SecretHasher, parse_key};
-use crate::crypto::{hash, jwt};
+use crate::crypto::jwt;
 use crate::domain::certificate::Fingerprint;
 use crate::domain::identity::Bearer;
 use crate::domain::limit::Allowance;
@@ -22,6 +22,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::token::{Claims, VerificationKey};
 
 use super::counters::local::{BucketKey, Counters, Subject};
+use super::last_token::LastToken;
 use super::peer::{counted, within};
 
 /// A worker's verifier of keys and tokens.
@@ -32,7 +33,7 @@ pub struct Verifier {
     failures: Failures,
 }
 
-/// Tokens whose signature is good, by their digest: whoever reads this memory finds no token in it.
+/// Tokens whose signature is good, by their digest: no text is held here.
 #[derive(Debug)]
 struct Verified {
     /// The keys they were verified with. Other keys, and all are forgotten.
@@ -85,6 +86,8 @@ fn key(address: IpAddr) -> BucketKey {
 #[derive(Clone, Copy, Debug)]
 pub struct Presenter<'a> {
     pub address: IpAddr,
+    /// The token that counted last on this connection.
+    pub last: &'a LastToken,
     /// The certificate that counts on this connection.
     pub certificate: Option<&'a Fingerprint>,
     pub now: Timestamp,
@@ -126,9 +129,14 @@ impl Verifier {
         by: Presenter<'_>,
         snapshot: &Snapshot,
     ) -> Result<Bearer, Reason> {
+        let digest = by.last.digest(text);
         let result = self
-            .claims(text, by, snapshot)
+            .claims(text, &digest, by, snapshot)
             .and_then(|claims| judge_claims(claims, by, snapshot));
+        match &result {
+            Ok(_) => by.last.counted(text, &digest),
+            Err(_) => by.last.refused(),
+        }
         self.count_failure(by.address, &result);
         result
     }
@@ -178,10 +186,10 @@ impl Verifier {
     fn claims(
         &self,
         text: &str,
+        digest: &[u8; 32],
         by: Presenter<'_>,
         snapshot: &Snapshot,
     ) -> Result<Arc<Claims>, Reason> {
-        let digest = hash::sha256(text.as_bytes());
         let mut verified = self.tokens.borrow_mut();
         let keys = &snapshot.verification_keys;
         if !verified
@@ -192,12 +200,12 @@ impl Verifier {
             verified.keys = Some(Arc::clone(keys));
             verified.claims.clear();
         }
-        if let Some(claims) = verified.claims.get(&digest) {
+        if let Some(claims) = verified.claims.get(digest) {
             return Ok(Arc::clone(claims));
         }
         self.check(by.address)?;
         let claims = Arc::new(jwt::verify(text, keys, &snapshot.catalog.issuer, by.now)?);
-        verified.claims.insert(digest, Arc::clone(&claims));
+        verified.claims.insert(*digest, Arc::clone(&claims));
         Ok(claims)
     }
 }
@@ -250,6 +258,7 @@ mod tests {
     use crate::domain::shelf::Shelf;
     use crate::domain::snapshot::{Catalog, HostPolicies, KeyEntry};
     use crate::proxy::counters::local::Buckets;
+    use crate::proxy::last_token::tests::keeps;
 
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
@@ -257,6 +266,8 @@ mod tests {
     const ISSUER: &str = "https://api.example.com";
 
     struct Scene {
+        /// Of a connection that all tokens are shown on.
+        last: LastToken,
         verifier: Verifier,
         snapshot: Snapshot,
         signer: TokenSigner,
@@ -288,6 +299,7 @@ mod tests {
         };
         let counters = Rc::new(Counters::new(Arc::new(Buckets::new(1024))));
         Scene {
+            last: LastToken::default(),
             verifier: Verifier::new(hasher, Failures::new(counters, allowance), 16),
             snapshot: Snapshot {
                 version: 1,
@@ -328,24 +340,38 @@ mod tests {
         fn key_from(&self, text: &str, address: IpAddr) -> Result<(), Reason> {
             let by = Presenter {
                 address,
+                last: &self.last,
                 certificate: None,
                 now: NOW,
             };
             self.verifier.key(text, by, &self.snapshot).map(|_| ())
         }
 
+        /// What becomes of a token: the same on a new connection and on one that may have kept it.
         fn token_with(
             &self,
             text: &str,
             certificate: Option<&Fingerprint>,
             now: Timestamp,
         ) -> Result<(), Reason> {
-            let by = Presenter {
+            let by = |last| Presenter {
                 address: HERE,
+                last,
                 certificate,
                 now,
             };
-            self.verifier.token(text, by, &self.snapshot).map(|_| ())
+            let fate = |by| self.verifier.token(text, by, &self.snapshot).map(|_| ());
+            let known = fate(by(&self.last));
+            assert_eq!(fate(by(&LastToken::default())), known);
+            known
+        }
+
+        /// Shows a token on the connection until it is kept.
+        fn keep(&self, text: &str, certificate: Option<&Fingerprint>) {
+            for _ in 0..2 {
+                assert_eq!(self.token_with(text, certificate, NOW), Ok(()));
+            }
+            assert!(keeps(&self.last, text));
         }
 
         fn set_key(&mut self, change: impl FnOnce(&mut KeyEntry)) {
@@ -428,6 +454,75 @@ mod tests {
         assert_eq!(scene.token_with(&token, None, NOW), Ok(()));
         let other = TokenSigner::load(&TokenSigner::generate()).unwrap();
         scene.snapshot.verification_keys = Arc::new([other.verification_key()]);
+        assert_eq!(
+            scene.token_with(&token, None, NOW),
+            Err(Reason::TokenSignature)
+        );
+    }
+
+    #[test]
+    fn a_connection_that_has_kept_a_token_takes_no_other_one_for_it() {
+        let others: [fn(&str) -> String; 4] = [
+            |token| token.split_at(token.len() - 2).0.to_owned(),
+            |token| {
+                let (front, back) = token.split_at(token.len() - 9);
+                let (swapped, back) = back.split_at(1);
+                format!("{front}{}{back}", if swapped == "A" { "B" } else { "A" })
+            },
+            |token| format!("{token}A"),
+            |token| token.replacen('.', ".e", 1),
+        ];
+        for other in others {
+            let scene = scene();
+            let token = scene.token(None);
+            let other = &other(&token);
+            scene.keep(&token, None);
+            let refused = scene.token_with(other, None, NOW);
+            assert!(refused.is_err(), "{other}");
+            assert!(!keeps(&scene.last, &token) && !keeps(&scene.last, other));
+        }
+    }
+
+    #[test]
+    fn a_kept_token_ends_with_its_time_its_key_its_app_its_network_and_its_certificate() {
+        let mut scene = scene();
+        let token = scene.token(Some(BOUND));
+        let refused = |scene: &Scene, expected: Reason, by: Option<&Fingerprint>, now| {
+            assert_eq!(scene.token_with(&token, by, now), Err(expected));
+            assert!(!keeps(&scene.last, &token), "{expected}: it is wiped");
+        };
+        scene.keep(&token, Some(&BOUND));
+        let end = NOW.plus(Duration::from_mins(15));
+        refused(&scene, Reason::TokenExpired, Some(&BOUND), end);
+        scene.keep(&token, Some(&BOUND));
+        let other = Fingerprint::from_bytes([8; 32]);
+        refused(&scene, Reason::TokenBinding, Some(&other), NOW);
+        scene.keep(&token, Some(&BOUND));
+        refused(&scene, Reason::TokenBinding, None, NOW);
+        scene.keep(&token, Some(&BOUND));
+        scene.set_app(AppState::Suspended);
+        refused(&scene, Reason::AppSuspended, Some(&BOUND), NOW);
+        scene.set_app(AppState::Active);
+        scene.keep(&token, Some(&BOUND));
+        scene.set_key(|key| key.networks = vec!["203.0.113.0/24".parse().unwrap()].into());
+        refused(&scene, Reason::KeyNetwork, Some(&BOUND), NOW);
+        scene.set_key(|key| key.networks = Box::default());
+        scene.keep(&token, Some(&BOUND));
+        scene.set_key(|key| key.state = CredentialState::Revoked);
+        refused(&scene, Reason::TokenEnded, Some(&BOUND), NOW);
+    }
+
+    #[test]
+    fn a_kept_token_whose_claims_were_forgotten_is_verified_anew() {
+        let mut scene = scene();
+        let token = scene.token(None);
+        scene.keep(&token, None);
+        let same = scene.signer.verification_key();
+        scene.snapshot.verification_keys = Arc::new([same]);
+        assert_eq!(scene.token_with(&token, None, NOW), Ok(()));
+        let other = TokenSigner::load(&TokenSigner::generate()).unwrap();
+        scene.snapshot.verification_keys = Arc::new([other.verification_key()]);
+        assert!(keeps(&scene.last, &token));
         assert_eq!(
             scene.token_with(&token, None, NOW),
             Err(Reason::TokenSignature)

@@ -155,7 +155,7 @@ impl Writer {
         if self.retry_at.is_some_and(|at| Instant::now() >= at) {
             self.reopen();
         }
-        let count = lines.split(|byte| *byte == b'\n').count() - 1;
+        let count = memchr::memchr_iter(b'\n', lines).count();
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         self.held.store(count, Ordering::Relaxed);
         let written = match &mut self.sink {

@@ -2,5 +2,6 @@
 
 pub mod logging;
 pub mod access_log;
+pub mod json_line;
 pub mod metrics;
 pub mod runtimes;

@@ -355,6 +355,78 @@ fn revoking_the_key_the_certificate_or_the_app_ends_the_token() {
     assert_eq!(call(&acme.partner, "/read", &bound).status, 403);
 }
 
+/// A connection that shows one token often hashes it no more (decision 23), and still takes no other one for it.
+#[test]
+fn on_one_connection_every_token_is_judged_by_itself() {
+    let world = world();
+    let partner = world.gateway.stranger();
+    let acme = world.gateway.enrol_again("acme", "prod");
+    let reads = token(&exchange(&partner, &world.id, &world.secret, ""));
+    let lists = token(&exchange(
+        &partner,
+        &world.id,
+        &world.secret,
+        "&scope=orders:list",
+    ));
+    let bound = token(&exchange(&acme.partner, &world.id, &world.secret, ""));
+    let (front, _) = reads.rsplit_once('.').unwrap();
+    let (_, back) = lists.rsplit_once('.').unwrap();
+    let mixed = format!("{front}.{back}");
+    let mut connection = partner.connect();
+    let mut shown = |token: &str| {
+        let bearer = format!("Bearer {token}");
+        connection.request("GET", "/read", &[("Authorization", &bearer)], b"")
+    };
+    for (other, status, reason) in [
+        (&*lists, 403, "scope_missing"),
+        (&*mixed, 401, "credential_invalid"),
+        (&*bound, 401, "token_binding"),
+        ("", 401, "credential_missing"),
+    ] {
+        for _ in 0..3 {
+            assert_eq!(shown(&reads).status, 200);
+        }
+        for _ in 0..2 {
+            let answer = shown(other);
+            assert_eq!((answer.status, &*answer.reason()), (status, reason));
+        }
+    }
+    assert_eq!(shown(&reads).status, 200);
+}
+
+#[test]
+fn a_kept_token_ends_with_its_key_on_the_same_connection() {
+    let world = world();
+    let token = token(&exchange(
+        &world.gateway.stranger(),
+        &world.id,
+        &world.secret,
+        "",
+    ));
+    let bearer = format!("Bearer {token}");
+    let mut connection = world.gateway.stranger().connect();
+    for _ in 0..3 {
+        let answer = connection.request("GET", "/read", &[("Authorization", &bearer)], b"");
+        assert_eq!(answer.status, 200);
+    }
+    world
+        .gateway
+        .cli(&["key", "revoke", &world.id, "--yes"])
+        .ok();
+    let head = format!("GET /read HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: {bearer}\r\n\r\n");
+    let answer = connection
+        .try_send(head.as_bytes())
+        .ok()
+        .and_then(|()| connection.try_answer());
+    // The connection is closed with its key; a request that was faster is refused.
+    if let Some(answer) = answer {
+        assert_eq!(
+            (answer.status, &*answer.reason()),
+            (401, "credential_invalid")
+        );
+    }
+}
+
 #[test]
 fn a_token_that_was_tampered_with_is_refused() {
     let world = world();
