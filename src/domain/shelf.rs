@@ -87,13 +87,13 @@ impl<K: Hash + Eq + Clone, V: Clone> Shelf<K, V> {
         let mut len = 0;
         // Most maps are small: what is empty takes one place in memory.
         let empty = Arc::new(Entries::with_room(0));
-        let mut shared = |entries: Entries<K, V>| match entries.len() {
-            0 => Arc::clone(&empty),
-            _ => {
-                let entries = entries.ordered();
-                len += entries.len();
-                Arc::new(entries)
+        let mut shared = |entries: Entries<K, V>| {
+            if entries.len() == 0 {
+                return Arc::clone(&empty);
             }
+            let entries = entries.ordered();
+            len += entries.len();
+            Arc::new(entries)
         };
         let shelves = shelves.into_iter().map(&mut shared).collect();
         Ok(Self {
@@ -233,13 +233,12 @@ impl<K: Eq + Clone, V: Clone> Entries<K, V> {
         let alike = self.tags.iter().rev().take_while(|other| **other == tag);
         let first = self.len() - alike.count();
         let known = self.entries.get_mut(first..).unwrap_or_default();
-        match known.iter_mut().find(|(other, _)| other == key) {
-            Some(entry) => entry.1 = value.clone(),
-            None => {
-                self.tags.push(tag);
-                self.entries.push((key.clone(), value.clone()));
-            }
+        if let Some(entry) = known.iter_mut().find(|(other, _)| other == key) {
+            entry.1 = value.clone();
+            return;
         }
+        self.tags.push(tag);
+        self.entries.push((key.clone(), value.clone()));
     }
 
     /// A copy with room for so many more, and for no more than that.
