@@ -16,6 +16,7 @@
 mod domain;
 
 #[path = "rig/measure.rs"]
+#[expect(dead_code, reason = "each benchmark uses some of it")]
 mod measure;
 
 use std::hint::black_box;

@@ -52,7 +52,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hyper_util", &["net", "proxy"]),
     ("rcgen", &["crypto"]),
     ("rusqlite", &["store"]),
-    ("rustix", &["daemon"]),
+    ("rustix", &["daemon", "store"]),
     ("rustls", &["crypto", "net"]),
     ("sd_notify", &["daemon"]),
     ("serde_yaml", &["config"]),

@@ -49,7 +49,7 @@ const SAMPLES: usize = 15;
 pub fn instructions(arguments: &[&str]) -> Vec<(String, u64)> {
     let out = std::env::temp_dir().join(format!("callgrind-{}.out", std::process::id()));
     let status = Command::new("valgrind")
-        .args(["--tool=callgrind", "--quiet", "--toggle-collect=*case_*"])
+        .args(["--tool=callgrind", "--quiet", "--toggle-collect=*::case_*"])
         .arg(format!("--callgrind-out-file={}", out.display()))
         .arg(std::env::current_exe().unwrap())
         .arg("--under-callgrind")
@@ -64,6 +64,38 @@ pub fn instructions(arguments: &[&str]) -> Vec<(String, u64)> {
     counted
 }
 
+/// Runs this program again under callgrind, and gives the instructions of all its threads but the first.
+pub fn instructions_but_of_main(arguments: &[&str]) -> u64 {
+    let place = std::env::temp_dir().join(format!("callgrind-{}", std::process::id()));
+    std::fs::create_dir_all(&place).unwrap();
+    let status = Command::new("valgrind")
+        .args(["--tool=callgrind", "--quiet", "--separate-threads=yes"])
+        .arg(format!("--callgrind-out-file={}/out", place.display()))
+        .arg(std::env::current_exe().unwrap())
+        .arg("--under-callgrind")
+        .args(arguments)
+        .status();
+    assert!(
+        status.is_ok_and(|status| status.success()),
+        "valgrind is needed to count instructions, and has to succeed"
+    );
+    let counted = std::fs::read_dir(&place)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .filter(|path| !path.to_string_lossy().ends_with("-01"))
+        .map(|path| total(&path))
+        .sum();
+    std::fs::remove_dir_all(&place).unwrap();
+    counted
+}
+
+/// The line `totals: 1234` of a thread's file; the file of the whole process has none.
+fn total(out: &Path) -> u64 {
+    let text = std::fs::read_to_string(out).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("totals: "));
+    line.map_or(0, |count| count.trim().parse().unwrap())
+}
+
 /// Reads lines like `1,234 (5.6%)  ???:decide::case_route [/path]`.
 fn annotated(out: &Path) -> Vec<(String, u64)> {
     let text = Command::new("callgrind_annotate")
@@ -75,7 +107,7 @@ fn annotated(out: &Path) -> Vec<(String, u64)> {
     let mut found: Vec<(String, u64)> = text
         .lines()
         .filter_map(|line| {
-            let name = &line[line.find("case_")? + "case_".len()..];
+            let name = &line[line.find("::case_")? + "::case_".len()..];
             let end = name.find(|c: char| !c.is_alphanumeric() && c != '_');
             let count = line.split_whitespace().next()?.replace(',', "");
             Some((

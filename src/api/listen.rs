@@ -79,8 +79,6 @@ pub async fn tcp(
         how.tasks.clone().spawn(async move {
             let _slot = slot;
             let peer = Peer::Remote(address.ip().to_canonical());
-            // Without it small answers wait for the peer's delayed acknowledgement; a failure costs time only.
-            let _slower = stream.set_nodelay(true);
             let Some(config) = tls else {
                 return converse(stream, peer, router, &how).await;
             };

@@ -22,6 +22,7 @@ use crate::domain::route::{
 use crate::domain::scope::{InvalidScope, ScopeSet};
 use crate::domain::secret::Secret;
 use crate::domain::snapshot::{Catalog, HostPolicies};
+use crate::domain::tcp::Tcp;
 use crate::domain::upstream::{PoolBounds, Protocol, Timeouts, Upstream};
 use foldhash::HashMap;
 
@@ -367,6 +368,7 @@ fn upstream(name: &Name, written: &upstreams::Upstream) -> Upstream {
             idle_timeout: pool.idle_timeout.get(),
             age_max: pool.age_max.get(),
         },
+        tcp: Tcp::from(&written.tcp),
         server_name: written.tls.server_name.clone(),
         tls_generation: tls_generation(&written.tls),
     }

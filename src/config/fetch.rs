@@ -1,6 +1,8 @@
-//! Reads every file and secret that a configuration names.
+//! Reads every file and secret that a configuration names, and what the kernel offers.
 
-use super::file::{ReadError, Surroundings};
+use std::path::Path;
+
+use super::file::{ReadError, Surroundings, read_text};
 use super::path::YamlPath;
 use super::problem::Finding;
 use super::root::Config;
@@ -36,4 +38,10 @@ pub fn fetch(config: &mut Config, surroundings: &Surroundings<'_>) -> Vec<Findin
         note(path, pepper.fetch(surroundings));
     }
     findings
+}
+
+/// The names of the congestion controls that this machine's kernel has loaded; `None` where it does not say.
+pub fn congestion_controls() -> Option<String> {
+    let path = Path::new("/proc/sys/net/ipv4/tcp_available_congestion_control");
+    read_text(path, 4096).ok().flatten()
 }

@@ -10,6 +10,7 @@ use super::address::ListenAddress;
 use super::rate::Rate;
 use super::size::Size;
 use super::span::Span;
+use super::tcp::Tcp;
 
 /// The listeners for traffic.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +29,7 @@ pub struct Partners {
     pub connections_max: u32,
     /// Connections that are open at a time from one address.
     pub connections_per_address: u32,
+    pub tcp: Tcp,
     pub proxy_protocol: ProxyProtocol,
     pub forwarded: Forwarded,
     pub timeouts: ListenerTimeouts,
@@ -119,6 +121,7 @@ pub struct Admin {
     pub address: ListenAddress,
     /// The unix socket; `admin.sock` in the data directory when not set.
     pub socket: Option<PathBuf>,
+    pub tcp: Tcp,
 }
 
 /// Metrics and health, in the clear: keep it on a private address.
@@ -127,6 +130,7 @@ pub struct Admin {
 pub struct Ops {
     /// The address to listen on.
     pub address: ListenAddress,
+    pub tcp: Tcp,
 }
 
 impl Default for Partners {
@@ -135,6 +139,7 @@ impl Default for Partners {
             address: ListenAddress::every(8443),
             connections_max: 20_000,
             connections_per_address: 1_000,
+            tcp: Tcp::default(),
             proxy_protocol: ProxyProtocol::default(),
             forwarded: Forwarded::default(),
             timeouts: ListenerTimeouts::default(),
@@ -197,6 +202,7 @@ impl Default for Admin {
         Self {
             address: ListenAddress::loopback(7443),
             socket: None,
+            tcp: Tcp::default(),
         }
     }
 }
@@ -205,6 +211,7 @@ impl Default for Ops {
     fn default() -> Self {
         Self {
             address: ListenAddress::loopback(7444),
+            tcp: Tcp::default(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::check::whole::check;
 use super::decode::{Decoded, decode};
 use super::document::{BYTES_MAX, Fault, Node, Place, Value, parse};
-use super::fetch::fetch;
+use super::fetch::{congestion_controls, fetch};
 use super::file::{Surroundings, read_text};
 use super::overlay::{keys_of_variable, lay};
 use super::path::YamlPath;
@@ -70,7 +70,8 @@ pub fn load_text(text: &str, path: &Path, layers: &Layers) -> Result<Config, Pro
             environment: &layers.environment,
         };
         let mut across = fetch(&mut config, &surroundings);
-        across.extend(check(&config, &written));
+        let congestion_controls = congestion_controls();
+        across.extend(check(&config, &written, congestion_controls.as_deref()));
         // What leans on a refused part would be told of twice, or of what stands elsewhere in the list.
         across.retain(|finding| !pruned.iter().any(|pruned| leans_on(&finding.path, pruned)));
         findings.extend(across);

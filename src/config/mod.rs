@@ -10,6 +10,7 @@ pub mod authority;
 pub mod hosts;
 pub mod identity_headers;
 pub mod upstreams;
+pub mod tcp;
 pub mod tokens;
 pub mod store;
 pub mod logs;

@@ -644,6 +644,22 @@ fn sections_that_contradict_each_other_are_refused() {
             "no request",
         ),
         (
+            "upstreams: {x: {endpoints: [\"http://x\"], tcp: {busy_poll: 1001}}}\n",
+            "1:59 upstreams.x.tcp.busy_poll",
+            "1000 microseconds",
+        ),
+        ("ops: {tcp: {busy_poll: 0}}\n", "1:24 ops.tcp.busy_poll", ""),
+        (
+            "admin: {tcp: {congestion: BBR}}\n",
+            "1:27 admin.tcp.congestion",
+            "1 to 15 characters",
+        ),
+        (
+            "listeners: {partners: {tcp: {congestion: no-such}}}\n",
+            "1:42 listeners.partners.tcp.congestion",
+            "does not offer no-such",
+        ),
+        (
             "metrics: {apps: {label: listed}}\n",
             "1:11 metrics.apps.names",
             "none is",

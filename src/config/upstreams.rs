@@ -7,6 +7,7 @@ use super::address::EndpointAddress;
 use super::file::PemFile;
 use super::secret::SecretReference;
 use super::span::Span;
+use super::tcp::Tcp;
 use crate::domain::upstream;
 
 /// An API behind the gateway.
@@ -24,6 +25,8 @@ pub struct Upstream {
     pub timeouts: UpstreamTimeouts,
     #[serde(default)]
     pub pool: Pool,
+    #[serde(default)]
+    pub tcp: Tcp,
 }
 
 /// What is spoken to an upstream.

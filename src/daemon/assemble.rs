@@ -21,6 +21,7 @@ use super::gauges::Gauges;
 use super::local::Local;
 use super::registry_view::LiveRegistry;
 use super::reload::{Running, ca_pem};
+use super::settings::tcp_options;
 use super::world::{Ground, Served, World};
 use super::{access_lines, pump, settings};
 use crate::api::admin::operations::Operations;
@@ -32,8 +33,10 @@ use crate::api::ops::router::OpsState;
 use crate::api::partner::metrics::TokenMetrics;
 use crate::api::partner::service::PartnerService;
 use crate::api::{admin, ops};
+use crate::config::listeners::Partners;
 use crate::config::logs::LogTarget;
 use crate::config::root::Config;
+use crate::config::tcp::Tcp;
 use crate::control::authority;
 use crate::control::key_ring::TokenKeys;
 use crate::control::metrics::ControlMetrics;
@@ -172,7 +175,7 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
         ca_pem: Arc::clone(&ca_pem),
     };
 
-    let (listeners, partners) = partners(config.listeners.partners.address.0, workers)?;
+    let (listeners, partners) = partners(&config.listeners.partners, workers)?;
     let ledger = Arc::new(if config.access_log.enabled {
         Ledger::new(workers)
     } else {
@@ -308,7 +311,8 @@ impl Operators<'_> {
             edge.clone(),
         );
         let (admin_listener, admin) =
-            control_listener(self.config.admin.address.0).context("admin.address")?;
+            control_listener(self.config.admin.address.0, &self.config.admin.tcp)
+                .context("admin.address")?;
         self.tasks.spawn(listen::tcp(
             admin_listener,
             Some(self.tls),
@@ -328,8 +332,8 @@ impl Operators<'_> {
             },
             edge,
         );
-        let (ops_listener, ops) =
-            control_listener(self.config.ops.address.0).context("ops.address")?;
+        let (ops_listener, ops) = control_listener(self.config.ops.address.0, &self.config.ops.tcp)
+            .context("ops.address")?;
         self.tasks
             .spawn(listen::tcp(ops_listener, None, ops_router, how));
         Ok((admin, ops))
@@ -443,12 +447,14 @@ fn workers(config: &Config) -> usize {
 }
 
 /// One listening socket for each worker; the kernel spreads connections over them.
-fn partners(address: SocketAddr, workers: usize) -> anyhow::Result<(Vec<TcpListener>, SocketAddr)> {
+fn partners(written: &Partners, workers: usize) -> anyhow::Result<(Vec<TcpListener>, SocketAddr)> {
+    let options = tcp_options(&written.tcp);
     let bind = |address| {
-        listener::bind(address, BACKLOG, true).with_context(|| format!("listening on {address}"))
+        listener::bind(address, BACKLOG, true, &options)
+            .with_context(|| format!("listening on {address}"))
     };
     // The first one settles the port when any will do.
-    let first = bind(address)?;
+    let first = bind(written.address.0)?;
     let bound = first.local_addr()?;
     let mut listeners = vec![first];
     for _ in 1..workers {
@@ -457,8 +463,11 @@ fn partners(address: SocketAddr, workers: usize) -> anyhow::Result<(Vec<TcpListe
     Ok((listeners, bound))
 }
 
-fn control_listener(address: SocketAddr) -> anyhow::Result<(tokio::net::TcpListener, SocketAddr)> {
-    let listener = listener::bind(address, BACKLOG, false)
+fn control_listener(
+    address: SocketAddr,
+    tcp: &Tcp,
+) -> anyhow::Result<(tokio::net::TcpListener, SocketAddr)> {
+    let listener = listener::bind(address, BACKLOG, false, &tcp_options(tcp))
         .with_context(|| format!("listening on {address}"))?;
     let bound = listener.local_addr()?;
     Ok((tokio::net::TcpListener::from_std(listener)?, bound))

@@ -26,6 +26,7 @@ pub fn needed(running: &Config, new: &Config) -> Vec<String> {
             "listeners.partners.connections_per_address",
             was.connections_per_address == is.connections_per_address,
         ),
+        ("listeners.partners.tcp", was.tcp == is.tcp),
         (
             "listeners.partners.proxy_protocol",
             was.proxy_protocol == is.proxy_protocol,
@@ -42,7 +43,9 @@ pub fn needed(running: &Config, new: &Config) -> Vec<String> {
         ),
         ("admin.address", running.admin.address == new.admin.address),
         ("admin.socket", running.admin_socket() == new.admin_socket()),
+        ("admin.tcp", running.admin.tcp == new.admin.tcp),
         ("ops.address", running.ops.address == new.ops.address),
+        ("ops.tcp", running.ops.tcp == new.ops.tcp),
         (
             "authority.directory",
             running.authority_directory() == new.authority_directory(),
@@ -84,9 +87,18 @@ mod tests {
         new.listeners.partners.http.headers_max = 7;
         new.tokens.ttl = Span::from_secs(7);
         new.drain.timeout = Span::from_secs(7);
+        new.listeners.partners.tcp.nodelay = false;
+        new.ops.tcp.nodelay = false;
         assert_eq!(
             needed(&running, &new),
-            ["workers", "listeners.partners.http", "tokens.ttl", "drain"]
+            [
+                "workers",
+                "listeners.partners.tcp",
+                "listeners.partners.http",
+                "ops.tcp",
+                "tokens.ttl",
+                "drain"
+            ]
         );
         // One that moves takes along what lies in it.
         let mut moved = running.clone();

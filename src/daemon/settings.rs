@@ -4,9 +4,12 @@ use super::descriptors::Shares;
 use crate::config::listeners::BodyPace;
 use crate::config::metrics::{AppLabel as WrittenLabel, AppSeries};
 use crate::config::root::Config;
+use crate::config::tcp::Tcp;
+use crate::net::tcp::TcpOptions;
 use crate::proxy::settings::{
     AppLabel, FailedAuthentication, HttpBounds, Pace, Settings, Timeouts,
 };
+use crate::proxy::tcp;
 
 /// What the data plane keeps until the process ends.
 pub fn proxy(config: &Config, shares: &Shares) -> Settings {
@@ -43,6 +46,11 @@ pub fn proxy(config: &Config, shares: &Shares) -> Settings {
         app_label: app_label(&config.metrics.apps),
         ..Settings::default()
     }
+}
+
+/// What the sockets of a listener or to an upstream are told.
+pub fn tcp_options(written: &Tcp) -> TcpOptions {
+    tcp::options(&written.into())
 }
 
 fn app_label(apps: &AppSeries) -> AppLabel {

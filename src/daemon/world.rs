@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::descriptors::Shares;
+use super::settings::tcp_options;
 use crate::config::root::Config;
 use crate::config::tls as written;
 use crate::config::upstreams::{Protocol, Upstream as WrittenUpstream};
@@ -113,6 +114,11 @@ impl World {
             .filter(|(_, upstream)| upstream.endpoints.iter().any(|endpoint| endpoint.0.tls))
             .map(|(name, upstream)| Ok((name.clone(), connector(name, upstream)?)))
             .collect::<anyhow::Result<Connectors>>()?;
+        for (name, upstream) in &config.upstreams {
+            // Refused here, and not when somebody waits for a connection.
+            let granted = tcp_options(&upstream.tcp).try_out();
+            granted.with_context(|| format!("upstreams.{name}.tcp"))?;
+        }
         let mut catalog = config.catalog(ground.generation).context("hosts")?;
         ground.shares.hold(&mut catalog);
         let keep = catalog.tells_of_certificates();

@@ -19,6 +19,7 @@ pub mod request;
 pub mod route;
 pub mod policy;
 pub mod limit;
+pub mod tcp;
 pub mod upstream;
 pub mod shelf;
 pub mod snapshot;

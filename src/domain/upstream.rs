@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::name::Name;
+use super::tcp::Tcp;
 
 /// A backend API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,7 @@ pub struct Upstream {
     pub protocol: Protocol,
     pub timeouts: Timeouts,
     pub pool: PoolBounds,
+    pub tcp: Tcp,
     /// The name that certificates of its endpoints have to have; each endpoint's own host when there is none.
     pub server_name: Option<String>,
     /// Changes whenever the files behind the TLS settings do, so that a reload makes new connections.

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Sleep;
 
 use super::resolve::HostPort;
 use super::stream::Stream;
+use super::tcp::TcpOptions;
 use super::tls::{self, ClientConfig};
 
 /// Why there is no connection.
@@ -36,6 +37,7 @@ pub struct Destination {
     name: Arc<HostPort>,
     /// The name that a certificate has to have, and that TLS asks for.
     proves: String,
+    tcp: TcpOptions,
     /// Where among the addresses the next connection begins, so that they share the load.
     turn: Cell<usize>,
 }
@@ -45,6 +47,7 @@ impl Destination {
         Self {
             proves: name.host().to_owned(),
             name,
+            tcp: TcpOptions::default(),
             turn: Cell::new(0),
         }
     }
@@ -56,6 +59,12 @@ impl Destination {
             name.clone_into(&mut self.proves);
         }
         self
+    }
+
+    /// The same, where sockets are told this.
+    #[must_use]
+    pub fn with(self, tcp: TcpOptions) -> Self {
+        Self { tcp, ..self }
     }
 
     /// Opens a connection; `timeout` spans resolving, connecting and TLS.
@@ -74,7 +83,7 @@ impl Destination {
         tls: Option<Arc<ClientConfig>>,
     ) -> Result<Stream, DialError> {
         let addresses = self.resolve().await.map_err(DialError::Resolve)?;
-        let stream = match race(&addresses, self.turn.get()).await {
+        let stream = match race(&addresses, self.turn.get(), &self.tcp).await {
             Ok(stream) => stream,
             Err(error) => {
                 // The name may lead elsewhere by now.
@@ -83,7 +92,6 @@ impl Destination {
             }
         };
         self.turn.set(self.turn.get().wrapping_add(1));
-        stream.set_nodelay(true).map_err(DialError::Connect)?;
         let Some(config) = tls else {
             return Ok(Stream::Plain(stream));
         };
@@ -102,12 +110,16 @@ impl Destination {
     }
 }
 
-type Attempt = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
+type Attempt<'o> = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + 'o>>;
 
 /// Connects to the first address that answers (RFC 8305): each gets a head start before the next is tried beside it.
-async fn race(addresses: &[SocketAddr], turn: usize) -> io::Result<TcpStream> {
+async fn race(
+    addresses: &[SocketAddr],
+    turn: usize,
+    options: &TcpOptions,
+) -> io::Result<TcpStream> {
     let mut waiting = order(addresses, turn);
-    let mut attempts: Vec<Attempt> = Vec::new();
+    let mut attempts: Vec<Attempt<'_>> = Vec::new();
     let mut head_start: Option<Pin<Box<Sleep>>> = None;
     let mut last_error = None;
     poll_fn(|cx| {
@@ -131,7 +143,7 @@ async fn race(addresses: &[SocketAddr], turn: usize) -> io::Result<TcpStream> {
             }
             match waiting.pop_front() {
                 Some(address) => {
-                    attempts.push(Box::pin(TcpStream::connect(address)));
+                    attempts.push(Box::pin(connect(address, options)));
                     head_start = Some(Box::pin(tokio::time::sleep(HEAD_START)));
                 }
                 None if attempts.is_empty() => {
@@ -143,6 +155,15 @@ async fn race(addresses: &[SocketAddr], turn: usize) -> io::Result<TcpStream> {
         }
     })
     .await
+}
+
+async fn connect(address: SocketAddr, options: &TcpOptions) -> io::Result<TcpStream> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    options.set_on(&socket)?;
+    socket.connect(address).await
 }
 
 /// The addresses to try. Those of one family take turns; among two, the resolver's favourite stays first.
@@ -165,6 +186,7 @@ const ATTEMPTS_MAX: usize = 4;
 mod tests {
     use super::*;
     use crate::net::resolve::Resolver;
+    use socket2::SockRef;
     use tokio::net::TcpListener;
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
@@ -192,10 +214,11 @@ mod tests {
         drop(dead);
         let alive = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let answering = alive.local_addr().unwrap();
-        let stream = race(&[refusing, answering], 0).await.unwrap();
+        let options = TcpOptions::default();
+        let stream = race(&[refusing, answering], 0, &options).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), answering);
-        assert!(race(&[refusing], 0).await.is_err());
-        assert!(race(&[], 0).await.is_err());
+        assert!(race(&[refusing], 0, &options).await.is_err());
+        assert!(race(&[], 0, &options).await.is_err());
     }
 
     #[tokio::test(flavor = "current_thread")]
@@ -204,7 +227,20 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let destination = Destination::new(Resolver::default().name("localhost", port));
         let timeout = Duration::from_secs(5);
-        assert!(destination.open(None, timeout).await.is_ok());
+        let opened = destination.open(None, timeout).await.unwrap();
+        assert!(matches!(&opened, Stream::Plain(stream) if stream.nodelay().unwrap()));
+        let options = TcpOptions {
+            nodelay: false,
+            congestion: Some("reno".into()),
+            ..TcpOptions::default()
+        };
+        let destination = destination.with(options);
+        let Stream::Plain(stream) = destination.open(None, timeout).await.unwrap() else {
+            panic!("nobody asked for TLS");
+        };
+        assert!(!stream.nodelay().unwrap());
+        let congestion = SockRef::from(&stream).tcp_congestion().unwrap();
+        assert!(congestion.starts_with(b"reno"));
         drop(listener);
         let refused = destination.open(None, timeout).await;
         assert!(matches!(refused, Err(DialError::Connect(_))));

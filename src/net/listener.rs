@@ -7,15 +7,18 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::tcp::TcpOptions;
+
 /// Binds a listening TCP socket.
 ///
 /// With `reuse_port` several sockets share one address and the kernel spreads the connections over them:
-/// one for each worker. An IPv6 address takes IPv4 as well. What is accepted inherits `TCP_NODELAY`,
-/// which saves a system call for each connection.
+/// one for each worker. An IPv6 address takes IPv4 as well. What is accepted inherits the options,
+/// which saves system calls for each connection.
 pub fn bind(
     address: SocketAddr,
     backlog: i32,
     reuse_port: bool,
+    options: &TcpOptions,
 ) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -29,7 +32,7 @@ pub fn bind(
     if reuse_port {
         socket.set_reuse_port(true)?;
     }
-    socket.set_tcp_nodelay(true)?;
+    options.set_on(&socket)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(backlog)?;
@@ -68,22 +71,32 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use socket2::SockRef;
+
     use super::*;
+
+    fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<std::net::TcpListener> {
+        super::bind(address, 16, reuse_port, &TcpOptions::default())
+    }
 
     #[test]
     fn two_workers_can_share_one_port() {
-        let first = bind("127.0.0.1:0".parse().unwrap(), 16, true).unwrap();
+        let first = bind("127.0.0.1:0".parse().unwrap(), true).unwrap();
         let address = first.local_addr().unwrap();
-        assert!(bind(address, 16, true).is_ok());
+        assert!(bind(address, true).is_ok());
         assert!(
-            bind(address, 16, false).is_err(),
+            bind(address, false).is_err(),
             "one that does not share is refused"
         );
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn what_is_accepted_sends_without_delay() {
-        let listener = bind("127.0.0.1:0".parse().unwrap(), 16, false).unwrap();
+    async fn what_is_accepted_has_the_listeners_options() {
+        let options = TcpOptions {
+            congestion: Some("reno".into()),
+            ..TcpOptions::default()
+        };
+        let listener = super::bind("127.0.0.1:0".parse().unwrap(), 16, false, &options).unwrap();
         let listener = TcpListener::from_std(listener).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap())
             .await
@@ -91,5 +104,17 @@ mod tests {
         let (accepted, peer) = accept(&listener).await;
         assert_eq!(peer, client.local_addr().unwrap());
         assert!(accepted.nodelay().unwrap());
+        let congestion = SockRef::from(&accepted).tcp_congestion().unwrap();
+        assert!(congestion.starts_with(b"reno\0") || congestion == b"reno");
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_offer_keeps_the_socket_from_listening() {
+        let options = TcpOptions {
+            congestion: Some("no-such".into()),
+            ..TcpOptions::default()
+        };
+        let refused = super::bind("127.0.0.1:0".parse().unwrap(), 16, false, &options);
+        assert!(refused.unwrap_err().to_string().contains("no-such"));
     }
 }

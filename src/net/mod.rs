@@ -1,5 +1,6 @@
 //! Sockets, TLS and HTTP as mechanisms: how bytes arrive and leave, never who may send them.
 
+pub mod tcp;
 pub mod listener;
 pub mod proxy_protocol;
 pub mod tls;

@@ -20,6 +20,7 @@ use crate::domain::identity::{Caller, Evidence};
 use crate::domain::policy::{Policy, Requirement};
 use crate::domain::route::{HostPattern, PathPattern, Route, Target};
 use crate::domain::scope::ScopeSet;
+use crate::domain::tcp::Tcp;
 use crate::domain::upstream::{Endpoint, PoolBounds, Timeouts};
 use crate::net::http::LocalExec;
 use crate::proxy::codec::field_list::FieldList;
@@ -147,6 +148,7 @@ impl Client {
                 idle: Duration::from_secs(5),
             },
             pool: PoolBounds::default(),
+            tcp: Tcp::default(),
             server_name: None,
             tls_generation: 0,
         };

@@ -26,6 +26,7 @@ pub mod local;
 pub mod deliver;
 pub mod codec;
 pub mod downstream;
+pub mod tcp;
 pub mod upstream;
 pub mod counters;
 pub mod verifier;

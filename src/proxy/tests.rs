@@ -42,10 +42,12 @@ use crate::domain::route::{HostPattern, LocalEndpoint, PathPattern, Route, Route
 use crate::domain::secret::Secret;
 use crate::domain::shelf::Shelf;
 use crate::domain::snapshot::{Catalog, CertificateEntry, HostPolicies, KeyEntry, Snapshot};
+use crate::domain::tcp::Tcp;
 use crate::domain::time::{Clock, Timestamp, Validity};
 use crate::domain::upstream::{Endpoint, PoolBounds, Protocol, Timeouts, Upstream};
 use crate::net::http::{TokioIo, http2_client};
 use crate::net::listener;
+use crate::net::tcp::TcpOptions;
 use crate::net::tls::ClientStream;
 
 const APP: AppId = AppId::from_bits(1);
@@ -259,9 +261,15 @@ impl Gateway {
             keys: Shelf::build([(KEY, key_entry)]),
             verification_keys: Arc::new([]),
         };
-        let first = listener::bind("127.0.0.1:0".parse().unwrap(), 64, true).unwrap();
+        let first = listener::bind(
+            "127.0.0.1:0".parse().unwrap(),
+            64,
+            true,
+            &TcpOptions::default(),
+        )
+        .unwrap();
         let address = first.local_addr().unwrap();
-        let second = listener::bind(address, 64, true).unwrap();
+        let second = listener::bind(address, 64, true, &TcpOptions::default()).unwrap();
         let ledger = Arc::new(Ledger::new(2));
         let registry = prometheus::Registry::new();
         let proxy = Proxy::start(
@@ -376,6 +384,7 @@ async fn upstream() -> Upstream {
         protocol: Protocol::Http1,
         timeouts: Timeouts::default(),
         pool: PoolBounds::default(),
+        tcp: Tcp::default(),
         server_name: None,
         tls_generation: 0,
     }

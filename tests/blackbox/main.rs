@@ -34,6 +34,7 @@ mod reload;
 mod drain;
 mod restart;
 mod workers;
+mod tcp;
 mod operations;
 mod open_files;
 mod admin_api;

@@ -6,5 +6,6 @@ pub mod listeners;
 pub mod routes;
 pub mod identity_headers;
 pub mod upstreams;
+pub mod tcp;
 pub mod services;
 pub mod metrics;

@@ -1,15 +1,16 @@
 //! Everything that can be read but would not do what it seems to say.
 
 use super::findings::{Findings, at};
-use super::{identity_headers, listeners, metrics, routes, services, upstreams};
+use super::{identity_headers, listeners, metrics, routes, services, tcp, upstreams};
 use crate::config::document::Node;
 use crate::config::problem::Finding;
 use crate::config::root::Config;
 
 /// Everything that is wrong with a configuration whose every value can be read.
 ///
-/// `written` is the document as it stood, so that an upstream which was refused is not also unknown.
-pub fn check(config: &Config, written: &Node) -> Vec<Finding> {
+/// `written` is the document as it stood, so that an upstream which was refused is not also unknown;
+/// `congestion_controls` are those that the kernel offers, if it says.
+pub fn check(config: &Config, written: &Node, congestion_controls: Option<&str>) -> Vec<Finding> {
     let mut findings = Findings::default();
     if config.version != 1 {
         findings.add(at("version"), "the only version of this format is 1");
@@ -18,6 +19,7 @@ pub fn check(config: &Config, written: &Node) -> Vec<Finding> {
     routes::check(config, written, &mut findings);
     identity_headers::check(config, &mut findings);
     upstreams::check(config, &mut findings);
+    tcp::check(config, congestion_controls, &mut findings);
     services::check(config, &mut findings);
     metrics::check(config, &mut findings);
     findings.0

@@ -20,6 +20,7 @@ use crate::daemon::assemble::{Addresses, Assembled, assemble};
 use crate::daemon::lifecycle::{self, Drain, Signals};
 use crate::daemon::serve::control_runtime;
 use crate::net::listener;
+use crate::net::tcp::TcpOptions;
 use crate::telemetry::logging::{self, LogFormat, LogSettings};
 
 /// What the demo is to do.
@@ -56,7 +57,8 @@ async fn show(options: &DemoOptions) -> anyhow::Result<bool> {
     // Any port for the partners means any port for the others too.
     let any_ports = options.listen.port() == 0;
     // The port is settled first: it is part of what the tokens say. Until the gateway has it too, it stays taken.
-    let settled = any_ports.then(|| listener::bind(options.listen, 1, true));
+    let settled =
+        any_ports.then(|| listener::bind(options.listen, 1, true, &TcpOptions::default()));
     let settled = settled.transpose()?;
     let partners = match &settled {
         Some(listener) => listener.local_addr()?,
@@ -97,7 +99,12 @@ async fn show(options: &DemoOptions) -> anyhow::Result<bool> {
 
 /// An upstream that answers with what it was sent, on a port of its own.
 fn start_echo() -> anyhow::Result<String> {
-    let listener = listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 128, false)?;
+    let listener = listener::bind(
+        SocketAddr::from(([127, 0, 0, 1], 0)),
+        128,
+        false,
+        &TcpOptions::default(),
+    )?;
     let address = listener.local_addr()?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let tasks = TaskTracker::new();

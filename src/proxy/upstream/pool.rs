@@ -21,6 +21,7 @@ use crate::net::resolve::Resolver;
 use crate::net::stream::Stream;
 use crate::net::turn;
 use crate::proxy::error::Error;
+use crate::proxy::tcp;
 
 /// The connections to one upstream.
 #[derive(Debug)]
@@ -76,7 +77,8 @@ impl Pool {
             place,
             tls: endpoint.tls,
             destination: Destination::new(resolver.name(&endpoint.host, endpoint.port))
-                .proving(upstream.server_name.as_deref()),
+                .proving(upstream.server_name.as_deref())
+                .with(tcp::options(&upstream.tcp)),
             load: Load::default(),
             idle: RefCell::default(),
             shared: RefCell::default(),

@@ -1,12 +1,13 @@
 //! The store's promises, kept by SQLite.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use super::super::change::Change;
 use super::super::error::Error;
 use super::super::repository::{Contents, Store};
 use super::pool::Pool;
-use super::{admin_tokens, apps, audit, certificates, changes, file, keys};
+use super::{admin_tokens, apps, audit, certificates, changes, early, file, keys};
 use crate::domain::admin::AdminToken;
 use crate::domain::api_key::ApiKey;
 use crate::domain::app::App;
@@ -23,6 +24,8 @@ const READERS: usize = 4;
 #[derive(Debug)]
 pub struct SqliteStore {
     pool: Pool,
+    /// What was read while the file was checked, until somebody wants it.
+    early: Mutex<Option<Contents>>,
 }
 
 impl SqliteStore {
@@ -30,11 +33,17 @@ impl SqliteStore {
     ///
     /// Refuses a file that is damaged, empty, unreadable, another program's, or written by a newer version.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let writer = file::open_writer(path)?;
+        let (writer, early) = file::open_writer(path, || early::read(path))?;
         let readers: Result<Vec<_>, _> = (0..READERS).map(|_| file::open_reader(path)).collect();
         Ok(Self {
             pool: Pool::new(writer, readers?),
+            early: Mutex::new(early),
         })
+    }
+
+    fn take_early(&self) -> Option<Contents> {
+        let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
+        early.take()
     }
 
     /// A store that is gone when it is dropped.
@@ -42,6 +51,7 @@ impl SqliteStore {
     pub fn in_memory() -> Result<Self, Error> {
         Ok(Self {
             pool: Pool::new(file::open_in_memory()?, Vec::new()),
+            early: Mutex::default(),
         })
     }
 }
@@ -49,8 +59,14 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn load(&self) -> Result<Contents, Error> {
         self.pool.read(|connection| {
+            let revision = changes::revision(connection)?;
+            // Another process may have changed the store since.
+            let early = self.take_early().filter(|early| early.revision == revision);
+            if let Some(early) = early {
+                return Ok(early);
+            }
             Ok(Contents {
-                revision: changes::revision(connection)?,
+                revision,
                 apps: apps::all(connection)?,
                 certificates: certificates::all(connection)?,
                 keys: keys::all(connection)?,

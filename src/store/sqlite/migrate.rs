@@ -24,6 +24,13 @@ pub(super) fn run(connection: &mut Connection) -> Result<(), Error> {
     run_all(connection, MIGRATIONS)
 }
 
+/// Whether the database has seen every step, and none but ours.
+pub(super) fn is_current(connection: &Connection) -> Result<bool, Error> {
+    let seen = seen(connection)?;
+    judge(&seen, MIGRATIONS)?;
+    Ok(seen.len() == MIGRATIONS.len())
+}
+
 fn run_all(connection: &mut Connection, migrations: &[Migration]) -> Result<(), Error> {
     let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
     transaction.execute_batch(

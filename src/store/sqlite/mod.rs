@@ -13,6 +13,7 @@ mod table;
 mod filter;
 
 mod file;
+mod early;
 mod migrate;
 mod pool;
 mod error;

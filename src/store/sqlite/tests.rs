@@ -112,6 +112,16 @@ fn a_store_that_is_opened_again_has_everything() {
 }
 
 #[test]
+fn what_another_process_changes_after_the_opening_is_loaded() {
+    let place = Place::filled();
+    let [store, other] = [place.open(), place.open()];
+    done(&other, &[Change::CreateApp(app(2))]);
+    let contents = store.load().unwrap();
+    assert_eq!((contents.revision, contents.apps.len()), (3, 2));
+    assert_eq!(store.load().unwrap(), contents);
+}
+
+#[test]
 fn what_was_acknowledged_is_there_when_the_process_never_closed_its_store() {
     let place = Place::new();
     let store = place.open();
@@ -332,8 +342,11 @@ fn values_that_nobody_can_read_are_named() {
         let place = Place::filled();
         let store = place.open();
         let spoil = format!("PRAGMA foreign_keys = off; UPDATE {table} SET {column} = {value}");
+        store.load().unwrap();
         place.raw().execute_batch(&spoil).unwrap();
-        check_corrupt(&store.load().unwrap_err(), table, column, row);
+        for store in [store, place.open()] {
+            check_corrupt(&store.load().unwrap_err(), table, column, row);
+        }
     }
 }
 

@@ -1,0 +1,13 @@
+//! From the operator's word about TCP to what sockets are told.
+
+use crate::domain::tcp::Tcp;
+use crate::net::tcp::TcpOptions;
+
+pub fn options(tcp: &Tcp) -> TcpOptions {
+    let name = tcp.congestion.as_ref();
+    TcpOptions {
+        congestion: name.map(|name| name.as_str().into()),
+        nodelay: tcp.nodelay,
+        busy_poll: tcp.busy_poll,
+    }
+}
