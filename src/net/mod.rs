@@ -2,6 +2,7 @@
 
 pub mod listener;
 pub mod proxy_protocol;
+pub mod cork;
 pub mod tls;
 pub mod http;
 pub mod stream;

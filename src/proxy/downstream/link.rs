@@ -86,11 +86,24 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
         let Some(stream) = &mut self.stream else {
             return Poll::Ready(Ok(0));
         };
-        let bytes = ready!(Pin::new(&mut *stream).poll_fill_buf(cx))?;
+        let Poll::Ready(bytes) = Pin::new(&mut *stream).poll_fill_buf(cx)? else {
+            return self.poll_unheard(cx);
+        };
         let length = bytes.len();
         self.input.extend_from_slice(bytes);
         Pin::new(stream).consume(length);
         Poll::Ready(Ok(length))
+    }
+
+    /// Waits for the client. What was kept of the handshake goes with the first answer, but does not wait for a request.
+    fn poll_unheard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.request == 0
+            && let Some(stream) = &mut self.stream
+            && let Poll::Ready(Err(error)) = Pin::new(stream).poll_flush(cx)
+        {
+            return Poll::Ready(Err(error));
+        }
+        Poll::Pending
     }
 
     /// Writes all of `output`, down to the socket.
