@@ -18,28 +18,28 @@ pub struct Corked<S> {
     stream: S,
     /// Holds no memory while there is nothing to send.
     kept: Vec<u8>,
-    corked: bool,
+    keeps: bool,
 }
 
 impl<S> Corked<S> {
-    pub fn corked(stream: S) -> Self {
+    pub fn keeping(stream: S) -> Self {
         Self {
             stream,
             kept: Vec::new(),
-            corked: true,
+            keeps: true,
         }
     }
 
-    pub fn uncorked(stream: S) -> Self {
+    pub fn open(stream: S) -> Self {
         Self {
-            corked: false,
-            ..Self::corked(stream)
+            keeps: false,
+            ..Self::keeping(stream)
         }
     }
 
     /// Keeps no more than it has.
     pub fn uncork(&mut self) {
-        self.corked = false;
+        self.keeps = false;
     }
 }
 
@@ -64,7 +64,7 @@ impl<S: AsyncWrite + Unpin> Corked<S> {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if !self.corked && self.kept.is_empty() {
+        if !self.keeps && self.kept.is_empty() {
             return write_parts(Pin::new(&mut self.stream), cx, parts);
         }
         let length: usize = parts.iter().map(|part| part.len()).sum();
@@ -75,7 +75,7 @@ impl<S: AsyncWrite + Unpin> Corked<S> {
         for part in parts {
             self.kept.extend_from_slice(part);
         }
-        if !self.corked
+        if !self.keeps
             && let Poll::Ready(Err(error)) = self.poll_send(cx)
         {
             return Poll::Ready(Err(error));
@@ -108,7 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Corked<S> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
-        if this.corked
+        if this.keeps
             && polled.is_pending()
             && let Poll::Ready(Err(error)) = this.poll_send(cx)
         {
@@ -141,7 +141,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Corked<S> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.corked {
+        if !this.keeps {
             ready!(this.poll_send(cx))?;
         }
         Pin::new(&mut this.stream).poll_flush(cx)
@@ -226,7 +226,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_kept_goes_when_the_other_side_is_waited_for() {
         let (wire, mut peer) = wire(1 << 16);
-        let mut corked = Corked::corked(wire);
+        let mut corked = Corked::keeping(wire);
         corked.write_all(b"hello, ").await.unwrap();
         corked.write_all(b"peer").await.unwrap();
         corked.flush().await.unwrap();
@@ -244,7 +244,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_kept_leaves_with_what_comes_next() {
         let (wire, _peer) = wire(1 << 16);
-        let mut stream = Corked::corked(wire);
+        let mut stream = Corked::keeping(wire);
         stream.write_all(b"tickets").await.unwrap();
         stream.uncork();
         assert!(stream.stream.writes.is_empty());
@@ -258,7 +258,7 @@ mod tests {
     #[tokio::test]
     async fn a_flush_sends_what_was_kept_once_it_is_uncorked() {
         let (wire, _peer) = wire(1 << 16);
-        let mut stream = Corked::corked(wire);
+        let mut stream = Corked::keeping(wire);
         stream.write_all(b"tickets").await.unwrap();
         stream.uncork();
         stream.flush().await.unwrap();
@@ -268,9 +268,9 @@ mod tests {
     #[tokio::test]
     async fn one_part_is_written_plainly_and_several_as_a_list() {
         let (wire, _peer) = wire(1 << 16);
-        let mut stream = Corked::uncorked(wire);
+        let mut stream = Corked::open(wire);
         let (one, other) = (IoSlice::new(b"a"), IoSlice::new(b"b"));
-        stream.write_vectored(&[one]).await.unwrap();
+        assert_eq!(stream.write_vectored(&[one]).await.unwrap(), 1);
         assert_eq!(stream.stream.lists, 0);
         assert_eq!(stream.write_vectored(&[one, other]).await.unwrap(), 2);
         assert_eq!(stream.stream.lists, 1);
@@ -284,7 +284,7 @@ mod tests {
             let expected: Vec<u8> = (0..=250).cycle().take(length * 3).collect();
             let sent = expected.clone();
             let write = async move {
-                let mut stream = Corked::corked(wire);
+                let mut stream = Corked::keeping(wire);
                 for (turn, part) in sent.chunks(length).enumerate() {
                     if turn == 1 {
                         stream.uncork();
@@ -307,7 +307,7 @@ mod tests {
     async fn a_peer_that_has_left_is_an_error() {
         let (wire, peer) = wire(1 << 16);
         drop(peer);
-        let mut stream = Corked::corked(wire);
+        let mut stream = Corked::keeping(wire);
         stream.write_all(b"kept").await.unwrap();
         stream.uncork();
         assert!(stream.write_all(b"more").await.is_err());

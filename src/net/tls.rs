@@ -12,15 +12,16 @@ use tokio_rustls::server::StartHandshake;
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
 
 use super::cork::Corked;
+use super::strides::Strided;
 
 /// What a listener offers; made by `crypto`, handed on by rooms that do not name rustls.
 pub type ServerConfig = rustls::ServerConfig;
 /// What an upstream is asked for; made by `crypto`.
 pub type ClientConfig = rustls::ClientConfig;
 /// A connection that a client opened.
-pub type ServerStream<S> = tokio_rustls::server::TlsStream<Corked<S>>;
+pub type ServerStream<S> = Strided<tokio_rustls::server::TlsStream<Corked<S>>>;
 /// A connection that we opened.
-pub type ClientStream<S> = tokio_rustls::client::TlsStream<Corked<S>>;
+pub type ClientStream<S> = Strided<tokio_rustls::client::TlsStream<Corked<S>>>;
 
 /// What a finished handshake proved and chose.
 #[derive(Debug)]
@@ -80,7 +81,7 @@ where
         .map(str::to_ascii_lowercase);
     let (policy, config) = pick(sni.as_deref());
     let stream = finish(start, config).await?;
-    let session = stream.get_ref().1;
+    let session = stream.inner().get_ref().1;
     Ok(Handshake {
         sni,
         policy,
@@ -105,7 +106,7 @@ async fn finish<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let start = StartHandshake::from_parts(start.accepted, Corked::corked(start.io));
+    let start = StartHandshake::from_parts(start.accepted, Corked::keeping(start.io));
     match start.into_stream(config).into_fallible().await {
         Ok(mut stream) => {
             stream.get_mut().0.uncork();
@@ -113,7 +114,7 @@ where
             if stream.get_ref().1.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
                 stream.flush().await?;
             }
-            Ok(stream)
+            Ok(Strided::new(stream))
         }
         Err((error, mut corked)) => {
             // What is kept is the alert; a client that has left needs none.
@@ -142,8 +143,9 @@ where
 {
     let name = ServerName::try_from(name.to_owned())
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-    let stream = Corked::uncorked(stream);
-    TlsConnector::from(config).connect(name, stream).await
+    let stream = Corked::open(stream);
+    let stream = TlsConnector::from(config).connect(name, stream).await?;
+    Ok(Strided::new(stream))
 }
 
 /// Whether TLS itself refused, and not the network below it.

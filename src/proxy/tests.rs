@@ -791,16 +791,20 @@ async fn one_ticket_comes_with_the_first_answer_or_without_one() {
         let mut silent = gateway.handshake(true, http2).await;
         let mut byte = [0; 1];
         for _ in 0..500 {
-            if silent.get_ref().1.tls13_tickets_received() > 0 {
+            if silent.inner().get_ref().1.tls13_tickets_received() > 0 {
                 break;
             }
             let _nothing = timeout(Duration::from_millis(10), silent.read(&mut byte)).await;
         }
-        assert_eq!(silent.get_ref().1.tls13_tickets_received(), 1, "h2 {http2}");
+        assert_eq!(
+            silent.inner().get_ref().1.tls13_tickets_received(),
+            1,
+            "h2 {http2}"
+        );
     }
     let mut asks = gateway.connect(true).await;
     asks.get("/open", "").await;
-    assert_eq!(asks.0.get_ref().1.tls13_tickets_received(), 1);
+    assert_eq!(asks.0.inner().get_ref().1.tls13_tickets_received(), 1);
     gateway.stop().await;
 }
 

@@ -15,6 +15,7 @@ use tokio::io::{AsyncBufRead, AsyncWrite};
 
 use super::body::Source;
 use crate::net::stream::{AnyStream, Rewound};
+use crate::net::strides;
 use crate::proxy::codec::chunked::Piece;
 use crate::proxy::codec::coding::Coding;
 use crate::proxy::codec::output::Output;
@@ -117,7 +118,7 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
         if length >= LARGE && self.input.is_empty() {
             self.input.reserve(room);
         }
-        self.input.extend_from_slice(bytes);
+        strides::append(&mut self.input, bytes);
         Pin::new(stream).consume(length);
         Poll::Ready(Ok(length))
     }
@@ -380,6 +381,8 @@ mod tests {
         }
     }
 
+    const FULL: usize = 16 << 10;
+
     #[test]
     fn large_records_are_gathered_and_nothing_waits_for_more() {
         let check = |records: &[usize], expected: &[usize]| {
@@ -393,7 +396,6 @@ mod tests {
                 "{records:?}"
             );
         };
-        const FULL: usize = 16 << 10;
         check(&[10, 20], &[10, 20]);
         check(&[FULL], &[FULL]);
         check(&[FULL; 9], &[4 * FULL, 4 * FULL, FULL]);
