@@ -16,6 +16,7 @@ pub mod csr;
 pub mod issue;
 pub mod authority;
 pub mod verifier;
+pub mod ticketer;
 pub mod tls;
 pub mod jwt;
 pub mod assertion;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustls::crypto::CryptoProvider;
-use rustls::crypto::aws_lc_rs::{self, Ticketer};
+use rustls::crypto::aws_lc_rs;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
@@ -18,6 +18,7 @@ use rustls::{
 };
 
 use super::pem::{self, InvalidPem};
+use super::ticketer::ticketer;
 use super::verifier::Refused;
 use super::x509::{self, MalformedCertificate};
 use crate::domain::reason::Reason;
@@ -196,13 +197,20 @@ pub fn server_config(
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(certificates);
     config.alpn_protocols = alpn(alpn_h2, true);
-    config.ticketer = Ticketer::new()?;
+    config.ticketer = ticketer()?;
+    // A session brings its successor, so one is enough for clients that open connections one after the other, or keep
+    // as many sessions as they have connections. Who wants more at once asks for them (RFC 9149).
+    config.send_tls13_tickets = 1;
+    config.max_tls13_tickets = TICKETS_MAX;
     // Tickets hold the sessions, so that there is no table which outsiders could fill.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.max_early_data_size = 0;
     config.send_half_rtt_data = false;
     Ok(Arc::new(config))
 }
+
+/// As many tickets as a client may ask for in one handshake.
+const TICKETS_MAX: usize = 4;
 
 static ALL_VERSIONS: [&SupportedProtocolVersion; 2] =
     [&rustls::version::TLS13, &rustls::version::TLS12];
@@ -505,6 +513,24 @@ mod tests {
             assert_eq!(kind(&one), HandshakeKind::Resumed);
             assert_ne!(kind(&other), HandshakeKind::Resumed);
         }
+    }
+
+    #[test]
+    fn a_session_brings_its_successor_for_as_long_as_one_comes_back() {
+        let pki = Pki::new();
+        let partner = pki.client(&client_params(hours(-1, 1)));
+        let anchors = pki.authority.anchors();
+        let (mode, reject) = (ClientAuthMode::Required, Reject::Explain);
+        let verifier = client_verifier(anchors, mode, reject, Arc::new(Everyone)).unwrap();
+        let server = pki.server(Some(verifier), TlsVersion::V1_2);
+        // A rustls client uses each TLS 1.3 ticket once.
+        let client = Arc::new(pki.connector_for(Some(&partner), &[&rustls::version::TLS13]));
+        let kinds: Vec<_> = (0..4)
+            .map(|_| handshake(&server, &client, "localhost").0.unwrap())
+            .map(|server| server.handshake_kind().unwrap())
+            .collect();
+        assert_eq!(kinds[0], HandshakeKind::Full);
+        assert_eq!(kinds[1..], [HandshakeKind::Resumed; 3]);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 pub mod tcp;
 pub mod listener;
 pub mod proxy_protocol;
+pub mod cork;
+pub mod strides;
 pub mod tls;
 pub mod http;
 pub mod stream;

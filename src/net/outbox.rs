@@ -11,6 +11,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::strides;
+
 /// The most bytes that are kept: two TLS records. More go out before the turn is over.
 const HELD_MAX: usize = 32 << 10;
 
@@ -92,7 +94,7 @@ impl<S: AsyncWrite + Unpin> Held<S> {
             self.bytes.reserve_exact(HELD_MAX);
         }
         for part in parts {
-            self.bytes.extend_from_slice(part);
+            strides::append(&mut self.bytes, part);
         }
         Poll::Ready(Ok(length))
     }

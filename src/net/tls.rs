@@ -1,21 +1,27 @@
 //! TLS handshakes with a deadline: as a server that picks its configuration by the name asked for, and as a client.
 
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 
+use rustls::ProtocolVersion;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
+use tokio_rustls::server::StartHandshake;
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
+
+use super::cork::Corked;
+use super::strides::Strided;
 
 /// What a listener offers; made by `crypto`, handed on by rooms that do not name rustls.
 pub type ServerConfig = rustls::ServerConfig;
 /// What an upstream is asked for; made by `crypto`.
 pub type ClientConfig = rustls::ClientConfig;
 /// A connection that a client opened.
-pub type ServerStream<S> = tokio_rustls::server::TlsStream<S>;
+pub type ServerStream<S> = Strided<tokio_rustls::server::TlsStream<Corked<S>>>;
 /// A connection that we opened.
-pub type ClientStream<S> = tokio_rustls::client::TlsStream<S>;
+pub type ClientStream<S> = Strided<tokio_rustls::client::TlsStream<Corked<S>>>;
 
 /// What a finished handshake proved and chose.
 #[derive(Debug)]
@@ -46,7 +52,8 @@ pub enum AcceptError {
 
 /// Shakes hands with a client. `pick` chooses the configuration by the name asked for and says which policy it is.
 ///
-/// The deadline spans everything from the first byte to the last. A client that is refused gets its alert.
+/// The deadline spans everything from the first byte to the last. A client that is refused gets its alert. One that
+/// is not gets its session tickets with whatever is written first, or when the stream is flushed.
 pub async fn accept<S, P>(
     stream: S,
     pick: P,
@@ -73,8 +80,8 @@ where
         .server_name()
         .map(str::to_ascii_lowercase);
     let (policy, config) = pick(sni.as_deref());
-    let stream = start.into_stream(config).await?;
-    let session = stream.get_ref().1;
+    let stream = finish(start, config).await?;
+    let session = stream.inner().get_ref().1;
     Ok(Handshake {
         sni,
         policy,
@@ -90,6 +97,31 @@ where
             .map(|leaf| leaf.as_ref().to_vec()),
         stream,
     })
+}
+
+async fn finish<S>(
+    start: StartHandshake<S>,
+    config: Arc<ServerConfig>,
+) -> io::Result<ServerStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let start = StartHandshake::from_parts(start.accepted, Corked::keeping(start.io));
+    match start.into_stream(config).into_fallible().await {
+        Ok(mut stream) => {
+            stream.get_mut().0.uncork();
+            // Before TLS 1.3 it may be the server's last word that a client waits for.
+            if stream.get_ref().1.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+                stream.flush().await?;
+            }
+            Ok(Strided::new(stream))
+        }
+        Err((error, mut corked)) => {
+            // What is kept is the alert; a client that has left needs none.
+            let _told = poll_fn(|cx| corked.poll_send(cx)).await;
+            Err(error)
+        }
+    }
 }
 
 fn short_version(name: &'static str) -> &'static str {
@@ -111,7 +143,9 @@ where
 {
     let name = ServerName::try_from(name.to_owned())
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-    TlsConnector::from(config).connect(name, stream).await
+    let stream = Corked::open(stream);
+    let stream = TlsConnector::from(config).connect(name, stream).await?;
+    Ok(Strided::new(stream))
 }
 
 /// Whether TLS itself refused, and not the network below it.

@@ -335,6 +335,13 @@ impl Connection {
         }
     }
 
+    /// When a connection that was opened at `now` is to be watched first. Not at once: a timer that is due wakes the
+    /// runtime, and nothing can have gone wrong yet.
+    pub fn first_look(&self, now: Instant, timeouts: &Timeouts) -> Instant {
+        let soon = now + LOOK_EVERY.min(timeouts.write_stall);
+        self.first_request_by.min(soon)
+    }
+
     /// What is to be done about this connection at `now`.
     pub fn watch(&self, now: Instant, timeouts: &Timeouts) -> Watch {
         let progress = self.progress.get();

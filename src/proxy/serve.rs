@@ -132,7 +132,7 @@ async fn drive(
     connection: &Connection,
     timeouts: &Timeouts,
 ) -> Closed {
-    let mut dog = pin!(sleep_until(Instant::now()));
+    let mut dog = pin!(sleep_until(connection.first_look(Instant::now(), timeouts)));
     let mut stage = Stage::Open;
     loop {
         tokio::select! {

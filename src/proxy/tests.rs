@@ -794,6 +794,31 @@ async fn whoever_stays_silent_is_not_waited_for() {
     gateway.stop().await;
 }
 
+/// What the handshake says last is kept for the first answer, and a client that asks for nothing waits for neither.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_ticket_comes_with_the_first_answer_or_without_one() {
+    let gateway = Gateway::start().await;
+    for http2 in [false, true] {
+        let mut silent = gateway.handshake(true, http2).await;
+        let mut byte = [0; 1];
+        for _ in 0..500 {
+            if silent.inner().get_ref().1.tls13_tickets_received() > 0 {
+                break;
+            }
+            let _nothing = timeout(Duration::from_millis(10), silent.read(&mut byte)).await;
+        }
+        assert_eq!(
+            silent.inner().get_ref().1.tls13_tickets_received(),
+            1,
+            "h2 {http2}"
+        );
+    }
+    let mut asks = gateway.connect(true).await;
+    asks.get("/open", "").await;
+    assert_eq!(asks.0.inner().get_ref().1.tls13_tickets_received(), 1);
+    gateway.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_that_has_begun_is_hurried_and_a_quiet_client_is_not() {
     let mut settings = Settings::default();

@@ -101,6 +101,10 @@ impl Output {
             self.own_written = 0;
         }
         self.piece.advance((length - of_own).min(self.piece.len()));
+        if self.piece.is_empty() {
+            // Whoever reads into its buffer may use that again.
+            self.piece = Bytes::new();
+        }
     }
 
     /// Gives back what a quiet connection does not need.

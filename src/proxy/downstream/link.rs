@@ -15,6 +15,7 @@ use tokio::io::{AsyncBufRead, AsyncWrite};
 
 use super::body::Source;
 use crate::net::stream::{AnyStream, Rewound};
+use crate::net::strides;
 use crate::proxy::codec::chunked::Piece;
 use crate::proxy::codec::coding::Coding;
 use crate::proxy::codec::output::Output;
@@ -83,14 +84,54 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
 
     /// Reads what is there; 0 when the client has closed. Nothing is allocated while there is nothing.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.poll_read(cx, 0)
+    }
+
+    /// Reads what is there of a body. Large pieces seldom come alone: several are gathered, so that they leave in one
+    /// write.
+    fn poll_fill_body(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let room = match &self.rest {
+            Rest::Coming(Coding::Length(left)) => usize::try_from(*left).unwrap_or(usize::MAX),
+            _ => usize::MAX,
+        };
+        let first = ready!(self.poll_read(cx, room.min(GATHERED_MAX)))?;
+        let mut last = first;
+        while last >= LARGE && self.input.len() + last <= GATHERED_MAX {
+            last = match self.poll_read(cx, 0) {
+                Poll::Ready(Ok(length)) => length,
+                // A failure is told again to who reads next.
+                Poll::Ready(Err(_)) | Poll::Pending => break,
+            };
+        }
+        Poll::Ready(Ok(first))
+    }
+
+    /// Reads what is there, with room for so much behind it where it is large.
+    fn poll_read(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
         let Some(stream) = &mut self.stream else {
             return Poll::Ready(Ok(0));
         };
-        let bytes = ready!(Pin::new(&mut *stream).poll_fill_buf(cx))?;
+        let Poll::Ready(bytes) = Pin::new(&mut *stream).poll_fill_buf(cx)? else {
+            return self.poll_unheard(cx);
+        };
         let length = bytes.len();
-        self.input.extend_from_slice(bytes);
+        if length >= LARGE && self.input.is_empty() {
+            self.input.reserve(room);
+        }
+        strides::append(&mut self.input, bytes);
         Pin::new(stream).consume(length);
         Poll::Ready(Ok(length))
+    }
+
+    /// Waits for the client. What was kept of the handshake goes with the first answer, but does not wait for a request.
+    fn poll_unheard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.request == 0
+            && let Some(stream) = &mut self.stream
+            && let Poll::Ready(Err(error)) = Pin::new(stream).poll_flush(cx)
+        {
+            return Poll::Ready(Err(error));
+        }
+        Poll::Pending
     }
 
     /// Writes all of `output`, down to the socket.
@@ -206,7 +247,14 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
                 self.go_on = GoOn::Due;
                 self.wake_driver();
             }
-            if ready!(self.poll_fill(cx))? == 0 {
+            let Poll::Ready(length) = self.poll_fill_body(cx)? else {
+                // A client that lets us wait holds no more than the pieces that are still on their way.
+                if self.input.is_empty() {
+                    self.input = BytesMut::new();
+                }
+                return Poll::Pending;
+            };
+            if length == 0 {
                 self.rest = Rest::Broken;
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
@@ -226,6 +274,11 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin + std::fmt::Debug + 'static> Link<S> {
         })
     }
 }
+
+/// What is read at once and is at least so large has probably more behind it.
+const LARGE: usize = 4 << 10;
+/// How much of a body is gathered before it is sent on: four full TLS records.
+const GATHERED_MAX: usize = 64 << 10;
 
 /// The body of one request of a connection.
 #[derive(Debug)]
@@ -263,5 +316,113 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin + std::fmt::Debug> Source for LinkBody
             Rest::Whole => SizeHint::with_exact(0),
             Rest::Coming(_) | Rest::Broken => SizeHint::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+    use tokio::io::{AsyncRead, ReadBuf, join, sink};
+
+    /// What TLS makes of a client's records: each is read on its own. Without one it is waited for.
+    #[derive(Debug)]
+    struct Records {
+        coming: VecDeque<Vec<u8>>,
+        ends: bool,
+    }
+
+    impl AsyncRead for Records {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            unreachable!("bodies are read without a buffer of their own")
+        }
+    }
+
+    impl AsyncBufRead for Records {
+        fn poll_fill_buf(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+            let this = self.get_mut();
+            match this.coming.front() {
+                Some(record) => Poll::Ready(Ok(record)),
+                None if this.ends => Poll::Ready(Ok(&[])),
+                None => Poll::Pending,
+            }
+        }
+
+        fn consume(self: Pin<&mut Self>, amount: usize) {
+            let record = self.get_mut().coming.pop_front();
+            assert_eq!(record.map_or(0, |record| record.len()), amount);
+        }
+    }
+
+    /// How long the pieces are that records of these lengths are read as, up to where more is waited for.
+    fn pieces(records: &[usize], left: u64, ends: bool) -> (Vec<usize>, io::Result<bool>) {
+        let records = Records {
+            coming: records.iter().map(|length| vec![7; *length]).collect(),
+            ends,
+        };
+        let mut link = Link::new(join(records, sink()));
+        link.begin(Coding::Length(left), false);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut lengths = Vec::new();
+        loop {
+            match link.poll_piece(&mut cx) {
+                Poll::Ready(Ok(Piece::Data(data))) => lengths.push(data.len()),
+                Poll::Ready(Ok(_)) => return (lengths, Ok(true)),
+                Poll::Ready(Err(error)) => return (lengths, Err(error)),
+                Poll::Pending => {
+                    assert_eq!(link.input.capacity(), 0, "nothing is held while waiting");
+                    return (lengths, Ok(false));
+                }
+            }
+        }
+    }
+
+    const FULL: usize = 16 << 10;
+
+    #[test]
+    fn large_records_are_gathered_and_nothing_waits_for_more() {
+        let check = |records: &[usize], expected: &[usize]| {
+            let sum: usize = records.iter().sum();
+            let (lengths, whole) = pieces(records, sum as u64, false);
+            assert_eq!((&*lengths, whole.unwrap()), (expected, true), "{records:?}");
+            let (lengths, whole) = pieces(records, sum as u64 + 1, false);
+            assert_eq!(
+                (&*lengths, whole.unwrap()),
+                (expected, false),
+                "{records:?}"
+            );
+        };
+        check(&[10, 20], &[10, 20]);
+        check(&[FULL], &[FULL]);
+        check(&[FULL; 9], &[4 * FULL, 4 * FULL, FULL]);
+        check(&[FULL, 100, FULL], &[FULL + 100, FULL]);
+        check(&[100, FULL, FULL], &[100, 2 * FULL]);
+        check(&[60 << 10, 60 << 10], &[60 << 10, 60 << 10]);
+    }
+
+    #[test]
+    fn a_body_that_breaks_off_is_read_as_far_as_it_came() {
+        let (lengths, end) = pieces(&[LARGE, LARGE], 3 * LARGE as u64, true);
+        assert_eq!(lengths, [2 * LARGE]);
+        assert_eq!(end.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn what_follows_a_body_is_left() {
+        let records = Records {
+            coming: [vec![7; LARGE], vec![8; LARGE]].into(),
+            ends: false,
+        };
+        let mut link = Link::new(join(records, sink()));
+        link.begin(Coding::Length(LARGE as u64 + 1), false);
+        let mut cx = Context::from_waker(Waker::noop());
+        let piece = link.poll_piece(&mut cx);
+        assert!(matches!(piece, Poll::Ready(Ok(Piece::Data(data))) if data.len() == LARGE + 1));
+        assert!(link.is_whole());
+        assert_eq!(link.input, vec![8; LARGE - 1]);
     }
 }

@@ -50,17 +50,28 @@ impl Connection {
 
     /// Reads what is there; 0 when the upstream has closed.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.input.capacity() - self.input.len() < READ_MIN / 4 {
-            self.input.reserve(self.read_size);
+        if self.input.capacity() - self.input.len() < READ_MIN / 4
+            && !self.input.try_reclaim(self.read_size)
+        {
+            self.make_room();
         }
         let space = self.input.capacity() - self.input.len();
         let read = pin!(self.stream.read_buf(&mut self.input));
         let length = ready!(read.poll(cx))?;
         if length == space {
             // More is coming than fits, so fewer and larger reads are cheaper.
-            self.read_size = (self.read_size * 2).min(READ_MAX);
+            self.read_size = (self.read_size * 4).min(READ_MAX);
         }
         Poll::Ready(Ok(length))
+    }
+
+    fn make_room(&mut self) {
+        if self.input.is_empty() {
+            // Growing would carry along what was taken already.
+            self.input = BytesMut::with_capacity(self.read_size);
+        } else {
+            self.input.reserve(self.read_size);
+        }
     }
 
     /// Writes everything that waits, down to the socket.
