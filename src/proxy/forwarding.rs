@@ -105,7 +105,7 @@ pub fn name_request(fields: &FieldList, trusted_hop: bool, now: Timestamp) -> Re
     if let Some(value) = given {
         return RequestName {
             id: read_id(value).unwrap_or_else(|| new_id(now)),
-            value: value.clone(),
+            value: passing(value.clone()),
         };
     }
     let id = new_id(now);
@@ -115,8 +115,17 @@ pub fn name_request(fields: &FieldList, trusted_hop: bool, now: Timestamp) -> Re
     }
     RequestName {
         id,
-        value: HeaderValue::from_bytes(&text).expect("an id is of letters, digits and '_'"),
+        value: passing(
+            HeaderValue::from_bytes(&text).expect("an id is of letters, digits and '_'"),
+        ),
     }
+}
+
+/// A value that never comes again. HTTP/2 would put it into its table of fields (RFC 7541, 2.3.2), where it pushes out
+/// those that do, and look through all of its kind for each message; what is called sensitive is left out.
+pub fn passing(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
 }
 
 fn new_id(now: Timestamp) -> RequestId {
@@ -152,7 +161,7 @@ pub fn trace(fields: &mut FieldList) {
     fields.remove(&TRACESTATE);
     fields.insert(
         TRACEPARENT,
-        HeaderValue::from_bytes(&new_trace()).expect("hexadecimal digits and hyphens"),
+        passing(HeaderValue::from_bytes(&new_trace()).expect("hexadecimal digits and hyphens")),
     );
 }
 
@@ -246,6 +255,20 @@ mod tests {
             one("forwarded"),
             "for=192.0.2.1;host=api.example.com;proto=https"
         );
+    }
+
+    #[test]
+    fn what_never_comes_again_takes_no_place_in_tables() {
+        let now = Timestamp::from_unix_seconds(1);
+        assert!(
+            name_request(&FieldList::new(), false, now)
+                .value
+                .is_sensitive()
+        );
+        let mut given = FieldList::new();
+        given.append(REQUEST_ID, value("abc"));
+        assert!(name_request(&given, true, now).value.is_sensitive());
+        assert!(traced(&[])["traceparent"].is_sensitive());
     }
 
     #[test]

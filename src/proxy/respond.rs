@@ -12,7 +12,7 @@ use crate::domain::time::Timestamp;
 
 use super::codec::field_list::FieldList;
 use super::counters::standing::Strictest;
-use super::forwarding::{REQUEST_ID, RequestName};
+use super::forwarding::{REQUEST_ID, RequestName, passing};
 use super::message::Response;
 use super::refusal::{Extra, Refusal};
 
@@ -77,7 +77,7 @@ pub fn name(fields: &mut FieldList, request: &RequestName) {
 pub fn allowance(fields: &mut FieldList, strictest: &Strictest) {
     fields.insert(RATE_LIMIT_POLICY, strictest.limit.policy().clone());
     if let Ok(value) = HeaderValue::from_bytes(standing(strictest).as_bytes()) {
-        fields.insert(RATE_LIMIT, value);
+        fields.insert(RATE_LIMIT, passing(value));
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is to be written to a connection, in as few writes as its parts allow.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -107,14 +108,44 @@ impl Output {
         }
     }
 
+    /// Gets room for bytes of our own, if there is none: that of the connection on this thread that rested last, which
+    /// the processor still has at hand.
+    pub fn make_ready(&mut self) {
+        if self.own.capacity() == 0 {
+            self.own = SPARE.take();
+        }
+    }
+
     /// Gives back what a quiet connection does not need.
     pub fn rest(&mut self, kept_max: usize) {
         self.piece = Bytes::new();
         if self.own.capacity() > kept_max {
-            self.own = Vec::new();
+            self.own.clear();
+            self.own_written = 0;
+            keep_spare(std::mem::take(&mut self.own));
         }
     }
 }
+
+thread_local! {
+    /// Room that nobody uses. Thousands of connections that answer in turns share one buffer, and none of them holds
+    /// it while it waits.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Keeps the larger of `room` and what is kept, within its bound.
+fn keep_spare(room: Vec<u8>) {
+    let kept = SPARE.take();
+    let room_fits = room.capacity() <= SPARE_MAX;
+    SPARE.set(if room_fits && room.capacity() > kept.capacity() {
+        room
+    } else {
+        kept
+    });
+}
+
+/// Heads and small bodies fit; what a large head has needed is not kept for ever.
+const SPARE_MAX: usize = 2 * COPIED_MAX;
 
 /// Smaller pieces are copied behind the head or each other: a write, and a record under TLS, cost more than copying
 /// so much.
@@ -157,5 +188,25 @@ mod tests {
         output.put(large.clone(), false);
         assert_eq!(written(&mut output), large);
         assert!(output.has_room() && output.is_empty());
+    }
+
+    #[test]
+    fn who_rests_leaves_its_room_to_the_next_and_nothing_in_it() {
+        let (mut first, mut second) = (Output::default(), Output::default());
+        first.make_ready();
+        first.own.extend_from_slice(b"of the first");
+        assert_eq!(written(&mut first), "of the first");
+        let room = first.own.capacity();
+        first.rest(0);
+        assert_eq!(first.own.capacity(), 0);
+        second.make_ready();
+        assert_eq!(second.own.capacity(), room);
+        assert!(second.is_empty());
+        first.make_ready();
+        assert_eq!(first.own.capacity(), 0, "there is one spare");
+        first.own.reserve(SPARE_MAX + 1);
+        first.rest(0);
+        first.make_ready();
+        assert_eq!(first.own.capacity(), 0, "what is too large is let go");
     }
 }

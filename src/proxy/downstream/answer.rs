@@ -91,6 +91,7 @@ impl Answering {
             close: !keep_alive,
             date,
         };
+        output.make_ready();
         wire::put_head(&mut output.own, &head);
         Self {
             body,

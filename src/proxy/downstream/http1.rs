@@ -270,6 +270,7 @@ where
         }
         let mut link = self.link.borrow_mut();
         if link.take_go_on() {
+            self.output.make_ready();
             self.output.own.extend_from_slice(GO_ON);
         }
         if !self.output.is_empty()
