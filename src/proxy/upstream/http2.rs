@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header};
+use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
@@ -322,7 +322,7 @@ impl Body for RequestBody {
         }
         Poll::Ready(Some(frame.map(|frame| match frame.into_trailers() {
             Ok(mut trailers) => {
-                keep_trailers(&mut trailers);
+                fields::keep_trailers(&mut trailers);
                 Frame::trailers(trailers)
             }
             Err(frame) => frame,
@@ -351,17 +351,6 @@ impl Drop for RequestBody {
 /// Removes what is not the client's, as it is done for HTTP/1.1.
 pub fn clean(given: &mut FieldList) {
     given.retain(|name, _| !fields::is_hop_by_hop(name) && !fields::is_reserved(name));
-}
-
-fn keep_trailers(trailers: &mut HeaderMap) {
-    let unwanted: Vec<HeaderName> = trailers
-        .keys()
-        .filter(|name| !fields::may_be_a_trailer(name))
-        .cloned()
-        .collect();
-    for name in unwanted {
-        trailers.remove(name);
-    }
 }
 
 /// A body that is still arriving. Dropped, it resets its stream.
@@ -403,7 +392,7 @@ impl Http2Body {
             let frame = polled.map(|frame| match frame {
                 Ok(frame) => Ok(match frame.into_trailers() {
                     Ok(mut trailers) => {
-                        keep_trailers(&mut trailers);
+                        fields::keep_trailers(&mut trailers);
                         Frame::trailers(trailers)
                     }
                     Err(frame) => frame,
