@@ -25,10 +25,22 @@ mod domain;
 #[expect(dead_code, reason = "the room is larger than what is measured")]
 #[cfg_attr(test, expect(unused_imports, reason = "its tests are left out"))]
 mod net;
+#[path = "../src/daemon/access_lines.rs"]
+#[cfg_attr(
+    test,
+    expect(dead_code, unused_imports, reason = "its tests are left out")
+)]
+mod access_lines;
 #[path = "../src/proxy/mod.rs"]
 #[expect(dead_code, reason = "the room is larger than what is measured")]
 #[cfg_attr(test, expect(unused_imports, reason = "its tests are left out"))]
 mod proxy;
+/// What the access log's lines are written with.
+#[path = "../src/telemetry"]
+mod telemetry {
+    #[cfg_attr(test, expect(dead_code, reason = "its tests are left out"))]
+    pub mod json_line;
+}
 
 #[path = "rig/measure.rs"]
 #[expect(dead_code, reason = "each benchmark uses some of it")]
@@ -70,9 +82,9 @@ use net::listener;
 use net::tcp::TcpOptions;
 use partners::{APP, At, House};
 use proxy::handshake::TlsPolicies;
+use proxy::ledger::Ledger;
 use proxy::local::{LocalRequest, LocalService};
 use proxy::plane::{Proxy, Wiring};
-use proxy::record::Ledger;
 use proxy::settings::Settings;
 
 // As in the gateway.
@@ -215,7 +227,7 @@ impl Gateway {
         let address = listener.local_addr().unwrap();
         let ledger = Arc::new(match work {
             Work::Same => Ledger::off(),
-            Work::Everything => Ledger::new(1),
+            Work::Everything => Ledger::new(1, access_lines::write),
         });
         let issuers = Issuers::new(house.authority.issuers());
         let signer = Arc::new(ArcSwap::from_pointee(signer));
@@ -247,13 +259,15 @@ impl Gateway {
         stream.set_nodelay(true).unwrap();
         let stream = net::tls::connect(stream, self.house.client(), "localhost").await;
         let mut stream = stream.unwrap();
+        let mut lines = Vec::new();
         let begun = Instant::now();
         for number in 0..count {
             stream.write_all(self.request.as_bytes()).await.unwrap();
             read_answer(&mut stream).await;
-            // As the writer of the access log does, ten times a second.
-            if number % 1000 == 0 && self.ledger.workers() > 0 {
-                drop(self.ledger.drain(0));
+            // As the writer of the access log does.
+            if number % 1000 == 0 {
+                lines.clear();
+                self.ledger.take(&mut lines);
             }
         }
         begun.elapsed()

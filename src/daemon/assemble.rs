@@ -55,8 +55,8 @@ use crate::domain::snapshot::{Catalog, HostPolicies, Snapshot};
 use crate::domain::time::Clock;
 use crate::net::listener;
 use crate::net::tls::ServerConfig;
+use crate::proxy::ledger::Ledger;
 use crate::proxy::plane::{Proxy, Wiring};
-use crate::proxy::record::Ledger;
 use crate::store::measured::Measured;
 use crate::store::repository::Store;
 use crate::store::sqlite::backend::SqliteStore;
@@ -177,7 +177,7 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
 
     let (listeners, partners) = partners(&config.listeners.partners, workers)?;
     let ledger = Arc::new(if config.access_log.enabled {
-        Ledger::new(workers)
+        Ledger::new(workers, access_lines::write)
     } else {
         Ledger::off()
     });
@@ -501,13 +501,7 @@ fn access_log(config: &Config, ledger: &Arc<Ledger>) -> anyhow::Result<Option<Ac
         LogTarget::File(_) => Destination::File(config.access_log_path().unwrap_or_default()),
     };
     let ledger = Arc::clone(ledger);
-    let log = access_log::spawn(destination, move |lines| {
-        for worker in 0..ledger.workers() {
-            for record in ledger.drain(worker) {
-                access_lines::write(&record, lines);
-            }
-        }
-    });
+    let log = access_log::spawn(destination, move |lines| ledger.take(lines));
     Ok(Some(log.context("opening the access log")?))
 }
 

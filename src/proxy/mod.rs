@@ -24,6 +24,7 @@ pub mod body;
 pub mod upgrade;
 pub mod local;
 pub mod deliver;
+pub mod ledger;
 pub mod codec;
 pub mod downstream;
 pub mod tcp;

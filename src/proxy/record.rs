@@ -3,8 +3,7 @@
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use http::Method;
 use tokio::time::Instant;
@@ -18,72 +17,11 @@ use crate::domain::time::Timestamp;
 use crate::net::turn;
 
 use super::app_metrics::AppSeries;
+use super::ledger::Ledger;
 use super::metrics::{Open, RouteMetrics, WorkerMetrics};
-
-/// Records that one worker holds until the log's writer takes them: half a second of a very busy one.
-/// When the writer falls further behind, records are dropped and counted; traffic does not wait for a disk.
-const HELD_MAX: usize = 65_536;
 
 /// The most bytes of a path that a record keeps.
 const PATH_MAX: usize = 1024;
-
-/// What the workers have written down and the log's writer has not taken yet.
-#[derive(Debug)]
-pub struct Ledger {
-    workers: Box<[Mutex<Vec<AccessRecord>>]>,
-    dropped: AtomicU64,
-}
-
-impl Ledger {
-    pub fn new(workers: usize) -> Self {
-        Self {
-            workers: (0..workers).map(|_| Mutex::default()).collect(),
-            dropped: AtomicU64::new(0),
-        }
-    }
-
-    /// A ledger that keeps nothing, because nobody will read it.
-    pub fn off() -> Self {
-        Self::new(0)
-    }
-
-    /// Whether anybody takes what is written.
-    pub fn is_read(&self) -> bool {
-        !self.workers.is_empty()
-    }
-
-    pub fn workers(&self) -> usize {
-        self.workers.len()
-    }
-
-    /// Takes what `worker` has written.
-    pub fn drain(&self, worker: usize) -> Vec<AccessRecord> {
-        let Some(held) = self.workers.get(worker) else {
-            return Vec::new();
-        };
-        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = held.len();
-        std::mem::replace(&mut held, Vec::with_capacity(room))
-    }
-
-    /// Records that were dropped because nobody took them.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
-    }
-
-    fn write(&self, worker: usize, record: AccessRecord) {
-        let held = self.workers.get(worker);
-        let mut held = match held {
-            Some(held) => held.lock().unwrap_or_else(PoisonError::into_inner),
-            None => return,
-        };
-        if held.len() < HELD_MAX {
-            held.push(record);
-        } else {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
 
 /// A worker's page of the ledger, and the metrics that are counted with each record.
 #[derive(Debug)]
@@ -267,7 +205,7 @@ impl Drop for Recording {
         if let Some(reason) = record.reason {
             self.book.metrics.all.refused(reason);
         }
-        self.book.ledger.write(self.book.worker, *record);
+        self.book.ledger.write(self.book.worker, &record);
     }
 }
 
@@ -279,17 +217,32 @@ fn shortened(path: &str) -> &str {
 #[cfg(test)]
 pub mod tests {
     use super::*;
+    use crate::proxy::ledger::testing::{self, Written};
     use crate::proxy::metrics::Metrics;
     use crate::proxy::settings::AppLabel;
 
-    /// A book for tests, and the ledger that it writes to.
+    /// A book for tests.
     pub fn book() -> Rc<Book> {
+        book_and_records().0
+    }
+
+    /// A book, and the records that are written into it.
+    fn book_and_records() -> (Rc<Book>, Written) {
         let metrics = Metrics::register(&prometheus::Registry::new(), &AppLabel::Off).unwrap();
-        Rc::new(Book {
-            ledger: Arc::new(Ledger::new(1)),
+        let (ledger, written) = testing::ledger(1);
+        let book = Book {
+            ledger,
             worker: 0,
             metrics: Rc::new(WorkerMetrics::new(metrics)),
-        })
+        };
+        (Rc::new(book), written)
+    }
+
+    /// The record of an exchange that its client has left at once.
+    pub fn record() -> AccessRecord {
+        let (book, records) = book_and_records();
+        drop(recording(&book));
+        records.lock().unwrap().remove(0)
     }
 
     /// A recording of `GET /orders`.
@@ -310,29 +263,31 @@ pub mod tests {
 
     #[test]
     fn an_exchange_that_ends_well_leaves_one_record() {
-        let book = book();
+        let (book, records) = book_and_records();
         let mut recording = recording(&book);
         recording.status(200);
         recording.sent(5);
         recording.arrival().bytes.set(7);
         recording.complete();
-        assert!(book.ledger.drain(0).is_empty(), "not before it has ended");
+        assert!(
+            records.lock().unwrap().is_empty(),
+            "not before it has ended"
+        );
         drop(recording);
-        let records = book.ledger.drain(0);
+        let records = records.lock().unwrap();
         assert_eq!(records.len(), 1);
         assert_eq!((records[0].status, records[0].reason), (200, None));
         assert_eq!((records[0].bytes_in, records[0].bytes_out), (7, 5));
-        assert!(book.ledger.drain(0).is_empty());
     }
 
     #[test]
     fn an_exchange_that_the_client_left_says_so() {
-        let book = book();
+        let (book, records) = book_and_records();
         drop(recording(&book));
         let mut answered = recording(&book);
         answered.status(200);
         drop(answered);
-        let records = book.ledger.drain(0);
+        let records = records.lock().unwrap();
         let ends: Vec<_> = records.iter().map(|r| (r.status, r.reason)).collect();
         let left = Some(Reason::ClientClosed);
         assert_eq!(ends, [(499, left), (200, left)]);
@@ -340,35 +295,12 @@ pub mod tests {
 
     #[test]
     fn the_first_reason_stays() {
-        let book = book();
+        let (book, records) = book_and_records();
         let mut recording = recording(&book);
         recording.reason(Reason::BodyTimeout);
         recording.reason(Reason::UpstreamFailed);
         drop(recording);
-        assert_eq!(book.ledger.drain(0)[0].reason, Some(Reason::BodyTimeout));
-    }
-
-    #[test]
-    fn a_ledger_that_is_off_keeps_nothing_and_misses_nothing() {
-        let ledger = Arc::new(Ledger::off());
-        let book = Rc::new(Book {
-            ledger: Arc::clone(&ledger),
-            worker: 0,
-            metrics: Rc::clone(&book().metrics),
-        });
-        drop(recording(&book));
-        assert!(ledger.drain(0).is_empty());
-        assert_eq!(ledger.dropped(), 0);
-    }
-
-    #[test]
-    fn records_that_nobody_takes_are_dropped_and_counted() {
-        let book = book();
-        for _ in 0..HELD_MAX + 3 {
-            drop(recording(&book));
-        }
-        assert_eq!(book.ledger.dropped(), 3);
-        assert_eq!(book.ledger.drain(0).len(), HELD_MAX);
+        assert_eq!(records.lock().unwrap()[0].reason, Some(Reason::BodyTimeout));
     }
 
     #[test]

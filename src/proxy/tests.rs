@@ -17,9 +17,9 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::handshake::TlsPolicies;
+use super::ledger::testing::{self, Written};
 use super::local::{LocalRequest, LocalService};
 use super::plane::{Proxy, Wiring};
-use super::record::Ledger;
 use super::settings::Settings;
 use crate::crypto::api_key::{SecretHasher, generate_key};
 use crate::crypto::assertion::AssertionSigner;
@@ -99,7 +99,7 @@ impl LocalService for Echo {
 struct Gateway {
     proxy: Proxy,
     snapshot: Snapshot,
-    ledger: Arc<Ledger>,
+    records: Written,
     address: std::net::SocketAddr,
     ca_pem: String,
     /// The partner's certificate chain and key.
@@ -270,7 +270,7 @@ impl Gateway {
         .unwrap();
         let address = first.local_addr().unwrap();
         let second = listener::bind(address, 64, true, &TcpOptions::default()).unwrap();
-        let ledger = Arc::new(Ledger::new(2));
+        let (ledger, records) = testing::ledger(2);
         let registry = prometheus::Registry::new();
         let proxy = Proxy::start(
             settings,
@@ -286,7 +286,7 @@ impl Gateway {
                     TokenSigner::load(&TokenSigner::generate()).unwrap(),
                 ))),
                 clock: Arc::new(SystemClock),
-                ledger: Arc::clone(&ledger),
+                ledger,
                 registry: &registry,
             },
         )
@@ -294,7 +294,7 @@ impl Gateway {
         Self {
             proxy,
             snapshot,
-            ledger,
+            records,
             address,
             ca_pem: authority.ca_pem().to_owned(),
             identity: (issued.pem + authority.chain_pem(), keypair::to_secret(&key)),
@@ -342,9 +342,7 @@ impl Gateway {
     async fn records(&self, count: usize) -> Vec<AccessRecord> {
         let mut records = Vec::new();
         for _ in 0..500 {
-            for worker in 0..self.ledger.workers() {
-                records.extend(self.ledger.drain(worker));
-            }
+            records.append(&mut self.records.lock().unwrap());
             if records.len() >= count {
                 break;
             }

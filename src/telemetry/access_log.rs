@@ -38,8 +38,15 @@ struct Reopen;
 #[derive(Debug)]
 enum Never {}
 
-/// How often the lines are fetched: soon enough for a person who watches, seldom enough for one write to take many.
-const INTERVAL: Duration = Duration::from_millis(100);
+/// How seldom lines are fetched: soon enough for a person who watches.
+const INTERVAL_MAX: Duration = Duration::from_millis(100);
+
+/// How often they are: a thread that wakes more than this costs more than the lines do.
+const INTERVAL_MIN: Duration = Duration::from_millis(2);
+
+/// How much a fetch should bring. A worker that shares its core with this thread waits while the kernel takes it: some
+/// twenty microseconds, where what a busy tenth of a second leaves behind would take half a millisecond.
+const BYTES_WANTED: u32 = 64 * 1024;
 
 /// A buffer that a burst has grown beyond this is given back.
 const BUFFER_KEPT_MAX: usize = 1024 * 1024;
@@ -53,7 +60,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Opens the destination and starts the thread.
 ///
-/// Ten times a second, and once more at the end, `fill` appends whole lines to the buffer that it is given.
+/// Ten times a second, more often when lines are many, and once more at the end, `fill` appends whole lines to the
+/// buffer that it is given.
 /// What decides how many lines may wait is whoever collects them; this thread only ever waits for the destination.
 pub fn spawn(
     destination: Destination,
@@ -134,10 +142,12 @@ struct Writer {
 impl Writer {
     fn run(&mut self, inbox: &Receiver<Reopen>, mut fill: impl FnMut(&mut Vec<u8>)) {
         let mut buffer = Vec::new();
+        let mut interval = INTERVAL_MAX;
         loop {
-            let order = inbox.recv_timeout(INTERVAL);
+            let order = inbox.recv_timeout(interval);
             fill(&mut buffer);
             self.write(&buffer);
+            interval = next_interval(interval, buffer.len());
             buffer.clear();
             buffer.shrink_to(BUFFER_KEPT_MAX);
             match order {
@@ -187,6 +197,13 @@ impl Writer {
     }
 }
 
+/// When to fetch next, after an interval that brought so many bytes. When they stop coming, it is less and less often.
+fn next_interval(interval: Duration, brought: usize) -> Duration {
+    let brought = u32::try_from(brought).unwrap_or(u32::MAX);
+    let enough = interval * BYTES_WANTED / brought.max(1);
+    enough.min(interval * 2).clamp(INTERVAL_MIN, INTERVAL_MAX)
+}
+
 fn open(destination: &Destination) -> io::Result<Box<dyn Write + Send>> {
     match destination {
         Destination::Stdout => Ok(Box::new(io::stdout())),
@@ -227,6 +244,23 @@ mod tests {
             assert!(Instant::now() < end, "it did not come true");
             std::thread::yield_now();
         }
+    }
+
+    #[test]
+    fn the_more_lines_come_the_more_often_they_are_fetched() {
+        let settled = |bytes_per_second: u128| {
+            (0..20).fold(INTERVAL_MAX, |interval, _| {
+                let brought = bytes_per_second * interval.as_micros() / 1_000_000;
+                next_interval(interval, usize::try_from(brought).unwrap())
+            })
+        };
+        assert_eq!(settled(0), INTERVAL_MAX);
+        assert_eq!(settled(100_000), INTERVAL_MAX);
+        assert_eq!(settled(6_553_600).as_millis(), 10);
+        assert_eq!(settled(1_000_000_000), INTERVAL_MIN);
+        // A pause in a busy stretch does not gather all that comes after it.
+        assert_eq!(next_interval(INTERVAL_MIN, 0), INTERVAL_MIN * 2);
+        assert_eq!(next_interval(INTERVAL_MAX, usize::MAX), INTERVAL_MIN);
     }
 
     #[test]

@@ -162,8 +162,7 @@ impl Connection {
             Protocol::H1(reader) => {
                 if reader.read(plain, tally) {
                     received.answers += 1;
-                    tally.requests += 1;
-                    tally.latency.add(self.started.elapsed().as_micros() as u64);
+                    tally.answered(Some(self.started));
                 }
             }
             Protocol::H2(session) => {

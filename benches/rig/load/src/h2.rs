@@ -212,11 +212,8 @@ impl Session {
                 _ => {}
             }
             if (kind == HEADERS || kind == DATA) && flags & END_STREAM != 0 {
-                tally.requests += 1;
                 ended += 1;
-                if let Some(sent) = self.end_stream() {
-                    tally.latency.add(sent.elapsed().as_micros() as u64);
-                }
+                tally.answered(self.end_stream());
             }
         }
         Ok((used, ended))
