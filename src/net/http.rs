@@ -1,16 +1,20 @@
 //! hyper's builders with every bound that they leave open by default.
 
 use std::future::Future;
-use std::time::Duration;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
 
 use hyper::client;
+use hyper::rt::{Sleep, Timer};
 use hyper::server::conn::http2;
 use hyper_util::rt::TokioTimer;
+
+use super::turn::{self, InTurns};
 
 /// The adapter between tokio's streams and hyper's.
 pub use hyper_util::rt::TokioIo;
 
-/// Runs what hyper spawns on the worker's own thread.
+/// Runs what hyper spawns, which is a task for each stream, on the worker's own thread and in turns.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LocalExec;
 
@@ -20,7 +24,29 @@ where
     F::Output: 'static,
 {
     fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
+        tokio::task::spawn_local(InTurns::new(future));
+    }
+}
+
+/// tokio's timer, whose clock is asked once a turn: hyper wants to know the time of every frame.
+#[derive(Clone, Debug, Default)]
+struct TurnTimer(TokioTimer);
+
+impl Timer for TurnTimer {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
+        self.0.sleep(duration)
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
+        self.0.sleep_until(deadline)
+    }
+
+    fn now(&self) -> Instant {
+        turn::now().into()
+    }
+
+    fn reset(&self, sleep: &mut Pin<Box<dyn Sleep>>, new_deadline: Instant) {
+        self.0.reset(sleep, new_deadline);
     }
 }
 
@@ -59,7 +85,7 @@ impl Default for ServerBounds {
 pub fn http2_server<E: Clone>(executor: E, bounds: &ServerBounds) -> http2::Builder<E> {
     let mut builder = http2::Builder::new(executor);
     builder
-        .timer(TokioTimer::new())
+        .timer(TurnTimer::default())
         .max_concurrent_streams(bounds.streams_max)
         .max_header_list_size(header_list_max(bounds))
         .max_pending_accept_reset_streams(usize::try_from(bounds.resets_max).unwrap_or(usize::MAX))
@@ -86,7 +112,7 @@ fn header_list_max(bounds: &ServerBounds) -> u32 {
 pub fn http2_client() -> client::conn::http2::Builder<LocalExec> {
     let mut builder = client::conn::http2::Builder::new(LocalExec);
     builder
-        .timer(TokioTimer::new())
+        .timer(TurnTimer::default())
         .max_header_list_size(64 << 10)
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)

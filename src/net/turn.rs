@@ -5,6 +5,9 @@
 //! must not leave out the turn itself, the clock is asked.
 
 use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
@@ -21,6 +24,29 @@ pub fn now() -> Instant {
 pub fn take<T>(work: impl FnOnce() -> T) -> T {
     let _ends = Turn(BEGAN.replace(Some(Instant::now())));
     work()
+}
+
+pin_project_lite::pin_project! {
+    /// A future that takes a turn whenever it is polled.
+    #[derive(Debug)]
+    pub struct InTurns<F> {
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F> InTurns<F> {
+    pub const fn new(future: F) -> Self {
+        Self { future }
+    }
+}
+
+impl<F: Future> Future for InTurns<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        take(|| self.project().future.poll(cx))
+    }
 }
 
 /// A turn, and the one that it was taken in, if any. Ends with a panic as well.
@@ -67,6 +93,20 @@ mod tests {
             inner
         });
         assert!(now() >= inner);
+    }
+
+    #[tokio::test]
+    async fn a_future_has_one_time_for_each_poll() {
+        let (first, second, later) = InTurns::new(async {
+            let first = now();
+            wait();
+            let second = now();
+            tokio::task::yield_now().await;
+            (first, second, now())
+        })
+        .await;
+        assert_eq!(first, second);
+        assert!(later > second);
     }
 
     #[test]

@@ -115,8 +115,14 @@ fn one<'a>(
     malformed: Reason,
 ) -> Result<Option<&'a str>, Reason> {
     let value = fields.one(name).ok().ok_or(malformed)?;
-    let text = value.map(|value| value.to_str().ok().ok_or(malformed));
+    let text = value.map(|value| ascii(value.as_bytes()).ok_or(malformed));
     text.transpose()
+}
+
+/// As [`http::HeaderValue::to_str`] has it, since a value has no controls; but many bytes at a time, because tokens are long.
+fn ascii(value: &[u8]) -> Option<&str> {
+    let value = Some(value).filter(|value| value.is_ascii())?;
+    std::str::from_utf8(value).ok()
 }
 
 /// What follows `Bearer`; other schemes are not ours.
@@ -128,6 +134,7 @@ fn after_bearer(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
 
     #[test]
     fn a_request_shows_one_credential_or_none() {
@@ -174,5 +181,19 @@ mod tests {
             &[("x-api-key", "a"), ("x-api-key", "a")],
             Err(Reason::KeyMalformed),
         );
+        check(&[("x-api-key", "sk_é")], Err(Reason::KeyMalformed));
+        check(
+            &[("authorization", "Bearer é")],
+            Err(Reason::TokenMalformed),
+        );
+    }
+
+    #[test]
+    fn a_value_is_text_where_the_library_says_so() {
+        for bytes in (0..=u8::MAX).map(|byte| [b'a', byte]) {
+            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+                assert_eq!(ascii(value.as_bytes()), value.to_str().ok(), "{bytes:?}");
+            }
+        }
     }
 }
