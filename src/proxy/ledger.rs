@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::domain::record::AccessRecord;
 
@@ -18,6 +18,8 @@ pub type Form = dyn Fn(&AccessRecord, &mut Vec<u8>) + Send + Sync;
 
 pub struct Ledger {
     pages: Box<[Page]>,
+    /// Empty, with the room of a page that was taken: it is the next one's.
+    spare: Mutex<Vec<u8>>,
     form: Box<Form>,
     dropped: AtomicU64,
 }
@@ -35,6 +37,7 @@ impl Ledger {
     ) -> Self {
         Self {
             pages: (0..workers).map(|_| Page::default()).collect(),
+            spare: Mutex::default(),
             form: Box::new(form),
             dropped: AtomicU64::new(0),
         }
@@ -52,15 +55,16 @@ impl Ledger {
 
     /// Appends to `lines` what all workers have written.
     pub fn take(&self, lines: &mut Vec<u8>) {
+        let mut spare = held(&self.spare);
         for Page(page) in &self.pages {
-            let mut page = page.lock().unwrap_or_else(PoisonError::into_inner);
+            // A worker may wait for its page, so no byte is copied while it is held.
+            std::mem::swap(&mut *held(page), &mut *spare);
             if lines.is_empty() {
-                // The usual case copies nothing, and both sides keep the room that they have.
-                std::mem::swap(&mut *page, lines);
+                std::mem::swap(lines, &mut spare);
             } else {
-                lines.append(&mut page);
+                lines.append(&mut spare);
             }
-            page.shrink_to(PAGE_KEPT_MAX);
+            spare.shrink_to(PAGE_KEPT_MAX);
         }
     }
 
@@ -74,13 +78,18 @@ impl Ledger {
         let Some(Page(page)) = self.pages.get(worker) else {
             return;
         };
-        let mut page = page.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut page = held(page);
         if page.len() < HELD_MAX {
             (self.form)(record, &mut page);
         } else {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+/// A page is lines, whole or not, whatever happened to whoever held it.
+fn held(page: &Mutex<Vec<u8>>) -> MutexGuard<'_, Vec<u8>> {
+    page.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Ledger {

@@ -45,7 +45,7 @@ const INTERVAL_MAX: Duration = Duration::from_millis(100);
 const INTERVAL_MIN: Duration = Duration::from_millis(2);
 
 /// How much a fetch should bring. A worker that shares its core with this thread waits while the kernel takes it: some
-/// twenty microseconds, where what a busy tenth of a second leaves behind would take half a millisecond.
+/// tens of microseconds, where what a busy tenth of a second leaves behind would take half a millisecond.
 const BYTES_WANTED: u32 = 64 * 1024;
 
 /// A buffer that a burst has grown beyond this is given back.
