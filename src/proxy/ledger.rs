@@ -16,6 +16,7 @@ const PAGE_KEPT_MAX: usize = 1024 * 1024;
 /// What a record looks like on a page: appends one whole line.
 pub type Form = dyn Fn(&AccessRecord, &mut Vec<u8>) + Send + Sync;
 
+/// One page for each worker. See the module.
 pub struct Ledger {
     pages: Box<[Page]>,
     /// Empty, with the room of a page that was taken: it is the next one's.
