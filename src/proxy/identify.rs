@@ -119,7 +119,8 @@ fn one<'a>(
     text.transpose()
 }
 
-/// As [`http::HeaderValue::to_str`] has it, since a value has no controls; but many bytes at a time, because tokens are long.
+/// As [`http::HeaderValue::to_str`] has it, since a value has no controls; but many bytes at a time, because tokens are
+/// long.
 fn ascii(value: &[u8]) -> Option<&str> {
     let value = Some(value).filter(|value| value.is_ascii())?;
     std::str::from_utf8(value).ok()
