@@ -48,6 +48,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
     ("comfy_table", &["cli"]),
+    ("h2", &["net", "proxy"]),
     ("hyper", &["net", "proxy"]),
     ("hyper_util", &["net", "proxy"]),
     ("rcgen", &["crypto"]),

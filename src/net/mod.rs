@@ -9,6 +9,8 @@ pub mod tls;
 pub mod http;
 pub mod stream;
 pub mod outbox;
+pub mod duplex;
+pub mod pulse;
 pub mod resolve;
 pub mod dial;
 pub mod serve;

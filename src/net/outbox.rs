@@ -1,7 +1,8 @@
 //! Writes that leave together: what HTTP/2 says in one turn goes out as one TLS record and one system call.
 //!
 //! HTTP/2 writes each frame and flushes after it. Here a flush only promises: the bytes are kept until whoever drives
-//! the connection has polled it and says [`Outbox::poll_send`]. That has to happen after every poll.
+//! the connection has polled it and says [`Outbox::poll_send`]. That has to happen after every poll, and
+//! [`Outbox::begin`] before it.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -10,8 +11,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
-use super::strides;
+use super::{strides, turn};
 
 /// The most bytes that are kept: two TLS records. More go out before the turn is over.
 const HELD_MAX: usize = 32 << 10;
@@ -32,6 +34,10 @@ struct Held<S> {
     sent: usize,
     /// Why what was kept could not be sent, for the next who writes.
     failed: Option<io::Error>,
+    /// There was nothing more to read in this turn. HTTP/2 asks again for each request that it hands out.
+    dry: bool,
+    /// When something was read last.
+    heard: Instant,
 }
 
 /// Keeps what is written to `stream` until it is asked for.
@@ -41,8 +47,22 @@ pub fn gather<S>(stream: S) -> (Gathered<S>, Outbox<S>) {
         bytes: Vec::new(),
         sent: 0,
         failed: None,
+        dry: false,
+        heard: turn::now(),
     }));
     (Gathered(Rc::clone(&held)), Outbox(held))
+}
+
+impl<S> Outbox<S> {
+    /// Begins a turn, in which there may be something to read again.
+    pub fn begin(&self) {
+        self.0.borrow_mut().dry = false;
+    }
+
+    /// When anything came from the other side last.
+    pub fn heard(&self) -> Instant {
+        self.0.borrow().heard
+    }
 }
 
 impl<S: AsyncWrite + Unpin> Outbox<S> {
@@ -106,7 +126,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0.borrow_mut().stream).poll_read(cx, buf)
+        let mut held = self.0.borrow_mut();
+        if held.dry {
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut held.stream).poll_read(cx, buf);
+        held.dry = polled.is_pending();
+        if buf.filled().len() > before {
+            held.heard = turn::now();
+        }
+        polled
     }
 }
 
@@ -258,5 +288,30 @@ mod tests {
         stream.write_all(b"goodbye").await.unwrap();
         stream.shutdown().await.unwrap();
         assert_eq!(outbox.0.borrow().stream.taken, b"goodbye");
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn a_stream_that_is_dry_is_asked_again_in_the_next_turn() {
+        let (mut far, near) = tokio::io::duplex(64);
+        let (mut stream, outbox) = gather(near);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut read = || {
+            let mut bytes = [0; 8];
+            let mut buf = ReadBuf::new(&mut bytes);
+            let polled = Pin::new(&mut stream).poll_read(&mut cx, &mut buf);
+            polled.map(|_| buf.filled().len())
+        };
+        let begun = outbox.heard();
+        outbox.begin();
+        assert!(read().is_pending());
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        far.write_all(b"frame").await.unwrap();
+        assert!(read().is_pending(), "in the same turn");
+        assert_eq!(outbox.heard(), begun);
+        outbox.begin();
+        assert_eq!(read(), Poll::Ready(5));
+        assert!(outbox.heard() > begun);
+        drop(far);
+        assert_eq!(read(), Poll::Ready(0), "the end is no sign of life");
     }
 }

@@ -13,7 +13,7 @@ pub struct Request {
     pub version: Version,
     pub fields: FieldList,
     /// What an extended CONNECT asks for in place of HTTP (RFC 8441).
-    pub protocol: Option<hyper::ext::Protocol>,
+    pub protocol: Option<h2::ext::Protocol>,
 }
 
 /// An answer, or the head of one where `B` is nothing.

@@ -48,7 +48,7 @@ fn extended(request: &Request) -> Option<&str> {
         .protocol
         .as_ref()
         .filter(|_| request.method == Method::CONNECT)
-        .map(hyper::ext::Protocol::as_str)
+        .map(h2::ext::Protocol::as_str)
 }
 
 fn asked_by_fields(request: &Request) -> Result<Option<HeaderValue>, Reason> {

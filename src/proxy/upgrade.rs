@@ -6,34 +6,42 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::upgrade::OnUpgrade;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
 use super::upstream::deadline::Deadline;
-use crate::net::http::TokioIo;
 use crate::net::stream::AnyStream;
 
 /// A client's connection, or stream of one, once it has been told that another protocol follows.
 #[derive(Debug)]
-pub enum Upgrade {
-    Http1(oneshot::Receiver<Box<dyn AnyStream>>),
-    Http2(OnUpgrade),
-}
+pub struct Upgrade(oneshot::Receiver<Box<dyn AnyStream>>);
+
+/// Where the connection, or stream, goes to.
+#[derive(Debug)]
+pub struct Handover(oneshot::Sender<Box<dyn AnyStream>>);
 
 impl Upgrade {
+    /// An upgrade that can be agreed to, and the one who carries it out then.
+    pub fn offered() -> (Handover, Self) {
+        let (handover, stream) = oneshot::channel();
+        (Handover(handover), Self(stream))
+    }
+
     /// Waits for it; none when the client has left before.
     pub async fn stream(self) -> Option<Box<dyn AnyStream>> {
-        match self {
-            Self::Http1(stream) => stream.await.ok(),
-            Self::Http2(upgraded) => match upgraded.await {
-                Ok(upgraded) => Some(Box::new(TokioIo::new(upgraded))),
-                Err(error) => {
-                    tracing::debug!(%error, "a stream was not upgraded");
-                    None
-                }
-            },
-        }
+        self.0.await.ok()
+    }
+}
+
+impl Handover {
+    /// Whether somebody has agreed, by having kept the [`Upgrade`].
+    pub fn is_awaited(&self) -> bool {
+        !self.0.is_closed()
+    }
+
+    /// Hands `stream` over. Whoever waited may have left, and then it is closed.
+    pub fn hand_over(self, stream: Box<dyn AnyStream>) {
+        let _left = self.0.send(stream);
     }
 }
 

@@ -130,6 +130,15 @@ impl From<FieldList> for HeaderMap {
     }
 }
 
+impl IntoIterator for FieldList {
+    type Item = (HeaderName, HeaderValue);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 /// So that tests read well.
 #[cfg(test)]
 impl std::ops::Index<&str> for FieldList {

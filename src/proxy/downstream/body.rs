@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use h2::{Reason, RecvStream};
 use http_body::{Body, Frame, SizeHint};
 
 /// What a client sends behind a request's head.
@@ -15,7 +16,63 @@ pub enum Incoming {
     /// From the connection that the request came on; it is read when it is asked for.
     Http1(Box<dyn Source>),
     /// From a stream.
-    Http2(hyper::body::Incoming),
+    Http2(StreamBody),
+    /// None: what follows the head is no body but a tunnel's.
+    Nothing,
+}
+
+/// The body that a stream of HTTP/2 carries.
+#[derive(Debug)]
+pub struct StreamBody {
+    stream: RecvStream,
+    /// How much of it is to come, as far as the head said.
+    left: Option<u64>,
+    /// Only trailers can follow.
+    data_over: bool,
+}
+
+impl StreamBody {
+    /// `length` is what the head said. That the client keeps to it is the library's to see to (RFC 9113, 8.1.1).
+    pub fn new(stream: RecvStream, length: Option<u64>) -> Self {
+        let left = if stream.is_end_stream() {
+            Some(0)
+        } else {
+            length
+        };
+        Self {
+            stream,
+            left,
+            data_over: false,
+        }
+    }
+
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        if !self.data_over {
+            match ready!(self.stream.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    // Fails when the stream has ended, and then nobody needs the room.
+                    let _ended = self.stream.flow_control().release_capacity(data.len());
+                    let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+                    self.left = self.left.map(|left| left.saturating_sub(length));
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Some(Err(error)) => return Poll::Ready(unless_enough(error)),
+                None => self.data_over = true,
+            }
+        }
+        Poll::Ready(match ready!(self.stream.poll_trailers(cx)) {
+            Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
+            Err(error) => unless_enough(error),
+        })
+    }
+}
+
+/// A stream that was ended without an error has its answer, and nobody wants the rest of it (RFC 9113, 8.1).
+fn unless_enough<T>(error: h2::Error) -> Option<Result<T, h2::Error>> {
+    (error.reason() != Some(Reason::NO_ERROR)).then_some(Err(error))
 }
 
 /// An HTTP/1.1 connection as its request's body sees it.
@@ -33,7 +90,7 @@ pub trait Source: fmt::Debug {
 pub enum Broken {
     /// The connection ended, or what came was no body: then the kind is `InvalidData`.
     Http1(io::Error),
-    Http2(hyper::Error),
+    Http2(h2::Error),
 }
 
 impl fmt::Display for Broken {
@@ -64,22 +121,27 @@ impl Body for Incoming {
                 ready!(source.poll_frame(cx)).map(|frame| frame.map_err(Broken::Http1))
             }
             Self::Http2(body) => {
-                ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Broken::Http2))
+                ready!(body.poll_frame(cx)).map(|frame| frame.map_err(Broken::Http2))
             }
+            Self::Nothing => None,
         })
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Http1(source) => source.is_end_stream(),
-            Self::Http2(body) => body.is_end_stream(),
+            Self::Http2(body) => body.stream.is_end_stream(),
+            Self::Nothing => true,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Http1(source) => source.size_hint(),
-            Self::Http2(body) => body.size_hint(),
+            Self::Http2(body) => body
+                .left
+                .map_or_else(SizeHint::default, SizeHint::with_exact),
+            Self::Nothing => SizeHint::with_exact(0),
         }
     }
 }

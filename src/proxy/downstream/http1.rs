@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use http::{Method, Version};
 use tokio::io::{AsyncBufRead, AsyncWrite};
-use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
 
 use super::answer::{Answering, Asked, Filled};
@@ -22,13 +21,12 @@ use super::date::DateText;
 use super::link::{Link, LinkBody};
 use super::request_head::{HeadBounds, Parser, RequestHead};
 use crate::domain::reason::Reason;
-use crate::net::stream::AnyStream;
 use crate::net::turn;
 use crate::proxy::body::ResponseBody;
 use crate::proxy::codec::output::Output;
 use crate::proxy::message::{Request, Response};
 use crate::proxy::metrics::Closed;
-use crate::proxy::upgrade::Upgrade;
+use crate::proxy::upgrade::{Handover, Upgrade};
 
 /// An answer that is being found. Boxed, so that a pointer is moved about and not an exchange.
 pub type BoxedAnswer = Pin<Box<dyn Future<Output = Response<ResponseBody>>>>;
@@ -88,9 +86,6 @@ enum State {
     Closing(Closed, Lingering),
     Over,
 }
-
-/// Where the stream goes if the answer switches protocols.
-type Handover = oneshot::Sender<Box<dyn AnyStream>>;
 
 #[derive(Debug)]
 struct Lingering {
@@ -204,8 +199,8 @@ where
             keep_alive,
         };
         let (handover, upgrade) = if request.fields.contains(&http::header::UPGRADE) {
-            let (handover, stream) = oneshot::channel();
-            (Some(handover), Some(Upgrade::Http1(stream)))
+            let (handover, upgrade) = Upgrade::offered();
+            (Some(handover), Some(upgrade))
         } else {
             (None, None)
         };
@@ -312,8 +307,7 @@ where
         if switched {
             let stream = self.link.borrow_mut().take_stream();
             if let (Some(handover), Some(stream)) = (handover.take(), stream) {
-                // Whoever waited for the tunnel may have been cut meanwhile.
-                let _taken = handover.send(stream);
+                handover.hand_over(stream);
             }
             return Poll::Ready(State::Closing(Closed::Finished, Lingering::none()));
         }

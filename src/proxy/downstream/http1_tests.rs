@@ -1,18 +1,11 @@
 //! A connection driven over a stream in memory, with a small service behind it.
 
-use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
-use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufStream, DuplexStream};
 
+use super::super::testing::{Echo, run};
 use super::*;
-use crate::proxy::body::Content;
-use crate::proxy::live::Running;
-use crate::proxy::live::tests::connection;
-use crate::proxy::record::tests::{book, recording};
 
 const BOUNDS: Bounds = Bounds {
     head: HeadBounds {
@@ -21,96 +14,6 @@ const BOUNDS: Bounds = Bounds {
     },
     head_time: Duration::from_secs(2),
 };
-
-/// Answers with what it was asked for and the body that came; `/drop` without reading it, `/hold` while it is read
-/// elsewhere, `/wait` never.
-#[derive(Clone, Default)]
-struct Echo {
-    asked: Rc<RefCell<Vec<String>>>,
-    dropped: Rc<Cell<bool>>,
-    ending: Rc<Cell<bool>>,
-    /// Whether a body that is read after its answer has ended whole.
-    held: Rc<Cell<Option<bool>>>,
-}
-
-struct Dropped(Rc<Cell<bool>>);
-
-impl Drop for Dropped {
-    fn drop(&mut self) {
-        self.0.set(true);
-    }
-}
-
-fn response(status: StatusCode, text: String) -> Response<ResponseBody> {
-    let content = Content::Whole(Bytes::from(text));
-    let running = Running::new(connection());
-    let body = ResponseBody::new(content, false, recording(&book()), running);
-    Response::new(status, body)
-}
-
-impl Answers for Echo {
-    fn answer(
-        &self,
-        request: Box<Request>,
-        body: Incoming,
-        upgrade: Option<Upgrade>,
-    ) -> BoxedAnswer {
-        let path = request.uri.path().to_owned();
-        self.asked.borrow_mut().push(path.clone());
-        let dropped = Dropped(Rc::clone(&self.dropped));
-        let held = Rc::clone(&self.held);
-        Box::pin(async move {
-            let _dropped = dropped;
-            match path.as_str() {
-                "/wait" => std::future::pending().await,
-                "/hold" => {
-                    tokio::task::spawn_local(async move {
-                        let read = body.collect().await;
-                        held.set(Some(read.is_ok()));
-                    });
-                    response(StatusCode::OK, "early".to_owned())
-                }
-                "/drop" => response(StatusCode::OK, "early".to_owned()),
-                "/switch" => {
-                    tokio::task::spawn_local(async move {
-                        let mut stream = upgrade.unwrap().stream().await.unwrap();
-                        let mut heard = [0; 4];
-                        stream.read_exact(&mut heard).await.unwrap();
-                        stream.write_all(&heard).await.unwrap();
-                        stream.shutdown().await.unwrap();
-                    });
-                    let status = StatusCode::SWITCHING_PROTOCOLS;
-                    let mut response = Response::new(status, ResponseBody::none());
-                    let upgrade = HeaderValue::from_static("upgrade");
-                    response.fields.append(header::CONNECTION, upgrade);
-                    response
-                }
-                _ => match body.collect().await {
-                    Ok(body) => {
-                        let body = String::from_utf8(body.to_bytes().to_vec()).unwrap();
-                        response(StatusCode::OK, format!("{path}:{body}"))
-                    }
-                    Err(_) => response(StatusCode::BAD_REQUEST, "broken".to_owned()),
-                },
-            }
-        })
-    }
-
-    fn refuse(&self, reason: Reason) -> Response<ResponseBody> {
-        let status = StatusCode::from_u16(reason.status()).unwrap();
-        response(status, reason.code().to_owned())
-    }
-
-    fn is_ending(&self) -> bool {
-        self.ending.get()
-    }
-
-    fn heading(&self, _: bool) {}
-
-    fn date(&self) -> DateText {
-        *b"Thu, 01 Jan 1970 00:00:00 GMT"
-    }
-}
 
 fn start(echo: &Echo) -> (DuplexStream, Http1<BufStream<DuplexStream>, Echo>) {
     let (client, ours) = tokio::io::duplex(64 << 10);
@@ -137,15 +40,6 @@ async fn converse(echo: &Echo, sent: &str) -> (String, Closed) {
         String::from_utf8(heard).unwrap()
     };
     tokio::join!(talk, served)
-}
-
-fn run<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    tokio::task::LocalSet::new().block_on(&runtime, future)
 }
 
 fn bodies(text: &str) -> Vec<String> {

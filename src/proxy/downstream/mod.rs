@@ -1,4 +1,5 @@
-//! Connections of partners: HTTP/1.1 spoken by our own codec, HTTP/2 by hyper's server, and what both have in common.
+//! Connections of partners: HTTP/1.1 spoken by our own codec, HTTP/2 by the library's streams, and what
+//! both have in common.
 
 pub mod request_head;
 pub mod body;
@@ -6,4 +7,9 @@ pub mod link;
 pub mod wire;
 pub mod answer;
 pub mod http1;
+pub mod http2;
+pub mod stream;
 pub mod date;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,121 @@
+//! Bytes both ways on one stream of HTTP/2, once it carries another protocol (RFC 8441, 5).
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream, SendStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A stream of HTTP/2 as a stream of bytes.
+pub struct Duplex {
+    incoming: RecvStream,
+    outgoing: SendStream<Bytes>,
+    /// What has come and was not read yet.
+    unread: Bytes,
+}
+
+impl Duplex {
+    pub fn new(incoming: RecvStream, outgoing: SendStream<Bytes>) -> Self {
+        Self {
+            incoming,
+            outgoing,
+            unread: Bytes::new(),
+        }
+    }
+
+    /// Waits for bytes; none are there at the end.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.unread.is_empty() {
+            match ready!(self.incoming.poll_data(cx)) {
+                Some(Ok(data)) => self.unread = data,
+                Some(Err(error)) if is_goodbye(&error) => return Poll::Ready(Ok(())),
+                Some(Err(error)) => return Poll::Ready(Err(broken(error))),
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl fmt::Debug for Duplex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Duplex").finish_non_exhaustive()
+    }
+}
+
+impl AsyncRead for Duplex {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_fill(cx))?;
+        let length = this.unread.len().min(buf.remaining());
+        buf.put_slice(&this.unread.split_to(length));
+        // Room for as much again, unless the stream has ended meanwhile.
+        let _ended = this.incoming.flow_control().release_capacity(length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Duplex {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if buf.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let outgoing = &mut self.get_mut().outgoing;
+        ready!(poll_room(outgoing, cx)).map_err(broken)?;
+        let piece = buf.get(..PIECE_MAX).unwrap_or(buf);
+        let data = Bytes::copy_from_slice(piece);
+        outgoing.send_data(data, false).map_err(broken)?;
+        Poll::Ready(Ok(piece.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let ended = self.get_mut().outgoing.send_data(Bytes::new(), true);
+        Poll::Ready(ended.map_err(broken))
+    }
+}
+
+/// What waits here at most for a client that takes only a part of it.
+const PIECE_MAX: usize = 16 << 10;
+
+/// Waits until the client takes something on `outgoing`, before a piece is sent that may be longer.
+pub fn poll_room(
+    outgoing: &mut SendStream<Bytes>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), h2::Error>> {
+    // Of one byte only: what is asked for and not there yet is kept from the connection's other streams.
+    outgoing.reserve_capacity(1);
+    while outgoing.capacity() == 0 {
+        match ready!(outgoing.poll_capacity(cx)) {
+            Some(room) => _ = room?,
+            // The stream takes nothing any more.
+            None => return Poll::Ready(Err(Reason::STREAM_CLOSED.into())),
+        }
+    }
+    Poll::Ready(Ok(()))
+}
+
+fn is_goodbye(error: &h2::Error) -> bool {
+    matches!(error.reason(), Some(Reason::NO_ERROR | Reason::CANCEL))
+}
+
+fn broken(error: h2::Error) -> io::Error {
+    match error.reason() {
+        Some(Reason::STREAM_CLOSED) => io::Error::new(io::ErrorKind::BrokenPipe, error),
+        _ => io::Error::other(error),
+    }
+}

@@ -1,0 +1,166 @@
+//! A connection that speaks HTTP/2. Frames, windows and the compression of fields are the library's; here each request
+//! becomes a stream of its own, and what all of them say in one turn leaves in one go.
+
+use std::future::{Future, ready as at_once};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::server::{Connection, Handshake, SendResponse};
+use h2::{RecvStream, server};
+use http::{Method, header};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::body::{Incoming, StreamBody};
+use super::http1::Answers;
+use super::stream::Stream;
+use crate::domain::reason::Reason;
+use crate::net::http::ServerBounds;
+use crate::net::outbox::{self, Gathered, Outbox};
+use crate::net::pulse::Pulse;
+use crate::net::turn::{self, InTurns};
+use crate::proxy::message::Request;
+use crate::proxy::metrics::Closed;
+use crate::proxy::upgrade::Upgrade;
+
+/// See the module. Resolves to why it ended.
+pub struct Http2<S, A> {
+    state: State<S>,
+    outbox: Outbox<S>,
+    answers: Rc<A>,
+    bounds: ServerBounds,
+    /// Takes no more requests.
+    finishing: bool,
+}
+
+enum State<S> {
+    /// Before the client's preface.
+    Opening(Handshake<Gathered<S>, Bytes>),
+    Open(Connection<Gathered<S>, Bytes>, Option<Pulse>),
+}
+
+impl<S, A> Http2<S, A>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    A: Answers + 'static,
+{
+    /// `library` has the bounds of what one connection may cost; of `bounds`, only times are looked at here.
+    pub fn new(stream: S, answers: A, library: &server::Builder, bounds: ServerBounds) -> Self {
+        let (stream, outbox) = outbox::gather(stream);
+        Self {
+            state: State::Opening(library.handshake(stream)),
+            outbox,
+            answers: Rc::new(answers),
+            bounds,
+            finishing: false,
+        }
+    }
+
+    /// Finishes what runs, and takes nothing new. Has to be polled afterwards.
+    pub fn finish(&mut self) {
+        self.finishing = true;
+        if let State::Open(connection, _) = &mut self.state {
+            connection.graceful_shutdown();
+        }
+    }
+
+    fn poll_on(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
+        if let State::Opening(handshake) = &mut self.state {
+            match ready!(Pin::new(handshake).poll(cx)) {
+                Ok(connection) => self.open(connection),
+                Err(error) => return Poll::Ready(failed(&error)),
+            }
+        }
+        let State::Open(connection, pulse) = &mut self.state else {
+            return Poll::Pending;
+        };
+        if let Some(pulse) = pulse
+            && pulse.poll_gone(cx, self.outbox.heard()).is_ready()
+        {
+            return Poll::Ready(Closed::Idle);
+        }
+        loop {
+            match ready!(connection.poll_accept(cx)) {
+                Some(Ok((request, reply))) => begin(&self.answers, request, reply),
+                Some(Err(error)) => return Poll::Ready(failed(&error)),
+                None => return Poll::Ready(Closed::Finished),
+            }
+        }
+    }
+
+    fn open(&mut self, mut connection: Connection<Gathered<S>, Bytes>) {
+        if self.finishing {
+            connection.graceful_shutdown();
+        }
+        let (every, within) = (self.bounds.ping_interval, self.bounds.ping_timeout);
+        let pings = connection.ping_pong();
+        let pulse = pings.map(|pings| Pulse::new(pings, every, within));
+        self.state = State::Open(connection, pulse);
+    }
+}
+
+impl<S, A> Future for Http2<S, A>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    A: Answers + 'static,
+{
+    type Output = Closed;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Closed> {
+        let this = self.get_mut();
+        this.outbox.begin();
+        let polled = turn::take(|| this.poll_on(cx));
+        if polled.is_pending() {
+            // What does not fit now wakes this task when it does.
+            let _sent = this.outbox.poll_send(cx);
+        }
+        polled
+    }
+}
+
+fn failed(error: &h2::Error) -> Closed {
+    tracing::debug!(%error, "connection failed");
+    Closed::Failed
+}
+
+/// Begins the exchange of one request, which goes on by itself, beside the others of its connection.
+fn begin<A: Answers + 'static>(
+    answers: &Rc<A>,
+    request: http::Request<RecvStream>,
+    reply: SendResponse<Bytes>,
+) {
+    let (mut parts, incoming) = request.into_parts();
+    let request = Box::new(Request {
+        protocol: parts.extensions.remove(),
+        method: parts.method,
+        uri: parts.uri,
+        version: parts.version,
+        fields: parts.headers.into(),
+    });
+    let length = promised(&request);
+    let stream = if request.method != Method::CONNECT {
+        let body = Incoming::Http2(StreamBody::new(incoming, length));
+        let answer = answers.answer(request, body, None);
+        Stream::new(reply, answer, None)
+    } else if length.is_none_or(|length| length == 0) {
+        let (handover, upgrade) = Upgrade::offered();
+        let answer = answers.answer(request, Incoming::Nothing, Some(upgrade));
+        Stream::new(reply, answer, Some((handover, incoming)))
+    } else {
+        // What follows is a tunnel's bytes, and not a body (RFC 9110, 9.3.6).
+        let refused = answers.refuse(Reason::RequestMalformed);
+        Stream::new(reply, Box::pin(at_once(refused)), None)
+    };
+    tokio::task::spawn_local(InTurns::new(stream.run(Rc::clone(answers))));
+}
+
+/// What a request's head says of the length of its body; nothing if it says several things.
+fn promised(request: &Request) -> Option<u64> {
+    let value = request.fields.one(&header::CONTENT_LENGTH).ok()??;
+    value.to_str().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+#[path = "http2_tests.rs"]
+mod tests;

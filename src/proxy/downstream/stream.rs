@@ -1,0 +1,298 @@
+//! One request over HTTP/2, and its answer: a stream of the connection that it came on.
+
+use std::error::Error as StdError;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::{HeaderValue, StatusCode, header};
+use http_body::Body;
+
+use super::date::DateText;
+use super::http1::{Answers, BoxedAnswer};
+use crate::net::duplex::{Duplex, poll_room};
+use crate::proxy::body::ResponseBody;
+use crate::proxy::codec::field_list::FieldList;
+use crate::proxy::codec::fields::is_hop_by_hop;
+use crate::proxy::message::Response;
+use crate::proxy::upgrade::Handover;
+
+/// A request that is being answered.
+pub struct Stream {
+    reply: SendResponse<Bytes>,
+    answer: BoxedAnswer,
+    /// Where the stream goes if another protocol was asked for, and what comes on it.
+    tunnel: Option<(Handover, RecvStream)>,
+}
+
+impl Stream {
+    pub const fn new(
+        reply: SendResponse<Bytes>,
+        answer: BoxedAnswer,
+        tunnel: Option<(Handover, RecvStream)>,
+    ) -> Self {
+        Self {
+            reply,
+            answer,
+            tunnel,
+        }
+    }
+
+    /// Waits for the answer and sends it; stops as soon as the client takes its request back.
+    pub async fn run<A: Answers>(self, answers: Rc<A>) {
+        let Self {
+            mut reply,
+            answer,
+            tunnel,
+        } = self;
+        let Some(response) = answered(answer, &mut reply).await else {
+            return;
+        };
+        let date = answers.date();
+        drop(answers);
+        let sent = match tunnel {
+            Some((handover, incoming)) if handover.is_awaited() => {
+                let head = head(response.status, response.fields, None, date);
+                reply.send_response(head, false).map(|outgoing| {
+                    handover.hand_over(Box::new(Duplex::new(incoming, outgoing)));
+                })
+            }
+            _ => send(response, date, &mut reply).await,
+        };
+        if let Err(error) = sent {
+            tracing::debug!(%error, "an answer was not sent to its end");
+            // An answer that cannot be begun ends like one that breaks off. Whoever has left does not hear it.
+            reply.send_reset(Reason::INTERNAL_ERROR);
+        }
+    }
+}
+
+/// Waits for the answer; none when the client has taken its request back, and then nothing of the exchange goes on.
+async fn answered(
+    mut answer: BoxedAnswer,
+    reply: &mut SendResponse<Bytes>,
+) -> Option<Response<ResponseBody>> {
+    poll_fn(|cx| match answer.as_mut().poll(cx) {
+        Poll::Ready(response) => Poll::Ready(Some(response)),
+        Poll::Pending => reply.poll_reset(cx).map(|_gone| None),
+    })
+    .await
+}
+
+async fn send(
+    response: Response<ResponseBody>,
+    date: DateText,
+    reply: &mut SendResponse<Bytes>,
+) -> Result<(), h2::Error> {
+    let Response {
+        status,
+        fields,
+        body,
+    } = response;
+    let bodiless = body.is_end_stream();
+    let length = body.size_hint().exact().filter(|_| !bodiless);
+    let outgoing = reply.send_response(head(status, fields, length, date), bodiless)?;
+    if bodiless {
+        return Ok(());
+    }
+    send_body(body, outgoing).await
+}
+
+/// The head of an answer. `length` is said where the answer does not say one itself.
+fn head(
+    status: StatusCode,
+    fields: FieldList,
+    length: Option<u64>,
+    date: DateText,
+) -> http::Response<()> {
+    let mut head = http::Response::new(());
+    *head.status_mut() = status;
+    let map = head.headers_mut();
+    map.reserve(fields.len() + 2);
+    let (mut dated, mut measured) = (false, length.is_none());
+    for (name, value) in fields {
+        dated |= name == header::DATE;
+        measured |= name == header::CONTENT_LENGTH;
+        if !is_hop_by_hop(&name) {
+            map.append(name, value);
+        }
+    }
+    if let Some(length) = length.filter(|_| !measured) {
+        map.append(header::CONTENT_LENGTH, length.into());
+    }
+    if !dated && let Ok(date) = HeaderValue::from_bytes(&date) {
+        map.append(header::DATE, date);
+    }
+    head
+}
+
+/// Sends a body as fast as the client takes it.
+async fn send_body<B>(mut body: B, mut outgoing: SendStream<Bytes>) -> Result<(), h2::Error>
+where
+    B: Body<Data = Bytes, Error: StdError + 'static> + Unpin,
+{
+    loop {
+        let polled = poll_fn(|cx| match Pin::new(&mut body).poll_frame(cx) {
+            Poll::Ready(frame) => Poll::Ready(Ok(frame)),
+            // Whoever does not want the answer any more says so while nothing is sent.
+            Poll::Pending => outgoing
+                .poll_reset(cx)
+                .map(|gone| Err(gone.map_or_else(|error| error, h2::Error::from))),
+        });
+        let frame = match polled.await? {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => {
+                outgoing.send_reset(why(&error));
+                return Ok(());
+            }
+            None => return outgoing.send_data(Bytes::new(), true),
+        };
+        let last = body.is_end_stream();
+        match frame.into_data() {
+            Ok(data) => {
+                if !data.is_empty() {
+                    poll_fn(|cx| poll_room(&mut outgoing, cx)).await?;
+                }
+                outgoing.send_data(data, last)?;
+                if last {
+                    return Ok(());
+                }
+            }
+            Err(frame) => {
+                // No data follows.
+                outgoing.reserve_capacity(0);
+                let trailers = frame.into_trailers().unwrap_or_default();
+                return outgoing.send_trailers(trailers);
+            }
+        }
+    }
+}
+
+/// How an answer that broke off ends: as the upstream ended it over HTTP/2, or as a failure.
+fn why(error: &(dyn StdError + 'static)) -> Reason {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(reason) = error
+            .downcast_ref::<h2::Error>()
+            .and_then(h2::Error::reason)
+        {
+            return reason;
+        }
+        next = error.source();
+    }
+    Reason::INTERNAL_ERROR
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::convert::Infallible;
+    use std::task::Context;
+
+    use http::HeaderName;
+    use http_body::Frame;
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+    use crate::net::http::{ServerBounds, http2_server};
+
+    const PIECE: usize = 8 << 10;
+    const DATE: DateText = *b"Thu, 01 Jan 1970 00:00:00 GMT";
+
+    /// A body without an end, which counts what was taken of it.
+    struct Endless(Rc<Cell<usize>>);
+
+    impl Body for Endless {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            self.0.set(self.0.get() + PIECE);
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0; PIECE])))))
+        }
+    }
+
+    /// Begins an answer without an end to a client that has windows of 16 MiB, and reads not a byte.
+    async fn hold(taken: Rc<Cell<usize>>) {
+        let (near, mut far) = tokio::io::duplex(1 << 10);
+        let mut asked = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        asked.extend([0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0]);
+        asked.extend([0, 0, 4, 8, 0, 0, 0, 0, 0, 1, 0, 0, 0]);
+        // GET https://localhost/
+        asked.extend([0, 0, 14, 1, 5, 0, 0, 0, 1, 0x82, 0x87, 0x84, 0x41, 9]);
+        asked.extend(b"localhost");
+        far.write_all(&asked).await.unwrap();
+        let library = http2_server(&ServerBounds::default());
+        let mut connection = library.handshake(near).await.unwrap();
+        tokio::task::spawn_local(async move {
+            while let Some(request) = connection.accept().await {
+                let (_, mut reply) = request.unwrap();
+                let outgoing = reply.send_response(http::Response::new(()), false).unwrap();
+                tokio::task::spawn_local(send_body(Endless(Rc::clone(&taken)), outgoing));
+            }
+        });
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_not_taken_holds_little() {
+        let taken = Rc::new(Cell::new(0));
+        let holding = hold(Rc::clone(&taken));
+        tokio::task::LocalSet::new().run_until(holding).await;
+        let (held, buffer) = (taken.get(), 64 << 10);
+        assert!(held > 0 && held <= buffer + 4 * PIECE, "{held}");
+    }
+
+    fn told(fields: &[(&'static str, &'static str)], length: Option<u64>) -> Vec<String> {
+        let mut list = FieldList::new();
+        for (name, value) in fields {
+            list.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
+        }
+        let head = head(StatusCode::OK, list, length, DATE);
+        let fields = head.headers().iter();
+        fields
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn an_answers_head_says_when_and_how_much_and_nothing_of_connections() {
+        let date = "date: Thu, 01 Jan 1970 00:00:00 GMT";
+        assert_eq!(told(&[], None), [date]);
+        assert_eq!(told(&[], Some(3)), ["content-length: 3", date]);
+        let own = [("content-length", "5"), ("date", "today")];
+        assert_eq!(told(&own, Some(3)), ["content-length: 5", "date: today"]);
+        let hops = [
+            ("connection", "close"),
+            ("x-a", "1"),
+            ("x-a", "2"),
+            ("te", "trailers"),
+        ];
+        assert_eq!(told(&hops, None), ["x-a: 1", "x-a: 2", date]);
+    }
+
+    #[test]
+    fn a_stream_ends_as_what_broke_it_did() {
+        let reset: h2::Error = Reason::CANCEL.into();
+        assert_eq!(why(&reset), Reason::CANCEL);
+        let within = std::io::Error::other(h2::Error::from(Reason::REFUSED_STREAM));
+        assert_eq!(
+            why(&within),
+            Reason::INTERNAL_ERROR,
+            "an error of I/O has no source of its own"
+        );
+        assert_eq!(why(&std::fmt::Error), Reason::INTERNAL_ERROR);
+    }
+}
