@@ -18,8 +18,8 @@ use super::strides::Strided;
 pub type ServerConfig = rustls::ServerConfig;
 /// What an upstream is asked for; made by `crypto`.
 pub type ClientConfig = rustls::ClientConfig;
-/// A connection that a client opened.
-pub type ServerStream<S> = Strided<tokio_rustls::server::TlsStream<Corked<S>>>;
+/// A connection that a client opened. Boxed: it is a kibibyte and more, and handed on many times before it serves.
+pub type ServerStream<S> = Strided<Box<tokio_rustls::server::TlsStream<Corked<S>>>>;
 /// A connection that we opened.
 pub type ClientStream<S> = Strided<tokio_rustls::client::TlsStream<Corked<S>>>;
 
@@ -108,7 +108,8 @@ where
 {
     let start = StartHandshake::from_parts(start.accepted, Corked::keeping(start.io));
     match start.into_stream(config).into_fallible().await {
-        Ok(mut stream) => {
+        Ok(stream) => {
+            let mut stream = Box::new(stream);
             stream.get_mut().0.uncork();
             // Before TLS 1.3 it may be the server's last word that a client waits for.
             if stream.get_ref().1.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
