@@ -13,7 +13,7 @@ use crate::net::turn;
 use super::body::ResponseBody;
 use super::downstream::body::Incoming;
 use super::downstream::date::DateText;
-use super::downstream::http1::{Answers, BoxedAnswer};
+use super::downstream::service::{Answers, BoxedAnswer};
 use super::handover::Arrival;
 use super::live::Connection;
 use super::message::{Request, Response};

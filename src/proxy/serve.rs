@@ -6,11 +6,12 @@ use std::pin::{Pin, pin};
 use tokio::io::{AsyncBufRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until};
 
-use crate::net::http::{ServerBounds, http2_server};
+use crate::net::http::ServerBounds;
 
-use super::downstream::http1::{Answers, Bounds, Http1};
+use super::downstream::http1::{Bounds, Http1};
 use super::downstream::http2::Http2;
 use super::downstream::request_head::HeadBounds;
+use super::downstream::service::Answers;
 use super::live::{Connection, Stage, Watch};
 use super::metrics::Closed;
 use super::settings::Timeouts;
@@ -32,8 +33,7 @@ where
 {
     // A server for both would take HTTP/1 on a connection that agreed on HTTP/2.
     let served: Pin<Box<dyn Served>> = if connection.peer.http2 {
-        let library = http2_server(bounds);
-        Box::pin(Http2::new(stream, answers, &library, *bounds))
+        Box::pin(Http2::new(stream, answers, bounds))
     } else {
         let bounds = Bounds {
             head: HeadBounds {

@@ -17,41 +17,16 @@ use tokio::time::{Sleep, sleep};
 
 use super::answer::{Answering, Asked, Filled};
 use super::body::Incoming;
-use super::date::DateText;
 use super::link::{Link, LinkBody};
 use super::request_head::{HeadBounds, Parser, RequestHead};
+use super::service::{Answers, BoxedAnswer};
 use crate::domain::reason::Reason;
 use crate::net::turn;
 use crate::proxy::body::ResponseBody;
 use crate::proxy::codec::output::Output;
-use crate::proxy::message::{Request, Response};
+use crate::proxy::message::Response;
 use crate::proxy::metrics::Closed;
 use crate::proxy::upgrade::{Handover, Upgrade};
-
-/// An answer that is being found. Boxed, so that a pointer is moved about and not an exchange.
-pub type BoxedAnswer = Pin<Box<dyn Future<Output = Response<ResponseBody>>>>;
-
-/// Whoever answers the requests of one connection.
-pub trait Answers {
-    /// `upgrade` becomes the connection's stream when the answer switches protocols.
-    fn answer(
-        &self,
-        request: Box<Request>,
-        body: Incoming,
-        upgrade: Option<Upgrade>,
-    ) -> BoxedAnswer;
-
-    /// The answer to bytes that are no request.
-    fn refuse(&self, reason: Reason) -> Response<ResponseBody>;
-
-    /// Whether the connection takes no more requests.
-    fn is_ending(&self) -> bool;
-
-    /// A head has begun to arrive, or has arrived, or was given up.
-    fn heading(&self, begun: bool);
-
-    fn date(&self) -> DateText;
-}
 
 /// What one connection may cost.
 #[derive(Clone, Copy, Debug)]

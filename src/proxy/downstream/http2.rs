@@ -5,18 +5,19 @@ use std::future::{Future, ready as at_once};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
+use h2::RecvStream;
 use h2::server::{Connection, Handshake, SendResponse};
-use h2::{RecvStream, server};
 use http::{Method, header};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::body::{Incoming, StreamBody};
-use super::http1::Answers;
+use super::service::Answers;
 use super::stream::Stream;
 use crate::domain::reason::Reason;
-use crate::net::http::ServerBounds;
+use crate::net::http::{ServerBounds, http2_server};
 use crate::net::outbox::{self, Gathered, Outbox};
 use crate::net::pulse::Pulse;
 use crate::net::turn::{self, InTurns};
@@ -29,7 +30,8 @@ pub struct Http2<S, A> {
     state: State<S>,
     outbox: Outbox<S>,
     answers: Rc<A>,
-    bounds: ServerBounds,
+    /// How often a silent client is asked for a sign of life, and how long its answer may take.
+    ping: (Duration, Duration),
     /// Takes no more requests.
     finishing: bool,
 }
@@ -45,14 +47,13 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     A: Answers + 'static,
 {
-    /// `library` has the bounds of what one connection may cost; of `bounds`, only times are looked at here.
-    pub fn new(stream: S, answers: A, library: &server::Builder, bounds: ServerBounds) -> Self {
+    pub fn new(stream: S, answers: A, bounds: &ServerBounds) -> Self {
         let (stream, outbox) = outbox::gather(stream);
         Self {
-            state: State::Opening(library.handshake(stream)),
+            state: State::Opening(http2_server(bounds).handshake(stream)),
             outbox,
             answers: Rc::new(answers),
-            bounds,
+            ping: (bounds.ping_interval, bounds.ping_timeout),
             finishing: false,
         }
     }
@@ -93,7 +94,7 @@ where
         if self.finishing {
             connection.graceful_shutdown();
         }
-        let (every, within) = (self.bounds.ping_interval, self.bounds.ping_timeout);
+        let (every, within) = self.ping;
         let pings = connection.ping_pong();
         let pulse = pings.map(|pings| Pulse::new(pings, every, within));
         self.state = State::Open(connection, pulse);

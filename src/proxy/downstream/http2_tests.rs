@@ -1,7 +1,6 @@
 //! A connection driven over a stream in memory, with the library's own client at the other end.
 
 use std::future::poll_fn;
-use std::time::Duration;
 
 use h2::client::{self, ResponseFuture, SendRequest};
 use h2::ext::Protocol;
@@ -12,14 +11,12 @@ use tokio::task::JoinHandle;
 
 use super::super::testing::{Echo, run};
 use super::*;
-use crate::net::http::http2_server;
 
 const PATIENCE: Duration = Duration::from_hours(1);
 
 fn serve(echo: &Echo) -> (DuplexStream, Http2<DuplexStream, Echo>) {
     let (client, ours) = tokio::io::duplex(64 << 10);
-    let bounds = ServerBounds::default();
-    let served = Http2::new(ours, echo.clone(), &http2_server(&bounds), bounds);
+    let served = Http2::new(ours, echo.clone(), &ServerBounds::default());
     (client, served)
 }
 

@@ -1,6 +1,7 @@
 //! Connections of partners: HTTP/1.1 spoken by our own codec, HTTP/2 by the library's streams, and what
 //! both have in common.
 
+pub mod service;
 pub mod request_head;
 pub mod body;
 pub mod link;

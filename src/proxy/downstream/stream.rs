@@ -13,7 +13,7 @@ use http::{HeaderValue, StatusCode, header};
 use http_body::Body;
 
 use super::date::DateText;
-use super::http1::{Answers, BoxedAnswer};
+use super::service::{Answers, BoxedAnswer};
 use crate::net::duplex::{Duplex, poll_room};
 use crate::proxy::body::ResponseBody;
 use crate::proxy::codec::field_list::FieldList;

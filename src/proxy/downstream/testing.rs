@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::body::Incoming;
 use super::date::DateText;
-use super::http1::{Answers, BoxedAnswer};
+use super::service::{Answers, BoxedAnswer};
 use crate::domain::reason::Reason;
 use crate::proxy::body::{Content, ResponseBody};
 use crate::proxy::live::Running;
