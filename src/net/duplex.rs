@@ -119,3 +119,94 @@ fn broken(error: h2::Error) -> io::Error {
         _ => io::Error::other(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use h2::{client, server};
+    use http::{Method, Request, Response};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// One stream between a client and a server, as each has it.
+    async fn pair() -> ((SendStream<Bytes>, RecvStream), Duplex) {
+        let (near, far) = tokio::io::duplex(16 << 10);
+        let serving = async {
+            let mut connection = server::handshake(far).await.unwrap();
+            let (request, mut reply) = connection.accept().await.unwrap().unwrap();
+            tokio::task::spawn_local(async move { while connection.accept().await.is_some() {} });
+            let outgoing = reply.send_response(Response::new(()), false).unwrap();
+            Duplex::new(request.into_body(), outgoing)
+        };
+        let asking = async {
+            let (sender, connection) = client::handshake::<_>(near).await.unwrap();
+            tokio::task::spawn_local(async { _ = connection.await });
+            let request = Request::builder().method(Method::POST).uri("https://a/");
+            let request = request.body(()).unwrap();
+            let mut sender = sender.ready().await.unwrap();
+            let (answer, sending) = sender.send_request(request, false).unwrap();
+            (sending, answer.await.unwrap().into_body())
+        };
+        tokio::join!(asking, serving)
+    }
+
+    async fn run<T>(work: impl Future<Output = T>) -> T {
+        tokio::task::LocalSet::new().run_until(work).await
+    }
+
+    #[tokio::test]
+    async fn more_than_a_window_goes_both_ways() {
+        let said = vec![7; 300_000];
+        let work = async {
+            let ((mut sending, mut incoming), stream) = pair().await;
+            let (mut read, mut write) = tokio::io::split(stream);
+            let echo = async {
+                tokio::io::copy(&mut read, &mut write).await.unwrap();
+                write.shutdown().await.unwrap();
+            };
+            let talk = async {
+                sending.send_data(Bytes::from(said.clone()), true).unwrap();
+                let mut heard = Vec::new();
+                while let Some(piece) = incoming.data().await {
+                    let piece = piece.unwrap();
+                    let taken = incoming.flow_control().release_capacity(piece.len());
+                    taken.unwrap();
+                    heard.extend_from_slice(&piece);
+                }
+                heard
+            };
+            tokio::join!(talk, echo).0
+        };
+        assert!(run(work).await == said);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_taken_back_has_ended_and_a_broken_one_has_failed() {
+        let after = async |reason: Reason| {
+            let ((mut sending, _incoming), mut stream) = pair().await;
+            sending.send_reset(reason);
+            let read = stream.read(&mut [0; 8]).await;
+            let written = stream.write_all(&[0; 100_000]).await;
+            (read.ok(), written.is_err())
+        };
+        assert_eq!(run(after(Reason::CANCEL)).await, (Some(0), true));
+        assert_eq!(run(after(Reason::PROTOCOL_ERROR)).await, (None, true));
+    }
+
+    #[tokio::test]
+    async fn what_the_client_does_not_take_waits_here_in_one_piece() {
+        let work = async {
+            let ((_sending, _incoming), mut stream) = pair().await;
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            let mut taken = 0;
+            let bytes = [7; 100_000];
+            while let Poll::Ready(length) = Pin::new(&mut stream).poll_write(&mut cx, &bytes) {
+                taken += length.unwrap();
+            }
+            taken
+        };
+        // A window of 64 KiB, and what was sent when one byte of it was left.
+        let taken = run(work).await;
+        assert!(taken < (64 << 10) + 2 * PIECE_MAX, "{taken}");
+    }
+}
