@@ -186,7 +186,7 @@ mod tests {
             let ((mut sending, _incoming), mut stream) = pair().await;
             sending.send_reset(reason);
             let read = stream.read(&mut [0; 8]).await;
-            let written = stream.write_all(&[0; 100_000]).await;
+            let written = stream.write_all(&vec![0; 100_000]).await;
             (read.ok(), written.is_err())
         };
         assert_eq!(run(after(Reason::CANCEL)).await, (Some(0), true));
@@ -199,7 +199,7 @@ mod tests {
             let ((_sending, _incoming), mut stream) = pair().await;
             let mut cx = Context::from_waker(std::task::Waker::noop());
             let mut taken = 0;
-            let bytes = [7; 100_000];
+            let bytes = vec![7; 100_000];
             while let Poll::Ready(length) = Pin::new(&mut stream).poll_write(&mut cx, &bytes) {
                 taken += length.unwrap();
             }
