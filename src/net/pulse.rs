@@ -17,8 +17,8 @@ pub struct Pulse {
     within: Duration,
     /// When to look next.
     look: Pin<Box<Sleep>>,
-    /// The client has been asked and has not answered.
-    asked: bool,
+    /// When the client was asked, while it has not answered.
+    asked: Option<Instant>,
 }
 
 impl Pulse {
@@ -29,31 +29,34 @@ impl Pulse {
             every,
             within,
             look: Box::pin(sleep_until(turn::now() + every)),
-            asked: false,
+            asked: None,
         }
     }
 
-    /// Ready when the client has not answered in time. `heard` is when anything came from it last.
+    /// Ready when nothing has come in time after the client was asked. `heard` is when anything came from it last: bytes
+    /// are a sign of life as good as the answer, which may wait behind them.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>, heard: Instant) -> Poll<()> {
-        if self.asked && self.pings.poll_pong(cx).is_ready() {
-            self.asked = false;
+        if self.asked.is_some() && self.pings.poll_pong(cx).is_ready() {
+            self.asked = None;
             self.look.as_mut().reset(heard + self.every);
         }
         loop {
             ready!(self.look.as_mut().poll(cx));
-            if self.asked {
-                return Poll::Ready(());
-            }
             let now = turn::now();
-            let due = heard + self.every;
-            let next = if now < due {
-                due
+            let due = match self.asked {
+                Some(asked) => heard.max(asked) + self.within,
+                None => heard + self.every,
+            };
+            if now < due {
+                self.look.as_mut().reset(due);
+            } else if self.asked.is_some() {
+                return Poll::Ready(());
             } else {
                 // That it cannot be asked means that the connection has ended, which is noticed by itself.
-                self.asked = self.pings.send_ping(Ping::opaque()).is_ok();
-                now + self.within
-            };
-            self.look.as_mut().reset(next);
+                let sent = self.pings.send_ping(Ping::opaque()).is_ok();
+                self.asked = sent.then_some(now);
+                self.look.as_mut().reset(now + self.within);
+            }
         }
     }
 }
