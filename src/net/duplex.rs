@@ -193,6 +193,28 @@ mod tests {
         assert_eq!(run(after(Reason::PROTOCOL_ERROR)).await, (None, true));
     }
 
+    /// An orderly end and one that was not look different to the client (RFC 8441, 5).
+    #[tokio::test]
+    async fn what_is_dropped_before_its_end_is_taken_back() {
+        let after = async |ended: bool| {
+            let ((_sending, mut incoming), mut stream) = pair().await;
+            stream.write_all(b"piece").await.unwrap();
+            let first = incoming.data().await.unwrap().unwrap();
+            assert_eq!(first, "piece");
+            if ended {
+                stream.shutdown().await.unwrap();
+            }
+            drop(stream);
+            match incoming.data().await {
+                Some(Err(error)) => error.reason(),
+                Some(Ok(data)) => data.is_empty().then_some(Reason::NO_ERROR),
+                None => Some(Reason::NO_ERROR),
+            }
+        };
+        assert_eq!(run(after(true)).await, Some(Reason::NO_ERROR));
+        assert_eq!(run(after(false)).await, Some(Reason::CANCEL));
+    }
+
     #[tokio::test]
     async fn what_the_client_does_not_take_waits_here_in_one_piece() {
         let work = async {

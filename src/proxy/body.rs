@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::future::Future;
+use std::iter::successors;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -166,19 +167,14 @@ where
 
 /// Whether a body that broke off was badly framed, or its client has left.
 fn broken(error: &(dyn StdError + 'static)) -> Reason {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            return match io.kind() {
-                std::io::ErrorKind::InvalidInput
-                | std::io::ErrorKind::InvalidData
-                | std::io::ErrorKind::Other => Reason::RequestMalformed,
-                _ => Reason::ClientClosed,
-            };
+    use std::io::ErrorKind::{InvalidData, InvalidInput, Other};
+    let mut causes = successors(Some(error), |&error| error.source());
+    match causes.find_map(|cause| cause.downcast_ref::<std::io::Error>()) {
+        Some(io) if matches!(io.kind(), InvalidInput | InvalidData | Other) => {
+            Reason::RequestMalformed
         }
-        next = error.source();
+        _ => Reason::ClientClosed,
     }
-    Reason::ClientClosed
 }
 
 /// What an answer is made of.
@@ -291,7 +287,7 @@ impl Body for ResponseBody {
 }
 
 impl Drop for ResponseBody {
-    /// hyper drops a body as soon as all promised bytes are there, without asking for its end.
+    /// A body is dropped as soon as all promised bytes are there, and not asked for its end.
     fn drop(&mut self) {
         let whole = self.promised.is_some_and(|promised| self.sent >= promised);
         let whole = whole || self.is_end_stream();

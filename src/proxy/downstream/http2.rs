@@ -131,14 +131,8 @@ fn begin<A: Answers + 'static>(
     request: http::Request<RecvStream>,
     reply: SendResponse<Bytes>,
 ) {
-    let (mut parts, incoming) = request.into_parts();
-    let request = Box::new(Request {
-        protocol: parts.extensions.remove(),
-        method: parts.method,
-        uri: parts.uri,
-        version: parts.version,
-        fields: parts.headers.into(),
-    });
+    let (parts, incoming) = request.into_parts();
+    let request = Box::new(Request::from(parts));
     let length = promised(&request);
     let stream = if request.method != Method::CONNECT {
         let body = Incoming::Http2(StreamBody::new(incoming, length));

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::future::poll_fn;
+use std::iter::successors;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -174,17 +175,10 @@ where
 
 /// How an answer that broke off ends: as the upstream ended it over HTTP/2, or as a failure.
 fn why(error: &(dyn StdError + 'static)) -> Reason {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(reason) = error
-            .downcast_ref::<h2::Error>()
-            .and_then(h2::Error::reason)
-        {
-            return reason;
-        }
-        next = error.source();
-    }
-    Reason::INTERNAL_ERROR
+    successors(Some(error), |&error| error.source())
+        .filter_map(|cause| cause.downcast_ref::<h2::Error>())
+        .find_map(h2::Error::reason)
+        .unwrap_or(Reason::INTERNAL_ERROR)
 }
 
 #[cfg(test)]
@@ -285,14 +279,10 @@ mod tests {
 
     #[test]
     fn a_stream_ends_as_what_broke_it_did() {
-        let reset: h2::Error = Reason::CANCEL.into();
+        let upstream =
+            crate::proxy::error::Error::upstream(crate::domain::reason::Reason::UpstreamFailed);
+        let reset = upstream.because(h2::Error::from(Reason::CANCEL));
         assert_eq!(why(&reset), Reason::CANCEL);
-        let within = std::io::Error::other(h2::Error::from(Reason::REFUSED_STREAM));
-        assert_eq!(
-            why(&within),
-            Reason::INTERNAL_ERROR,
-            "an error of I/O has no source of its own"
-        );
         assert_eq!(why(&std::fmt::Error), Reason::INTERNAL_ERROR);
     }
 }
