@@ -106,6 +106,54 @@ fn a_client_that_resets_its_call_harms_no_other() {
     });
 }
 
+/// An upstream that speaks HTTP/2, begins an answer, and takes it back when it is told to.
+fn taking_back(reason: h2::Reason) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let serving = async move {
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let Ok(mut connection) = h2::server::handshake(stream).await else {
+                continue;
+            };
+            while let Some(Ok((request, mut reply))) = connection.accept().await {
+                let mut answer = reply.send_response(Response::new(()), false).unwrap();
+                tokio::spawn(async move {
+                    bytes(&mut request.into_body(), 2).await;
+                    answer.send_reset(reason);
+                });
+            }
+        }
+    };
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(serving)
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn an_answer_that_the_upstream_takes_back_is_taken_back_for_the_same_reason() {
+    for reason in [h2::Reason::CANCEL, h2::Reason::ENHANCE_YOUR_CALM] {
+        let text = config(&taking_back(reason), OPEN);
+        let gateway = Gateway::start(&text.replace("] }\nhosts", "], protocol: http2 }\nhosts"));
+        run(async {
+            let mut sender = gateway.stranger().streams().await;
+            let (answer, mut sending) = sender.send_request(call("/x"), false).unwrap();
+            let answer = answer.await.unwrap();
+            assert_eq!(answer.status(), 200);
+            sending.send_data(Bytes::from_static(b"go"), false).unwrap();
+            let broken = answer.into_body().data().await.unwrap().unwrap_err();
+            assert_eq!(broken.reason(), Some(reason));
+        });
+    }
+}
+
 /// Asks for a WebSocket over HTTP/2.
 async fn websocket(partner: &Partner, path: &str) -> (Response<RecvStream>, SendStream<Bytes>) {
     let mut sender = partner.streams().await;
