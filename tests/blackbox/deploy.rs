@@ -194,7 +194,13 @@ fn the_image_is_built_from_what_the_build_needs_and_runs_as_nobody() {
     let ignore = text("deploy/Dockerfile.dockerignore");
     let kept = values(&ignore, "!");
     assert!(ignore.lines().any(|line| line == "*"), "nothing by default");
-    for needed in ["Cargo.toml", "Cargo.lock", "src", "README.md", "deploy/build"] {
+    for needed in [
+        "Cargo.toml",
+        "Cargo.lock",
+        "src",
+        "README.md",
+        "deploy/build",
+    ] {
         assert!(kept.contains(&needed), "{needed}");
     }
     for file in &kept {

@@ -118,13 +118,18 @@ fn taking_back(reason: h2::Reason) -> String {
             let Ok(mut connection) = h2::server::handshake(stream).await else {
                 continue;
             };
-            while let Some(Ok((request, mut reply))) = connection.accept().await {
-                let mut answer = reply.send_response(Response::new(()), false).unwrap();
-                tokio::spawn(async move {
-                    bytes(&mut request.into_body(), 2).await;
-                    answer.send_reset(reason);
-                });
-            }
+            // One call on one connection is all that it is asked for.
+            let Some(Ok((request, mut reply))) = connection.accept().await else {
+                continue;
+            };
+            let mut answer = reply.send_response(Response::new(()), false).unwrap();
+            let take_back = async {
+                bytes(&mut request.into_body(), 2).await;
+                answer.send_reset(reason);
+            };
+            tokio::join!(take_back, async {
+                while connection.accept().await.is_some() {}
+            });
         }
     };
     std::thread::spawn(move || {
