@@ -9,7 +9,7 @@ use crate::support::eventually::eventually;
 use crate::support::gateway::{Gateway, HOST, config, config_with};
 use crate::support::pki::{self, Stranger};
 use crate::support::process::run;
-use crate::support::upstream::{Echo, misbehaving, saying};
+use crate::support::upstream::{Away, Echo, misbehaving, saying};
 
 const OPEN: &str = "      - { match: { prefix: / }, require: none, upstream: api, upgrades: true }";
 
@@ -150,11 +150,8 @@ hosts"
 
 #[test]
 fn an_upstream_that_is_away_is_502_and_one_that_sleeps_504() {
-    let refused = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let gateway = Gateway::start(&config(&format!("http://{refused}"), OPEN));
+    let away = Away::start();
+    let gateway = Gateway::start(&config(&away.url(), OPEN));
     let answer = gateway.stranger().get("/");
     assert_eq!(
         (answer.status, answer.reason().as_str()),

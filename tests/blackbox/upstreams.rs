@@ -1,14 +1,13 @@
 //! Several addresses of one API, and how many connections there are to them and for how long.
 
 use std::io::Write;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::support::eventually::eventually;
 use crate::support::gateway::{Gateway, HOST, config};
 use crate::support::pki::{self, Stranger};
-use crate::support::upstream::{Echo, Held, Secured, misbehaving, read_head};
+use crate::support::upstream::{Away, Echo, Held, Secured, misbehaving, read_head};
 
 const OPEN: &str = "      - { match: { prefix: / }, require: none, upstream: api }";
 
@@ -83,11 +82,8 @@ fn the_endpoint_with_less_to_do_is_preferred() {
 
 #[test]
 fn an_endpoint_that_takes_no_connections_is_gone_around() {
-    let closed = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let closed = format!("http://{closed}");
+    let away = Away::start();
+    let closed = away.url();
     let echo = Echo::start();
     let gateway = Gateway::start(&with(&[&closed, &echo.url()], ""));
     for _ in 0..20 {

@@ -217,6 +217,25 @@ fn upgraded(request: &mut Request<Incoming>) -> Answer {
     response
 }
 
+/// An address that takes no connection. It is bound for as long as this lives, so that nobody else comes to listen there.
+#[derive(Debug)]
+pub struct Away(socket2::Socket);
+
+impl Away {
+    pub fn start() -> Self {
+        use socket2::{Domain, Socket, Type};
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(&any.into()).unwrap();
+        Self(socket)
+    }
+
+    pub fn url(&self) -> String {
+        let address = self.0.local_addr().unwrap().as_socket().unwrap();
+        format!("http://{address}")
+    }
+}
+
 /// An API that does what `script` says with each connection, after the request's head has come.
 pub fn misbehaving(script: impl Fn(TcpStream, String) + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
