@@ -42,3 +42,4 @@ mod cli;
 mod demo;
 mod deploy;
 mod readme;
+mod field;

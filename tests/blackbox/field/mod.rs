@@ -1,0 +1,1 @@
+//! Ordinary clients, files and operators: what is harmless is served, and what is refused says its true cause.
