@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes certificates for development: a server certificate for localhost and, with --client, a partner's key and CSR.
 #
-# Nothing that it makes is ever committed (see .gitignore) and nothing of it belongs in production.
+# Git ignores the files (see .gitignore). Do not use them in production.
 set -eu
 
 usage() {
