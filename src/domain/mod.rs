@@ -2,6 +2,7 @@
 
 pub mod reason;
 pub mod ascii;
+pub mod text;
 pub mod time;
 pub mod id;
 pub mod name;
