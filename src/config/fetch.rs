@@ -19,7 +19,7 @@ pub fn fetch(config: &mut Config, surroundings: &Surroundings<'_>) -> Vec<Findin
     for (index, certificate) in config.tls.certificates.iter_mut().enumerate() {
         let path = certificates.index(index);
         note(path.key("cert"), certificate.cert.fetch(surroundings));
-        note(path.key("key"), certificate.key.fetch(surroundings));
+        note(path.key("key"), certificate.key.fetch_pem(surroundings));
     }
     for (name, upstream) in &mut config.upstreams {
         let path = YamlPath::root().key("upstreams").key(name).key("tls");
@@ -30,7 +30,7 @@ pub fn fetch(config: &mut Config, surroundings: &Surroundings<'_>) -> Vec<Findin
             }
         }
         if let Some(key) = &mut tls.client_key {
-            note(path.key("client_key"), key.fetch(surroundings));
+            note(path.key("client_key"), key.fetch_pem(surroundings));
         }
     }
     if let Some(pepper) = &mut config.keys.pepper {

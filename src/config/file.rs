@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::domain::text;
 
 /// The most bytes of a file that the configuration names; a bundle of every public authority has a quarter of it.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -55,6 +58,16 @@ impl Surroundings<'_> {
             Err(source) => Err(ReadError::File { path, source }),
         }
     }
+
+    /// Reads a file of PEM, in whichever encoding it was saved, at most a mebibyte of it.
+    pub(super) fn read_pem(&self, path: &Path) -> Result<String, ReadError> {
+        let path = self.directory.join(path);
+        match read_bytes(&path, FILE_BYTES_MAX) {
+            Ok(Some(bytes)) => Ok(text::decode(&bytes).into_owned()),
+            Ok(None) => Err(ReadError::TooLarge { path }),
+            Err(source) => Err(ReadError::File { path, source }),
+        }
+    }
 }
 
 /// Reads a text; `None` when it has more bytes than `bytes_max`.
@@ -63,6 +76,16 @@ pub(super) fn read_text(path: &Path, bytes_max: u64) -> std::io::Result<Option<S
     let file = std::fs::File::open(path)?;
     let read = file.take(bytes_max + 1).read_to_string(&mut text)?;
     Ok((u64::try_from(read).unwrap_or(u64::MAX) <= bytes_max).then_some(text))
+}
+
+/// Reads bytes that may be a private key, so no copy of them is left behind.
+fn read_bytes(path: &Path, bytes_max: u64) -> std::io::Result<Option<Zeroizing<Vec<u8>>>> {
+    let file = std::fs::File::open(path)?;
+    let length = file.metadata()?.len().min(bytes_max);
+    let capacity = usize::try_from(length).unwrap_or_default() + 1;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
+    let read = file.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    Ok((u64::try_from(read).unwrap_or(u64::MAX) <= bytes_max).then_some(bytes))
 }
 
 /// A PEM file that is no secret, and its text once [`super::load`] has read it.
@@ -92,7 +115,7 @@ impl PemFile {
     }
 
     pub(super) fn fetch(&mut self, surroundings: &Surroundings<'_>) -> Result<(), ReadError> {
-        let text = surroundings.read(&self.path)?;
+        let text = surroundings.read_pem(&self.path)?;
         if text.trim().is_empty() {
             return Err(ReadError::Empty);
         }

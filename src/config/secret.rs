@@ -50,8 +50,21 @@ impl SecretReference {
 
     /// Fetches the secret; one line break at its end is not part of it.
     pub(super) fn fetch(&mut self, surroundings: &Surroundings<'_>) -> Result<(), ReadError> {
+        self.fetch_by(surroundings, Surroundings::read)
+    }
+
+    /// Fetches a private key in PEM, in whichever encoding its file was saved.
+    pub(super) fn fetch_pem(&mut self, surroundings: &Surroundings<'_>) -> Result<(), ReadError> {
+        self.fetch_by(surroundings, Surroundings::read_pem)
+    }
+
+    fn fetch_by<'s>(
+        &mut self,
+        surroundings: &Surroundings<'s>,
+        read: fn(&Surroundings<'s>, &Path) -> Result<String, ReadError>,
+    ) -> Result<(), ReadError> {
         let text = match &self.place {
-            Place::File(path) => surroundings.read(path)?,
+            Place::File(path) => read(surroundings, path)?,
             Place::Environment(name) => surroundings
                 .variable(name)
                 .ok_or_else(|| ReadError::Variable(name.clone()))?,
@@ -59,7 +72,7 @@ impl SecretReference {
                 let directory = surroundings
                     .variable("CREDENTIALS_DIRECTORY")
                     .ok_or(ReadError::NoCredentials)?;
-                surroundings.read(&Path::new(&directory).join(name))?
+                read(surroundings, &Path::new(&directory).join(name))?
             }
         };
         let secret = Secret::new(text);
