@@ -12,12 +12,14 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use tracing::info;
+use zeroize::Zeroizing;
 
 use super::retired_key::RetiredKey;
 use crate::crypto::authority::{Authority, AuthorityError};
 use crate::crypto::jwt::{SignerError, TokenSigner};
 use crate::crypto::random;
 use crate::domain::secret::Secret;
+use crate::domain::text;
 use crate::domain::time::Clock;
 
 /// What the authority is called in its certificates.
@@ -318,7 +320,10 @@ fn read(path: &Path) -> Result<String, Error> {
             path: path.to_owned(),
         });
     }
-    fs::read_to_string(path).map_err(|source| read_error(path, source))
+    let bytes = fs::read(path).map_err(|source| read_error(path, source))?;
+    // The bytes may be a private key, so no copy of them is left behind.
+    let bytes = Zeroizing::new(bytes);
+    Ok(text::decode(&bytes).into_owned())
 }
 
 fn read_error(path: &Path, source: io::Error) -> Error {
