@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
+use crate::daemon::inspect::csr_text;
+
 use super::args::Global;
 use super::client::Admin;
 use super::confirm::Confirmation;
@@ -208,7 +210,7 @@ impl Sign {
         Ok(json!({
             "app": self.app,
             "name": self.name,
-            "csr": files::csr_text(&files::read(&self.csr, files::CSR_BYTES_MAX)?),
+            "csr": csr_text(&files::read(&self.csr, files::CSR_BYTES_MAX)?),
             "lifetime": self.lifetime.as_ref().map(Span::as_str),
         }))
     }

@@ -7,6 +7,7 @@ use http::Method;
 use serde_json::Value;
 
 use crate::api::client::AdminClient;
+use crate::daemon::inspect::pem_text;
 
 use super::args::{GLOBAL, Global};
 use super::config;
@@ -96,7 +97,7 @@ impl Admin {
                 AdminClient::unix(&config::admin_socket(global.config.as_deref())?)
             }
             Place::Url { url, ca, token } => {
-                let ca = files::read_text(ca, CREDENTIAL_BYTES_MAX)?;
+                let ca = pem_text(&files::read(ca, CREDENTIAL_BYTES_MAX)?);
                 let token = files::read_text(token, CREDENTIAL_BYTES_MAX)?;
                 AdminClient::https(url, &ca, &token.into())?
             }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::daemon::inspect::csr_inspect;
+use crate::daemon::inspect::{csr_inspect, csr_text};
 
 use super::args::Global;
 use super::client::Admin;
@@ -75,7 +75,7 @@ async fn report(bytes: &[u8], global: &Global) -> Result<Value, Failure> {
 
 async fn ask(bytes: &[u8], global: &Global) -> Result<Value, Failure> {
     let admin = Admin::find(global)?;
-    let body = json!({"csr": files::csr_text(bytes)});
+    let body = json!({"csr": csr_text(bytes)});
     let report = admin.post("/csr/inspect", body).await?;
     Ok(judged_by(report, &format!("the gateway at {}", admin.at())))
 }

@@ -56,25 +56,6 @@ pub(super) fn read_text(path: &Path, max: u64) -> Result<String, Failure> {
     })
 }
 
-/// The request as text, which is how JSON can carry it: DER becomes PEM, and everything else is for the gateway to judge.
-pub(super) fn csr_text(bytes: &[u8]) -> String {
-    const SEQUENCE: u8 = 0x30;
-    match std::str::from_utf8(bytes) {
-        Ok(text) if bytes.first() != Some(&SEQUENCE) => text.to_owned(),
-        _ => {
-            let body = data_encoding::BASE64.encode(bytes);
-            let mut pem = "-----BEGIN CERTIFICATE REQUEST-----\n".to_owned();
-            for (place, letter) in body.chars().enumerate() {
-                if place > 0 && place % 64 == 0 {
-                    pem.push('\n');
-                }
-                pem.push(letter);
-            }
-            pem + "\n-----END CERTIFICATE REQUEST-----\n"
-        }
-    }
-}
-
 /// Writes a file that is either the old one or the whole new one, whatever happens in between.
 pub(super) fn write(path: &Path, content: &[u8], readers: Readers) -> Result<(), Failure> {
     let draft = draft(path);
@@ -150,16 +131,5 @@ mod tests {
         let missing = read(&dir.path().join("none"), 9).unwrap_err();
         assert_eq!(missing.exit, Exit::NotFound);
         assert!(missing.to_string().contains("none"));
-    }
-
-    #[test]
-    fn requests_in_der_travel_as_pem() {
-        assert_eq!(
-            csr_text(&[0x30, 0x01, 0xff]),
-            "-----BEGIN CERTIFICATE REQUEST-----\nMAH/\n-----END CERTIFICATE REQUEST-----\n"
-        );
-        let long = csr_text(&[0x30; 100]);
-        assert!(long.lines().all(|line| line.len() <= 64));
-        assert_eq!(csr_text(b"-----BEGIN x"), "-----BEGIN x");
     }
 }

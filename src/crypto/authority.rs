@@ -8,7 +8,9 @@ use rcgen::{CertificateParams, Issuer, KeyPair, PublicKeyData, SanType};
 use rustls::pki_types::CertificateDer;
 
 use super::csr::Csr;
-use super::pem::{self, InvalidPem};
+use super::keypair::KeyError;
+use super::pem;
+use super::pem_fault::InvalidPem;
 use super::verifier::{self, Purpose};
 use super::x509::{self, Leaf, MalformedCertificate};
 use super::{hash, issue, keypair};
@@ -87,8 +89,8 @@ pub enum AuthorityError {
     },
     #[error("the issuing certificate cannot be read")]
     Malformed(#[from] MalformedCertificate),
-    #[error("the issuing key cannot be read or is of a kind that cannot sign")]
-    Key(#[source] rcgen::Error),
+    #[error("the issuing key cannot be used")]
+    Key(#[source] KeyError),
     #[error("the issuing certificate belongs to another key")]
     KeyMismatch,
     #[error(
@@ -168,9 +170,10 @@ impl Authority {
         now: Timestamp,
     ) -> Result<Self, AuthorityError> {
         let unreadable = |part| move |source| AuthorityError::Unreadable { part, source };
-        let certificate =
-            x509::pem_to_der(issuing_cert_pem).map_err(unreadable("issuing certificate"))?;
-        let roots = pem::certificates(root_certs_pem).map_err(unreadable("root certificates"))?;
+        let certificate = x509::pem_to_der(issuing_cert_pem)
+            .map_err(unreadable("issuing certificate (issuing.pem)"))?;
+        let roots = pem::certificates(root_certs_pem)
+            .map_err(unreadable("root certificates (root.pem)"))?;
         let roots = with_validity(roots)?;
         let key = keypair::from_secret(issuing_key_pem).map_err(AuthorityError::Key)?;
         let leaf = judge_issuing(&certificate, &key, now)?;
@@ -192,7 +195,7 @@ impl Authority {
         retired_certs_pem: &str,
         now: Timestamp,
     ) -> Result<Self, AuthorityError> {
-        let part = "retired certificates";
+        let part = "retired certificates (retired.pem)";
         let retired = pem::certificates(retired_certs_pem)
             .map_err(|source| AuthorityError::Unreadable { part, source })?;
         for certificate in retired {

@@ -2,24 +2,26 @@
 
 use aws_lc_rs::signature::{self, UnparsedPublicKey};
 use serde::Serialize;
-use x509_parser::asn1_rs::oid;
-use x509_parser::certification_request::X509CertificationRequest;
-use x509_parser::cri_attributes::ParsedCriAttribute;
-use x509_parser::extensions::{ParsedExtension, X509Extension};
+use x509_parser::asn1_rs::{BitString, oid};
+use x509_parser::extensions::{
+    BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
+};
 use x509_parser::oid_registry::{
     OID_PKCS1_MD5WITHRSAENC, OID_PKCS1_RSASSAPSS, OID_PKCS1_SHA1WITHRSA, OID_PKCS1_SHA256WITHRSA,
     OID_PKCS1_SHA384WITHRSA, OID_PKCS1_SHA512WITHRSA, OID_SHA1_WITH_RSA, OID_SIG_ECDSA_WITH_SHA256,
-    OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ECDSA_WITH_SHA512, OID_SIG_ED25519, Oid,
+    OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ECDSA_WITH_SHA512, OID_SIG_ED25519,
+    OID_X509_EXT_BASIC_CONSTRAINTS, OID_X509_EXT_EXTENDED_KEY_USAGE, OID_X509_EXT_KEY_USAGE,
+    OID_X509_EXT_SUBJECT_ALT_NAME, Oid,
 };
 use x509_parser::prelude::FromDer;
+use x509_parser::verify::verify_signature;
+use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo, X509Name};
 
+use super::pkcs10::{Pkcs10, Wish};
 use super::public_key::{self, KeyFault};
-use super::{der, hash, pem, subject};
+use super::{csr_file, der, hash, subject};
 use crate::domain::certificate::{Fingerprint, KeyAlgorithm};
 use crate::domain::reason::Reason;
-
-/// The most bytes of a request: one with an RSA key of 4096 bits has less than 3 KiB.
-const INPUT_BYTES_MAX: usize = 64 * 1024;
 
 /// A public key whose owner has proved to hold the private half, and which the profile accepts.
 ///
@@ -113,23 +115,26 @@ pub fn inspect(input: &[u8], allowed: &[KeyAlgorithm]) -> CsrReport {
         Err(refusal) => return unreadable(refusal, allowed),
     };
     let refusal = judge_parsed(&request, allowed).err();
-    let info = &request.certification_request_info;
-    let key = public_key::classify(&info.subject_pki).ok();
-    let algorithm = &request.signature_algorithm.algorithm;
-    let known = SIGNATURES.iter().find(|known| known.oid == *algorithm);
+    let parts = &request.parts;
+    let key = public_key::classify(&request.spki).ok();
+    let algorithm = parts.algorithm_oid();
+    let known = SIGNATURES.iter().find(|known| known.oid == algorithm);
+    // Neither is used, so neither has to be readable.
+    let subject = X509Name::from_der(parts.subject.raw).ok();
+    let wishes = parts.wishes().unwrap_or_default();
     CsrReport {
         verdict: verdict(refusal.as_ref()),
         reason: refusal.as_ref().map(|refusal| refusal.reason),
         detail: refusal.map(|refusal| refusal.detail),
-        subject: Some(subject::to_rfc2253(&info.subject)),
+        subject: subject.map(|(_, name)| subject::to_rfc2253(&name)),
         key,
-        key_bits: public_key::bits(&info.subject_pki),
+        key_bits: public_key::bits(&request.spki),
         signature_algorithm: Some(
             known.map_or_else(|| algorithm.to_id_string(), |known| known.name.to_owned()),
         ),
         signature_valid: key.map(|key| is_proved(&request, key)),
-        requested: extensions(&request).flat_map(describe).collect(),
-        key_digest: Some(hash::fingerprint(info.subject_pki.raw)),
+        requested: wishes.iter().flat_map(describe).collect(),
+        key_digest: Some(hash::fingerprint(parts.public_key.raw)),
         keys_allowed: allowed.to_vec(),
     }
 }
@@ -158,59 +163,37 @@ const fn verdict(refusal: Option<&CsrRefusal>) -> Verdict {
 }
 
 fn to_der(input: &[u8]) -> Result<Vec<u8>, CsrRefusal> {
-    if input.len() > INPUT_BYTES_MAX {
-        return Err(malformed("the request is larger than 64 KiB"));
-    }
-    if input.first() == Some(&0x30) {
-        return Ok(input.to_vec());
-    }
-    let text = std::str::from_utf8(input)
+    csr_file::to_der(input).map_err(|fault| malformed(fault.to_string()))
+}
+
+/// A request whose public key can be looked at.
+struct Request<'d> {
+    parts: Pkcs10<'d>,
+    spki: SubjectPublicKeyInfo<'d>,
+}
+
+fn parse(der: &[u8]) -> Result<Request<'_>, CsrRefusal> {
+    let parts = Pkcs10::read(der)
+        .map_err(|fault| malformed(csr_file::seems(der).unwrap_or_else(|| fault.to_string())))?;
+    let at = parts.public_key.at;
+    let unreadable = || malformed(format!("the public key, at byte {at}, cannot be read"));
+    let (rest, spki) = SubjectPublicKeyInfo::from_der(parts.public_key.raw)
         .ok()
-        .ok_or_else(|| malformed("the request is neither PEM nor DER"))?;
-    let sections = pem::sections(text).map_err(|error| malformed(&error.to_string()))?;
-    if sections
-        .iter()
-        .any(|section| section.label.ends_with("PRIVATE KEY"))
-    {
-        // It has left its owner's machine, so it is no longer only its owner's.
-        return Err(malformed(
-            "this contains a private key: it never leaves its machine; make a new key and send only the request",
-        ));
+        .ok_or_else(unreadable)?;
+    if !rest.is_empty() {
+        return Err(unreadable());
     }
-    match <[pem::Section; 1]>::try_from(sections) {
-        Ok([section]) if is_request(&section.label) => Ok(section.der),
-        Ok([section]) => Err(malformed(&format!(
-            "this is a {}, not a CERTIFICATE REQUEST",
-            section.label
-        ))),
-        Err(_) => Err(malformed(
-            "there is more than one PEM section; send one request",
-        )),
-    }
+    Ok(Request { parts, spki })
 }
 
-/// The second label is an old one that Java's keytool and Windows still write.
-fn is_request(label: &str) -> bool {
-    label == "CERTIFICATE REQUEST" || label == "NEW CERTIFICATE REQUEST"
-}
-
-fn parse(der: &[u8]) -> Result<X509CertificationRequest<'_>, CsrRefusal> {
-    match X509CertificationRequest::from_der(der) {
-        Ok(([], request)) if request.certification_request_info.version.0 == 0 => Ok(request),
-        Ok(([], _)) => Err(malformed("the request's version is not 1")),
-        Ok(_) => Err(malformed("there are bytes after the end of the request")),
-        Err(_) => Err(malformed("the request is not a PKCS #10 structure in DER")),
-    }
-}
-
-fn judge_parsed(
-    request: &X509CertificationRequest<'_>,
-    allowed: &[KeyAlgorithm],
-) -> Result<Csr, CsrRefusal> {
-    let spki = &request.certification_request_info.subject_pki;
-    let key = public_key::classify(spki).map_err(|fault| refuse_key(&fault))?;
+fn judge_parsed(request: &Request<'_>, allowed: &[KeyAlgorithm]) -> Result<Csr, CsrRefusal> {
+    let Request { parts, spki } = request;
+    let key = public_key::classify(spki).map_err(|fault| refuse_key(&fault, parts))?;
     judge_signature(request, key)?;
-    extensions(request).try_for_each(judge_extension)?;
+    let wishes = parts
+        .wishes()
+        .map_err(|fault| malformed(fault.to_string()))?;
+    wishes.iter().try_for_each(judge_wish)?;
     if !allowed.contains(&key) {
         let names: Vec<_> = allowed.iter().map(|kind| kind.as_str()).collect();
         let detail = format!(
@@ -227,46 +210,73 @@ fn judge_parsed(
     })
 }
 
-fn judge_signature(
-    request: &X509CertificationRequest<'_>,
-    key: KeyAlgorithm,
-) -> Result<(), CsrRefusal> {
-    let algorithm = &request.signature_algorithm.algorithm;
+fn judge_signature(request: &Request<'_>, key: KeyAlgorithm) -> Result<(), CsrRefusal> {
+    let parts = &request.parts;
+    let (algorithm, at) = (parts.algorithm_oid(), parts.algorithm.at);
     let known = SIGNATURES
         .iter()
-        .find(|known| known.oid == *algorithm)
+        .find(|known| known.oid == algorithm)
         .ok_or_else(|| {
-            let detail = format!("the signature algorithm {algorithm} is not accepted");
+            let detail =
+                format!("the signature algorithm {algorithm}, at byte {at}, is not accepted");
             refuse(Reason::CsrSignature, detail)
         })?;
     if known.keys == SignedBy::Nobody {
         let detail = format!(
-            "the request is signed with {}, which is weak; use SHA-256",
+            "the request is signed with {}, at byte {at}, which is weak; use SHA-256",
             known.name
         );
         return Err(refuse(Reason::CsrSignature, detail));
     }
     if !known.keys.fit(key) {
-        let detail = format!("a {} key cannot sign with {}", key.as_str(), known.name);
+        let (key, name) = (key.as_str(), known.name);
+        let detail = format!("a {key} key cannot sign with {name}, at byte {at}");
         return Err(refuse(Reason::CsrSignature, detail));
     }
-    if !is_canonical(request, known) {
-        return Err(malformed("the request is not written in DER"));
+    if !has_its_parameters(parts, known) {
+        let at = parts.algorithm_parameters.map_or(at, |value| value.at);
+        let detail = format!(
+            "the signature algorithm {} has parameters, at byte {at}, that do not go with it",
+            known.name
+        );
+        return Err(malformed(detail));
     }
     if is_proved(request, key) {
         return Ok(());
     }
-    let mut detail = "the request is not signed by the key that it contains".to_owned();
+    let at = parts.signature.at;
+    let mut detail = format!(
+        "the signature, at byte {at}, was not made by the private key of the public key in the request, \
+         or the request was changed after it"
+    );
     if known.oid == OID_PKCS1_RSASSAPSS {
         detail.push_str(", or the salt of RSASSA-PSS is not as long as the digest");
     }
     Err(refuse(Reason::CsrSignature, detail))
 }
 
+/// Whether the parameters beside an algorithm's name are among those that say nothing, or what they say is verified.
+///
+/// PKCS #1's NULL may be left out (RFC 4055, 5). ECDSA has none, and tools that write NULL all the same mean none.
+fn has_its_parameters(parts: &Pkcs10<'_>, known: &Signature) -> bool {
+    let parameters = parts.algorithm_parameters;
+    let tag = parameters.map(|value| value.tag);
+    let is_null = tag == Some(der::NULL) && parameters.is_some_and(|null| null.content.is_empty());
+    match known.keys {
+        SignedBy::Rsa if known.oid == OID_PKCS1_RSASSAPSS => tag == Some(der::SEQUENCE),
+        SignedBy::Ecdsa | SignedBy::Rsa => parameters.is_none() || is_null,
+        SignedBy::Ed25519 | SignedBy::Nobody => parameters.is_none(),
+    }
+}
+
 /// Whether the request is signed by the key that it contains: the proof that its sender holds the private half.
-fn is_proved(request: &X509CertificationRequest<'_>, key: KeyAlgorithm) -> bool {
-    if request.signature_algorithm.algorithm != OID_SIG_ECDSA_WITH_SHA512 {
-        return request.verify_signature().is_ok();
+fn is_proved(request: &Request<'_>, key: KeyAlgorithm) -> bool {
+    let Request { parts, spki } = request;
+    if parts.algorithm_oid() != OID_SIG_ECDSA_WITH_SHA512 {
+        let signature = BitString::new(0, parts.signature_bytes);
+        return AlgorithmIdentifier::from_der(parts.algorithm.raw).is_ok_and(|(_, algorithm)| {
+            verify_signature(spki, &algorithm, &signature, parts.info.raw).is_ok()
+        });
     }
     // x509-parser does not know this one, which Java writes when it is asked for SHA512withECDSA.
     let algorithm = match key {
@@ -274,79 +284,73 @@ fn is_proved(request: &X509CertificationRequest<'_>, key: KeyAlgorithm) -> bool 
         KeyAlgorithm::P384 => &signature::ECDSA_P384_SHA512_ASN1,
         _ => return false,
     };
-    let info = &request.certification_request_info;
-    UnparsedPublicKey::new(algorithm, &info.subject_pki.subject_public_key.data)
-        .verify(info.raw, &request.signature_value.data)
+    UnparsedPublicKey::new(algorithm, &spki.subject_public_key.data)
+        .verify(parts.info.raw, parts.signature_bytes)
         .is_ok()
 }
 
-/// Whether what stands around the signed part, written again, gives the same bytes. The parser takes more.
-fn is_canonical(request: &X509CertificationRequest<'_>, known: &Signature) -> bool {
-    let parameters = match (known.keys, &request.signature_algorithm.parameters) {
-        (SignedBy::Rsa, Some(parameters)) if known.oid == OID_PKCS1_RSASSAPSS => {
-            der::value(der::SEQUENCE, &[parameters.data])
-        }
-        (SignedBy::Rsa, _) => der::value(der::NULL, &[]),
-        _ => Vec::new(),
+/// Refuses what would make an authority of a partner. Other wishes are harmless, because none is granted, so they need
+/// not even be readable.
+fn judge_wish(wish: &Wish<'_>) -> Result<(), CsrRefusal> {
+    let at = wish.at;
+    let unreadable = || {
+        let detail = format!(
+            "the requested extension {}, at byte {at}, cannot be read",
+            wish.oid
+        );
+        malformed(detail)
     };
-    let oid = der::value(der::OBJECT_IDENTIFIER, &[known.oid.as_bytes()]);
-    let algorithm = der::value(der::SEQUENCE, &[&oid, &parameters]);
-    let signature = der::value(der::BIT_STRING, &[&[0], &request.signature_value.data]);
-    let info = request.certification_request_info.raw;
-    der::value(der::SEQUENCE, &[info, &algorithm, &signature]) == request.as_raw()
-}
-
-/// Refuses what would make an authority of a partner. Other wishes are harmless, because none is granted.
-fn judge_extension(extension: &X509Extension<'_>) -> Result<(), CsrRefusal> {
-    let wish = match extension.parsed_extension() {
-        ParsedExtension::BasicConstraints(basic) if basic.ca => "to be a certificate authority",
-        ParsedExtension::KeyUsage(usage) if usage.key_cert_sign() => "to sign certificates",
-        ParsedExtension::KeyUsage(usage) if usage.crl_sign() => "to sign revocation lists",
-        ParsedExtension::ParseError { .. } => {
-            let detail = format!("the requested extension {} cannot be read", extension.oid);
-            return Err(malformed(&detail));
-        }
-        _ => return Ok(()),
+    let wanted = if wish.oid == OID_X509_EXT_BASIC_CONSTRAINTS {
+        let basic = whole::<BasicConstraints>(wish.value).ok_or_else(unreadable)?;
+        basic.ca.then_some("to be a certificate authority")
+    } else if wish.oid == OID_X509_EXT_KEY_USAGE {
+        let usage = whole::<KeyUsage>(wish.value).ok_or_else(unreadable)?;
+        let lists = usage.crl_sign().then_some("to sign revocation lists");
+        let certificates = usage.key_cert_sign().then_some("to sign certificates");
+        certificates.or(lists)
+    } else {
+        None
     };
-    Err(refuse(
-        Reason::CsrAttributes,
-        format!("the request asks {wish}"),
-    ))
+    wanted.map_or(Ok(()), |wanted| {
+        let detail = format!("the request asks {wanted}, at byte {at}");
+        Err(refuse(Reason::CsrAttributes, detail))
+    })
 }
 
-/// The extensions that a request asks for, in all of its attributes: a second list must not go unseen.
-fn extensions<'r>(
-    request: &'r X509CertificationRequest<'r>,
-) -> impl Iterator<Item = &'r X509Extension<'r>> {
-    request
-        .certification_request_info
-        .iter_attributes()
-        .filter_map(|attribute| match attribute.parsed_attribute() {
-            ParsedCriAttribute::ExtensionRequest(wishes) => Some(&wishes.extensions),
-            _ => None,
-        })
-        .flatten()
-}
-
-fn describe(extension: &X509Extension<'_>) -> Vec<String> {
-    match extension.parsed_extension() {
-        ParsedExtension::SubjectAlternativeName(names) => {
-            let names = names.general_names.iter();
-            names.filter_map(subject::alternative).collect()
-        }
-        ParsedExtension::BasicConstraints(basic) => {
-            vec![format!(
-                "basicConstraints CA:{}",
-                if basic.ca { "TRUE" } else { "FALSE" }
-            )]
-        }
-        ParsedExtension::KeyUsage(usage) => vec![format!("keyUsage {usage}")],
-        ParsedExtension::ExtendedKeyUsage(usage) => vec![extended_key_usage(usage)],
-        _ => vec![format!("extension {}", extension.oid)],
+/// What an extension holds, if it can be read and nothing is left of it.
+fn whole<'d, T: FromDer<'d, x509_parser::error::X509Error>>(value: &'d [u8]) -> Option<T> {
+    match T::from_der(value) {
+        Ok(([], read)) => Some(read),
+        _ => None,
     }
 }
 
-fn extended_key_usage(usage: &x509_parser::extensions::ExtendedKeyUsage<'_>) -> String {
+fn describe(wish: &Wish<'_>) -> Vec<String> {
+    let number = || vec![format!("extension {}", wish.oid)];
+    if wish.oid == OID_X509_EXT_SUBJECT_ALT_NAME {
+        let names = whole::<SubjectAlternativeName<'_>>(wish.value);
+        return names.map_or_else(number, |names| {
+            let names = names.general_names.iter();
+            names.filter_map(subject::alternative).collect()
+        });
+    }
+    let text = if wish.oid == OID_X509_EXT_BASIC_CONSTRAINTS {
+        let basic = whole::<BasicConstraints>(wish.value);
+        basic.map(|basic| {
+            let word = if basic.ca { "TRUE" } else { "FALSE" };
+            format!("basicConstraints CA:{word}")
+        })
+    } else if wish.oid == OID_X509_EXT_KEY_USAGE {
+        whole::<KeyUsage>(wish.value).map(|usage| format!("keyUsage {usage}"))
+    } else if wish.oid == OID_X509_EXT_EXTENDED_KEY_USAGE {
+        whole::<ExtendedKeyUsage<'_>>(wish.value).map(|usage| extended_key_usage(&usage))
+    } else {
+        None
+    };
+    text.map_or_else(number, |text| vec![text])
+}
+
+fn extended_key_usage(usage: &ExtendedKeyUsage<'_>) -> String {
     let named = [
         (usage.any, "any"),
         (usage.client_auth, "clientAuth"),
@@ -445,17 +449,21 @@ const fn algorithm(oid: Oid<'static>, name: &'static str, keys: SignedBy) -> Sig
     Signature { oid, name, keys }
 }
 
-fn refuse_key(fault: &KeyFault) -> CsrRefusal {
+fn refuse_key(fault: &KeyFault, parts: &Pkcs10<'_>) -> CsrRefusal {
     let reason = match fault {
-        KeyFault::Malformed => Reason::CsrMalformed,
+        KeyFault::Malformed(_) => Reason::CsrMalformed,
         KeyFault::Kind(_) => Reason::CsrKeyType,
         KeyFault::Weak(_) => Reason::CsrKeyWeak,
     };
-    refuse(reason, fault.to_string())
+    let at = parts.public_key.at;
+    refuse(
+        reason,
+        format!("{fault} (the public key begins at byte {at})"),
+    )
 }
 
-fn malformed(detail: &str) -> CsrRefusal {
-    refuse(Reason::CsrMalformed, detail.to_owned())
+const fn malformed(detail: String) -> CsrRefusal {
+    refuse(Reason::CsrMalformed, detail)
 }
 
 const fn refuse(reason: Reason, detail: String) -> CsrRefusal {
@@ -465,6 +473,7 @@ const fn refuse(reason: Reason, detail: String) -> CsrRefusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::pem;
     use proptest::prelude::*;
 
     macro_rules! sample {
@@ -555,27 +564,239 @@ mod tests {
 
     #[test]
     fn what_is_not_a_request_is_refused_in_words_that_help() {
-        let two = format!("{0}{0}", sample!("p256"));
-        let key = pem::encode("PRIVATE KEY", b"x");
-        let certificate = pem::encode("CERTIFICATE", b"x");
-        let empty = pem::encode("CERTIFICATE REQUEST", b"");
-        let large = "a".repeat(INPUT_BYTES_MAX + 1);
-        for (text, words) in [
-            ("", "no PEM section"),
-            ("0", "not a PKCS #10 structure"),
-            ("hello", "no PEM section"),
-            (two.as_str(), "more than one PEM section"),
+        let key = crate::crypto::keypair::generate().unwrap().serialize_der();
+        let certificate = include_str!("testdata/certificate/repeated-attributes.pem");
+        let certificate = crate::crypto::x509::pem_to_der(certificate).unwrap();
+        for (input, words) in [
+            (&b"0"[..], "the request, at byte 0, is cut off"),
+            (&[0xff, 0xfe], "it is empty"),
             (&key, "contains a private key"),
             (&certificate, "this is a CERTIFICATE, not"),
-            (&empty, "not a PKCS #10 structure"),
-            (&large, "larger than 64 KiB"),
+            (b"hello", "no PEM section"),
         ] {
-            let refusal = judge(text.as_bytes(), &KeyAlgorithm::ALL).unwrap_err();
-            assert_eq!(refusal.reason, Reason::CsrMalformed, "{text:.40}");
+            let refusal = judge(input, &KeyAlgorithm::ALL).unwrap_err();
+            assert_eq!(refusal.reason, Reason::CsrMalformed, "{}", refusal.detail);
             assert!(refusal.detail.contains(words), "{}", refusal.detail);
         }
-        let refusal = judge(&[0xff, 0xfe], &KeyAlgorithm::ALL).unwrap_err();
-        assert!(refusal.detail.contains("neither PEM nor DER"));
+    }
+
+    /// The names of what is refused, with its place: `openssl asn1parse` counts the same way.
+    #[test]
+    fn a_refusal_names_the_part_and_its_place() {
+        for (text, words) in [
+            (
+                sample!("rsa1024"),
+                "1024 bits is weak; it needs at least 2048 (the public key begins at byte",
+            ),
+            (
+                sample!("p256-explicit"),
+                "has to name its curve (the public key begins at byte",
+            ),
+            (
+                sample!("p256-sha1"),
+                "is signed with ecdsa-with-SHA1, at byte",
+            ),
+            (
+                sample!("wants-ca"),
+                "asks to be a certificate authority, at byte",
+            ),
+        ] {
+            let refusal = judge(text.as_bytes(), &KeyAlgorithm::ALL).unwrap_err();
+            assert!(refusal.detail.contains(words), "{}", refusal.detail);
+        }
+        let other = pem::sections(sample!("ed25519")).unwrap().remove(0).der;
+        let last = other.len() - 1;
+        let mut changed = other.to_vec();
+        changed[last] ^= 1;
+        let refusal = judge(&changed, &KeyAlgorithm::ALL).unwrap_err();
+        let at = format!("the signature, at byte {}, was not made", last - 66);
+        assert!(refusal.detail.contains(&at), "{}", refusal.detail);
+    }
+
+    /// Parts of a request that are not used, each in a way that some tool writes it.
+    #[test]
+    fn what_is_not_used_is_not_judged() {
+        let utf8 = |text: &str| der::value(0x0c, &[text.as_bytes()]);
+        let attribute = |number: &[u8], value: &[u8]| {
+            let oid = der::value(der::OBJECT_IDENTIFIER, &[number]);
+            der::value(der::SEQUENCE, &[&oid, &der::value(der::SET, &[value])])
+        };
+        let list = |attributes: &[u8]| der::value(der::CONTEXT_0, &[attributes]);
+        let password =
+            |tag: u8, text: &[u8]| list(&attribute(CHALLENGE, &der::value(tag, &[text])));
+        let no_name = der::value(der::SEQUENCE, &[]);
+        let name = |value: &[u8]| {
+            let oid = der::value(der::OBJECT_IDENTIFIER, &[&[0x55, 4, 3]]);
+            let pair = der::value(der::SEQUENCE, &[&oid, value]);
+            der::value(der::SEQUENCE, &[&der::value(der::SET, &[&pair])])
+        };
+        let plain = name(&utf8("acme"));
+        let bad_name = der::value(der::SEQUENCE, &[&[0xff; 3]]);
+        for (what, version, subject, attributes) in [
+            ("nothing odd", 0, &plain, list(&[])),
+            ("no attributes", 0, &plain, Vec::new()),
+            ("version 3", 2, &plain, list(&[])),
+            ("an empty subject", 0, &no_name, list(&[])),
+            (
+                "a subject in Teletex",
+                0,
+                &name(&der::value(0x14, &[b"Z\xfcrich"])),
+                list(&[]),
+            ),
+            (
+                "a subject in BMP",
+                0,
+                &name(&der::value(0x1e, &[b"\0a\0b"])),
+                list(&[]),
+            ),
+            (
+                "half a character of BMP",
+                0,
+                &name(&der::value(0x1e, &[b"\0a\0"])),
+                list(&[]),
+            ),
+            ("a subject that cannot be read", 0, &bad_name, list(&[])),
+            ("a password in BMP", 0, &plain, password(0x1e, b"\0a\0b")),
+            ("a password in T61", 0, &plain, password(0x14, b"p\xe4ss")),
+            ("a password in IA5", 0, &plain, password(0x16, b"secret")),
+            (
+                "a password in UTF-8",
+                0,
+                &plain,
+                password(0x0c, "p\u{e4}ss".as_bytes()),
+            ),
+            (
+                "a password in a universal string",
+                0,
+                &plain,
+                password(0x1c, b"\0\0\0a"),
+            ),
+            ("an empty password", 0, &plain, password(0x13, b"")),
+            (
+                "an attribute of BER",
+                0,
+                &plain,
+                list(&attribute(&[0x2a, 3], &[0x24, 0x80, 0, 0])),
+            ),
+            (
+                "an unknown attribute",
+                0,
+                &plain,
+                list(&attribute(&[0x2a, 3], &[5, 0])),
+            ),
+            (
+                "no extensions",
+                0,
+                &plain,
+                list(&attribute(EXTENSIONS, &no_name)),
+            ),
+            (
+                "a strange extension",
+                0,
+                &plain,
+                list(&attribute(EXTENSIONS, &asking(&[0x2a, 3], &[0xff]))),
+            ),
+            (
+                "unreadable names",
+                0,
+                &plain,
+                list(&attribute(EXTENSIONS, &asking(&[0x55, 0x1d, 17], &[0xff]))),
+            ),
+        ] {
+            let made = signed(version, subject, &attributes);
+            let report = inspect(&made, &KeyAlgorithm::ALL);
+            assert_eq!(report.verdict, Verdict::Accepted, "{what}: {report:?}");
+            assert_eq!(report.signature_valid, Some(true), "{what}");
+        }
+        // What would make an authority of a partner is refused in whichever attribute it stands.
+        let wants = der::value(der::SEQUENCE, &[&[1, 1, 0xff]]);
+        for kind in [EXTENSIONS, &[0x2b, 6, 1, 4, 1, 0x82, 0x37, 2, 1, 14]] {
+            for (value, reason) in [
+                (&wants[..], Reason::CsrAttributes),
+                (&[0x30, 3, 1, 1, 1], Reason::CsrAttributes),
+                (&[0xff], Reason::CsrMalformed),
+            ] {
+                let asked = list(&attribute(kind, &asking(&[0x55, 0x1d, 19], value)));
+                let refusal = judge(&signed(0, &plain, &asked), &KeyAlgorithm::ALL);
+                assert_eq!(
+                    refusal.map_err(|refusal| refusal.reason),
+                    Err(reason),
+                    "{kind:?}"
+                );
+            }
+        }
+    }
+
+    const CHALLENGE: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 7];
+    const EXTENSIONS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 14];
+
+    /// A list of one extension.
+    fn asking(number: &[u8], value: &[u8]) -> Vec<u8> {
+        let oid = der::value(der::OBJECT_IDENTIFIER, &[number]);
+        let value = der::value(der::OCTET_STRING, &[value]);
+        der::value(
+            der::SEQUENCE,
+            &[&der::value(der::SEQUENCE, &[&oid, &value])],
+        )
+    }
+
+    /// A request of these parts with a key of its own, signed.
+    fn signed(version: u8, subject: &[u8], attributes: &[u8]) -> Vec<u8> {
+        use aws_lc_rs::rand::SystemRandom;
+        use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+        use rcgen::PublicKeyData as _;
+        let key = crate::crypto::keypair::generate().unwrap();
+        let spki = key.subject_public_key_info();
+        let info = der::value(
+            der::SEQUENCE,
+            &[&[2, 1, version], subject, &spki, attributes],
+        );
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key.serialize_der());
+        let signature = pair.unwrap().sign(&SystemRandom::new(), &info).unwrap();
+        let oid = OID_SIG_ECDSA_WITH_SHA256;
+        let oid = der::value(der::OBJECT_IDENTIFIER, &[oid.as_bytes()]);
+        let algorithm = der::value(der::SEQUENCE, &[&oid]);
+        let signature = der::value(der::BIT_STRING, &[&[0], signature.as_ref()]);
+        der::value(der::SEQUENCE, &[&info, &algorithm, &signature])
+    }
+
+    /// Parameters beside the signature's algorithm: PKCS #1's NULL may be left out, and no other may come.
+    #[test]
+    fn parameters_that_say_nothing_may_be_left_out() {
+        let null = der::value(der::NULL, &[]);
+        for (name, text, parameters, accepted) in [
+            ("RSA without NULL", sample!("rsa2048"), &b""[..], true),
+            ("RSA with NULL", sample!("rsa2048"), &null, true),
+            ("RSA with a number", sample!("rsa2048"), &[2, 1, 0], false),
+            (
+                "RSA with a long NULL",
+                sample!("rsa2048"),
+                &[5, 1, 0],
+                false,
+            ),
+            ("ECDSA without any", sample!("p256"), &[], true),
+            ("ECDSA with NULL", sample!("p256"), &null, true),
+            ("ECDSA with a curve", sample!("p256"), &[6, 1, 0x2a], false),
+            ("Ed25519 without any", sample!("ed25519"), &[], true),
+            ("Ed25519 with NULL", sample!("ed25519"), &null, false),
+            ("PSS without any", sample!("rsa2048-pss"), &[], false),
+            ("PSS with NULL", sample!("rsa2048-pss"), &null, false),
+        ] {
+            let der = pem::sections(text).unwrap().remove(0).der;
+            let parts = Pkcs10::read(&der).unwrap();
+            let oid = parts.algorithm_oid.raw;
+            let algorithm = der::value(der::SEQUENCE, &[oid, parameters]);
+            let again = [parts.info.raw, &algorithm, parts.signature.raw];
+            let verdict = judge(&der::value(der::SEQUENCE, &again), &KeyAlgorithm::ALL);
+            assert_eq!(verdict.is_ok(), accepted, "{name}: {verdict:?}");
+            if let Err(refusal) = verdict {
+                assert!(
+                    refusal.detail.contains("at byte"),
+                    "{name}: {}",
+                    refusal.detail
+                );
+            }
+        }
     }
 
     #[test]
@@ -620,7 +841,7 @@ mod tests {
                 sample!("wants-much"),
                 sample!("dsa"),
             ];
-            let mut der = pem::sections(samples[which]).unwrap().remove(0).der;
+            let mut der = pem::sections(samples[which]).unwrap().remove(0).der.to_vec();
             for (place, byte) in damage {
                 let place = place.index(der.len());
                 der[place] = byte;

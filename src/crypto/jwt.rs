@@ -11,10 +11,10 @@ use aws_lc_rs::signature::{
 };
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 use super::hash;
-use super::pem::{self, InvalidPem};
+use super::pem;
+use super::pem_fault::InvalidPem;
 use crate::domain::certificate::Fingerprint;
 use crate::domain::id::{AppId, KeyId, TokenId};
 use crate::domain::reason::Reason;
@@ -45,7 +45,7 @@ pub struct TokenSigner {
 pub enum SignerError {
     #[error("the token signing key cannot be read")]
     Pem(#[from] InvalidPem),
-    #[error("the token signing key is not a P-256 key in PKCS #8")]
+    #[error("the token signing key is not a P-256 key")]
     Key(#[from] KeyRejected),
 }
 
@@ -60,12 +60,9 @@ impl TokenSigner {
 
     /// Takes a key in use.
     pub fn load(key: &Secret) -> Result<Self, SignerError> {
-        let sections = pem::sections(key.expose())?;
-        let section = sections
-            .into_iter()
-            .find(|section| section.label == "PRIVATE KEY");
-        let der = Zeroizing::new(section.ok_or(InvalidPem::Empty)?.der);
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der)?;
+        let key = pem::private_key(key)?;
+        let der = key.secret_der();
+        let pair = EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, der)?;
         let kid = thumbprint(pair.public_key().as_ref());
         let header = header(&kid, TYPE);
         Ok(Self { pair, kid, header })

@@ -4,11 +4,12 @@ use rcgen::KeyPair;
 use zeroize::Zeroizing;
 
 use super::pem;
+use super::pem_fault::InvalidPem;
 use crate::domain::secret::Secret;
 
 /// A new P-256 key.
-pub fn generate() -> Result<KeyPair, rcgen::Error> {
-    KeyPair::generate()
+pub fn generate() -> Result<KeyPair, KeyError> {
+    Ok(KeyPair::generate()?)
 }
 
 /// The private key in PEM.
@@ -17,7 +18,17 @@ pub fn to_secret(pair: &KeyPair) -> Secret {
     Secret::new(pem::encode("PRIVATE KEY", &der))
 }
 
+/// A private key that cannot be read, or not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    #[error("the private key cannot be read")]
+    Pem(#[from] InvalidPem),
+    #[error("the private key is of a kind that cannot sign here")]
+    Kind(#[from] rcgen::Error),
+}
+
 /// Reads a private key in PEM, whichever of the usual forms it has.
-pub fn from_secret(text: &Secret) -> Result<KeyPair, rcgen::Error> {
-    KeyPair::from_pem(text.expose())
+pub fn from_secret(text: &Secret) -> Result<KeyPair, KeyError> {
+    let der = pem::private_key(text)?;
+    Ok(KeyPair::try_from(&der)?)
 }

@@ -5,6 +5,7 @@
 pub mod random;
 pub mod hash;
 pub mod der;
+pub mod pem_fault;
 pub mod pem;
 pub mod keypair;
 pub mod api_key;
@@ -12,6 +13,8 @@ pub mod public_key;
 pub mod subject;
 pub mod x509;
 pub mod particulars;
+pub mod pkcs10;
+pub mod csr_file;
 pub mod csr;
 pub mod issue;
 pub mod authority;

@@ -1,6 +1,7 @@
 //! Public keys: which kind one is, and whether it is one that we let anyone use.
 
 use rcgen::PublicKeyData;
+use x509_parser::asn1_rs::Tag;
 use x509_parser::oid_registry::{
     OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_NIST_EC_P521,
     OID_PKCS1_RSAENCRYPTION, OID_SIG_ED25519,
@@ -14,8 +15,8 @@ use crate::domain::certificate::KeyAlgorithm;
 /// Why a public key is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFault {
-    #[error("the public key cannot be read")]
-    Malformed,
+    #[error("the public key {0}")]
+    Malformed(&'static str),
     #[error("{0}")]
     Kind(String),
     #[error("{0}")]
@@ -37,10 +38,15 @@ pub fn classify(spki: &SubjectPublicKeyInfo<'_>) -> Result<KeyAlgorithm, KeyFaul
         return Err(KeyFault::Kind(kind));
     };
     if is_canonical(spki) {
-        Ok(kind)
-    } else {
-        Err(KeyFault::Malformed)
+        return Ok(kind);
     }
+    Err(KeyFault::Malformed(
+        if spki.algorithm.parameters.is_none() && *algorithm == OID_PKCS1_RSAENCRYPTION {
+            "lacks the NULL after its algorithm (RFC 3279, 2.3.1)"
+        } else {
+            "is not written in the one form that DER and its algorithm's standard prescribe"
+        },
+    ))
 }
 
 /// The size of a key in bits, as people name it; `None` when the kind is not known.
@@ -65,7 +71,9 @@ pub fn bits(spki: &SubjectPublicKeyInfo<'_>) -> Option<usize> {
 
 fn rsa(key: &[u8]) -> Result<KeyAlgorithm, KeyFault> {
     let Ok(([], key)) = RSAPublicKey::from_der(key) else {
-        return Err(KeyFault::Malformed);
+        return Err(KeyFault::Malformed(
+            "is not an RSA key as PKCS #1 writes it",
+        ));
     };
     let bits = bit_length(key.modulus);
     let even = key.modulus.last().is_none_or(|byte| byte % 2 == 0);
@@ -106,7 +114,7 @@ fn elliptic(spki: &SubjectPublicKeyInfo<'_>, point: &[u8]) -> Result<KeyAlgorith
         Some(2 | 3) => Err(KeyFault::Kind(
             "an elliptic curve key has to be written uncompressed".to_owned(),
         )),
-        _ => Err(KeyFault::Malformed),
+        _ => Err(KeyFault::Malformed("is not a point of its curve's length")),
     }
 }
 
@@ -123,7 +131,7 @@ const ED25519_SMALL_ORDER: [&str; 7] = [
 
 fn ed25519(key: &[u8]) -> Result<KeyAlgorithm, KeyFault> {
     let Ok(mut point) = <[u8; 32]>::try_from(key) else {
-        return Err(KeyFault::Malformed);
+        return Err(KeyFault::Malformed("does not have the 32 bytes of Ed25519"));
     };
     if let Some(last) = point.last_mut() {
         *last &= 0x7f;
@@ -140,7 +148,12 @@ fn curve<'k>(spki: &'k SubjectPublicKeyInfo<'_>) -> Option<x509_parser::der_pars
     if spki.algorithm.algorithm != OID_KEY_TYPE_EC_PUBLIC_KEY {
         return None;
     }
-    spki.algorithm.parameters.as_ref()?.as_oid().ok()
+    // The library reads the bytes of any type as a name.
+    let parameters = spki.algorithm.parameters.as_ref()?;
+    parameters
+        .as_oid()
+        .ok()
+        .filter(|_| parameters.tag() == Tag::Oid)
 }
 
 /// Whether the key, written again, gives the same bytes: what is signed is then exactly what was sent.
@@ -184,6 +197,6 @@ mod tests {
             assert!(matches!(ed25519(&key), Err(KeyFault::Weak(_))), "{written}");
         }
         assert_eq!(ed25519(&[9; 32]), Ok(KeyAlgorithm::Ed25519));
-        assert_eq!(ed25519(&[9; 31]), Err(KeyFault::Malformed));
+        assert!(matches!(ed25519(&[9; 31]), Err(KeyFault::Malformed(_))));
     }
 }

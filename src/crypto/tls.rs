@@ -17,7 +17,8 @@ use rustls::{
     ServerConfig, SupportedProtocolVersion,
 };
 
-use super::pem::{self, InvalidPem};
+use super::pem;
+use super::pem_fault::InvalidPem;
 use super::ticketer::ticketer;
 use super::verifier::Refused;
 use super::x509::{self, MalformedCertificate};

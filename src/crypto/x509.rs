@@ -5,7 +5,8 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::KeyUsage;
 use x509_parser::prelude::FromDer;
 
-use super::pem::{self, InvalidPem};
+use super::pem;
+use super::pem_fault::InvalidPem;
 use super::{hash, public_key, subject};
 use crate::domain::certificate::{Fingerprint, KeyAlgorithm, SerialNumber};
 use crate::domain::time::{Timestamp, Validity};
@@ -99,10 +100,10 @@ pub fn is_signed_by(der: &[u8], issuer: &[u8]) -> Result<bool, MalformedCertific
 
 /// The first certificate of a PEM text: in a chain, the leaf.
 pub fn pem_to_der(text: &str) -> Result<CertificateDer<'static>, InvalidPem> {
-    pem::certificates(text)?
-        .into_iter()
+    let mut certificates = pem::certificates(text)?.into_iter();
+    certificates
         .next()
-        .ok_or(InvalidPem::Empty)
+        .ok_or(InvalidPem::Nothing("there is no certificate"))
 }
 
 /// A certificate in PEM.

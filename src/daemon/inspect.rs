@@ -1,14 +1,25 @@
-//! Judging a certificate signing request without a gateway.
+//! Certificate signing requests and files of PEM, read without a gateway.
 
 use serde_json::Value;
 
 use crate::config::root::Config;
-use crate::crypto::csr;
+use crate::crypto::{csr, csr_file};
 use crate::domain::certificate::Profile;
+use crate::domain::text;
 
 /// What a gateway with this configuration would say of the request; without one, by the default profile.
 pub fn csr_inspect(input: &[u8], config: Option<&Config>) -> Value {
     let profile = config.map_or_else(Profile::default, Config::profile);
     // The report has no maps with odd keys and no numbers that JSON lacks.
     serde_json::to_value(csr::inspect(input, &profile.keys)).unwrap_or_default()
+}
+
+/// The request in a file as a text, which is how JSON carries it; what is none is for the gateway to judge.
+pub fn csr_text(bytes: &[u8]) -> String {
+    csr_file::to_text(bytes)
+}
+
+/// The text of a file of PEM, in whichever encoding it was saved.
+pub fn pem_text(bytes: &[u8]) -> String {
+    text::decode(bytes).into_owned()
 }

@@ -1,1 +1,3 @@
 //! Ordinary clients, files and operators: what is harmless is served, and what is refused says its true cause.
+
+mod requests;

@@ -1,0 +1,153 @@
+//! The one request in a file: PEM or DER, in whichever encoding it was saved, and nothing that should not be shown.
+
+use rustls::pki_types::PrivateKeyDer;
+
+use super::pem::{self, Section};
+use super::pem_fault::{InvalidPem, Wanted, of_label};
+use super::x509;
+use crate::domain::text;
+
+/// The most bytes of a request: one with an RSA key of 4096 bits has less than 3 KiB.
+pub const INPUT_BYTES_MAX: usize = 64 * 1024;
+
+/// Why there is no request in a file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoRequest {
+    #[error("the request is larger than 64 KiB")]
+    TooLarge,
+    /// It has left its owner's machine, so it is no longer only its owner's.
+    #[error(
+        "this contains a private key: it never leaves its machine; make a new key and send only the request"
+    )]
+    PrivateKey,
+    #[error("there are {0} requests here, in lines {1} and {2}; send one")]
+    Several(usize, usize, usize),
+    #[error("{0}")]
+    Pem(#[from] InvalidPem),
+}
+
+/// The request in DER. Blocks of other kinds beside it are passed over.
+pub fn to_der(input: &[u8]) -> Result<Vec<u8>, NoRequest> {
+    if input.len() > INPUT_BYTES_MAX {
+        return Err(NoRequest::TooLarge);
+    }
+    if is_der(input) {
+        return Ok(input.to_vec());
+    }
+    let sections = pem::sections(&text::decode(input))?;
+    if sections.iter().any(is_private) {
+        return Err(NoRequest::PrivateKey);
+    }
+    let requests: Vec<&Section> = sections.iter().filter(|one| is_request(one)).collect();
+    match (&requests[..], sections.first()) {
+        ([only], _) => Ok(only.der.to_vec()),
+        ([first, second, ..], _) => {
+            Err(NoRequest::Several(requests.len(), first.line, second.line))
+        }
+        ([], Some(other)) => Err(of_label(Wanted::Request, &other.label).into()),
+        ([], None) => Err(of_label(Wanted::Request, "").into()),
+    }
+}
+
+/// The request as a text, which is how JSON carries it: DER becomes PEM, everything else is decoded.
+pub fn to_text(input: &[u8]) -> String {
+    if is_der(input) {
+        return pem::encode("CERTIFICATE REQUEST", input);
+    }
+    text::decode(input).into_owned()
+}
+
+/// What bytes are that are no request in DER, where that can be told.
+pub fn seems(der: &[u8]) -> Option<String> {
+    if PrivateKeyDer::try_from(der).is_ok() {
+        return Some(NoRequest::PrivateKey.to_string());
+    }
+    if x509::read_public_key(der).is_ok() {
+        return Some(of_label(Wanted::Request, "CERTIFICATE").to_string());
+    }
+    None
+}
+
+/// DER begins with a sequence and a length of more than a byte, which is no text.
+fn is_der(input: &[u8]) -> bool {
+    input.first() == Some(&0x30) && input.get(1).is_none_or(|length| !length.is_ascii_graphic())
+}
+
+fn is_private(section: &Section) -> bool {
+    section.label.ends_with("PRIVATE KEY")
+}
+
+/// The second label is an old one that Java's keytool and Windows still write.
+fn is_request(section: &Section) -> bool {
+    matches!(
+        &*section.label,
+        "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str = include_str!("testdata/csr/p256.pem");
+
+    fn utf16(text: &str, mark: bool, order: fn(u16) -> [u8; 2]) -> Vec<u8> {
+        let mark = mark.then_some(0xfeff);
+        let units = mark.into_iter().chain(text.encode_utf16());
+        units.flat_map(order).collect()
+    }
+
+    #[test]
+    fn one_request_is_found_however_the_file_was_saved() {
+        let der = pem::sections(SAMPLE).unwrap().remove(0).der.to_vec();
+        let latin1 = [b"friendlyName: Z\xfcrich\n".as_slice(), SAMPLE.as_bytes()].concat();
+        let beside = pem::encode("CERTIFICATE", b"0\x80") + SAMPLE;
+        let new = SAMPLE.replace("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST");
+        for (how, input) in [
+            ("DER", der.clone()),
+            ("PEM", SAMPLE.into()),
+            ("a mark", format!("\u{feff}{SAMPLE}").into()),
+            ("Latin-1 before it", latin1),
+            ("UTF-16", utf16(SAMPLE, true, u16::to_le_bytes)),
+            ("the other UTF-16", utf16(SAMPLE, true, u16::to_be_bytes)),
+            (
+                "UTF-16 without a mark",
+                utf16(SAMPLE, false, u16::to_le_bytes),
+            ),
+            ("another block beside it", beside.into()),
+            ("the old label", new.into()),
+        ] {
+            assert_eq!(to_der(&input), Ok(der.clone()), "{how}");
+            assert_eq!(
+                to_der(to_text(&input).as_bytes()),
+                Ok(der.clone()),
+                "{how}, as text"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_one_request_is_refused_in_words_that_help() {
+        let large = "a".repeat(INPUT_BYTES_MAX + 1);
+        let with_key = pem::encode("EC PRIVATE KEY", b"x") + SAMPLE;
+        for (text, words) in [
+            ("", "it is empty"),
+            ("hello", "no PEM section"),
+            (
+                &format!("{SAMPLE}\n{SAMPLE}"),
+                "2 requests here, in lines 1 and",
+            ),
+            (&pem::encode("PRIVATE KEY", b"x"), "contains a private key"),
+            (&with_key, "contains a private key"),
+            (
+                &pem::encode("CERTIFICATE", b"x"),
+                "this is a CERTIFICATE, not a CERTIFICATE REQUEST",
+            ),
+            (&pem::encode("PKCS7", b"x"), "certreq"),
+            (&large, "larger than 64 KiB"),
+        ] {
+            let refusal = to_der(text.as_bytes()).unwrap_err().to_string();
+            assert!(refusal.contains(words), "{text:.40}: {refusal}");
+        }
+    }
+}
