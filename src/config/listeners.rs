@@ -11,6 +11,7 @@ use super::rate::Rate;
 use super::size::Size;
 use super::span::Span;
 use super::tcp::Tcp;
+use crate::domain::pace::Pace;
 
 /// The listeners for traffic.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -160,6 +161,12 @@ impl Default for ListenerTimeouts {
             body_pace: BodyPace::default(),
             tunnel: Span::from_secs(300),
         }
+    }
+}
+
+impl BodyPace {
+    pub const fn get(&self) -> Pace {
+        Pace::of(self.grace.get(), self.bytes_per_second)
     }
 }
 

@@ -1,14 +1,11 @@
 //! From the operator's words to the data plane's settings.
 
 use super::descriptors::Shares;
-use crate::config::listeners::BodyPace;
 use crate::config::metrics::{AppLabel as WrittenLabel, AppSeries};
 use crate::config::root::Config;
 use crate::config::tcp::Tcp;
 use crate::net::tcp::TcpOptions;
-use crate::proxy::settings::{
-    AppLabel, FailedAuthentication, HttpBounds, Pace, Settings, Timeouts,
-};
+use crate::proxy::settings::{AppLabel, FailedAuthentication, HttpBounds, Settings, Timeouts};
 use crate::proxy::tcp;
 
 /// What the data plane keeps until the process ends.
@@ -26,7 +23,7 @@ pub fn proxy(config: &Config, shares: &Shares) -> Settings {
             header: partners.timeouts.header.get(),
             idle: partners.timeouts.keep_alive.get(),
             body_stall: partners.timeouts.body.get(),
-            body_pace: pace(&partners.timeouts.body_pace),
+            body_pace: partners.timeouts.body_pace.get(),
             write_stall: partners.timeouts.body.get(),
             tunnel_idle: partners.timeouts.tunnel.get(),
             ..Timeouts::default()
@@ -58,15 +55,5 @@ fn app_label(apps: &AppSeries) -> AppLabel {
         WrittenLabel::Off => AppLabel::Off,
         WrittenLabel::Listed => AppLabel::Listed(apps.names.clone()),
         WrittenLabel::First => AppLabel::First(apps.max as usize),
-    }
-}
-
-const fn pace(written: &BodyPace) -> Pace {
-    match written.bytes_per_second {
-        0 => Pace::OFF,
-        bytes_per_second => Pace {
-            grace: written.grace.get(),
-            bytes_per_second,
-        },
     }
 }

@@ -20,6 +20,7 @@ pub mod request;
 pub mod route;
 pub mod policy;
 pub mod limit;
+pub mod pace;
 pub mod tcp;
 pub mod upstream;
 pub mod shelf;

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
+use crate::domain::pace::Pace;
 use crate::domain::reason::Reason;
 
 use super::error::Error;
@@ -19,7 +20,6 @@ use super::headers;
 use super::live::Running;
 use super::metrics::WorkerMetrics;
 use super::record::{Arrival, Recording};
-use super::settings::Pace;
 use super::upstream::body::AnswerBody;
 
 /// A request's body as it arrives.

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use crate::domain::limit::Allowance;
 use crate::domain::name::Name;
+use crate::domain::pace::Pace;
 
 /// Everything that the data plane is told at its start and keeps until the process ends.
 #[derive(Clone, Debug)]
@@ -67,21 +68,6 @@ pub struct Timeouts {
     pub ended_grace: Duration,
     /// A connection that ends for another reason, and on which nothing runs any more, is cut after this.
     pub finish_grace: Duration,
-}
-
-/// So many bytes a second on average, once a client has been waited for so long altogether.
-#[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    pub grace: Duration,
-    pub bytes_per_second: u64,
-}
-
-impl Pace {
-    /// As slowly as the client likes.
-    pub const OFF: Self = Self {
-        grace: Duration::MAX,
-        bytes_per_second: 1,
-    };
 }
 
 /// How large a request may be, and how many at a time.
