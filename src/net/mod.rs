@@ -8,6 +8,7 @@ pub mod strides;
 pub mod tls;
 pub mod http;
 pub mod stream;
+pub mod discard;
 pub mod outbox;
 pub mod duplex;
 pub mod pulse;
