@@ -35,6 +35,7 @@ pub struct Partners {
     pub forwarded: Forwarded,
     pub timeouts: ListenerTimeouts,
     pub http: Http,
+    pub discard: Discard,
     pub auth_failures: AuthFailures,
 }
 
@@ -102,6 +103,22 @@ pub struct Http {
     pub streams_max: u32,
     /// Streams that a client may reset before the gateway has looked at them; one more ends the connection.
     pub resets_max: u32,
+    /// Bytes of answers that the gateway holds for one HTTP/2 connection whose client does not read them, for all its
+    /// streams together. The connections to the upstreams hold about as much again.
+    pub unsent_bytes_max: Size,
+}
+
+/// What the gateway reads and discards after an answer that it sent before the request's body had arrived. Without it,
+/// most clients would lose the answer. The connection of a client that sends more, or for longer, is closed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Discard {
+    /// Bytes of one request's body.
+    pub bytes_max: Size,
+    /// How long after the answer.
+    pub time: Span,
+    /// The longest pause between two pieces.
+    pub pause: Span,
 }
 
 /// Failed authentication is limited per address, before it costs work.
@@ -145,6 +162,7 @@ impl Default for Partners {
             forwarded: Forwarded::default(),
             timeouts: ListenerTimeouts::default(),
             http: Http::default(),
+            discard: Discard::default(),
             auth_failures: AuthFailures::default(),
         }
     }
@@ -188,6 +206,17 @@ impl Default for Http {
             uri_bytes_max: Size::from_kib(8),
             streams_max: 128,
             resets_max: 20,
+            unsent_bytes_max: Size::from_kib(8 << 10),
+        }
+    }
+}
+
+impl Default for Discard {
+    fn default() -> Self {
+        Self {
+            bytes_max: Size::from_kib(64 << 10),
+            time: Span::from_secs(30),
+            pause: Span::from_secs(5),
         }
     }
 }

@@ -4,6 +4,7 @@ use super::descriptors::Shares;
 use crate::config::metrics::{AppLabel as WrittenLabel, AppSeries};
 use crate::config::root::Config;
 use crate::config::tcp::Tcp;
+use crate::net::discard::Discard;
 use crate::net::tcp::TcpOptions;
 use crate::proxy::settings::{AppLabel, FailedAuthentication, HttpBounds, Settings, Timeouts};
 use crate::proxy::tcp;
@@ -34,6 +35,12 @@ pub fn proxy(config: &Config, shares: &Shares) -> Settings {
             target_bytes_max: number(partners.http.uri_bytes_max.get()),
             streams_max: partners.http.streams_max,
             resets_max: partners.http.resets_max,
+            unsent_max: number(partners.http.unsent_bytes_max.get()),
+        },
+        discard: Discard {
+            bytes: partners.discard.bytes_max.get(),
+            time: partners.discard.time.get(),
+            pause: partners.discard.pause.get(),
         },
         failed_authentication: FailedAuthentication {
             count: partners.auth_failures.rate.count,

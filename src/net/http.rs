@@ -9,6 +9,7 @@ use hyper::client;
 use hyper::rt::{Sleep, Timer};
 use hyper_util::rt::TokioTimer;
 
+use super::discard::Discard;
 use super::turn::{self, InTurns};
 
 /// The adapter between tokio's streams and hyper's.
@@ -64,6 +65,12 @@ pub struct ServerBounds {
     /// How often a quiet HTTP/2 connection is asked for a sign of life, and how long the answer may take.
     pub ping_interval: Duration,
     pub ping_timeout: Duration,
+    /// Bytes of answers that one HTTP/2 connection holds because its client does not take them.
+    pub unsent_max: usize,
+    /// How long a client may take nothing of what it is given.
+    pub unread: Duration,
+    /// What is discarded of a request that has been answered.
+    pub discard: Discard,
 }
 
 impl Default for ServerBounds {
@@ -75,6 +82,9 @@ impl Default for ServerBounds {
             resets_max: 20,
             ping_interval: Duration::from_secs(30),
             ping_timeout: Duration::from_secs(10),
+            unsent_max: 8 << 20,
+            unread: Duration::from_mins(1),
+            discard: Discard::default(),
         }
     }
 }
@@ -120,6 +130,6 @@ pub fn http2_client() -> client::conn::http2::Builder<LocalExec> {
     builder
 }
 
-/// What one HTTP/2 stream may hold that the other side does not take, and about one frame more: with 128 streams
-/// that is 8 MiB a connection. What the socket takes at once does not stay here, so it does not bound the speed.
+/// What one HTTP/2 stream may hold that the other side does not take, and about one frame more. What the socket takes
+/// at once does not stay here, so it does not bound the speed.
 const SEND_BUFFER: usize = 64 << 10;

@@ -320,6 +320,9 @@ fn worker(plan: Plan) -> Rc<Worker> {
             headers_max: settings.http.headers_max + MARGIN_FIELDS,
             streams_max: settings.http.streams_max,
             resets_max: settings.http.resets_max,
+            unsent_max: settings.http.unsent_max,
+            unread: settings.timeouts.write_stall,
+            discard: settings.discard,
             ..ServerBounds::default()
         },
         snapshot: plan.live,

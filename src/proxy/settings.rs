@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use crate::domain::limit::Allowance;
 use crate::domain::name::Name;
 use crate::domain::pace::Pace;
+use crate::net::discard::Discard;
 
 /// Everything that the data plane is told at its start and keeps until the process ends.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct Settings {
     pub trusted_hops: Vec<IpNet>,
     pub timeouts: Timeouts,
     pub http: HttpBounds,
+    /// What is discarded of a request that has been answered.
+    pub discard: Discard,
     /// Requests that a connection with a refused certificate may ask before it is closed. Sixteen are
     /// enough for a person with `curl` and for a client that retries, and too few to be worth anything.
     pub quarantine_requests: u32,
@@ -87,6 +90,9 @@ pub struct HttpBounds {
     pub streams_max: u32,
     /// Streams of one HTTP/2 connection that the client has reset before they were looked at.
     pub resets_max: u32,
+    /// Bytes of answers that one HTTP/2 connection holds because its client does not take them. Upstreams hold about
+    /// as much again.
+    pub unsent_max: usize,
 }
 
 /// So many failures per so much time, with so many at once.
@@ -117,6 +123,7 @@ impl Default for Settings {
             trusted_hops: Vec::new(),
             timeouts: Timeouts::default(),
             http: HttpBounds::default(),
+            discard: Discard::default(),
             quarantine_requests: 16,
             failed_authentication: FailedAuthentication {
                 count: 30,
@@ -160,6 +167,7 @@ impl Default for HttpBounds {
             target_bytes_max: 8 << 10,
             streams_max: 128,
             resets_max: 20,
+            unsent_max: 8 << 20,
         }
     }
 }
