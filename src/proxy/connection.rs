@@ -71,6 +71,10 @@ impl Answers for Walk {
         self.connection.heading(begun);
     }
 
+    fn discarding(&self, begun: bool) {
+        self.connection.discarding(begun);
+    }
+
     fn date(&self) -> DateText {
         self.worker.dates.at(turn::now(), &*self.worker.clock)
     }

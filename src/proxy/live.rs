@@ -80,6 +80,8 @@ pub struct Connection {
     running: Cell<u32>,
     /// A request's head has begun and not ended. Its own time is running, so the connection is not idle.
     heading: Cell<bool>,
+    /// Answered requests whose rest is being discarded. Each has its own time limit.
+    discarding: Cell<u32>,
     /// Since when there is something for the client to take, in a place for each answer that has some: what
     /// moves on one stream does not excuse another that is held.
     unread: RefCell<Vec<Option<Instant>>>,
@@ -130,6 +132,7 @@ impl Live {
             quarantined: Cell::new(0),
             running: Cell::new(0),
             heading: Cell::new(false),
+            discarding: Cell::new(0),
             unread: RefCell::default(),
             progress: Cell::new(now),
             used: RefCell::default(),
@@ -215,6 +218,17 @@ impl Connection {
     /// A request's head has begun, or it has ended one way or the other.
     pub fn heading(&self, begun: bool) {
         self.heading.set(begun);
+    }
+
+    /// The rest of an answered request is being discarded, or no longer is.
+    pub fn discarding(&self, begun: bool) {
+        let count = self.discarding.get();
+        self.discarding.set(if begun {
+            count.saturating_add(1)
+        } else {
+            self.progress.set(turn::now());
+            count.saturating_sub(1)
+        });
     }
 
     /// Counts one more request with a refused certificate; says how many there were with this one.
@@ -345,7 +359,7 @@ impl Connection {
     /// What is to be done about this connection at `now`.
     pub fn watch(&self, now: Instant, timeouts: &Timeouts) -> Watch {
         let progress = self.progress.get();
-        let running = self.running.get() > 0;
+        let running = self.running.get() > 0 || self.discarding.get() > 0;
         if self.served.get() == 0 && now >= self.first_request_by {
             return Watch::Cut(Closed::Stalled);
         }

@@ -41,6 +41,7 @@ where
                 fields_max: bounds.headers_max,
             },
             head_time: timeouts.header,
+            discard: bounds.discard,
         };
         Box::pin(Http1::new(stream, answers, bounds))
     };

@@ -17,10 +17,12 @@ use tokio::time::{Sleep, sleep};
 
 use super::answer::{Answering, Asked, Filled};
 use super::body::Incoming;
+use super::discarding::{Discarding, Rest};
 use super::link::{Link, LinkBody};
 use super::request_head::{HeadBounds, Parser, RequestHead};
 use super::service::{Answers, BoxedAnswer};
 use crate::domain::reason::Reason;
+use crate::net::discard::Discard;
 use crate::net::turn;
 use crate::proxy::body::ResponseBody;
 use crate::proxy::codec::output::Output;
@@ -34,6 +36,7 @@ pub struct Bounds {
     pub head: HeadBounds,
     /// From a head's first byte to its last.
     pub head_time: Duration,
+    pub discard: Discard,
 }
 
 /// See the module. Resolves to why it ended.
@@ -48,6 +51,12 @@ pub struct Http1<S, A> {
     finishing: bool,
     /// Why it ends after the answer that is being given, if it does.
     over: Closed,
+    /// What is left of a request whose answer has begun, if nobody reads it.
+    rest: Option<Box<Discarding>>,
+    /// How much of it is discarded.
+    discard: Discard,
+    /// The client waits for a word before it sends its body, and gets an answer instead.
+    unasked: bool,
 }
 
 enum State {
@@ -56,6 +65,8 @@ enum State {
     Exchange(BoxedAnswer, Asked, Option<Handover>),
     /// Boxed: an idle connection should not be as large as one that answers.
     Answer(Box<Answering>, Option<Handover>),
+    /// The answer has been sent, and the rest of its request is discarded. `true` if another request may follow.
+    Discard(Box<Discarding>, bool),
     /// Says goodbye, and hears out a client that is still sending: who closes on unread bytes takes back an answer
     /// that is on its way.
     Closing(Closed, Lingering),
@@ -65,8 +76,7 @@ enum State {
 #[derive(Debug)]
 struct Lingering {
     /// None when the client has nothing left to say.
-    until: Option<Pin<Box<Sleep>>>,
-    passed_over: usize,
+    rest: Option<Box<Discarding>>,
     said: bool,
 }
 
@@ -85,6 +95,9 @@ where
             state: State::Head(None),
             finishing: false,
             over: Closed::Finished,
+            rest: None,
+            discard: bounds.discard,
+            unasked: false,
         }
     }
 
@@ -94,6 +107,7 @@ where
                 State::Head(_) => self.poll_head(cx),
                 State::Exchange(..) => self.poll_exchange(cx),
                 State::Answer(..) => self.poll_answer(cx),
+                State::Discard(..) => self.poll_discard(cx),
                 State::Closing(..) | State::Over => return self.poll_closing(cx),
             });
         }
@@ -188,10 +202,11 @@ where
     fn refuse(&mut self, reason: Reason) -> State {
         self.answers.heading(false);
         self.link.borrow_mut().refuse();
-        self.over = match reason {
-            Reason::RequestTimeout => Closed::Stalled,
-            _ => Closed::Failed,
-        };
+        self.over = Closed::Failed;
+        if reason == Reason::RequestTimeout {
+            self.over = Closed::Stalled;
+            self.discard = self.discard.briefly();
+        }
         let response = self.answers.refuse(reason);
         let asked = Asked {
             head_only: false,
@@ -211,7 +226,7 @@ where
         // A body that somebody still reads may be whole by the time that the answer is.
         asked.keep_alive &= !self.finishing && !self.answers.is_ending();
         asked.keep_alive &= self.is_read() || self.has_reader();
-        self.link.borrow_mut().answered();
+        self.unasked = self.link.borrow_mut().answered();
         let date = self.answers.date();
         let answering = Answering::begin(response, asked, date, &mut self.output);
         State::Answer(Box::new(answering), handover)
@@ -265,7 +280,13 @@ where
                     return Poll::Ready(State::Closing(Closed::Failed, Lingering::cut()));
                 }
             };
+            let unread = Rc::strong_count(&self.link) == 1;
             let mut link = self.link.borrow_mut();
+            if unread && link.is_coming() {
+                // A client that takes nothing before it has sent everything would wait for us as we for it.
+                let begin = || Box::new(Discarding::begin(&self.discard));
+                let _over = self.rest.get_or_insert_with(begin).poll_body(cx, &mut link);
+            }
             if let Err(error) = ready!(link.poll_write(cx, &mut self.output)) {
                 return Poll::Ready(failed(&error));
             }
@@ -292,17 +313,51 @@ where
     }
 
     fn settle(&mut self, keep_alive: bool) -> State {
-        let read = self.is_read();
-        if keep_alive && read {
-            return State::Head(None);
+        let rest = self.rest.take();
+        if self.is_read() {
+            return self.next(keep_alive, Lingering::none());
         }
-        let lingering = if read {
-            Lingering::none()
+        let begin = || Box::new(Discarding::begin(&self.discard));
+        let rest = rest.unwrap_or_else(begin);
+        self.answers.discarding(true);
+        if self.link.borrow().is_coming() && !self.has_reader() && !self.unasked {
+            State::Discard(rest, keep_alive)
         } else {
-            Lingering::begin()
-        };
+            self.end_after(Lingering::after(rest))
+        }
+    }
+
+    /// What follows a request that has come and was answered.
+    fn next(&mut self, keep_alive: bool, lingering: Lingering) -> State {
+        if keep_alive {
+            State::Head(None)
+        } else {
+            self.end_after(lingering)
+        }
+    }
+
+    fn end_after(&mut self, lingering: Lingering) -> State {
         self.link.borrow_mut().abandon();
         State::Closing(self.over, lingering)
+    }
+
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<State> {
+        let State::Discard(rest, keep_alive) = &mut self.state else {
+            return Poll::Pending;
+        };
+        let keep_alive = *keep_alive;
+        let ended = ready!(rest.poll_body(cx, &mut self.link.borrow_mut()));
+        let State::Discard(rest, _) = std::mem::replace(&mut self.state, State::Over) else {
+            return Poll::Pending;
+        };
+        Poll::Ready(match ended {
+            Rest::Whole => {
+                self.answers.discarding(false);
+                let keep_alive = keep_alive && !self.finishing && !self.answers.is_ending();
+                self.next(keep_alive, Lingering::none())
+            }
+            Rest::Unknown => self.end_after(Lingering::after(rest)),
+        })
     }
 
     fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
@@ -312,26 +367,15 @@ where
         let mut link = self.link.borrow_mut();
         link.abandon();
         if !lingering.said {
-            let over = ready!(link.poll_shutdown(cx)).is_err();
-            lingering.said = true;
-            if over {
-                return Poll::Ready(*why);
+            match (link.poll_shutdown(cx), &mut lingering.rest) {
+                (Poll::Ready(Ok(())), _) => lingering.said = true,
+                (Poll::Ready(Err(_)), _) => return Poll::Ready(*why),
+                (Poll::Pending, Some(rest)) => return rest.poll_over(cx).map(|()| *why),
+                (Poll::Pending, None) => return Poll::Pending,
             }
         }
-        let Some(until) = &mut lingering.until else {
-            return Poll::Ready(*why);
-        };
-        while lingering.passed_over < LINGER_BYTES_MAX {
-            lingering.passed_over += link.input.len();
-            link.input.clear();
-            match link.poll_fill(cx) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(*why),
-                Poll::Ready(Ok(_)) => {}
-                Poll::Pending => {
-                    ready!(until.as_mut().poll(cx));
-                    break;
-                }
-            }
+        if let Some(rest) = &mut lingering.rest {
+            ready!(rest.poll_end(cx, &mut link));
         }
         Poll::Ready(*why)
     }
@@ -352,8 +396,7 @@ where
 impl Lingering {
     fn none() -> Self {
         Self {
-            until: None,
-            passed_over: 0,
+            rest: None,
             said: false,
         }
     }
@@ -366,10 +409,11 @@ impl Lingering {
         }
     }
 
-    fn begin() -> Self {
+    /// With an ear for a client that is still sending.
+    fn after(rest: Box<Discarding>) -> Self {
         Self {
-            until: Some(Box::pin(sleep(LINGER_TIME))),
-            ..Self::none()
+            rest: Some(rest),
+            said: false,
         }
     }
 }
@@ -401,9 +445,6 @@ fn failed(error: &io::Error) -> State {
 const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Requests that are sent before the answer to another one wait in memory up to this; the rest waits in the kernel.
 const AHEAD_MAX: usize = 16 << 10;
-/// How much of an unwanted body is passed over after the answer, and for how long: enough for the answer to arrive.
-const LINGER_BYTES_MAX: usize = 256 << 10;
-const LINGER_TIME: Duration = Duration::from_secs(1);
 
 impl<S: std::fmt::Debug, A> std::fmt::Debug for Http1<S, A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

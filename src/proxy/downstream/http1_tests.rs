@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufStream, DuplexStream};
 
-use super::super::testing::{Echo, run};
+use super::super::testing::{Echo, LONG, run};
 use super::*;
 
 const BOUNDS: Bounds = Bounds {
@@ -13,6 +13,11 @@ const BOUNDS: Bounds = Bounds {
         fields_max: 20,
     },
     head_time: Duration::from_secs(2),
+    discard: Discard {
+        bytes: 1 << 20,
+        time: Duration::from_secs(30),
+        pause: Duration::from_secs(5),
+    },
 };
 
 fn start(echo: &Echo) -> (DuplexStream, Http1<BufStream<DuplexStream>, Echo>) {
@@ -162,6 +167,96 @@ fn a_body_that_nobody_wants_never_becomes_a_request() {
         assert_eq!(bodies(&heard), ["200 early"]);
         assert!(heard.contains("connection: close"), "{heard}");
         assert_eq!(*echo.asked.borrow(), ["/drop", "/b", "/drop"]);
+    });
+}
+
+#[test]
+fn a_body_that_comes_after_its_answer_is_discarded_and_followed_by_nothing() {
+    run(async {
+        let echo = Echo::default();
+        let (mut client, served) = start(&echo);
+        let talk = async {
+            let head = b"POST /drop HTTP/1.1\r\nContent-Length: 300000\r\n\r\n";
+            client.write_all(head).await.unwrap();
+            client.write_all(&[b'x'; 300_000]).await.unwrap();
+            assert!(echo.discarding.get());
+            client.write_all(b"GET /b HTTP/1.1\r\n\r\n").await.unwrap();
+            let mut heard = String::new();
+            client.read_to_string(&mut heard).await.unwrap();
+            heard
+        };
+        let (heard, why) = tokio::join!(talk, served);
+        assert_eq!(bodies(&heard), ["200 early"]);
+        assert_eq!(why, Closed::Finished);
+        assert_eq!(*echo.asked.borrow(), ["/drop"]);
+        assert!(!echo.discarding.get());
+    });
+}
+
+#[test]
+fn a_body_that_is_let_go_of_while_its_answer_leaves_is_passed_over() {
+    run(async {
+        let (mut client, served) = start(&Echo::default());
+        let talk = async {
+            let first = b"POST /let-go HTTP/1.1\r\nContent-Length: 10\r\n\r\nhello";
+            client.write_all(first).await.unwrap();
+            let (mut heard, mut piece) = (Vec::new(), [0; 4096]);
+            while heard.iter().filter(|byte| **byte == b'x').count() < LONG {
+                let length = client.read(&mut piece).await.unwrap();
+                heard.extend_from_slice(&piece[..length]);
+            }
+            client
+                .write_all(b"worldGET /b HTTP/1.1\r\n\r\n")
+                .await
+                .unwrap();
+            let length = client.read(&mut piece).await.unwrap();
+            drop(client);
+            String::from_utf8(piece[..length].to_vec()).unwrap()
+        };
+        let (answer, _) = tokio::join!(talk, served);
+        assert_eq!(bodies(&answer), ["200 /b:"]);
+    });
+}
+
+/// A client that pauses is told that nothing follows, and its next piece is no reason to take the answer back.
+#[test]
+fn a_client_that_pauses_is_heard_out_after_the_goodbye() {
+    run(async {
+        let (mut client, served) = start(&Echo::default());
+        let talk = async {
+            let head = b"POST /drop HTTP/1.1\r\nContent-Length: 300000\r\n\r\n";
+            client.write_all(head).await.unwrap();
+            let mut heard = String::new();
+            client.read_to_string(&mut heard).await.unwrap();
+            for _ in 0..3 {
+                sleep(BOUNDS.discard.pause - Duration::from_secs(1)).await;
+                client.write_all(b"more").await.unwrap();
+            }
+            heard
+        };
+        let (heard, _) = tokio::join!(talk, served);
+        assert_eq!(bodies(&heard), ["200 early"]);
+    });
+}
+
+#[test]
+fn a_client_that_goes_on_for_ever_is_left() {
+    run(async {
+        for (piece, pause) in [(&[b'x'; 4096][..], 0), (b"x", 2)] {
+            let (mut client, served) = start(&Echo::default());
+            let talk = async {
+                let head = b"POST /drop HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n";
+                client.write_all(head).await.unwrap();
+                let (mut sent, began) = (0, tokio::time::Instant::now());
+                while client.write_all(piece).await.is_ok() {
+                    sent += piece.len() as u64;
+                    sleep(Duration::from_secs(pause)).await;
+                }
+                assert!(sent < BOUNDS.discard.bytes + (256 << 10), "{sent}");
+                assert!(began.elapsed() <= BOUNDS.discard.time + Duration::from_secs(3));
+            };
+            tokio::join!(talk, served);
+        }
     });
 }
 

@@ -158,6 +158,11 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
         matches!(self.rest, Rest::Whole)
     }
 
+    /// Whether more of a body may come.
+    pub fn is_coming(&self) -> bool {
+        matches!(self.rest, Rest::Coming(_))
+    }
+
     /// Passes over what is at hand of a body that nobody wants; says whether that was all of it.
     pub fn skip(&mut self) -> bool {
         loop {
@@ -198,9 +203,10 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
         due
     }
 
-    /// The answer begins, after which no other word may come.
-    pub fn answered(&mut self) {
-        self.go_on = GoOn::NotWanted;
+    /// The answer begins, after which no other word may come. Says whether the client still waits for one, and may
+    /// not send its body at all.
+    pub fn answered(&mut self) -> bool {
+        std::mem::replace(&mut self.go_on, GoOn::NotWanted) == GoOn::Wanted
     }
 
     /// Gives back what an idle connection does not need.

@@ -7,6 +7,7 @@ pub mod body;
 pub mod link;
 pub mod wire;
 pub mod answer;
+pub mod discarding;
 pub mod http1;
 pub mod http2;
 pub mod stream;

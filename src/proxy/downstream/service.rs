@@ -32,5 +32,8 @@ pub trait Answers {
     /// A head has begun to arrive, or has arrived, or was given up.
     fn heading(&self, begun: bool);
 
+    /// The rest of an answered request is being discarded, or no longer is.
+    fn discarding(&self, begun: bool);
+
     fn date(&self) -> DateText;
 }

@@ -30,7 +30,11 @@ pub fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::task::LocalSet::new().block_on(&runtime, future)
 }
 
-/// Answers with what it was asked for and the body that came; `/drop` without reading it, `/hold` while it is read
+/// Longer than the stream in memory holds.
+pub const LONG: usize = 200 << 10;
+
+/// Answers with what it was asked for and the body that came; `/drop` without reading it, `/let-go` at length while
+/// somebody else lets go of it, `/hold` while it is read
 /// elsewhere, `/wait` never; `/switch` with a tunnel that gives four bytes back.
 #[derive(Clone, Default)]
 pub struct Echo {
@@ -39,6 +43,8 @@ pub struct Echo {
     pub ending: Rc<Cell<bool>>,
     /// Whether a body that is read after its answer has ended whole.
     pub held: Rc<Cell<Option<bool>>>,
+    /// Whether a body is being thrown away.
+    pub discarding: Rc<Cell<bool>>,
 }
 
 struct Dropped(Rc<Cell<bool>>);
@@ -78,6 +84,10 @@ impl Answers for Echo {
                         held.set(Some(read.is_ok()));
                     });
                     response(StatusCode::OK, "early".to_owned())
+                }
+                "/let-go" => {
+                    tokio::task::spawn_local(async move { drop(body) });
+                    response(StatusCode::OK, "x".repeat(LONG))
                 }
                 "/drop" => response(StatusCode::OK, "early".to_owned()),
                 "/switch" => {
@@ -119,6 +129,10 @@ impl Answers for Echo {
     }
 
     fn heading(&self, _: bool) {}
+
+    fn discarding(&self, begun: bool) {
+        self.discarding.set(begun);
+    }
 
     fn date(&self) -> DateText {
         *b"Thu, 01 Jan 1970 00:00:00 GMT"
