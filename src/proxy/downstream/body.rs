@@ -1,9 +1,11 @@
 //! A request's body as it arrives, over either version of HTTP.
 
+use std::cell::RefCell;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -21,10 +23,15 @@ pub enum Incoming {
     Nothing,
 }
 
+/// Where a stream goes whose body was dropped before its end: to whoever answers its request.
+pub type Leftover = Rc<RefCell<Option<RecvStream>>>;
+
 /// The body that a stream of HTTP/2 carries.
 #[derive(Debug)]
 pub struct StreamBody {
-    stream: RecvStream,
+    /// Gone when this is dropped.
+    stream: Option<RecvStream>,
+    leftover: Option<Leftover>,
     /// How much of it is to come, as far as the head said.
     left: Option<u64>,
     /// Only trailers can follow.
@@ -34,27 +41,32 @@ pub struct StreamBody {
 impl StreamBody {
     /// `length` is what the head said. That the client keeps to it is the library's to see to (RFC 9113, 8.1.1).
     pub fn new(stream: RecvStream, length: Option<u64>) -> Self {
-        let left = if stream.is_end_stream() {
-            Some(0)
-        } else {
-            length
-        };
+        let over = stream.is_end_stream();
         Self {
-            stream,
-            left,
+            stream: Some(stream),
+            leftover: (!over).then(Leftover::default),
+            left: if over { Some(0) } else { length },
             data_over: false,
         }
+    }
+
+    /// Where what is not read of it is left; nowhere when there is nothing to read.
+    pub fn leftover(&self) -> Option<Leftover> {
+        self.leftover.clone()
     }
 
     fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(None);
+        };
         if !self.data_over {
-            match ready!(self.stream.poll_data(cx)) {
+            match ready!(stream.poll_data(cx)) {
                 Some(Ok(data)) => {
                     // Fails when the stream has ended, and then nobody needs the room.
-                    let _ended = self.stream.flow_control().release_capacity(data.len());
+                    let _ended = stream.flow_control().release_capacity(data.len());
                     let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
                     self.left = self.left.map(|left| left.saturating_sub(length));
                     return Poll::Ready(Some(Ok(Frame::data(data))));
@@ -63,10 +75,25 @@ impl StreamBody {
                 None => self.data_over = true,
             }
         }
-        Poll::Ready(match ready!(self.stream.poll_trailers(cx)) {
+        Poll::Ready(match ready!(stream.poll_trailers(cx)) {
             Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
             Err(error) => unless_enough(error),
         })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.as_ref().is_none_or(RecvStream::is_end_stream)
+    }
+}
+
+impl Drop for StreamBody {
+    /// A stream that is dropped is reset, and the client may take that for the loss of its answer.
+    fn drop(&mut self) {
+        if let Some(leftover) = &self.leftover
+            && !self.is_end_stream()
+        {
+            leftover.replace(self.stream.take());
+        }
     }
 }
 
@@ -130,7 +157,7 @@ impl Body for Incoming {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Http1(source) => source.is_end_stream(),
-            Self::Http2(body) => body.stream.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
             Self::Nothing => true,
         }
     }

@@ -17,6 +17,7 @@ use super::body::{Incoming, StreamBody};
 use super::service::Answers;
 use super::stream::Stream;
 use crate::domain::reason::Reason;
+use crate::net::discard::Discard;
 use crate::net::http::{ServerBounds, http2_server};
 use crate::net::outbox::{self, Gathered, Outbox};
 use crate::net::pulse::Pulse;
@@ -32,6 +33,7 @@ pub struct Http2<S, A> {
     answers: Rc<A>,
     /// How often a silent client is asked for a sign of life, and how long its answer may take.
     ping: (Duration, Duration),
+    discard: Discard,
     /// Takes no more requests.
     finishing: bool,
 }
@@ -54,6 +56,7 @@ where
             outbox,
             answers: Rc::new(answers),
             ping: (bounds.ping_interval, bounds.ping_timeout),
+            discard: bounds.discard,
             finishing: false,
         }
     }
@@ -83,7 +86,7 @@ where
         }
         loop {
             match ready!(connection.poll_accept(cx)) {
-                Some(Ok((request, reply))) => begin(&self.answers, request, reply),
+                Some(Ok((request, reply))) => begin(&self.answers, request, reply, self.discard),
                 Some(Err(error)) => return Poll::Ready(failed(&error)),
                 None => return Poll::Ready(Closed::Finished),
             }
@@ -130,22 +133,24 @@ fn begin<A: Answers + 'static>(
     answers: &Rc<A>,
     request: http::Request<RecvStream>,
     reply: SendResponse<Bytes>,
+    discard: Discard,
 ) {
     let (parts, incoming) = request.into_parts();
     let request = Box::new(Request::from(parts));
     let length = promised(&request);
     let stream = if request.method != Method::CONNECT {
-        let body = Incoming::Http2(StreamBody::new(incoming, length));
-        let answer = answers.answer(request, body, None);
-        Stream::new(reply, answer, None)
+        let body = StreamBody::new(incoming, length);
+        let leftover = body.leftover();
+        let answer = answers.answer(request, Incoming::Http2(body), None);
+        Stream::new(reply, answer).leaving(leftover, discard)
     } else if length.is_none_or(|length| length == 0) {
         let (handover, upgrade) = Upgrade::offered();
         let answer = answers.answer(request, Incoming::Nothing, Some(upgrade));
-        Stream::new(reply, answer, Some((handover, incoming)))
+        Stream::new(reply, answer).switching(handover, incoming)
     } else {
         // What follows is a tunnel's bytes, and not a body (RFC 9110, 9.3.6).
         let refused = answers.refuse(Reason::RequestMalformed);
-        Stream::new(reply, Box::pin(at_once(refused)), None)
+        Stream::new(reply, Box::pin(at_once(refused)))
     };
     tokio::task::spawn_local(InTurns::new(stream.run(Rc::clone(answers))));
 }

@@ -12,9 +12,12 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderValue, StatusCode, header};
 use http_body::Body;
+use tokio::time::{Instant, timeout_at};
 
+use super::body::Leftover;
 use super::date::DateText;
 use super::service::{Answers, BoxedAnswer};
+use crate::net::discard::Discard;
 use crate::net::duplex::{Duplex, poll_room};
 use crate::proxy::body::ResponseBody;
 use crate::proxy::codec::field_list::FieldList;
@@ -28,18 +31,33 @@ pub struct Stream {
     answer: BoxedAnswer,
     /// Where the stream goes if another protocol was asked for, and what comes on it.
     tunnel: Option<(Handover, RecvStream)>,
+    /// Where to find what nobody has read of the request, and how much of it to throw away.
+    leftover: Option<(Leftover, Discard)>,
 }
 
 impl Stream {
-    pub const fn new(
-        reply: SendResponse<Bytes>,
-        answer: BoxedAnswer,
-        tunnel: Option<(Handover, RecvStream)>,
-    ) -> Self {
+    pub const fn new(reply: SendResponse<Bytes>, answer: BoxedAnswer) -> Self {
         Self {
             reply,
             answer,
-            tunnel,
+            tunnel: None,
+            leftover: None,
+        }
+    }
+
+    /// The same, which another protocol may take over.
+    pub fn switching(self, handover: Handover, incoming: RecvStream) -> Self {
+        Self {
+            tunnel: Some((handover, incoming)),
+            ..self
+        }
+    }
+
+    /// The same, whose body may be left.
+    pub fn leaving(self, leftover: Option<Leftover>, discard: Discard) -> Self {
+        Self {
+            leftover: leftover.map(|leftover| (leftover, discard)),
+            ..self
         }
     }
 
@@ -49,12 +67,12 @@ impl Stream {
             mut reply,
             answer,
             tunnel,
+            leftover,
         } = self;
         let Some(response) = answered(answer, &mut reply).await else {
             return;
         };
         let date = answers.date();
-        drop(answers);
         let sent = match tunnel {
             Some((handover, incoming)) if handover.is_awaited() => {
                 let head = head(response.status, response.fields, None, date);
@@ -68,6 +86,30 @@ impl Stream {
             tracing::debug!(%error, "an answer was not sent to its end");
             // An answer that cannot be begun ends like one that breaks off. Whoever has left does not hear it.
             reply.send_reset(Reason::INTERNAL_ERROR);
+        } else if let Some((leftover, bounds)) = leftover
+            && let Some(rest) = leftover.take()
+        {
+            answers.discarding(true);
+            pass_over(rest, bounds).await;
+            answers.discarding(false);
+        }
+    }
+}
+
+/// Discards the rest of an answered request. Then the stream is dropped, which the client is
+/// told if it has not ended (`NO_ERROR`; RFC 9113, 8.1). Clients take a reset that comes while they send for the loss
+/// of the answer, too, so it is the last resort.
+async fn pass_over(mut rest: RecvStream, bounds: Discard) {
+    let over = Instant::now() + bounds.time;
+    let mut left = bounds.bytes;
+    while left > 0 {
+        let within = over.min(Instant::now() + bounds.pause);
+        let Ok(Some(Ok(data))) = timeout_at(within, rest.data()).await else {
+            return;
+        };
+        left = left.saturating_sub(u64::try_from(data.len()).unwrap_or(u64::MAX));
+        if rest.flow_control().release_capacity(data.len()).is_err() {
+            return;
         }
     }
 }
