@@ -4,8 +4,9 @@
 //! that run the gateway, where plain beats fast.
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::pin::pin;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +15,10 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::{sleep, timeout};
+
+use super::discard::{Discard, discard_rest};
 
 /// What one connection may cost.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +31,7 @@ pub struct Bounds {
     pub lifetime: Duration,
     pub head_bytes_max: usize,
     pub headers_max: usize,
+    pub discard: Discard,
 }
 
 impl Default for Bounds {
@@ -37,6 +42,7 @@ impl Default for Bounds {
             lifetime: Duration::from_mins(5),
             head_bytes_max: 32 * 1024,
             headers_max: 64,
+            discard: Discard::default(),
         }
     }
 }
@@ -45,6 +51,8 @@ impl Default for Bounds {
 const BUFFER_MAX: usize = 64 * 1024;
 
 /// Answers the requests of one connection until it ends, `closing` is done, or its lifetime is over.
+///
+/// A client that is still sending when its answer has left is heard out, so that it gets the answer.
 pub async fn connection<I, H, F, B>(
     io: I,
     bounds: &Bounds,
@@ -53,35 +61,52 @@ pub async fn connection<I, H, F, B>(
 ) -> Result<(), hyper::Error>
 where
     I: AsyncRead + AsyncWrite + Unpin,
-    H: Fn(http::Request<Incoming>) -> F,
+    H: Fn(http::Request<Incoming>) -> F + Unpin,
     F: Future<Output = http::Response<B>>,
     B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let service = service_fn(|request| {
+    let had_body = AtomicBool::new(false);
+    let service = service_fn(|request: http::Request<Incoming>| {
+        had_body.store(!request.body().is_end_stream(), Ordering::Relaxed);
         let answering = handle(request);
-        async { Ok::<_, Infallible>(answering.await) }
+        Box::pin(async { Ok::<_, Infallible>(answering.await) })
     });
-    let mut serving = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(bounds.head)
-            .max_header_size(bounds.head_bytes_max)
-            .max_buf_size(BUFFER_MAX)
-            .max_headers(bounds.headers_max)
-            .serve_connection(TokioIo::new(io), service)
-    );
-    let mut over = pin!(tokio::time::sleep(bounds.lifetime));
-    tokio::select! {
-        ended = serving.as_mut() => return ended,
-        () = closing => {}
-        () = over.as_mut() => {}
-    }
-    serving.as_mut().graceful_shutdown();
-    // An exchange that does not end is cut off here: nobody holds a connection for ever.
-    tokio::time::timeout(bounds.lifetime, serving)
-        .await
-        .unwrap_or(Ok(()))
+    let mut serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(bounds.head)
+        .max_header_size(bounds.head_bytes_max)
+        .max_buf_size(BUFFER_MAX)
+        .max_headers(bounds.headers_max)
+        .serve_connection(TokioIo::new(io), service);
+    let ended = tokio::select! {
+        ended = poll_fn(|cx| serving.poll_without_shutdown(cx)) => Some(ended),
+        () = closing => None,
+        () = sleep(bounds.lifetime) => None,
+    };
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        Pin::new(&mut serving).graceful_shutdown();
+        let finished = poll_fn(|cx| serving.poll_without_shutdown(cx));
+        // An exchange that does not end is cut off here: nobody holds a connection for ever.
+        match timeout(bounds.lifetime, finished).await {
+            Ok(ended) => ended,
+            Err(_late) => return Ok(()),
+        }
+    };
+    let mut io = serving.into_parts().io.into_inner();
+    let unread = match &ended {
+        Ok(()) => had_body.load(Ordering::Relaxed),
+        // A head that was refused may have a body behind it.
+        Err(error) => error.is_parse(),
+    };
+    let _left = if unread {
+        discard_rest(&mut io, &bounds.discard).await
+    } else {
+        io.shutdown().await
+    };
+    ended
 }
 
 /// How a server speaks TLS in tests of other rooms, which may not name the TLS library.
