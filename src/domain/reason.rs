@@ -51,6 +51,8 @@ reasons! {
         "Complete the handshake promptly after connecting.";
     HandshakeUnfinished = "handshake_unfinished", 0, "The client left during the handshake",
         "If the client distrusts this server's certificate, give it the right authority (GET /.well-known/countersign/ca.pem).";
+    PlainHttp = "plain_http", 400, "The request came as plain HTTP to a port that speaks HTTPS",
+        "Use a URL that begins with https://.";
     ProxyHeaderInvalid = "proxy_header_invalid", 0, "The PROXY protocol header is missing or wrong",
         "Let the load balancer send PROXY protocol version 1 or 2, or take its address out of the trusted list.";
 

@@ -37,6 +37,11 @@ impl<S> Corked<S> {
         }
     }
 
+    /// The stream, without what was kept.
+    pub fn into_inner(self) -> S {
+        self.stream
+    }
+
     /// Keeps no more than it has.
     pub fn uncork(&mut self) {
         self.keeps = false;

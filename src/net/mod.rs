@@ -5,6 +5,7 @@ pub mod listener;
 pub mod proxy_protocol;
 pub mod cork;
 pub mod strides;
+pub mod greeting;
 pub mod tls;
 pub mod http;
 pub mod stream;

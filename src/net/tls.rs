@@ -12,6 +12,8 @@ use tokio_rustls::server::StartHandshake;
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
 
 use super::cork::Corked;
+use super::discard::{Discard, discard_rest};
+use super::greeting::Greeting;
 use super::strides::Strided;
 
 /// What a listener offers; made by `crypto`, handed on by rooms that do not name rustls.
@@ -45,6 +47,8 @@ pub struct Handshake<S> {
 pub enum AcceptError {
     #[error("the handshake took too long")]
     Timeout(#[source] tokio::time::error::Elapsed),
+    #[error("the client spoke plain HTTP")]
+    PlainHttp,
     /// The refusal of rustls, if it was one, is inside the error; the client has been told by an alert.
     #[error("the handshake failed")]
     Failed(#[source] io::Error),
@@ -52,8 +56,9 @@ pub enum AcceptError {
 
 /// Shakes hands with a client. `pick` chooses the configuration by the name asked for and says which policy it is.
 ///
-/// The deadline spans everything from the first byte to the last. A client that is refused gets its alert. One that
-/// is not gets its session tickets with whatever is written first, or when the stream is flushed.
+/// The deadline spans everything from the first byte to the last. A client that is refused gets its alert, or an answer
+/// in words if it speaks plain HTTP, and is heard out, so that it arrives. One that is not gets its session tickets with
+/// whatever is written first, or when the stream is flushed.
 pub async fn accept<S, P>(
     stream: S,
     pick: P,
@@ -63,18 +68,49 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     P: FnOnce(Option<&str>) -> (u16, Arc<ServerConfig>),
 {
-    timeout_at(deadline, shake_hands(stream, pick))
-        .await
-        .map_err(AcceptError::Timeout)?
-        .map_err(AcceptError::Failed)
+    let shaken = timeout_at(deadline, shake_hands(stream, pick)).await;
+    match shaken.map_err(AcceptError::Timeout)? {
+        Ok(handshake) => Ok(handshake),
+        Err(Refused { error, stream }) => {
+            if let Some(mut stream) = stream {
+                // Whoever has left has heard enough.
+                let _left = discard_rest(&mut stream, &Discard::STRANGER).await;
+            }
+            Err(error)
+        }
+    }
 }
 
-async fn shake_hands<S, P>(stream: S, pick: P) -> io::Result<Handshake<S>>
+/// A handshake that came to nothing, and the stream on which the client was told.
+struct Refused<S> {
+    error: AcceptError,
+    stream: Option<S>,
+}
+
+impl<S> Refused<S> {
+    fn on(stream: S, error: io::Error) -> Self {
+        Self {
+            error: AcceptError::Failed(error),
+            stream: Some(stream),
+        }
+    }
+}
+
+impl<S> From<io::Error> for Refused<S> {
+    fn from(error: io::Error) -> Self {
+        Self {
+            error: AcceptError::Failed(error),
+            stream: None,
+        }
+    }
+}
+
+async fn shake_hands<S, P>(stream: S, pick: P) -> Result<Handshake<S>, Refused<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     P: FnOnce(Option<&str>) -> (u16, Arc<ServerConfig>),
 {
-    let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+    let start = hello(stream).await?;
     let sni = start
         .client_hello()
         .server_name()
@@ -99,14 +135,37 @@ where
     })
 }
 
-async fn finish<S>(
-    start: StartHandshake<S>,
-    config: Arc<ServerConfig>,
-) -> io::Result<ServerStream<S>>
+/// Waits for the client's first message.
+async fn hello<S>(stream: S) -> Result<StartHandshake<Greeting<S>>, Refused<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let start = StartHandshake::from_parts(start.accepted, Corked::keeping(start.io));
+    let greeting = Greeting::of(stream);
+    let mut acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), greeting);
+    let error = match (&mut acceptor).await {
+        Ok(start) => return Ok(start),
+        Err(error) => error,
+    };
+    let Some(mut greeting) = acceptor.take_io() else {
+        return Err(error.into());
+    };
+    let plain = is_refusal(&error) && greeting.refuse().await?;
+    let mut refused = Refused::on(greeting.into_inner(), error);
+    if plain {
+        refused.error = AcceptError::PlainHttp;
+    }
+    Err(refused)
+}
+
+async fn finish<S>(
+    start: StartHandshake<Greeting<S>>,
+    config: Arc<ServerConfig>,
+) -> Result<ServerStream<S>, Refused<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let stream = Corked::keeping(start.io.into_inner());
+    let start = StartHandshake::from_parts(start.accepted, stream);
     match start.into_stream(config).into_fallible().await {
         Ok(stream) => {
             let mut stream = Box::new(stream);
@@ -120,7 +179,7 @@ where
         Err((error, mut corked)) => {
             // What is kept is the alert; a client that has left needs none.
             let _told = poll_fn(|cx| corked.poll_send(cx)).await;
-            Err(error)
+            Err(Refused::on(corked.into_inner(), error))
         }
     }
 }
@@ -177,18 +236,19 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn what_is_not_tls_is_refused_with_an_alert() {
         let (ours, mut theirs) = duplex(4096);
-        theirs
-            .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            .await
-            .unwrap();
+        theirs.write_all(b"hello, is this TLS?").await.unwrap();
         let deadline = Instant::now() + Duration::from_secs(5);
-        let result = accept(ours, never, deadline).await;
+        let listening = async {
+            let mut alert = Vec::new();
+            theirs.read_to_end(&mut alert).await.unwrap();
+            drop(theirs);
+            alert
+        };
+        let (result, alert) = tokio::join!(accept(ours, never, deadline), listening);
         let Err(AcceptError::Failed(error)) = result else {
             panic!("{result:?}");
         };
         assert!(is_refusal(&error));
-        let mut alert = Vec::new();
-        theirs.read_to_end(&mut alert).await.unwrap();
         assert_eq!(alert.first(), Some(&21), "a record of type alert");
     }
 }

@@ -145,6 +145,7 @@ where
 
 fn reason(error: &AcceptError) -> Reason {
     match error {
+        AcceptError::PlainHttp => Reason::PlainHttp,
         AcceptError::Timeout(_) => Reason::HandshakeTimeout,
         AcceptError::Failed(source) => meaning::refusal_of_io(source),
     }

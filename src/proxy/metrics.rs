@@ -286,6 +286,9 @@ impl Metrics {
             self.handshakes
                 .with_label_values(&["failed", reason.code(), "none", "false"]);
         }
+        let plain = Reason::PlainHttp.code();
+        self.handshakes
+            .with_label_values(&[plain, plain, "none", "false"]);
         for method in AuthMethod::ALL
             .map(AuthMethod::as_str)
             .into_iter()
@@ -317,8 +320,13 @@ impl Metrics {
     }
 
     pub fn handshake_failed(&self, reason: Reason) {
+        // Somebody's wrong URL is no handshake that went wrong.
+        let result = match reason {
+            Reason::PlainHttp => reason.code(),
+            _ => "failed",
+        };
         self.handshakes
-            .with_label_values(&["failed", reason.code(), "none", "false"])
+            .with_label_values(&[result, reason.code(), "none", "false"])
             .inc();
         self.refused(reason);
     }

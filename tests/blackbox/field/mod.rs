@@ -2,3 +2,4 @@
 
 mod requests;
 mod early_answers;
+mod refused_handshakes;
