@@ -198,6 +198,8 @@ pub fn server_config(
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(certificates);
     config.alpn_protocols = alpn(alpn_h2, true);
+    // Clients that were told to speak HTTP/1.0 offer nothing else. Its requests say their version.
+    config.alpn_protocols.push(b"http/1.0".to_vec());
     config.ticketer = ticketer()?;
     // A session brings its successor, so one is enough for clients that open connections one after the other, or keep
     // as many sessions as they have connections. Who wants more at once asks for them (RFC 9149).
@@ -477,6 +479,9 @@ mod tests {
         for (offered, expected) in [
             (&[&b"h2"[..], b"http/1.1"][..], Some(&b"h2"[..])),
             (&[b"http/1.1"], Some(b"http/1.1")),
+            (&[b"http/1.0"], Some(b"http/1.0")),
+            (&[b"http/1.0", b"http/1.1"], Some(b"http/1.1")),
+            (&[b"h3", b"http/1.0"], Some(b"http/1.0")),
             (&[], None),
         ] {
             let mut client = pki.connector(None);

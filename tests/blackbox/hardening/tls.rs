@@ -172,7 +172,7 @@ fn an_unknown_protocol_gets_the_alert() {
     for alpn in [
         &["spdy/3"][..],
         &["h2c"],
-        &["http/1.0"],
+        &["http/0.9"],
         &["H2"],
         &["\0"],
         &["x".repeat(255).leak()],
