@@ -60,7 +60,8 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 pub struct Drain {
     /// How long the gateway serves on after `/readyz` began to say 503, so that load balancers see it before the
-    /// listeners close. Longer than they need to notice; `1ms` where there is none.
+    /// listeners close. Clients are told to connect anew with each answer. Longer than load balancers need to notice,
+    /// and than busy clients pause between two requests; `1ms` where neither matters.
     pub delay: Span,
     /// How long requests may take to finish after the listeners closed; then they are cut.
     pub timeout: Span,

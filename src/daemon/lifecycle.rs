@@ -127,6 +127,7 @@ pub async fn run(assembled: Assembled, mut signals: Signals, drain: Drain) -> an
     tracing::info!(delay_ms, timeout_s, "draining");
     tell_systemd(&[NotifyState::Stopping]);
     running.health.set_draining();
+    assembled.proxy.leave();
     running.drain.begin();
     tokio::select! {
         () = finish(&assembled.proxy, drain) => {

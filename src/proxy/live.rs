@@ -39,6 +39,8 @@ pub struct Live {
     next: Cell<u64>,
     connections: RefCell<HashMap<u64, Weak<Connection>>>,
     by_credential: RefCell<HashMap<Ended, HashSet<u64>>>,
+    /// Whether clients are sent elsewhere.
+    leaving: Cell<bool>,
     /// Whether what opens now has to end at once.
     ending: Cell<Option<Closed>>,
 }
@@ -47,6 +49,8 @@ pub struct Live {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     Open,
+    /// Serves on, and sends its client elsewhere with the next answer.
+    Leaving,
     /// Finishes what runs and takes nothing new.
     Ending(Closed),
     /// Ends now.
@@ -143,10 +147,21 @@ impl Live {
         self.connections
             .borrow_mut()
             .insert(id, Rc::downgrade(&connection));
+        if self.leaving.get() {
+            connection.leave();
+        }
         if let Some(why) = self.ending.get() {
             connection.end(why);
         }
         connection
+    }
+
+    /// Sends the client of every connection elsewhere, while all of them are still served.
+    pub fn leave(&self) {
+        self.leaving.set(true);
+        for connection in self.all() {
+            connection.leave();
+        }
     }
 
     /// Closes every connection on which one of `ended` is in use; gives back how many it was that did so now.
@@ -293,11 +308,19 @@ impl Connection {
         fresh
     }
 
+    /// Sends the client elsewhere with the next answer.
+    fn leave(&self) {
+        if self.stage.get() == Stage::Open {
+            self.stage.set(Stage::Leaving);
+            self.changed.notify_waiters();
+        }
+    }
+
     /// Lets the connection finish what runs, and take nothing new; says whether that is news to it. An ended
     /// credential outranks every other reason, because what runs has less time then.
     pub fn end(&self, why: Closed) -> bool {
         let news = match self.stage.get() {
-            Stage::Open => true,
+            Stage::Open | Stage::Leaving => true,
             Stage::Ending(before) => why == Closed::Ended && before != Closed::Ended,
             Stage::Cut(_) => false,
         };
@@ -313,14 +336,14 @@ impl Connection {
     pub fn cut(&self, why: Closed) {
         let why = match self.stage.get() {
             Stage::Ending(first) => first,
-            Stage::Open => why,
+            Stage::Open | Stage::Leaving => why,
             Stage::Cut(_) => return,
         };
         self.stage.set(Stage::Cut(why));
         self.changed.notify_waiters();
     }
 
-    /// Whether the connection takes no more requests.
+    /// Whether the client has to make another connection for its next request.
     pub fn is_ending(&self) -> bool {
         self.stage.get() != Stage::Open
     }
@@ -344,7 +367,9 @@ impl Connection {
         loop {
             match seen {
                 Stage::Cut(why) | Stage::Ending(why @ Closed::Ended) => return why,
-                Stage::Open | Stage::Ending(_) => seen = self.stage_after(seen).await,
+                Stage::Open | Stage::Leaving | Stage::Ending(_) => {
+                    seen = self.stage_after(seen).await
+                }
             }
         }
     }
@@ -442,7 +467,7 @@ impl Running {
     pub fn cut(&self) -> Option<Reason> {
         match self.connection.stage.get() {
             Stage::Cut(why) => Some(why.reason()),
-            Stage::Open | Stage::Ending(_) => None,
+            Stage::Open | Stage::Leaving | Stage::Ending(_) => None,
         }
     }
 
@@ -554,6 +579,25 @@ pub mod tests {
         let live = Rc::new(Live::default());
         live.end_all(Closed::Drain);
         assert_eq!(open(&live).stage.get(), Stage::Ending(Closed::Drain));
+    }
+
+    #[test]
+    fn what_leaves_is_served_like_what_is_open_until_it_ends() {
+        let live = Rc::new(Live::default());
+        let timeouts = Timeouts::default();
+        let (one, broken) = (open(&live), open(&live));
+        broken.cut(Closed::Failed);
+        live.leave();
+        assert_eq!(broken.stage.get(), Stage::Cut(Closed::Failed));
+        for connection in [one, open(&live)] {
+            assert_eq!(connection.stage.get(), Stage::Leaving);
+            assert!(connection.is_ending());
+            connection.begin_request();
+            let soon = Instant::now() + timeouts.finish_grace * 2;
+            let watched = connection.watch(soon, &timeouts);
+            assert!(matches!(watched, Watch::LookAgain(_)), "{watched:?}");
+            assert!(connection.end(Closed::Drain));
+        }
     }
 
     #[test]

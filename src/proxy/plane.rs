@@ -82,6 +82,8 @@ struct Handle {
 enum Order {
     /// Close what is open on these, and say how many connections that were.
     End(Arc<[Ended]>, oneshot::Sender<u32>),
+    /// Send clients elsewhere, and serve them until they go.
+    Leave,
     /// Take no more connections, let those that are open finish, and cut the rest at the deadline.
     Drain(Instant),
 }
@@ -184,6 +186,14 @@ impl Proxy {
     /// What is being carried now.
     pub fn load(&self) -> Load {
         self.metrics.load()
+    }
+
+    /// Sends clients elsewhere: every connection is served on, and told to be its client's last here.
+    pub fn leave(&self) {
+        for worker in &self.workers {
+            // One that cannot be told has ended already.
+            let _told = worker.orders.send(Order::Leave);
+        }
     }
 
     /// Takes no more connections; what is open may finish within `within`, and is cut then. Returns at once.
@@ -356,6 +366,7 @@ async fn work(worker: Rc<Worker>, mut inlet: Inlet, mut orders: mpsc::UnboundedR
             biased;
             order = orders.recv() => match order {
                 Some(Order::End(ended, answer)) => end(&worker, &ended, answer),
+                Some(Order::Leave) => worker.live.leave(),
                 Some(Order::Drain(deadline)) => break deadline,
                 // Nobody is left to give orders: the process is on its way out.
                 None => break Instant::now(),
@@ -399,6 +410,7 @@ async fn drain(worker: &Worker, mut deadline: Instant, mut orders: mpsc::Unbound
             order = orders.recv(), if told => match order {
                 Some(Order::End(ended, answer)) => end(worker, &ended, answer),
                 Some(Order::Drain(sooner)) => deadline = deadline.min(sooner),
+                Some(Order::Leave) => {}
                 None => told = false,
             },
         }

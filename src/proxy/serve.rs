@@ -50,6 +50,9 @@ where
 
 /// Connections of both versions.
 trait Served: Future<Output = Closed> {
+    /// Serves on, and sends the client elsewhere as soon as it is served.
+    fn leave(self: Pin<&mut Self>);
+
     /// Finishes what runs, and takes nothing new.
     fn finish(self: Pin<&mut Self>);
 }
@@ -59,6 +62,10 @@ where
     S: AsyncBufRead + AsyncWrite + Unpin + std::fmt::Debug + 'static,
     A: Answers + Unpin,
 {
+    /// Each answer says so, by what [`Answers`] knows. An idle connection waits for its next request, which may be on
+    /// its way.
+    fn leave(self: Pin<&mut Self>) {}
+
     fn finish(self: Pin<&mut Self>) {
         self.get_mut().finish();
     }
@@ -69,6 +76,10 @@ where
     S: AsyncBufRead + AsyncWrite + Unpin + 'static,
     A: Answers + 'static,
 {
+    fn leave(self: Pin<&mut Self>) {
+        self.get_mut().leave();
+    }
+
     fn finish(self: Pin<&mut Self>) {
         self.get_mut().finish();
     }
@@ -86,13 +97,15 @@ async fn drive(
             biased;
             why = served.as_mut() => return match stage {
                 Stage::Ending(why) | Stage::Cut(why) => why,
-                Stage::Open => why,
+                Stage::Leaving if why == Closed::Finished => Closed::Drain,
+                Stage::Open | Stage::Leaving => why,
             },
             changed = connection.stage_after(stage) => {
                 stage = changed;
                 match stage {
                     Stage::Cut(why) => return why,
                     Stage::Ending(_) => served.as_mut().finish(),
+                    Stage::Leaving => served.as_mut().leave(),
                     Stage::Open => {}
                 }
                 dog.as_mut().reset(Instant::now());

@@ -130,9 +130,6 @@ where
                     drop(link);
                     return Poll::Ready(self.begin(head));
                 }
-                Ok(None) if self.finishing && link.input.is_empty() => {
-                    return Poll::Ready(State::Closing(Closed::Finished, Lingering::none()));
-                }
                 Ok(None) => {}
                 Err(reason) => {
                     drop(link);
@@ -150,6 +147,10 @@ where
                 }
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(failed(&error)),
+                // Only what has not come: a request that is here is answered.
+                Poll::Pending if self.finishing && link.input.is_empty() => {
+                    return Poll::Ready(State::Closing(Closed::Finished, Lingering::none()));
+                }
                 Poll::Pending if link.input.is_empty() => {
                     link.rest();
                     self.output.rest(0);

@@ -34,6 +34,10 @@ pub struct Http2<S, A> {
     /// How often a silent client is asked for a sign of life, and how long its answer may take.
     ping: (Duration, Duration),
     discard: Discard,
+    /// A request has come.
+    used: bool,
+    /// Sends its client elsewhere once it has been of use.
+    leaving: bool,
     /// Takes no more requests.
     finishing: bool,
 }
@@ -57,7 +61,18 @@ where
             answers: Rc::new(answers),
             ping: (bounds.ping_interval, bounds.ping_timeout),
             discard: bounds.discard,
+            used: false,
+            leaving: false,
             finishing: false,
+        }
+    }
+
+    /// Sends the client elsewhere for what it asks later; requests that are on their way are served (RFC 9113, 6.8). Not
+    /// before the first one: a client that is turned away each time that it connects would give up.
+    pub fn leave(&mut self) {
+        self.leaving = true;
+        if let (true, State::Open(connection, _)) = (self.used, &mut self.state) {
+            connection.graceful_shutdown();
         }
     }
 
@@ -86,7 +101,13 @@ where
         }
         loop {
             match ready!(connection.poll_accept(cx)) {
-                Some(Ok((request, reply))) => begin(&self.answers, request, reply, self.discard),
+                Some(Ok((request, reply))) => {
+                    begin(&self.answers, request, reply, self.discard);
+                    self.used = true;
+                    if self.leaving {
+                        connection.graceful_shutdown();
+                    }
+                }
                 Some(Err(error)) => return Poll::Ready(failed(&error)),
                 None => return Poll::Ready(Closed::Finished),
             }

@@ -3,3 +3,4 @@
 mod requests;
 mod early_answers;
 mod refused_handshakes;
+mod draining;
