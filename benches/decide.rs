@@ -391,6 +391,7 @@ fn nth_route(number: usize) -> Route {
         limits: Vec::new(),
         target: Target::Upstream("orders".parse().unwrap()),
         body_max: None,
+        body_times: domain::pace::BodyTimes::default(),
         ambiguous_paths: false,
         keep_credential: false,
         upgrades: false,

@@ -321,6 +321,7 @@ fn route(work: Work) -> Route {
         limits: everything.then(|| Arc::new(limit)).into_iter().collect(),
         target: Target::Upstream("api".parse().unwrap()),
         body_max: None,
+        body_times: domain::pace::BodyTimes::default(),
         ambiguous_paths: false,
         keep_credential: false,
         upgrades: false,

@@ -15,6 +15,7 @@ use crate::domain::certificate::Profile;
 use crate::domain::identity_headers::IdentityHeaders;
 use crate::domain::limit::{Limit, Rate};
 use crate::domain::name::{NAME_CHARS_MAX, Name};
+use crate::domain::pace::BodyTimes;
 use crate::domain::policy::{Policy, Requirement};
 use crate::domain::route::{
     Ambiguity, HostPattern, InvalidPattern, LocalEndpoint, PathPattern, Route, RouteTable, Target,
@@ -206,6 +207,7 @@ fn route(
         limits,
         target: Target::Upstream(written.upstream.clone()),
         body_max: written.body_max.map(super::size::Size::get),
+        body_times: written.timeouts.get(),
         ambiguous_paths: written.ambiguous_paths,
         keep_credential: written.keep_credential,
         identity_headers: names.told(told),
@@ -226,6 +228,7 @@ fn local_route(endpoint: LocalEndpoint) -> Route {
         limits: Vec::new(),
         target: Target::Local(endpoint),
         body_max: Some(LOCAL_BODY_MAX),
+        body_times: BodyTimes::default(),
         ambiguous_paths: false,
         keep_credential: false,
         identity_headers: Arc::default(),

@@ -6,12 +6,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::identity_headers::IdentityHeadersHere;
+use super::listeners::BodyPace;
 use super::rate::Rate;
 use super::size::Size;
+use super::span::Span;
 use super::text::text_value;
 use super::tls::{ClientAuthMode, Reject};
 use crate::domain::limit::Per as DomainPer;
 use crate::domain::name::Name;
+use crate::domain::pace::BodyTimes;
 use crate::domain::policy::Requirement;
 use crate::domain::request::normal_host;
 use crate::domain::route::{HostPattern, InvalidPattern};
@@ -89,11 +92,33 @@ pub struct Route {
     /// Whether the caller's own key or token reaches the upstream.
     #[serde(default)]
     pub keep_credential: bool,
+    #[serde(default)]
+    pub timeouts: RouteTimeouts,
     /// Whether `Upgrade` (WebSocket and the like) is tunnelled.
     #[serde(default)]
     pub upgrades: bool,
     #[serde(default)]
     pub identity_headers: IdentityHeadersHere,
+}
+
+/// How long bodies may take on this route, where it differs from `listeners.partners.timeouts`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouteTimeouts {
+    /// Between two pieces of a body, in either direction; the listener's when not set.
+    pub body: Option<Span>,
+    /// How slowly a request's body may come on average; the listener's when not set. Long and quiet uploads, like
+    /// streams of a gRPC client, need `bytes_per_second: 0`, and a `body` that is longer than their pauses.
+    pub body_pace: Option<BodyPace>,
+}
+
+impl RouteTimeouts {
+    pub(super) fn get(&self) -> BodyTimes {
+        BodyTimes {
+            pause: self.body.map(Span::get),
+            pace: self.body_pace.as_ref().map(BodyPace::get),
+        }
+    }
 }
 
 /// The requests that a route takes: a path or a prefix, and methods.

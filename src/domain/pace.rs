@@ -27,3 +27,12 @@ impl Pace {
         }
     }
 }
+
+/// What a route says of bodies' times where it differs from its listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BodyTimes {
+    /// Between two pieces of a body, either way.
+    pub pause: Option<Duration>,
+    /// How slowly a request's body may come.
+    pub pace: Option<Pace>,
+}

@@ -239,6 +239,7 @@ mod tests {
             limits: Vec::new(),
             target: Target::Upstream("up".parse().unwrap()),
             body_max: None,
+            body_times: crate::domain::pace::BodyTimes::default(),
             ambiguous_paths: false,
             keep_credential: false,
             identity_headers: Arc::default(),

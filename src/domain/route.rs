@@ -8,6 +8,7 @@ use foldhash::HashMap;
 use super::identity_headers::IdentityHeaders;
 use super::limit::Limit;
 use super::name::Name;
+use super::pace::BodyTimes;
 use super::policy::Policy;
 use super::request::RequestHead;
 
@@ -25,6 +26,7 @@ pub struct Route {
     pub target: Target,
     /// The most bytes of a request's body; no bound when absent, since bodies are streamed.
     pub body_max: Option<u64>,
+    pub body_times: BodyTimes,
     /// Whether paths that upstreams may read in another way are forwarded all the same.
     pub ambiguous_paths: bool,
     /// Whether the caller's own key or token reaches the upstream.
@@ -431,6 +433,7 @@ mod tests {
             limits: Vec::new(),
             target: Target::Upstream("up".parse().unwrap()),
             body_max: None,
+            body_times: BodyTimes::default(),
             ambiguous_paths: name == "open",
             keep_credential: false,
             identity_headers: Arc::default(),

@@ -212,6 +212,7 @@ fn permit() -> Permit {
         limits: Vec::new(),
         target: Target::Upstream("orders".parse().unwrap()),
         body_max: None,
+        body_times: crate::domain::pace::BodyTimes::default(),
         ambiguous_paths: false,
         keep_credential: false,
         identity_headers: Arc::default(),

@@ -158,6 +158,7 @@ mod tests {
             limits,
             target: Target::Upstream("orders".parse::<Name>().unwrap()),
             body_max: None,
+            body_times: crate::domain::pace::BodyTimes::default(),
             ambiguous_paths: false,
             keep_credential: false,
             identity_headers: Arc::default(),

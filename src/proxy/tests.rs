@@ -122,6 +122,7 @@ fn route(name: &str, path: &str, requirement: Requirement) -> Route {
         limits: Vec::new(),
         target: Target::Upstream("echo".parse().unwrap()),
         body_max: Some(1000),
+        body_times: crate::domain::pace::BodyTimes::default(),
         ambiguous_paths: false,
         keep_credential: false,
         identity_headers: Arc::default(),
