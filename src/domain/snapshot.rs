@@ -165,8 +165,8 @@ impl Snapshot {
         })
     }
 
-    /// When the first of a caller's proofs ends; a token ends with its key.
-    pub fn proved_until(&self, caller: &Caller) -> Option<Timestamp> {
+    /// When the first of a caller's proofs ends, and what is to be said then; a token ends with its key.
+    pub fn proved_until(&self, caller: &Caller) -> Option<(Timestamp, Reason)> {
         let certificate = caller.certificate.proved();
         let bearer = caller.bearer.proved();
         let key = bearer.and_then(|bearer| self.keys.get(&bearer.key()));
@@ -175,11 +175,17 @@ impl Snapshot {
             Some(Bearer::Key { .. }) | None => None,
         };
         let ends = [
-            certificate.map(|proof| proof.validity.not_after),
-            key.and_then(|key| key.expires_at),
-            token,
+            (
+                certificate.map(|proof| proof.validity.not_after),
+                Reason::CertExpired,
+            ),
+            (key.and_then(|key| key.expires_at), Reason::KeyExpired),
+            (token, Reason::TokenExpired),
         ];
-        ends.into_iter().flatten().min()
+        let ends = ends
+            .into_iter()
+            .filter_map(|(end, reason)| Some((end?, reason)));
+        ends.min_by_key(|(end, _)| *end)
     }
 
     /// A key that counts at `now`, and its App; the secret is compared by whoever asks.
@@ -198,6 +204,7 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::identity::Evidence;
 
     fn snapshot(app_state: AppState, state: CredentialState) -> Snapshot {
         let app = App {
@@ -265,6 +272,74 @@ mod tests {
                 Timestamp::from_unix_seconds(second),
             );
             assert_eq!(judged.err(), expected, "{app:?} {state:?} {byte} {second}");
+        }
+    }
+
+    /// A caller with a certificate that ends at 20, a key that ends then, and perhaps a token of that key.
+    fn ends(certificate: bool, key: Option<i64>, token: Option<i64>) -> Option<(i64, Reason)> {
+        let mut snapshot = snapshot(AppState::Active, CredentialState::Active);
+        let app = Arc::clone(snapshot.apps.get(&AppId::from_bits(1)).unwrap());
+        let (id, at) = (KeyId::from_bits(1), Timestamp::from_unix_seconds);
+        let entry = KeyEntry {
+            app: app.id,
+            digest: SecretDigest([0; 32]),
+            scopes: ScopeSet::default(),
+            networks: Box::default(),
+            state: CredentialState::Active,
+            expires_at: key.map(at),
+        };
+        snapshot.keys = Shelf::build([(id, entry)]);
+        let proof = CertificateProof {
+            id: CertificateId::from_bits(1),
+            app: Arc::clone(&app),
+            fingerprint: print(1),
+            serial: SerialNumber::from_bytes(&[1]).unwrap(),
+            validity: validity(),
+        };
+        let scopes = ScopeSet::default();
+        let bearer = match token {
+            None => Bearer::Key { id, app, scopes },
+            Some(end) => Bearer::Token {
+                claims: Arc::new(crate::domain::token::Claims {
+                    issuer: String::new(),
+                    audience: String::new(),
+                    id: crate::domain::id::TokenId::from_bits(1),
+                    app: app.id,
+                    key: id,
+                    subject: None,
+                    scopes,
+                    issued_at: at(0),
+                    expires_at: at(end),
+                    certificate: None,
+                }),
+                app,
+            },
+        };
+        let caller = Caller {
+            certificate: if certificate {
+                Evidence::Proved(proof)
+            } else {
+                Evidence::Absent
+            },
+            bearer: Evidence::Proved(bearer),
+        };
+        let end = snapshot.proved_until(&caller);
+        end.map(|(end, reason)| (end.unix_millis() / 1000, reason))
+    }
+
+    #[test]
+    fn what_was_proved_holds_until_the_first_proof_ends() {
+        for (certificate, key, token, expected) in [
+            (false, None, None, None),
+            (true, None, None, Some((20, Reason::CertExpired))),
+            (true, Some(15), None, Some((15, Reason::KeyExpired))),
+            (true, Some(25), None, Some((20, Reason::CertExpired))),
+            (false, Some(25), Some(12), Some((12, Reason::TokenExpired))),
+            (false, Some(11), Some(12), Some((11, Reason::KeyExpired))),
+            (true, None, Some(30), Some((20, Reason::CertExpired))),
+        ] {
+            let found = ends(certificate, key, token);
+            assert_eq!(found, expected, "{certificate} {key:?} {token:?}");
         }
     }
 }

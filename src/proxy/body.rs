@@ -5,17 +5,18 @@ use std::future::Future;
 use std::iter::successors;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::domain::pace::Pace;
 use crate::domain::reason::Reason;
 
 use super::error::Error;
+use super::expiry::Expiry;
 use super::headers;
 use super::live::Running;
 use super::metrics::WorkerMetrics;
@@ -44,6 +45,8 @@ pub struct BodyBounds {
     pub bytes_max: Option<u64>,
     pub stall: Duration,
     pub pace: Pace,
+    /// How long the request may run.
+    pub expiry: Expiry,
 }
 
 impl<B> RequestBody<B> {
@@ -70,6 +73,11 @@ impl<B> RequestBody<B> {
         let begins = self.waiting.is_none();
         let since = *self.waiting.get_or_insert_with(Instant::now);
         let deadline = since + self.bounds.stall.min(self.slack());
+        let deadline = self
+            .bounds
+            .expiry
+            .end()
+            .map_or(deadline, |end| end.min(deadline));
         let stall = match &mut self.stall {
             Some(stall) => {
                 if begins {
@@ -77,9 +85,13 @@ impl<B> RequestBody<B> {
                 }
                 stall
             }
-            none => none.insert(Box::pin(tokio::time::sleep_until(deadline))),
+            none => none.insert(Box::pin(sleep_until(deadline))),
         };
-        stall.as_mut().poll(cx).map(|()| Reason::BodyTimeout)
+        ready!(stall.as_mut().poll(cx));
+        Poll::Ready(match self.bounds.expiry.first(stall.deadline()) {
+            Some(reason) => reason,
+            None => Reason::BodyTimeout,
+        })
     }
 
     /// For how much longer the client may be waited for, by what it has sent so far.
@@ -135,6 +147,9 @@ where
         let this = self.get_mut();
         if this.over {
             return Poll::Ready(None);
+        }
+        if let Some(reason) = this.bounds.expiry.over() {
+            return this.end(Error::downstream(reason));
         }
         match Pin::new(&mut this.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => match this.take(frame) {
@@ -193,6 +208,8 @@ pub struct ResponseBody {
     promised: Option<u64>,
     sent: u64,
     exchange: Option<(Recording, Running)>,
+    /// Wakes at the end of the request's expiry; made when something is waited for.
+    end: Option<Pin<Box<Sleep>>>,
 }
 
 impl ResponseBody {
@@ -215,6 +232,7 @@ impl ResponseBody {
             promised,
             sent: 0,
             exchange: Some((recording, running)),
+            end: None,
         }
     }
 
@@ -225,6 +243,34 @@ impl ResponseBody {
             promised: Some(0),
             sent: 0,
             exchange: None,
+            end: None,
+        }
+    }
+
+    /// How long its client may take nothing of it, where its route says it.
+    pub fn pause(&self) -> Option<Duration> {
+        self.exchange
+            .as_ref()
+            .and_then(|(_, running)| running.pause())
+    }
+
+    /// Ready when an answer that is still coming has to end, because what let its request in has.
+    fn poll_end(&mut self, cx: &mut Context<'_>, waits: bool) -> Poll<Error> {
+        let expiry = match (&self.exchange, &self.content) {
+            (Some((_, running)), Content::Upstream(body)) if !body.is_whole() => running.expiry(),
+            _ => return Poll::Pending,
+        };
+        let over = match expiry.end() {
+            Some(end) if waits => {
+                let timer = self.end.get_or_insert_with(|| Box::pin(sleep_until(end)));
+                ready!(timer.as_mut().poll(cx));
+                expiry.first(end)
+            }
+            _ => expiry.over(),
+        };
+        match over {
+            Some(reason) => Poll::Ready(Error::downstream(reason)),
+            None => Poll::Pending,
         }
     }
 
@@ -260,11 +306,21 @@ impl Body for ResponseBody {
         if let Some((_, running)) = &mut this.exchange {
             running.taken();
         }
-        let polled = match &mut this.content {
+        if let Poll::Ready(error) = this.poll_end(cx, false) {
+            let ended = Poll::Ready(Some(Err(error)));
+            this.note(&ended);
+            return ended;
+        }
+        let mut polled = match &mut this.content {
             Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Content::Upstream(body) => Pin::new(body).poll_frame(cx),
         };
+        if polled.is_pending()
+            && let Poll::Ready(error) = this.poll_end(cx, true)
+        {
+            polled = Poll::Ready(Some(Err(error)));
+        }
         this.note(&polled);
         polled
     }
@@ -343,6 +399,7 @@ mod tests {
                     grace: Duration::from_secs(10),
                     bytes_per_second: 100,
                 },
+                expiry: Expiry::default(),
             },
             Rc::default(),
             Rc::clone(&crate::proxy::record::tests::book().metrics),
@@ -405,6 +462,7 @@ mod tests {
                     grace: Duration::from_millis(100),
                     bytes_per_second: 1000,
                 },
+                expiry: Expiry::default(),
             },
             Rc::default(),
             Rc::clone(&crate::proxy::record::tests::book().metrics),
@@ -412,6 +470,24 @@ mod tests {
         let error = trickles.collect().await.unwrap_err();
         assert_eq!(error.reason, Reason::BodyTimeout);
         assert!(began.elapsed() >= Duration::from_millis(100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_ends_with_what_let_its_request_in() {
+        let at = crate::domain::time::Timestamp::from_unix_millis;
+        let expiry = || Expiry::until(Some((at(500), Reason::TokenExpired)), at(0));
+        let mut quiet = body(vec![Some(data("abc")), None], None);
+        quiet.bounds.expiry = expiry();
+        let began = Instant::now();
+        let error = quiet.collect().await.unwrap_err();
+        assert_eq!(error.reason, Reason::TokenExpired);
+        assert_eq!(began.elapsed(), Duration::from_millis(500));
+        let mut busy = body(vec![Some(data("abc")), Some(data("de"))], None);
+        busy.bounds.expiry = expiry();
+        assert!(busy.frame().await.unwrap().is_ok());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let error = busy.frame().await.unwrap().unwrap_err();
+        assert_eq!(error.reason, Reason::TokenExpired);
     }
 
     #[tokio::test(flavor = "current_thread")]

@@ -4,14 +4,14 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
-use tokio::time::{Instant, sleep_until};
 
 use crate::net::stream::AnyStream;
 
 use super::body::{Content, ResponseBody};
+use super::expiry::Expiry;
 use super::live::{Connection, Running};
 use super::message::Response;
-use super::metrics::{Closed, Open};
+use super::metrics::Open;
 use super::record::Recording;
 use super::upgrade::{self, Upgrade};
 use super::worker::Worker;
@@ -21,7 +21,7 @@ use super::worker::Worker;
 pub enum Answer {
     Response(Response<Content>),
     /// The upstream has agreed to another protocol, which may be spoken until a proof of the caller's ends.
-    Tunnel(Response<()>, Upgrade, Box<dyn AnyStream>, Option<Instant>),
+    Tunnel(Response<()>, Upgrade, Box<dyn AnyStream>, Expiry),
 }
 
 impl From<Response<Bytes>> for Answer {
@@ -103,7 +103,7 @@ fn agree_as_http2(response: &mut Response<()>) {
 struct Tunnel {
     client: Upgrade,
     upstream: Box<dyn AnyStream>,
-    until: Option<Instant>,
+    until: Expiry,
     recording: Recording,
     running: Running,
     connection: Rc<Connection>,
@@ -127,24 +127,17 @@ impl Tunnel {
         });
         let over = tokio::select! {
             biased;
-            why = connection.tunnel_over() => Some(why),
-            () = passed(until) => Some(Closed::Ended),
+            why = connection.tunnel_over() => Some(why.reason()),
+            reason = until.passed() => Some(reason),
             () = copied => None,
         };
         if let Some((bytes_in, bytes_out)) = carried {
             recording.carried(bytes_in, bytes_out);
         }
         match over {
-            Some(why) => recording.reason(why.reason()),
+            Some(reason) => recording.reason(reason),
             None => recording.complete(),
         }
         drop((recording, running, open));
-    }
-}
-
-async fn passed(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

@@ -8,8 +8,6 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
 use crate::domain::identity::{Caller, CertificateProof, Claimed, Evidence};
 use crate::domain::policy::Permit;
 use crate::domain::reason::Reason;
@@ -24,6 +22,7 @@ use super::counters::standing::Strictest;
 use super::deliver::{Answer, deliver};
 use super::downstream::body::Incoming;
 use super::error::Error;
+use super::expiry::Expiry;
 use super::forward::{self, Outbound};
 use super::forwarding::{self, RequestName};
 use super::live::{Connection, Running};
@@ -36,9 +35,6 @@ use super::upgrade::Upgrade;
 use super::upstream::request::Head;
 use super::worker::Worker;
 use super::{authorize, identify, limit, panics, protocols, request, respond, route};
-
-/// Timers need a bound. Nobody keeps a tunnel for as long as this.
-const PROOF_MAX: std::time::Duration = std::time::Duration::from_hours(24 * 365);
 
 /// Answers one request of `connection`, whatever happens.
 pub async fn run(
@@ -74,6 +70,7 @@ pub async fn run(
         connection: &connection,
         name: &name,
         now,
+        running: &running,
     };
     let walked = {
         let walking = Walking {
@@ -137,6 +134,7 @@ pub fn refuse_unread(
         connection,
         name: &name,
         now,
+        running: &running,
     };
     let answer = exchange.refuse(&reason.into(), &mut recording);
     deliver(answer, &method, recording, running, worker, connection)
@@ -152,6 +150,7 @@ struct Exchange<'a> {
     connection: &'a Rc<Connection>,
     name: &'a RequestName,
     now: Timestamp,
+    running: &'a Running,
 }
 
 /// What the walk has decided about a request by the time that it may go on.
@@ -160,8 +159,8 @@ struct Decided {
     destination: Destination,
     head: Box<Head>,
     strictest: Option<Strictest>,
-    /// When the first of the proofs ends that the request was let in with.
-    proved_until: Option<Instant>,
+    /// How long the request may run.
+    expiry: Expiry,
 }
 
 enum Destination {
@@ -190,16 +189,17 @@ impl Exchange<'_> {
             destination,
             head,
             strictest,
-            proved_until,
+            expiry,
         } = self.decide(&mut request, has_body, recording)?;
-        let body = self.bounded(body, &permit, recording)?;
+        self.running.let_in(expiry, permit.route().body_times.pause);
+        let body = self.bounded(body, &permit, expiry, recording)?;
         let mut answer = match destination {
             Destination::Upstream(upstream) => {
                 let answered = self.forward(&permit, &upstream, head, body);
                 drop((permit, upstream, request));
                 let answered = answered.await?;
                 recording.upstream_answered();
-                agreed(answered, upgrade, proved_until)?
+                agreed(answered, upgrade, expiry)?
             }
             Destination::Local(here) => {
                 request.fields = head.fields;
@@ -271,11 +271,7 @@ impl Exchange<'_> {
         })?;
         let strictest = self.limit(&permit, address)?;
 
-        // Only tunnels outlive the request that was let in.
-        let proved_until = upgrade
-            .as_ref()
-            .and_then(|_| snapshot.proved_until(&caller))
-            .map(|until| Instant::now() + until.since(now).min(PROOF_MAX));
+        let expiry = Expiry::until(snapshot.proved_until(&caller), now);
         let destination = match &route.target {
             Target::Local(endpoint) => Destination::Local(Box::new(Here {
                 endpoint: *endpoint,
@@ -312,7 +308,7 @@ impl Exchange<'_> {
                 upgrade,
             }),
             strictest,
-            proved_until,
+            expiry,
         })
     }
 
@@ -418,13 +414,16 @@ impl Exchange<'_> {
         self,
         body: Incoming,
         permit: &Permit,
+        expiry: Expiry,
         recording: &Recording,
     ) -> Result<RequestBody<Incoming>, Refusal> {
         let timeouts = &self.worker.settings.timeouts;
+        let route = permit.route();
         let bounds = BodyBounds {
-            bytes_max: permit.route().body_max,
-            stall: timeouts.body_stall,
-            pace: timeouts.body_pace,
+            bytes_max: route.body_max,
+            stall: route.body_times.pause.unwrap_or(timeouts.body_stall),
+            pace: route.body_times.pace.unwrap_or(timeouts.body_pace),
+            expiry,
         };
         let least = http_body::Body::size_hint(&body).lower();
         if bounds.bytes_max.is_some_and(|max| least > max) {
@@ -509,14 +508,14 @@ impl Exchange<'_> {
 fn agreed(
     answered: forward::Answer,
     client: Option<Upgrade>,
-    proved_until: Option<Instant>,
+    expiry: Expiry,
 ) -> Result<Answer, Reason> {
     match (answered, client) {
         (forward::Answer::Response(response), _) => {
             Ok(Answer::Response(response.map(Content::Upstream)))
         }
         (forward::Answer::Tunnel(head, io), Some(client)) => {
-            Ok(Answer::Tunnel(head, client, io, proved_until))
+            Ok(Answer::Tunnel(head, client, io, expiry))
         }
         (forward::Answer::Tunnel(..), None) => Err(Reason::UpgradeRefused),
     }

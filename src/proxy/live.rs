@@ -13,6 +13,7 @@ use crate::domain::identity::Caller;
 use crate::domain::reason::Reason;
 use crate::net::turn;
 
+use super::expiry::Expiry;
 use super::host::LastHost;
 use super::identity_fields::IdentityFields;
 use super::last_token::LastToken;
@@ -88,13 +89,21 @@ pub struct Connection {
     discarding: Cell<u32>,
     /// Since when there is something for the client to take, in a place for each answer that has some: what
     /// moves on one stream does not excuse another that is held.
-    unread: RefCell<Vec<Option<Instant>>>,
+    unread: RefCell<Vec<Option<Unread>>>,
     progress: Cell<Instant>,
     used: RefCell<Vec<Ended>>,
     /// The newest last.
     fields: RefCell<Vec<(FieldsFor, Rc<IdentityFields>)>>,
     _seat: Seat,
     _open: Open,
+}
+
+/// What a client was given and has not taken.
+#[derive(Clone, Copy, Debug)]
+struct Unread {
+    since: Instant,
+    /// How long its route allows that; the listener's time when it says nothing.
+    within: Option<Duration>,
 }
 
 /// What the constant fields of a request depend on.
@@ -384,12 +393,17 @@ impl Connection {
     /// What is to be done about this connection at `now`.
     pub fn watch(&self, now: Instant, timeouts: &Timeouts) -> Watch {
         let progress = self.progress.get();
-        let running = self.running.get() > 0 || self.discarding.get() > 0;
-        if self.served.get() == 0 && now >= self.first_request_by {
+        let discarding = self.discarding.get() > 0;
+        let running = self.running.get() > 0 || discarding;
+        // A first request whose head was refused is being discarded, and was not served.
+        if self.served.get() == 0 && !discarding && now >= self.first_request_by {
             return Watch::Cut(Closed::Stalled);
         }
-        let oldest = self.unread.borrow().iter().flatten().min().copied();
-        if oldest.is_some_and(|since| now >= since + timeouts.write_stall) {
+        let stalled = |unread: &Unread| {
+            let within = unread.within.unwrap_or(timeouts.write_stall);
+            now >= unread.since + within
+        };
+        if self.unread.borrow().iter().flatten().any(stalled) {
             return Watch::Cut(Closed::Stalled);
         }
         match (self.stage.get(), self.ending_since.get()) {
@@ -434,6 +448,9 @@ pub struct Running {
     connection: Rc<Connection>,
     /// Its place among the answers that have something unread.
     unread: Option<usize>,
+    expiry: Cell<Expiry>,
+    /// Between two pieces of the answer, where the route says it.
+    pause: Cell<Option<Duration>>,
 }
 
 impl Running {
@@ -442,24 +459,45 @@ impl Running {
         Self {
             connection,
             unread: None,
+            expiry: Cell::default(),
+            pause: Cell::default(),
         }
+    }
+
+    /// The request was let in for so long, by a route that allows the client so long between two pieces of the answer.
+    pub fn let_in(&self, expiry: Expiry, pause: Option<Duration>) {
+        self.expiry.set(expiry);
+        self.pause.set(pause);
+    }
+
+    pub fn expiry(&self) -> Expiry {
+        self.expiry.get()
+    }
+
+    pub fn pause(&self) -> Option<Duration> {
+        self.pause.get()
     }
 
     /// The client was given a piece of the answer.
     pub fn gave(&mut self) {
         let now = turn::now();
         self.connection.progress.set(now);
-        if self.unread.is_some() {
+        // Over HTTP/2 each stream looks after itself, so that one that is held does not end the others.
+        if self.unread.is_some() || self.connection.peer.http2 {
             return;
         }
+        let fresh = Unread {
+            since: now,
+            within: self.pause.get(),
+        };
         let mut unread = self.connection.unread.borrow_mut();
         let mut places = unread.iter_mut().enumerate();
-        if let Some((place, since)) = places.find(|(_, since)| since.is_none()) {
-            *since = Some(now);
+        if let Some((place, free)) = places.find(|(_, unread)| unread.is_none()) {
+            *free = Some(fresh);
             self.unread = Some(place);
         } else {
             self.unread = Some(unread.len());
-            unread.push(Some(now));
+            unread.push(Some(fresh));
         }
     }
 
@@ -476,8 +514,8 @@ impl Running {
         let Some(place) = self.unread.take() else {
             return;
         };
-        if let Some(since) = self.connection.unread.borrow_mut().get_mut(place) {
-            *since = None;
+        if let Some(unread) = self.connection.unread.borrow_mut().get_mut(place) {
+            *unread = None;
         }
     }
 }

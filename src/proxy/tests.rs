@@ -738,7 +738,7 @@ async fn a_tunnel_ends_when_the_proof_that_opened_it_expires() {
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     partner.closed().await;
     let records = gateway.records(1).await;
-    assert_eq!(records[0].reason, Some(Reason::CredentialInvalid));
+    assert_eq!(records[0].reason, Some(Reason::CertExpired));
     gateway.stop().await;
 }
 

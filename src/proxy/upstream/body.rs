@@ -30,6 +30,13 @@ impl AnswerBody {
     }
 }
 
+impl AnswerBody {
+    /// Whether nothing of it is still to come from the upstream.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.0, Kind::Whole(_))
+    }
+}
+
 impl From<Http1Body> for AnswerBody {
     fn from(body: Http1Body) -> Self {
         Self(Kind::Http1(Box::new(body)))
