@@ -5,20 +5,20 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use h2::{Reason, RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A stream of HTTP/2 as a stream of bytes.
-pub struct Duplex {
+pub struct Duplex<B: Buf> {
     incoming: RecvStream,
-    outgoing: SendStream<Bytes>,
+    outgoing: SendStream<B>,
     /// What has come and was not read yet.
     unread: Bytes,
 }
 
-impl Duplex {
-    pub fn new(incoming: RecvStream, outgoing: SendStream<Bytes>) -> Self {
+impl<B: Buf> Duplex<B> {
+    pub fn new(incoming: RecvStream, outgoing: SendStream<B>) -> Self {
         Self {
             incoming,
             outgoing,
@@ -40,13 +40,13 @@ impl Duplex {
     }
 }
 
-impl fmt::Debug for Duplex {
+impl<B: Buf> fmt::Debug for Duplex<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Duplex").finish_non_exhaustive()
     }
 }
 
-impl AsyncRead for Duplex {
+impl<B: Buf> AsyncRead for Duplex<B> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -62,7 +62,7 @@ impl AsyncRead for Duplex {
     }
 }
 
-impl AsyncWrite for Duplex {
+impl<B: Buf + From<Bytes>> AsyncWrite for Duplex<B> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -75,7 +75,7 @@ impl AsyncWrite for Duplex {
         ready!(poll_room(outgoing, cx)).map_err(broken)?;
         let piece = buf.get(..PIECE_MAX).unwrap_or(buf);
         let data = Bytes::copy_from_slice(piece);
-        outgoing.send_data(data, false).map_err(broken)?;
+        outgoing.send_data(data.into(), false).map_err(broken)?;
         Poll::Ready(Ok(piece.len()))
     }
 
@@ -84,7 +84,7 @@ impl AsyncWrite for Duplex {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let ended = self.get_mut().outgoing.send_data(Bytes::new(), true);
+        let ended = self.get_mut().outgoing.send_data(Bytes::new().into(), true);
         Poll::Ready(ended.map_err(broken))
     }
 }
@@ -93,8 +93,8 @@ impl AsyncWrite for Duplex {
 const PIECE_MAX: usize = 16 << 10;
 
 /// Waits until the client takes something on `outgoing`, before a piece is sent that may be longer.
-pub fn poll_room(
-    outgoing: &mut SendStream<Bytes>,
+pub fn poll_room<B: Buf>(
+    outgoing: &mut SendStream<B>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), h2::Error>> {
     // Of one byte only: what is asked for and not there yet is kept from the connection's other streams.
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     /// One stream between a client and a server, as each has it.
-    async fn pair() -> ((SendStream<Bytes>, RecvStream), Duplex) {
+    async fn pair() -> ((SendStream<Bytes>, RecvStream), Duplex<Bytes>) {
         let (near, far) = tokio::io::duplex(16 << 10);
         let serving = async {
             let mut connection = server::handshake(far).await.unwrap();

@@ -11,6 +11,7 @@ pub mod http;
 pub mod stream;
 pub mod discard;
 pub mod outbox;
+pub mod unsent;
 pub mod duplex;
 pub mod pulse;
 pub mod resolve;

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::{Connection, Handshake, SendResponse};
 use http::{Method, header};
@@ -15,16 +14,18 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::body::{Incoming, StreamBody};
 use super::service::Answers;
-use super::stream::Stream;
+use super::stream::{Flow, Stream};
 use crate::domain::reason::Reason;
 use crate::net::discard::Discard;
 use crate::net::http::{ServerBounds, http2_server};
 use crate::net::outbox::{self, Gathered, Outbox};
 use crate::net::pulse::Pulse;
 use crate::net::turn::{self, InTurns};
+use crate::net::unsent::{Piece, Unsent};
 use crate::proxy::message::Request;
 use crate::proxy::metrics::Closed;
 use crate::proxy::upgrade::Upgrade;
+use crate::proxy::upstream::deadline::Deadline;
 
 /// See the module. Resolves to why it ended.
 pub struct Http2<S, A> {
@@ -34,6 +35,11 @@ pub struct Http2<S, A> {
     /// How often a silent client is asked for a sign of life, and how long its answer may take.
     ping: (Duration, Duration),
     discard: Discard,
+    flow: Flow,
+    /// Until when the client has to take something of what is held.
+    stuck: Option<Deadline>,
+    /// Nothing could be sent in the last turn.
+    blocked: bool,
     /// A request has come.
     used: bool,
     /// Sends its client elsewhere once it has been of use.
@@ -44,8 +50,8 @@ pub struct Http2<S, A> {
 
 enum State<S> {
     /// Before the client's preface.
-    Opening(Handshake<Gathered<S>, Bytes>),
-    Open(Connection<Gathered<S>, Bytes>, Option<Pulse>),
+    Opening(Handshake<Gathered<S>, Piece>),
+    Open(Connection<Gathered<S>, Piece>, Option<Pulse>),
 }
 
 impl<S, A> Http2<S, A>
@@ -61,6 +67,12 @@ where
             answers: Rc::new(answers),
             ping: (bounds.ping_interval, bounds.ping_timeout),
             discard: bounds.discard,
+            flow: Flow {
+                unsent: Unsent::within(bounds.unsent_max),
+                unread: bounds.unread,
+            },
+            stuck: None,
+            blocked: false,
             used: false,
             leaving: false,
             finishing: false,
@@ -102,7 +114,7 @@ where
         loop {
             match ready!(connection.poll_accept(cx)) {
                 Some(Ok((request, reply))) => {
-                    begin(&self.answers, request, reply, self.discard);
+                    begin(&self.answers, request, reply, &self.flow, self.discard);
                     self.used = true;
                     if self.leaving {
                         connection.graceful_shutdown();
@@ -114,7 +126,22 @@ where
         }
     }
 
-    fn open(&mut self, mut connection: Connection<Gathered<S>, Bytes>) {
+    /// Sends what was said in this turn. Ready when the client has taken nothing for too long.
+    fn poll_stuck(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // What does not fit now wakes this task when it does.
+        if self.outbox.poll_send(cx).is_ready() {
+            self.blocked = false;
+            return Poll::Pending;
+        }
+        let within = self.flow.unread;
+        let stuck = self.stuck.get_or_insert_with(|| Deadline::after(within));
+        if !std::mem::replace(&mut self.blocked, true) {
+            stuck.set(within);
+        }
+        stuck.poll(cx)
+    }
+
+    fn open(&mut self, mut connection: Connection<Gathered<S>, Piece>) {
         if self.finishing {
             connection.graceful_shutdown();
         }
@@ -136,9 +163,8 @@ where
         let this = self.get_mut();
         this.outbox.begin();
         let polled = turn::take(|| this.poll_on(cx));
-        if polled.is_pending() {
-            // What does not fit now wakes this task when it does.
-            let _sent = this.outbox.poll_send(cx);
+        if polled.is_pending() && this.poll_stuck(cx).is_ready() {
+            return Poll::Ready(Closed::Stalled);
         }
         polled
     }
@@ -153,7 +179,8 @@ fn failed(error: &h2::Error) -> Closed {
 fn begin<A: Answers + 'static>(
     answers: &Rc<A>,
     request: http::Request<RecvStream>,
-    reply: SendResponse<Bytes>,
+    reply: SendResponse<Piece>,
+    flow: &Flow,
     discard: Discard,
 ) {
     let (parts, incoming) = request.into_parts();
@@ -173,7 +200,7 @@ fn begin<A: Answers + 'static>(
         let refused = answers.refuse(Reason::RequestMalformed);
         Stream::new(reply, Box::pin(at_once(refused)))
     };
-    tokio::task::spawn_local(InTurns::new(stream.run(Rc::clone(answers))));
+    tokio::task::spawn_local(InTurns::new(stream.run(Rc::clone(answers), flow.clone())));
 }
 
 /// What a request's head says of the length of its body; nothing if it says several things.

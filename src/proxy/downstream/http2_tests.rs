@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 
+use bytes::Bytes;
 use h2::client::{self, ResponseFuture, SendRequest};
 use h2::ext::Protocol;
 use h2::{Reason as Code, SendStream};

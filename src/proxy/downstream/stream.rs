@@ -5,9 +5,10 @@ use std::future::poll_fn;
 use std::iter::successors;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderValue, StatusCode, header};
@@ -19,15 +20,26 @@ use super::date::DateText;
 use super::service::{Answers, BoxedAnswer};
 use crate::net::discard::Discard;
 use crate::net::duplex::{Duplex, poll_room};
+use crate::net::unsent::{Piece, Unsent};
 use crate::proxy::body::ResponseBody;
 use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::codec::fields::is_hop_by_hop;
 use crate::proxy::message::Response;
 use crate::proxy::upgrade::Handover;
+use crate::proxy::upstream::deadline::Deadline;
+
+/// How answers leave over one connection.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// What all streams together hold.
+    pub unsent: Rc<Unsent>,
+    /// How long the client may take nothing of an answer.
+    pub unread: Duration,
+}
 
 /// A request that is being answered.
 pub struct Stream {
-    reply: SendResponse<Bytes>,
+    reply: SendResponse<Piece>,
     answer: BoxedAnswer,
     /// Where the stream goes if another protocol was asked for, and what comes on it.
     tunnel: Option<(Handover, RecvStream)>,
@@ -36,7 +48,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub const fn new(reply: SendResponse<Bytes>, answer: BoxedAnswer) -> Self {
+    pub const fn new(reply: SendResponse<Piece>, answer: BoxedAnswer) -> Self {
         Self {
             reply,
             answer,
@@ -62,7 +74,7 @@ impl Stream {
     }
 
     /// Waits for the answer and sends it; stops as soon as the client takes its request back.
-    pub async fn run<A: Answers>(self, answers: Rc<A>) {
+    pub async fn run<A: Answers>(self, answers: Rc<A>, flow: Flow) {
         let Self {
             mut reply,
             answer,
@@ -80,7 +92,7 @@ impl Stream {
                     handover.hand_over(Box::new(Duplex::new(incoming, outgoing)));
                 })
             }
-            _ => send(response, date, &mut reply).await,
+            _ => send(response, date, &mut reply, flow).await,
         };
         if let Err(error) = sent {
             tracing::debug!(%error, "an answer was not sent to its end");
@@ -117,7 +129,7 @@ async fn pass_over(mut rest: RecvStream, bounds: Discard) {
 /// Waits for the answer; none when the client has taken its request back, and then nothing of the exchange goes on.
 async fn answered(
     mut answer: BoxedAnswer,
-    reply: &mut SendResponse<Bytes>,
+    reply: &mut SendResponse<Piece>,
 ) -> Option<Response<ResponseBody>> {
     poll_fn(|cx| match answer.as_mut().poll(cx) {
         Poll::Ready(response) => Poll::Ready(Some(response)),
@@ -129,7 +141,8 @@ async fn answered(
 async fn send(
     response: Response<ResponseBody>,
     date: DateText,
-    reply: &mut SendResponse<Bytes>,
+    reply: &mut SendResponse<Piece>,
+    mut flow: Flow,
 ) -> Result<(), h2::Error> {
     let Response {
         status,
@@ -142,7 +155,8 @@ async fn send(
     if bodiless {
         return Ok(());
     }
-    send_body(body, outgoing).await
+    flow.unread = body.pause().unwrap_or(flow.unread);
+    send_body(body, outgoing, &flow).await
 }
 
 /// The head of an answer. `length` is said where the answer does not say one itself.
@@ -173,18 +187,32 @@ fn head(
     head
 }
 
-/// Sends a body as fast as the client takes it.
-async fn send_body<B>(mut body: B, mut outgoing: SendStream<Bytes>) -> Result<(), h2::Error>
+/// Sends a body as fast as the client takes it; a client that takes nothing of it for too long loses this stream.
+async fn send_body<B>(
+    mut body: B,
+    mut outgoing: SendStream<Piece>,
+    flow: &Flow,
+) -> Result<(), h2::Error>
 where
     B: Body<Data = Bytes, Error: StdError + 'static> + Unpin,
 {
+    let mut patience = Patience::of(flow.unread);
     loop {
-        let polled = poll_fn(|cx| match Pin::new(&mut body).poll_frame(cx) {
-            Poll::Ready(frame) => Poll::Ready(Ok(frame)),
-            // Whoever does not want the answer any more says so while nothing is sent.
-            Poll::Pending => outgoing
-                .poll_reset(cx)
-                .map(|gone| Err(gone.map_or_else(|error| error, h2::Error::from))),
+        patience.renew();
+        let mut gone = 0;
+        let polled = poll_fn(|cx| {
+            if flow.unsent.poll_room(cx).is_pending() {
+                // Where other streams move, this one has its turn.
+                if std::mem::replace(&mut gone, flow.unsent.gone()) != flow.unsent.gone() {
+                    patience.renew();
+                }
+                return patience.poll(cx, &mut outgoing).map(Err);
+            }
+            match Pin::new(&mut body).poll_frame(cx) {
+                Poll::Ready(frame) => Poll::Ready(Ok(frame)),
+                // Whoever does not want the answer any more says so while nothing is sent.
+                Poll::Pending => poll_taken_back(&mut outgoing, cx).map(Err),
+            }
         });
         let frame = match polled.await? {
             Some(Ok(frame)) => frame,
@@ -192,15 +220,21 @@ where
                 outgoing.send_reset(why(&error));
                 return Ok(());
             }
-            None => return outgoing.send_data(Bytes::new(), true),
+            None => return outgoing.send_data(Bytes::new().into(), true),
         };
         let last = body.is_end_stream();
         match frame.into_data() {
             Ok(data) => {
-                if !data.is_empty() {
-                    poll_fn(|cx| poll_room(&mut outgoing, cx)).await?;
+                let piece = flow.unsent.hold(data);
+                if piece.has_remaining() {
+                    patience.renew();
+                    poll_fn(|cx| match poll_room(&mut outgoing, cx) {
+                        Poll::Pending => patience.poll(cx, &mut outgoing).map(Err),
+                        ready => ready,
+                    })
+                    .await?;
                 }
-                outgoing.send_data(data, last)?;
+                outgoing.send_data(piece, last)?;
                 if last {
                     return Ok(());
                 }
@@ -212,6 +246,48 @@ where
                 return outgoing.send_trailers(trailers);
             }
         }
+    }
+}
+
+fn poll_taken_back(outgoing: &mut SendStream<Piece>, cx: &mut Context<'_>) -> Poll<h2::Error> {
+    let polled = outgoing.poll_reset(cx);
+    polled.map(|gone| gone.map_or_else(|error| error, h2::Error::from))
+}
+
+/// For how long a client is waited for that has something to take.
+struct Patience {
+    within: Duration,
+    /// Made when the client is waited for first.
+    deadline: Option<Deadline>,
+    waiting: bool,
+}
+
+impl Patience {
+    const fn of(within: Duration) -> Self {
+        Self {
+            within,
+            deadline: None,
+            waiting: false,
+        }
+    }
+
+    /// The client has taken something.
+    const fn renew(&mut self) {
+        self.waiting = false;
+    }
+
+    /// Ready when the client was waited for for too long, and then the stream has been reset; or when it has reset it.
+    fn poll(&mut self, cx: &mut Context<'_>, outgoing: &mut SendStream<Piece>) -> Poll<h2::Error> {
+        let within = self.within;
+        let deadline = self.deadline.get_or_insert_with(|| Deadline::after(within));
+        if !std::mem::replace(&mut self.waiting, true) {
+            deadline.set(within);
+        }
+        if deadline.poll(cx).is_ready() {
+            outgoing.send_reset(Reason::CANCEL);
+            return Poll::Ready(Reason::CANCEL.into());
+        }
+        poll_taken_back(outgoing, cx)
     }
 }
 
@@ -227,7 +303,6 @@ fn why(error: &(dyn StdError + 'static)) -> Reason {
 mod tests {
     use std::cell::Cell;
     use std::convert::Infallible;
-    use std::task::Context;
 
     use http::HeaderName;
     use http_body::Frame;
@@ -266,12 +341,17 @@ mod tests {
         asked.extend(b"localhost");
         far.write_all(&asked).await.unwrap();
         let library = http2_server(&ServerBounds::default());
-        let mut connection = library.handshake(near).await.unwrap();
+        let mut connection = library.handshake::<_, Piece>(near).await.unwrap();
+        let flow = Flow {
+            unsent: Unsent::within(1 << 20),
+            unread: Duration::from_mins(1),
+        };
         tokio::task::spawn_local(async move {
             while let Some(request) = connection.accept().await {
                 let (_, mut reply) = request.unwrap();
                 let outgoing = reply.send_response(http::Response::new(()), false).unwrap();
-                tokio::task::spawn_local(send_body(Endless(Rc::clone(&taken)), outgoing));
+                let (body, flow) = (Endless(Rc::clone(&taken)), flow.clone());
+                tokio::task::spawn_local(async move { send_body(body, outgoing, &flow).await });
             }
         });
         for _ in 0..1000 {

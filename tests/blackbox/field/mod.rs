@@ -4,3 +4,4 @@ mod requests;
 mod early_answers;
 mod refused_handshakes;
 mod draining;
+mod running_streams;
