@@ -7,6 +7,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::log_limit::LogLimit;
 use super::tcp::TcpOptions;
 
 /// Binds a listening TCP socket.
@@ -48,7 +49,10 @@ pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             Ok(accepted) => return accepted,
             Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, pause_ms = pause.as_millis(), "cannot accept connections");
+                if let Some(suppressed) = NOT_ACCEPTED.permit() {
+                    let pause_ms = pause.as_millis();
+                    tracing::warn!(%error, pause_ms, suppressed, "cannot accept connections");
+                }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
             }
@@ -65,6 +69,8 @@ fn concerns_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::Interrupted
     )
 }
+
+static NOT_ACCEPTED: LogLimit = LogLimit::new();
 
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_secs(1);

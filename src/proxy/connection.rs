@@ -1,5 +1,6 @@
 //! The outer walk, once for each connection: accept → handshake → requests until either side is done.
 
+use std::fmt::Display;
 use std::rc::Rc;
 
 use tokio::net::TcpStream;
@@ -7,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::domain::identity::Evidence;
 use crate::domain::reason::Reason;
+use crate::net::log_limit::LogLimit;
 use crate::net::tls::ServerStream;
 use crate::net::turn;
 
@@ -61,6 +63,14 @@ impl Answers for Walk {
 
     fn refuse(&self, reason: Reason) -> Response<ResponseBody> {
         exchange::refuse_unread(&self.worker, &self.connection, reason)
+    }
+
+    fn rules_broken(&self, error: &dyn Display) {
+        static LINES: LogLimit = LogLimit::new();
+        if let Some(suppressed) = LINES.permit() {
+            let address = self.connection.peer.origin.address;
+            tracing::warn!(%address, %error, suppressed, "a client broke the rules of HTTP/2");
+        }
     }
 
     fn is_ending(&self) -> bool {

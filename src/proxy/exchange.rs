@@ -15,6 +15,7 @@ use crate::domain::route::{LocalEndpoint, Route, Target};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 use crate::domain::upstream::Upstream;
+use crate::net::log_limit::LogLimit;
 
 use super::body::{BodyBounds, Content, RequestBody, ResponseBody};
 use super::codec::field_list::FieldList;
@@ -86,7 +87,10 @@ pub async fn run(
         Err(panic) => {
             worker.metrics.all.panics.inc();
             let panic = panics::message(&*panic);
-            tracing::error!(request_id = %name.id, panic, "an exchange panicked");
+            if let Some(suppressed) = PANICKED.permit() {
+                let request_id = name.id;
+                tracing::error!(%request_id, panic, suppressed, "an exchange panicked");
+            }
             exchange.refuse(&Reason::Internal.into(), &mut recording)
         }
     };
@@ -142,6 +146,8 @@ pub fn refuse_unread(
 
 /// What the record of a request says that could not be read.
 const UNREAD: &str = "-";
+
+static PANICKED: LogLimit = LogLimit::new();
 
 /// What every step of one exchange may need.
 #[derive(Clone, Copy)]

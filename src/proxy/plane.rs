@@ -22,6 +22,7 @@ use crate::domain::record::Receipt;
 use crate::domain::snapshot::{Catalog, Snapshot};
 use crate::domain::time::Clock;
 use crate::net::http::ServerBounds;
+use crate::net::log_limit::LogLimit;
 
 use super::counters::local::{Buckets, Counters};
 use super::downstream::date::Dates;
@@ -383,6 +384,8 @@ fn end(worker: &Worker, ended: &[Ended], answer: oneshot::Sender<u32>) {
     let _heard = answer.send(worker.live.end(ended));
 }
 
+static PANICKED: LogLimit = LogLimit::new();
+
 fn spawn(worker: &Rc<Worker>, arrival: Arrival) {
     let remote = arrival.remote;
     let worker = Rc::clone(worker);
@@ -392,7 +395,9 @@ fn spawn(worker: &Rc<Worker>, arrival: Arrival) {
         if let Err(panic) = panics::caught(served).await {
             worker.metrics.all.panics.inc();
             let panic = panics::message(&*panic);
-            tracing::error!(%remote, panic, "a connection panicked");
+            if let Some(suppressed) = PANICKED.permit() {
+                tracing::error!(%remote, panic, suppressed, "a connection panicked");
+            }
         }
     });
 }
