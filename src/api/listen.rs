@@ -84,7 +84,7 @@ pub async fn tcp(
                 return converse(stream, peer, router, &how).await;
             };
             let deadline = tokio::time::Instant::now() + how.bounds.handshake;
-            match tls::accept(stream, |_| (0, config), deadline).await {
+            match tls::accept(stream, |_| ((), config), deadline).await {
                 Ok(session) => converse(session.stream, peer, router, &how).await,
                 Err(error) => tracing::debug!(%error, %address, "a handshake failed"),
             }

@@ -14,6 +14,7 @@ use super::authority::{Authority, GeneratedAuthority};
 use super::tls::{self, ServerCertificate, ServerCertificates};
 use super::{issue, keypair, pem};
 use crate::domain::time::{Timestamp, Validity};
+use crate::domain::tls_policy::TlsVersion;
 
 /// The time at which the tests take place: the real one, because rustls asks the system.
 pub fn now() -> Timestamp {
@@ -72,7 +73,7 @@ impl Pki {
     pub fn server(
         &self,
         verifier: Option<Arc<dyn rustls::server::danger::ClientCertVerifier>>,
-        min: tls::TlsVersion,
+        min: TlsVersion,
     ) -> Arc<ServerConfig> {
         let hosts = ["localhost".to_owned()];
         let (cert_pem, key_pem) = self.authority.issue_server(&hosts, now()).unwrap();

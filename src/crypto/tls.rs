@@ -25,6 +25,7 @@ use super::x509::{self, MalformedCertificate};
 use crate::domain::reason::Reason;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
+use crate::domain::tls_policy::TlsVersion;
 
 /// Why a TLS policy cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -363,9 +364,10 @@ mod tests {
     use super::*;
     use crate::crypto::authority::Authority;
     use crate::crypto::testing::{Pki, client_params, handshake, hours, now};
-    use crate::crypto::verifier::{ClientAuthMode, RegistryView, Reject, client_verifier};
+    use crate::crypto::verifier::{RegistryView, client_verifier};
     use crate::domain::certificate::Fingerprint;
     use crate::domain::time::Validity;
+    use crate::domain::tls_policy::{ClientAuthMode, Reject};
     use rustls::HandshakeKind;
 
     #[derive(Debug)]

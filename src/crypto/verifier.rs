@@ -18,28 +18,12 @@ use super::x509::{self, Leaf};
 use crate::domain::certificate::Fingerprint;
 use crate::domain::reason::Reason;
 use crate::domain::time::{Timestamp, Validity};
+use crate::domain::tls_policy::{ClientAuthMode, Reject};
 
 /// What the verifier asks the registry. Whoever answers knows the time.
 pub trait RegistryView: Send + Sync + std::fmt::Debug {
     /// Whether a certificate that chains to us counts now.
     fn judge(&self, fingerprint: &Fingerprint, validity: &Validity) -> Result<(), Reason>;
-}
-
-/// Whether clients are asked for a certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientAuthMode {
-    Off,
-    Optional,
-    Required,
-}
-
-/// What becomes of a certificate that we signed and that does not count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reject {
-    /// The handshake is refused.
-    Alert,
-    /// The handshake is finished, so that the answers can say what is wrong; the walk lets nothing through.
-    Explain,
 }
 
 /// A reason that no TLS alert has a name for, carried inside of rustls's error.
@@ -314,7 +298,8 @@ fn unix_time(at: Timestamp) -> UnixTime {
 mod tests {
     use super::*;
     use crate::crypto::testing::{Identity, Pki, client_params, handshake, hours, now};
-    use crate::crypto::tls::{TlsVersion, refusal};
+    use crate::crypto::tls::refusal;
+    use crate::domain::tls_policy::TlsVersion;
     use rcgen::{
         BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, IsCa,
         KeyPair, KeyUsagePurpose,

@@ -8,7 +8,6 @@ use anyhow::Context as _;
 use super::descriptors::Shares;
 use super::settings::tcp_options;
 use crate::config::root::Config;
-use crate::config::tls as written;
 use crate::config::upstreams::{Protocol, Upstream as WrittenUpstream};
 use crate::crypto::authority::Authority;
 use crate::crypto::tls::{self, Roots, ServerCertificate, ServerCertificates, UpstreamTls};
@@ -17,6 +16,7 @@ use crate::domain::certificate::Profile;
 use crate::domain::name::Name;
 use crate::domain::snapshot::Catalog;
 use crate::domain::time::{Clock, Timestamp};
+use crate::domain::tls_policy::TlsPolicy;
 use crate::net::tls::ServerConfig;
 use crate::proxy::handshake::TlsPolicies;
 use crate::proxy::upstream::upstreams::Connectors;
@@ -68,7 +68,7 @@ impl Served {
         {
             return Ok(());
         }
-        self.issue_anew(authority, now)
+        Ok(())
     }
 
     /// Issues a new one, if ours is issued at all: for another authority, whose chain clients are to be shown.
@@ -179,13 +179,13 @@ fn policies(
     let asked = config.tls_policies();
     let configs = asked
         .policies
-        .iter()
-        .map(|(number, policy)| {
-            let made = server_config(config, ground, certificates, *policy)?;
-            Ok((*number, made))
+        .into_iter()
+        .map(|policy| {
+            let made = server_config(config, ground, certificates, policy)?;
+            Ok((policy, made))
         })
         .collect::<anyhow::Result<_>>()?;
-    Ok(TlsPolicies::new(configs, asked.hosts)?)
+    Ok(TlsPolicies::new(ground.generation, configs, asked.hosts)?)
 }
 
 /// Each has ticket keys and a session store of its own, made anew: no session outlives a change of trust.
@@ -193,37 +193,21 @@ fn server_config(
     config: &Config,
     ground: &Ground<'_>,
     certificates: &Arc<ServerCertificates>,
-    asked: written::ClientAuth,
+    policy: TlsPolicy,
 ) -> anyhow::Result<Arc<ServerConfig>> {
-    let mode = match asked.mode {
-        written::ClientAuthMode::Off => verifier::ClientAuthMode::Off,
-        written::ClientAuthMode::Optional => verifier::ClientAuthMode::Optional,
-        written::ClientAuthMode::Required => verifier::ClientAuthMode::Required,
-    };
-    let reject = match asked.reject {
-        written::Reject::Alert => verifier::Reject::Alert,
-        written::Reject::Explain => verifier::Reject::Explain,
-    };
     let verifier = verifier::client_verifier(
         ground.authority.anchors(),
-        mode,
-        reject,
+        policy.mode(),
+        policy.reject(),
         Arc::clone(&ground.registry),
     )?;
     let http2 = config.listeners.partners.http.http2;
     Ok(tls::server_config(
         Arc::clone(certificates),
         Some(verifier),
-        oldest(config.tls.min_version),
+        policy.oldest(),
         http2,
     )?)
-}
-
-const fn oldest(version: written::TlsVersion) -> tls::TlsVersion {
-    match version {
-        written::TlsVersion::V1_2 => tls::TlsVersion::V1_2,
-        written::TlsVersion::V1_3 => tls::TlsVersion::V1_3,
-    }
 }
 
 fn connector(
