@@ -55,6 +55,7 @@ use crate::domain::snapshot::{Catalog, HostPolicies, Snapshot};
 use crate::domain::time::Clock;
 use crate::net::listener;
 use crate::net::tls::ServerConfig;
+use crate::proxy::handshake::TlsGenerations;
 use crate::proxy::ledger::Ledger;
 use crate::proxy::plane::{Proxy, Wiring};
 use crate::store::measured::Measured;
@@ -181,7 +182,8 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
     } else {
         Ledger::off()
     });
-    let policies = Arc::new(ArcSwap::from_pointee(world.policies));
+    let policies = TlsGenerations::new(world.policies);
+    let policies = Arc::new(ArcSwap::from_pointee(policies));
     let connectors = Arc::new(ArcSwap::from_pointee(world.connectors));
     let access_log = access_log(config, &ledger)?;
     count_dropped(&registry, &ledger, access_log.as_ref())?;
@@ -227,7 +229,7 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
     let admin_tls = tls::server_config(
         Arc::clone(&admin_served.certificates),
         None,
-        tls::TlsVersion::V1_2,
+        TlsVersion::V1_2,
         false,
     )?;
     gauges.reloaded(config, clock.now());

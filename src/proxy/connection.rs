@@ -101,8 +101,17 @@ async fn open(
     let deadline = began + timeouts.handshake;
     let mut seat = worker.seats.take(arrival.place)?;
     let origin = accept::admit(&mut seat, &mut stream, remote, &worker.settings, deadline).await?;
-    let policies = worker.tls.load_full();
-    let proved = handshake::prove(stream, origin, &policies, &worker.leaves, deadline).await?;
+    *address = origin.address;
+    // Behind a PROXY header the client speaks for the first time; a load balancer's check leaves there.
+    if accept::is_announced(remote, &worker.settings) {
+        accept::first_byte(&stream, deadline).await?;
+    }
+    // When the name is known, and not before: a client may take its time to the first byte.
+    let pick = |sni: Option<&str>| {
+        let snapshot = worker.snapshot.load();
+        worker.tls.load().pick(&snapshot.catalog, sni)
+    };
+    let proved = handshake::prove(stream, origin, pick, &worker.leaves, deadline).await?;
 
     let now = worker.clock.now();
     let certificate = identify::certificate(&worker.snapshot.load(), &proved.peer, now);

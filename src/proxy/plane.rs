@@ -27,7 +27,7 @@ use crate::net::log_limit::LogLimit;
 use super::counters::local::{Buckets, Counters};
 use super::downstream::date::Dates;
 use super::handover::{Arrival, Handed, Handover};
-use super::handshake::{Leaves, TlsPolicies};
+use super::handshake::{Leaves, TlsGenerations};
 use super::inlet::Inlet;
 use super::ledger::Ledger;
 use super::live::Live;
@@ -47,7 +47,7 @@ use super::{connection, panics};
 #[derive(Debug)]
 pub struct Wiring<'a> {
     pub live: Arc<ArcSwap<Snapshot>>,
-    pub tls: Arc<ArcSwap<TlsPolicies>>,
+    pub tls: Arc<ArcSwap<TlsGenerations>>,
     pub connectors: Arc<ArcSwap<Connectors>>,
     /// One for each worker, all of one address.
     pub listeners: Vec<std::net::TcpListener>,
@@ -94,7 +94,7 @@ struct Plan {
     number: usize,
     settings: Arc<Settings>,
     live: Arc<ArcSwap<Snapshot>>,
-    tls: Arc<ArcSwap<TlsPolicies>>,
+    tls: Arc<ArcSwap<TlsGenerations>>,
     connectors: Arc<ArcSwap<Connectors>>,
     local: Arc<dyn LocalService>,
     hasher: Arc<SecretHasher>,

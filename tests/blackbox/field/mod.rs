@@ -6,3 +6,8 @@ mod refused_handshakes;
 mod draining;
 mod running_streams;
 mod log_lines;
+mod tls_reload;
+mod refused_handshakes;
+mod own_certificate;
+mod listening;
+mod missing_credentials;
