@@ -11,6 +11,7 @@ use rustls::{
 };
 
 use super::authority::{Authority, GeneratedAuthority};
+use super::provider::provider;
 use super::tls::{self, ServerCertificate, ServerCertificates};
 use super::{issue, keypair, pem};
 use crate::domain::time::{Timestamp, Validity};
@@ -96,7 +97,7 @@ impl Pki {
         for anchor in self.authority.anchors() {
             roots.add(anchor).unwrap();
         }
-        let builder = ClientConfig::builder_with_provider(tls::provider())
+        let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots);
@@ -117,7 +118,7 @@ pub struct Identity {
 impl Identity {
     /// Not through rustls's checks: these certificates are odd on purpose.
     fn shown(&self) -> CertifiedKey {
-        let provider = tls::provider();
+        let provider = provider();
         let key = provider.key_provider.load_private_key(self.key_der());
         CertifiedKey::new(self.chain.clone(), key.unwrap())
     }

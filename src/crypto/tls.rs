@@ -5,8 +5,6 @@ use std::io;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::crypto::CryptoProvider;
-use rustls::crypto::aws_lc_rs;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
@@ -19,6 +17,7 @@ use rustls::{
 
 use super::pem;
 use super::pem_fault::InvalidPem;
+use super::provider::provider;
 use super::ticketer::ticketer;
 use super::verifier::Refused;
 use super::x509::{self, MalformedCertificate};
@@ -48,21 +47,6 @@ pub enum TlsError {
     NoSystemRoots,
     #[error("TLS cannot be set up")]
     Setup(#[from] Error),
-}
-
-/// The oldest version that a listener speaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TlsVersion {
-    #[default]
-    V1_2,
-    V1_3,
-}
-
-/// The one provider of cryptography, with the hybrid post-quantum key exchange first.
-pub fn provider() -> Arc<CryptoProvider> {
-    static PROVIDER: std::sync::LazyLock<Arc<CryptoProvider>> =
-        std::sync::LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
-    Arc::clone(&PROVIDER)
 }
 
 /// A server certificate with its chain, and its private key.

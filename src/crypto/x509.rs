@@ -48,6 +48,15 @@ pub struct Usage {
     pub client_auth: bool,
 }
 
+/// What a certificate may sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SigningAuthority {
+    /// Whether it is an authority whose key usage, if it has any, allows signing certificates.
+    pub signs: bool,
+    /// The most authorities that may stand between it and a leaf.
+    pub depth: usize,
+}
+
 /// Bytes that are not one certificate in DER.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a certificate in DER")]
