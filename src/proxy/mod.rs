@@ -12,6 +12,7 @@ pub mod forward;
 pub mod record;
 pub mod respond;
 
+pub mod missing;
 pub mod message;
 pub mod request;
 pub mod headers;
