@@ -2,6 +2,7 @@
 
 pub mod connection;
 pub mod accept;
+pub mod handshake_failure;
 pub mod handshake;
 pub mod exchange;
 pub mod identify;
