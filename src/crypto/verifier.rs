@@ -1,5 +1,6 @@
 //! rustls's client verifier: the chain first, then the usage of the certificate, then the registry's word.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
@@ -153,6 +154,56 @@ impl ClientCertVerifier for Verifier {
     }
 
     fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.judge(end_entity, intermediates, now)
+            .inspect_err(|_| REFUSED.set(Some(end_entity.to_vec())))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain
+            .verifier()
+            .verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain
+            .verifier()
+            .verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.verifier().supported_verify_schemes()
+    }
+}
+
+thread_local! {
+    static REFUSED: Cell<Option<Vec<u8>>> = const { Cell::new(None) };
+}
+
+/// Takes the certificate, in DER, that a verifier refused last on this thread.
+///
+/// rustls says why a certificate was refused and not which one it was. Whoever polls a handshake takes it after each
+/// poll: nothing else is verified on the thread meanwhile.
+pub fn take_refused() -> Option<Vec<u8>> {
+    REFUSED.take()
+}
+
+impl Verifier {
+    fn judge(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],

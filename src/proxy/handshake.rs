@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 
 use quick_cache::unsync::Cache;
@@ -9,13 +11,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use crate::crypto::x509::{self, Leaf};
-use crate::crypto::{hash, tls as meaning};
+use crate::crypto::{hash, tls as meaning, verifier};
 use crate::domain::certificate::Fingerprint;
 use crate::domain::reason::Reason;
 use crate::domain::snapshot::{Catalog, HostPolicies};
 use crate::domain::tls_policy::TlsPolicy;
 use crate::net::tls::{self, AcceptError, ServerConfig, ServerStream};
 
+use super::handshake_failure::{HandshakeFailure, NotOpened};
 use super::peer::{Origin, Peer};
 
 /// How handshakes are made: one policy for all hosts, and others for hosts that want another.
@@ -178,21 +181,30 @@ pub struct Proved<S> {
     pub resumed: bool,
 }
 
-/// Shakes hands before `deadline`, as `pick` says once the name is known that the client asks for. A client whose certificate does not lead to one of our authorities
-/// has got its alert when this fails.
+/// Shakes hands before `deadline`, as `pick` says once the name is known that the client asks for. A client whose
+/// certificate does not lead to one of our authorities has got its alert when this fails.
 pub async fn prove<S>(
     stream: S,
     origin: Origin,
     pick: impl FnOnce(Option<&str>) -> Picked,
     leaves: &Leaves,
     deadline: Instant,
-) -> Result<Proved<S>, Reason>
+) -> Result<Proved<S>, NotOpened>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let shaken = tls::accept(stream, |sni| policies.pick(sni), deadline)
-        .await
-        .map_err(|error| reason(&error))?;
+    let (mut asked, mut refused) = (None, None);
+    let pick = |sni: Option<&str>| {
+        asked = sni.map(Box::from);
+        let picked = pick(sni);
+        ((picked.policy, picked.keep_certificate), picked.config)
+    };
+    let shaken = noting_refused(tls::accept(stream, pick, deadline), &mut refused).await;
+    let shaken = match shaken {
+        Ok(shaken) => shaken,
+        Err(error) => return Err(failure(error, asked, refused)),
+    };
+    let (policy, keep) = shaken.policy;
     let leaf = shaken
         .peer_certificate
         .map(|der| leaves.read(&der, keep))
@@ -209,6 +221,29 @@ where
             http2: shaken.alpn_h2,
         },
     })
+}
+
+/// Keeps the certificate that is refused while `handshake` is polled: no other handshake of this thread goes on in the
+/// same poll.
+async fn noting_refused<T>(handshake: impl Future<Output = T>, refused: &mut Option<Vec<u8>>) -> T {
+    let mut handshake = pin!(handshake);
+    poll_fn(|cx| {
+        let polled = handshake.as_mut().poll(cx);
+        if let Some(certificate) = verifier::take_refused() {
+            *refused = Some(certificate);
+        }
+        polled
+    })
+    .await
+}
+
+fn failure(error: AcceptError, sni: Option<Box<str>>, certificate: Option<Vec<u8>>) -> NotOpened {
+    NotOpened::Refused(Box::new(HandshakeFailure {
+        reason: reason(&error),
+        sni,
+        cause: Some(error),
+        certificate,
+    }))
 }
 
 fn reason(error: &AcceptError) -> Reason {

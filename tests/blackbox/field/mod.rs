@@ -7,7 +7,7 @@ mod draining;
 mod running_streams;
 mod log_lines;
 mod tls_reload;
-mod refused_handshakes;
+mod handshake_failures;
 mod own_certificate;
 mod listening;
 mod missing_credentials;
