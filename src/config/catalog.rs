@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use super::host_name::HostName;
 use super::hosts::{self, Host, Limit as WrittenLimit};
 use super::identity_headers::IdentityHeaders as WrittenHeaders;
 use super::path::YamlPath;
@@ -84,11 +85,12 @@ impl Config {
 
     /// Names that a server certificate of our own has to have: exact hosts and wildcards.
     pub fn server_names(&self) -> Vec<String> {
-        let hosts = self.hosts.keys();
-        hosts
-            .filter(|host| host.0 != HostPattern::Any)
-            .map(|host| host.to_string().trim_matches(['[', ']']).to_owned())
-            .collect()
+        certified(self.hosts.keys())
+    }
+
+    /// Further names that it has to have, as the operator lists them.
+    pub fn own_names(&self) -> Vec<String> {
+        certified(self.tls.own_names.iter())
     }
 
     pub fn tls_policies(&self) -> TlsPolicies {
@@ -123,6 +125,14 @@ impl Config {
             ClientAuth { mode, reject }
         }
     }
+}
+
+/// Hosts as certificates name them. Any host has no name.
+fn certified<'h>(hosts: impl Iterator<Item = &'h HostName>) -> Vec<String> {
+    hosts
+        .filter(|host| host.0 != HostPattern::Any)
+        .map(|host| host.to_string().trim_matches(['[', ']']).to_owned())
+        .collect()
 }
 
 /// A route as it came out, and where it was written.

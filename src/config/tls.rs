@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::file::PemFile;
+use super::host_name::HostName;
 use super::secret::SecretReference;
 use crate::domain::tls_policy::{self, TlsPolicy};
 
@@ -14,6 +15,10 @@ pub struct Tls {
     /// Server certificates, chosen by the name that the client asks for; the first one is for everybody else.
     /// Where there is none, the gateway's own authority issues one for the configured hosts.
     pub certificates: Vec<ServerCertificate>,
+    /// Further names of the certificate that the gateway's own authority issues, besides the configured hosts: names
+    /// and addresses by which partners call this machine. With the host `*` it also has the machine's name and the
+    /// address that `listeners.partners` listens on.
+    pub own_names: Vec<HostName>,
     /// The oldest version of TLS that is spoken.
     pub min_version: TlsVersion,
     pub client_auth: ClientAuth,

@@ -3,6 +3,7 @@
 pub mod serve;
 pub mod assemble;
 pub mod world;
+pub mod own_names;
 pub mod settings;
 mod descriptors;
 pub mod registry_view;

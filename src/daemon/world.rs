@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::descriptors::Shares;
+use super::own_names;
 use super::settings::tcp_options;
 use crate::config::root::Config;
 use crate::config::upstreams::{Protocol, Upstream as WrittenUpstream};
@@ -40,7 +41,8 @@ pub struct Served {
     pub issued_for: Option<Vec<String>>,
 }
 
-/// A certificate that we issued is renewed when it has this long to go.
+/// The rest of a certificate's life at which it is renewed: a third, so that a gateway whose renewal fails has a month
+/// in which somebody can notice.
 const RENEWED_BEFORE: Duration = Duration::from_hours(30 * 24);
 
 impl Served {
@@ -58,15 +60,13 @@ impl Served {
     }
 
     /// Issues a new one if ours ends soon; connections that are open keep the old one.
+    ///
+    /// One that ends with its authority is not renewed: the next one would end no later.
     pub fn renew(&self, authority: &Authority, now: Timestamp) -> anyhow::Result<()> {
-        let soon = now.plus(RENEWED_BEFORE);
-        if self
-            .certificates
-            .not_after()
-            .iter()
-            .all(|(_, end)| *end > soon)
-        {
-            return Ok(());
+        let ends = self.certificates.not_after();
+        let due = |(_, end): &(String, Timestamp)| is_due(*end, authority.not_after(), now);
+        if ends.iter().any(due) {
+            self.issue_anew(authority, now)?;
         }
         Ok(())
     }
@@ -81,6 +81,10 @@ impl Served {
         tracing::info!(?names, "server certificate renewed");
         Ok(())
     }
+}
+
+fn is_due(end: Timestamp, authority_end: Timestamp, now: Timestamp) -> bool {
+    end < now.plus(RENEWED_BEFORE).min(authority_end)
 }
 
 fn issue(
@@ -145,7 +149,7 @@ fn served(config: &Config, authority: &Authority, now: Timestamp) -> anyhow::Res
         })
         .collect();
     if configured.is_empty() {
-        let names = served_names(config);
+        let names = own_names::of(config, own_names::machine());
         tracing::info!(
             ?names,
             "no server certificate is configured: our own authority issues one"
@@ -157,17 +161,6 @@ fn served(config: &Config, authority: &Authority, now: Timestamp) -> anyhow::Res
         certificates: Arc::new(certificates),
         issued_for: None,
     })
-}
-
-/// Every name that a partner may call, and this machine's own.
-fn served_names(config: &Config) -> Vec<String> {
-    let mut names = config.server_names();
-    for own in ["localhost", "127.0.0.1"] {
-        if !names.iter().any(|name| name == own) {
-            names.push(own.to_owned());
-        }
-    }
-    names
 }
 
 /// One TLS policy for all hosts, and one for each kind of exception.
@@ -226,4 +219,78 @@ fn connector(
         http2: upstream.protocol == Protocol::Http2,
     };
     tls::upstream_config(settings).with_context(|| format!("upstreams.{name}.tls"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Timestamp {
+        Timestamp::from_unix_seconds(1_800_000_000)
+    }
+
+    fn days(days: u64) -> Duration {
+        Duration::from_hours(24 * days)
+    }
+
+    fn authority() -> Authority {
+        let made = Authority::generate("Test", now()).unwrap();
+        let roots = &made.root_cert_pem;
+        Authority::load(&made.issuing_cert_pem, &made.issuing_key_pem, roots, now()).unwrap()
+    }
+
+    fn end(served: &Served) -> Timestamp {
+        served.certificates.not_after()[0].1
+    }
+
+    #[test]
+    fn a_certificate_of_our_own_lives_ninety_days_and_is_renewed_a_month_before_its_end() {
+        let authority = authority();
+        let served = Served::issued(&authority, vec!["a.test".to_owned()], now()).unwrap();
+        let first = end(&served);
+        assert!(first <= now().plus(days(90)) && first > now().plus(days(89)));
+        for day in [0, 30, 59] {
+            served.renew(&authority, now().plus(days(day))).unwrap();
+            assert_eq!(end(&served), first, "day {day}");
+        }
+        // A gateway that runs for years, looked at once a day, never shows one that ends soon.
+        let mut renewals = 0;
+        for day in 60..1000 {
+            let (before, today) = (end(&served), now().plus(days(day)));
+            served.renew(&authority, today).unwrap();
+            renewals += u32::from(end(&served) != before);
+            assert!(end(&served) > today.plus(days(29)), "day {day}");
+        }
+        assert_eq!(renewals, 16, "one every 60 days");
+    }
+
+    #[test]
+    fn a_certificate_that_ends_with_its_authority_is_not_renewed_again_and_again() {
+        let authority = authority();
+        let late = authority.not_after().minus(days(10));
+        let served = Served::issued(&authority, vec!["a.test".to_owned()], late).unwrap();
+        assert_eq!(end(&served), authority.not_after());
+        for (left, authority_left, due) in [
+            (10, 10, false),
+            (31, 400, false),
+            (29, 400, true),
+            (5, 29, true),
+        ] {
+            let at = |left| now().plus(days(left));
+            assert_eq!(is_due(at(left), at(authority_left), now()), due, "{left}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_was_brought_is_left_alone() {
+        let authority = authority();
+        let brought = issue(&authority, &["a.test".to_owned()], now()).unwrap();
+        let served = Served {
+            certificates: Arc::new(ServerCertificates::new(vec![brought]).unwrap()),
+            issued_for: None,
+        };
+        let before = end(&served);
+        served.renew(&authority, now().plus(days(80))).unwrap();
+        assert_eq!(end(&served), before);
+    }
 }
