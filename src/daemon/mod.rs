@@ -5,6 +5,7 @@ pub mod assemble;
 pub mod world;
 pub mod own_names;
 pub mod settings;
+pub mod listeners;
 mod descriptors;
 pub mod registry_view;
 pub mod pump;
