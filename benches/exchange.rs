@@ -75,13 +75,14 @@ use domain::route::{HostPattern, PathPattern, Route, RouteTable, Target};
 use domain::shelf::Shelf;
 use domain::snapshot::{Catalog, HostPolicies, KeyEntry, Snapshot};
 use domain::tcp::Tcp;
+use domain::tls_policy::TlsPolicy;
 use domain::token::Claims;
 use domain::upstream::{Endpoint, PoolBounds, Protocol, Timeouts, Upstream};
 use measure::How;
 use net::listener;
 use net::tcp::TcpOptions;
 use partners::{APP, At, House};
-use proxy::handshake::TlsPolicies;
+use proxy::handshake::{TlsGenerations, TlsPolicies};
 use proxy::ledger::Ledger;
 use proxy::local::{LocalRequest, LocalService};
 use proxy::plane::{Proxy, Wiring};
@@ -220,8 +221,9 @@ impl Gateway {
             keys: Shelf::build([(KEY, key())]),
             verification_keys: Arc::new([signer.verification_key()]),
         };
-        let policies = HashMap::from([(0, house.listener())]);
-        let policies = TlsPolicies::new(policies, HostPolicies::default()).unwrap();
+        let policies = HashMap::from([(TlsPolicy::default(), house.listener())]);
+        let policies = TlsPolicies::new(1, policies, HostPolicies::default()).unwrap();
+        let policies = TlsGenerations::new(policies);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let listener = listener::bind(any, 16, true, &TcpOptions::default()).unwrap();
         let address = listener.local_addr().unwrap();

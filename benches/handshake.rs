@@ -51,10 +51,11 @@ use domain::identity::Evidence;
 use domain::route::RouteTable;
 use domain::shelf::Shelf;
 use domain::snapshot::{Catalog, HostPolicies, Snapshot};
+use domain::tls_policy::TlsPolicy;
 use measure::How;
 use net::tls::ClientConfig;
 use partners::{House, ORIGIN};
-use proxy::handshake::{Leaves, TlsPolicies, prove};
+use proxy::handshake::{Leaves, TlsGenerations, TlsPolicies, prove};
 use proxy::identify;
 
 // As in the gateway.
@@ -202,15 +203,15 @@ impl Scene {
         })
     }
 
-    fn policies(&self) -> TlsPolicies {
-        let listener = HashMap::from([(0, self.house.listener())]);
-        TlsPolicies::new(listener, HostPolicies::default()).unwrap()
+    fn policies(&self) -> TlsGenerations {
+        let listener = HashMap::from([(TlsPolicy::default(), self.house.listener())]);
+        TlsGenerations::new(TlsPolicies::new(1, listener, HostPolicies::default()).unwrap())
     }
 
     /// One handshake, with a byte after it that brings the client its tickets; says whether it resumed a session.
     async fn shake(
         &self,
-        policies: &TlsPolicies,
+        policies: &TlsGenerations,
         leaves: &Leaves,
         client: &Arc<ClientConfig>,
         case: Case,
@@ -232,9 +233,15 @@ impl Scene {
         (resumed, spent)
     }
 
-    async fn accept(&self, stream: DuplexStream, policies: &TlsPolicies, leaves: &Leaves) -> bool {
+    async fn accept(
+        &self,
+        stream: DuplexStream,
+        policies: &TlsGenerations,
+        leaves: &Leaves,
+    ) -> bool {
         let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
-        let proved = prove(stream, ORIGIN, policies, leaves, deadline).await;
+        let pick = |sni: Option<&str>| policies.pick(&self.snapshot.catalog, sni);
+        let proved = prove(stream, ORIGIN, pick, leaves, deadline).await;
         let mut proved = proved.unwrap();
         let evidence = identify::certificate(&self.snapshot, &proved.peer, self.house.now);
         assert!(matches!(evidence, Evidence::Proved(_)));

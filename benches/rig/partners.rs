@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::crypto::authority::{Authority, Issued, LeafNames};
 use crate::crypto::tls::{self, Roots, ServerCertificate, ServerCertificates, UpstreamTls};
-use crate::crypto::verifier::{ClientAuthMode, RegistryView, Reject, client_verifier};
+use crate::crypto::verifier::{RegistryView, client_verifier};
 use crate::crypto::{csr, issue, keypair};
 use crate::domain::app::{App, AppState};
 use crate::domain::certificate::{Fingerprint, Profile, SerialNumber};
@@ -17,6 +17,7 @@ use crate::domain::secret::Secret;
 use crate::domain::shelf::Shelf;
 use crate::domain::snapshot::CertificateEntry;
 use crate::domain::time::{Clock, Timestamp, Validity};
+use crate::domain::tls_policy::{ClientAuthMode, Reject, TlsVersion};
 use crate::measure::Rng;
 use crate::net::tls::{ClientConfig, ServerConfig};
 use crate::proxy::peer::Origin;
@@ -107,7 +108,7 @@ impl House {
             Arc::new(NotAsked),
         );
         let verifier = Some(verifier.unwrap());
-        tls::server_config(Arc::new(shown), verifier, tls::TlsVersion::V1_2, true).unwrap()
+        tls::server_config(Arc::new(shown), verifier, TlsVersion::V1_2, true).unwrap()
     }
 
     /// What the partner speaks TLS by; it keeps tickets.

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use crate::net::log_limit::LogLimit;
 use crate::net::serve::{self, Bounds};
 use crate::net::tls::{self, ServerConfig};
 
@@ -83,7 +84,7 @@ pub async fn tcp(
                 return converse(stream, peer, router, &how).await;
             };
             let deadline = tokio::time::Instant::now() + how.bounds.handshake;
-            match tls::accept(stream, |_| (0, config), deadline).await {
+            match tls::accept(stream, |_| ((), config), deadline).await {
                 Ok(session) => converse(session.stream, peer, router, &how).await,
                 Err(error) => tracing::debug!(%error, %address, "a handshake failed"),
             }
@@ -165,7 +166,14 @@ pub async fn unix(socket: LocalSocket, router: Router, how: Listening) {
             }
         };
         if !socket.admits(uid) {
-            tracing::warn!(uid, "a local user was turned away from the admin socket");
+            static TURNED_AWAY: LogLimit = LogLimit::new();
+            if let Some(suppressed) = TURNED_AWAY.permit() {
+                tracing::warn!(
+                    uid,
+                    suppressed,
+                    "a local user was turned away from the admin socket"
+                );
+            }
             continue;
         }
         let (router, how) = (router.clone(), how.clone());
@@ -184,7 +192,10 @@ async fn slot(slots: &Arc<Semaphore>, closing: &CancellationToken) -> Option<Own
 }
 
 async fn pause(error: &io::Error) {
-    tracing::warn!(%error, "a connection could not be accepted");
+    static NOT_ACCEPTED: LogLimit = LogLimit::new();
+    if let Some(suppressed) = NOT_ACCEPTED.permit() {
+        tracing::warn!(%error, suppressed, "a connection could not be accepted");
+    }
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::control::error::Error as ControlError;
 use crate::domain::id::RequestId;
 use crate::domain::reason::Reason;
+use crate::net::log_limit::LogLimit;
 
 /// The media type of problem details.
 pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -125,7 +126,11 @@ impl Problem {
     /// The whole answer. Faults of our own are logged here, with all that lies behind them.
     pub fn answer(self, request_id: RequestId) -> http::Response<Bytes> {
         if self.0.status.is_server_error() {
-            tracing::error!(%request_id, reason = %self.0.reason, cause = chain(self.0.source.as_deref()), "a request failed");
+            static FAILED: LogLimit = LogLimit::new();
+            if let Some(suppressed) = FAILED.permit() {
+                let (reason, cause) = (self.0.reason, chain(self.0.source.as_deref()));
+                tracing::error!(%request_id, %reason, cause, suppressed, "a request failed");
+            }
         }
         let body = Bytes::from(self.document(request_id).to_string());
         let mut answer = http::Response::new(body);

@@ -1,10 +1,11 @@
 //! The operator's words as the domain's values: routes, upstreams, limits, TLS policies, the profile.
 
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use super::host_name::HostName;
 use super::hosts::{self, Host, Limit as WrittenLimit};
 use super::identity_headers::IdentityHeaders as WrittenHeaders;
 use super::path::YamlPath;
@@ -24,14 +25,15 @@ use crate::domain::scope::{InvalidScope, ScopeSet};
 use crate::domain::secret::Secret;
 use crate::domain::snapshot::{Catalog, HostPolicies};
 use crate::domain::tcp::Tcp;
+use crate::domain::tls_policy::TlsPolicy;
 use crate::domain::upstream::{PoolBounds, Protocol, Timeouts, Upstream};
 use foldhash::HashMap;
 
 /// What TLS asks of clients, and of those of which host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsPolicies {
-    /// Each once, by [`ClientAuth::number`].
-    pub policies: BTreeMap<u16, ClientAuth>,
+    /// Each once.
+    pub policies: BTreeSet<TlsPolicy>,
     pub hosts: HostPolicies,
 }
 
@@ -83,28 +85,29 @@ impl Config {
 
     /// Names that a server certificate of our own has to have: exact hosts and wildcards.
     pub fn server_names(&self) -> Vec<String> {
-        let hosts = self.hosts.keys();
-        hosts
-            .filter(|host| host.0 != HostPattern::Any)
-            .map(|host| host.to_string().trim_matches(['[', ']']).to_owned())
-            .collect()
+        certified(self.hosts.keys())
+    }
+
+    /// Further names that it has to have, as the operator lists them.
+    pub fn own_names(&self) -> Vec<String> {
+        certified(self.tls.own_names.iter())
     }
 
     pub fn tls_policies(&self) -> TlsPolicies {
-        let general = self.tls.client_auth;
-        let mut policies = BTreeMap::from([(general.number(), general)]);
+        let of = |asked: ClientAuth| asked.policy(self.tls.min_version);
+        let general = of(self.tls.client_auth);
+        let mut policies = BTreeSet::from([general]);
         let mut by_host = HashMap::default();
         for (name, host) in &self.hosts {
             let HostPattern::Exact(name) = &name.0 else {
                 continue;
             };
-            let wanted = self.client_auth(host);
-            if wanted.number() != general.number() {
-                policies.insert(wanted.number(), wanted);
-                by_host.insert(name.clone(), wanted.number());
+            let wanted = of(self.client_auth(host));
+            if wanted != general {
+                policies.insert(wanted);
+                by_host.insert(name.clone(), wanted);
             }
         }
-        let general = general.number();
         TlsPolicies {
             policies,
             hosts: HostPolicies { general, by_host },
@@ -122,6 +125,14 @@ impl Config {
             ClientAuth { mode, reject }
         }
     }
+}
+
+/// Hosts as certificates name them. Any host has no name.
+fn certified<'h>(hosts: impl Iterator<Item = &'h HostName>) -> Vec<String> {
+    hosts
+        .filter(|host| host.0 != HostPattern::Any)
+        .map(|host| host.to_string().trim_matches(['[', ']']).to_owned())
+        .collect()
 }
 
 /// A route as it came out, and where it was written.
@@ -497,8 +508,8 @@ mod tests {
         assert_eq!(policy("a.test"), policy("c.test"));
         assert_eq!(policy("b.test"), None);
         assert_eq!(
-            policies[&policy("a.test").unwrap()].mode,
-            ClientAuthMode::Required
+            policy("a.test").unwrap().mode(),
+            crate::domain::tls_policy::ClientAuthMode::Required
         );
         assert_eq!(
             config.server_names(),
@@ -507,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tls_policy_keeps_its_number_whatever_stands_beside_it() {
+    fn a_tls_policy_is_the_same_whatever_stands_beside_it() {
         let alone = config("  b.test: {client_auth: {mode: required}}\n").tls_policies();
         let beside = config(concat!(
             "  a.test: {client_auth: {reject: alert}}\n",

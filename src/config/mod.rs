@@ -7,6 +7,7 @@ pub mod root;
 pub mod listeners;
 pub mod tls;
 pub mod authority;
+pub mod host_name;
 pub mod hosts;
 pub mod identity_headers;
 pub mod upstreams;

@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::authority::Authority;
-use super::hosts::{Host, HostName};
+use super::host_name::HostName;
+use super::hosts::Host;
 use super::identity_headers::IdentityHeaders;
 use super::listeners::{Admin, Listeners, Ops};
 use super::logs::{AccessLog, Log, LogTarget};

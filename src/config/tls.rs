@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::file::PemFile;
+use super::host_name::HostName;
 use super::secret::SecretReference;
+use crate::domain::tls_policy::{self, TlsPolicy};
 
 /// TLS towards partners.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -13,6 +15,10 @@ pub struct Tls {
     /// Server certificates, chosen by the name that the client asks for; the first one is for everybody else.
     /// Where there is none, the gateway's own authority issues one for the configured hosts.
     pub certificates: Vec<ServerCertificate>,
+    /// Further names of the certificate that the gateway's own authority issues, besides the configured hosts: names
+    /// and addresses by which partners call this machine. With the host `*` it also has the machine's name and the
+    /// address that `listeners.partners` listens on.
+    pub own_names: Vec<HostName>,
     /// The oldest version of TLS that is spoken.
     pub min_version: TlsVersion,
     pub client_auth: ClientAuth,
@@ -50,17 +56,22 @@ pub struct ClientAuth {
 }
 
 impl ClientAuth {
-    /// The policy's name among TLS policies. A number never gets another meaning, so that a connection which was
-    /// opened before a reload is not taken for one of another policy afterwards.
-    pub const fn number(self) -> u16 {
-        match (self.mode, self.reject) {
-            // Where nothing is asked for, nothing is rejected.
-            (ClientAuthMode::Off, _) => 1,
-            (ClientAuthMode::Optional, Reject::Explain) => 2,
-            (ClientAuthMode::Optional, Reject::Alert) => 3,
-            (ClientAuthMode::Required, Reject::Explain) => 4,
-            (ClientAuthMode::Required, Reject::Alert) => 5,
-        }
+    /// The TLS policy that this comes to, beside the oldest version that is spoken.
+    pub fn policy(self, oldest: TlsVersion) -> TlsPolicy {
+        let mode = match self.mode {
+            ClientAuthMode::Off => tls_policy::ClientAuthMode::Off,
+            ClientAuthMode::Optional => tls_policy::ClientAuthMode::Optional,
+            ClientAuthMode::Required => tls_policy::ClientAuthMode::Required,
+        };
+        let reject = match self.reject {
+            Reject::Explain => tls_policy::Reject::Explain,
+            Reject::Alert => tls_policy::Reject::Alert,
+        };
+        let oldest = match oldest {
+            TlsVersion::V1_2 => tls_policy::TlsVersion::V1_2,
+            TlsVersion::V1_3 => tls_policy::TlsVersion::V1_3,
+        };
+        TlsPolicy::new(mode, reject, oldest)
     }
 }
 

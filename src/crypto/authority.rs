@@ -26,8 +26,8 @@ const ROOT_LIFETIME: Duration = Duration::from_hours(24 * 3652);
 /// How long an issuing authority counts that we make: it is replaced while its root stays.
 const ISSUING_LIFETIME: Duration = Duration::from_hours(24 * 1826);
 
-/// How long a server certificate counts: the most that browsers and common libraries accept.
-const SERVER_LIFETIME: Duration = Duration::from_hours(24 * 397);
+/// The lifetime of a server certificate with its back-dating: 90 days, the most that Mozilla's TLS profiles recommend.
+const SERVER_LIFETIME: Duration = Duration::from_hours(24 * 90);
 
 /// The most characters of a common name (RFC 5280, upper bounds).
 const COMMON_NAME_CHARS_MAX: usize = 64;
@@ -341,7 +341,8 @@ impl Authority {
             .ok_or_else(|| AuthorityError::Host(String::new()))?;
         let fits = first.len() <= COMMON_NAME_CHARS_MAX;
         let common_name = if fits { first.as_str() } else { "countersign" };
-        let validity = self.span(issue::BACKDATE, SERVER_LIFETIME, now)?;
+        let ahead = SERVER_LIFETIME.saturating_sub(issue::BACKDATE);
+        let validity = self.span(issue::BACKDATE, ahead, now)?;
         let params = issue::server(common_name, names, validity).map_err(AuthorityError::Sign)?;
         let key = keypair::generate().map_err(AuthorityError::Key)?;
         let issued = self.issue(&params, &key, validity)?;

@@ -17,6 +17,8 @@ pub mod pkcs10;
 pub mod csr_file;
 pub mod csr;
 pub mod issue;
+pub mod provider;
+pub mod chain;
 pub mod authority;
 pub mod verifier;
 pub mod ticketer;

@@ -11,9 +11,11 @@ use rustls::{
 };
 
 use super::authority::{Authority, GeneratedAuthority};
+use super::provider::provider;
 use super::tls::{self, ServerCertificate, ServerCertificates};
 use super::{issue, keypair, pem};
 use crate::domain::time::{Timestamp, Validity};
+use crate::domain::tls_policy::TlsVersion;
 
 /// The time at which the tests take place: the real one, because rustls asks the system.
 pub fn now() -> Timestamp {
@@ -72,7 +74,7 @@ impl Pki {
     pub fn server(
         &self,
         verifier: Option<Arc<dyn rustls::server::danger::ClientCertVerifier>>,
-        min: tls::TlsVersion,
+        min: TlsVersion,
     ) -> Arc<ServerConfig> {
         let hosts = ["localhost".to_owned()];
         let (cert_pem, key_pem) = self.authority.issue_server(&hosts, now()).unwrap();
@@ -95,7 +97,7 @@ impl Pki {
         for anchor in self.authority.anchors() {
             roots.add(anchor).unwrap();
         }
-        let builder = ClientConfig::builder_with_provider(tls::provider())
+        let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots);
@@ -116,7 +118,7 @@ pub struct Identity {
 impl Identity {
     /// Not through rustls's checks: these certificates are odd on purpose.
     fn shown(&self) -> CertifiedKey {
-        let provider = tls::provider();
+        let provider = provider();
         let key = provider.key_provider.load_private_key(self.key_der());
         CertifiedKey::new(self.chain.clone(), key.unwrap())
     }

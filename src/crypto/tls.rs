@@ -5,8 +5,6 @@ use std::io;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::crypto::CryptoProvider;
-use rustls::crypto::aws_lc_rs;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
@@ -19,12 +17,14 @@ use rustls::{
 
 use super::pem;
 use super::pem_fault::InvalidPem;
+use super::provider::provider;
 use super::ticketer::ticketer;
 use super::verifier::Refused;
 use super::x509::{self, MalformedCertificate};
 use crate::domain::reason::Reason;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
+use crate::domain::tls_policy::TlsVersion;
 
 /// Why a TLS policy cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -47,21 +47,6 @@ pub enum TlsError {
     NoSystemRoots,
     #[error("TLS cannot be set up")]
     Setup(#[from] Error),
-}
-
-/// The oldest version that a listener speaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TlsVersion {
-    #[default]
-    V1_2,
-    V1_3,
-}
-
-/// The one provider of cryptography, with the hybrid post-quantum key exchange first.
-pub fn provider() -> Arc<CryptoProvider> {
-    static PROVIDER: std::sync::LazyLock<Arc<CryptoProvider>> =
-        std::sync::LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
-    Arc::clone(&PROVIDER)
 }
 
 /// A server certificate with its chain, and its private key.
@@ -363,9 +348,10 @@ mod tests {
     use super::*;
     use crate::crypto::authority::Authority;
     use crate::crypto::testing::{Pki, client_params, handshake, hours, now};
-    use crate::crypto::verifier::{ClientAuthMode, RegistryView, Reject, client_verifier};
+    use crate::crypto::verifier::{RegistryView, client_verifier};
     use crate::domain::certificate::Fingerprint;
     use crate::domain::time::Validity;
+    use crate::domain::tls_policy::{ClientAuthMode, Reject};
     use rustls::HandshakeKind;
 
     #[derive(Debug)]

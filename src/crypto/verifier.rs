@@ -1,5 +1,6 @@
-//! rustls's client verifier: the chain first, then what webpki leaves to us, then the registry's word.
+//! rustls's client verifier: the chain first, then the usage of the certificate, then the registry's word.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
@@ -8,38 +9,23 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore,
-    SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
 };
 
+use super::chain::{self, Chain};
 use super::hash;
-use super::tls::{TlsError, provider};
+use super::provider::provider;
+use super::tls::TlsError;
 use super::x509::{self, Leaf};
 use crate::domain::certificate::Fingerprint;
 use crate::domain::reason::Reason;
 use crate::domain::time::{Timestamp, Validity};
+use crate::domain::tls_policy::{ClientAuthMode, Reject};
 
 /// What the verifier asks the registry. Whoever answers knows the time.
 pub trait RegistryView: Send + Sync + std::fmt::Debug {
     /// Whether a certificate that chains to us counts now.
     fn judge(&self, fingerprint: &Fingerprint, validity: &Validity) -> Result<(), Reason>;
-}
-
-/// Whether clients are asked for a certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientAuthMode {
-    Off,
-    Optional,
-    Required,
-}
-
-/// What becomes of a certificate that we signed and that does not count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reject {
-    /// The handshake is refused.
-    Alert,
-    /// The handshake is finished, so that the answers can say what is wrong; the walk lets nothing through.
-    Explain,
 }
 
 /// A reason that no TLS alert has a name for, carried inside of rustls's error.
@@ -60,7 +46,7 @@ pub fn client_verifier(
         ClientAuthMode::Required => true,
     };
     Ok(Arc::new(Verifier {
-        chain: chain_verifier(anchors).map_err(TlsError::Anchors)?,
+        chain: Chain::new(anchors).map_err(TlsError::Anchors)?,
         known: Cache::new(KNOWN_MAX),
         mandatory,
         reject,
@@ -80,14 +66,14 @@ pub(super) fn verify_chain(
     let now = unix_time(now);
     match purpose {
         Purpose::ClientAuth => {
-            chain_verifier(anchors.to_vec())?.verify_client_cert(&leaf, intermediates, now)?;
+            chain::verifier(anchors.to_vec())?.verify_client_cert(&leaf, intermediates, now)?;
             judge_usage(&leaf, &read(&leaf)?)
         }
         Purpose::ServerAuth => {
             let parsed = rustls::server::ParsedCertificate::try_from(&leaf)?;
             rustls::client::verify_server_cert_signed_by_trust_anchor(
                 &parsed,
-                &store(anchors.to_vec())?,
+                &chain::store(anchors.to_vec())?,
                 intermediates,
                 now,
                 provider().signature_verification_algorithms.all,
@@ -103,10 +89,10 @@ pub(super) enum Purpose {
     ServerAuth,
 }
 
-/// The chain by webpki, the rest by us.
+/// The chain, the usage, and the registry's word.
 #[derive(Debug)]
 struct Verifier {
-    chain: Arc<dyn ClientCertVerifier>,
+    chain: Chain,
     /// Certificates whose chain was built and whose usage was judged by this very verifier, and found good.
     known: Cache<Fingerprint, Known>,
     mandatory: bool,
@@ -164,10 +150,60 @@ impl ClientCertVerifier for Verifier {
 
     /// Clients with several certificates choose by these; without them some offer any certificate.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.chain.root_hint_subjects()
+        self.chain.verifier().root_hint_subjects()
     }
 
     fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.judge(end_entity, intermediates, now)
+            .inspect_err(|_| REFUSED.set(Some(end_entity.to_vec())))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain
+            .verifier()
+            .verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain
+            .verifier()
+            .verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.verifier().supported_verify_schemes()
+    }
+}
+
+thread_local! {
+    static REFUSED: Cell<Option<Vec<u8>>> = const { Cell::new(None) };
+}
+
+/// Takes the certificate, in DER, that a verifier refused last on this thread.
+///
+/// rustls says why a certificate was refused and not which one it was. Whoever polls a handshake takes it after each
+/// poll: nothing else is verified on the thread meanwhile.
+pub fn take_refused() -> Option<Vec<u8>> {
+    REFUSED.take()
+}
+
+impl Verifier {
+    fn judge(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -190,10 +226,7 @@ impl ClientCertVerifier for Verifier {
             Reject::Alert => now,
             Reject::Explain => nearest(now, &leaf.validity),
         };
-        let verified = self
-            .chain
-            .verify_client_cert(end_entity, intermediates, at)
-            .map_err(|error| of_the_chain(error, end_entity))?;
+        let verified = self.chain.verify(end_entity, intermediates, at)?;
         judge_usage(end_entity, &leaf)?;
         self.remember(&leaf, intermediates, moment);
         if self.reject == Reject::Alert {
@@ -203,45 +236,6 @@ impl ClientCertVerifier for Verifier {
         }
         Ok(verified)
     }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
-    }
-}
-
-fn chain_verifier(
-    anchors: Vec<CertificateDer<'static>>,
-) -> Result<Arc<dyn ClientCertVerifier>, Error> {
-    WebPkiClientVerifier::builder_with_provider(Arc::new(store(anchors)?), provider())
-        .allow_unauthenticated()
-        .build()
-        .map_err(|error| Error::General(error.to_string()))
-}
-
-fn store(anchors: Vec<CertificateDer<'static>>) -> Result<RootCertStore, Error> {
-    let mut store = RootCertStore::empty();
-    anchors
-        .into_iter()
-        .try_for_each(|anchor| store.add(anchor))?;
-    Ok(store)
 }
 
 fn read(certificate: &CertificateDer<'_>) -> Result<Leaf, Error> {
@@ -261,23 +255,6 @@ fn judge_usage(certificate: &CertificateDer<'_>, leaf: &Leaf) -> Result<(), Erro
         return Err(CertificateError::InvalidPurpose.into());
     }
     Ok(())
-}
-
-/// webpki's word on the chain, made precise: two of its errors say less than we know.
-fn of_the_chain(error: Error, end_entity: &CertificateDer<'_>) -> Error {
-    match error {
-        // An issuer of the same name and another key is another issuer. What is left of this
-        // error then means one thing: the client does not hold the key of its certificate.
-        Error::InvalidCertificate(CertificateError::BadSignature) => {
-            CertificateError::UnknownIssuer.into()
-        }
-        Error::InvalidCertificate(CertificateError::Other(_))
-            if x509::read_usage(end_entity).is_ok_and(|usage| usage.authority) =>
-        {
-            CertificateError::InvalidPurpose.into()
-        }
-        other => other,
-    }
 }
 
 /// The alert that comes nearest to a reason.
@@ -314,7 +291,8 @@ fn unix_time(at: Timestamp) -> UnixTime {
 mod tests {
     use super::*;
     use crate::crypto::testing::{Identity, Pki, client_params, handshake, hours, now};
-    use crate::crypto::tls::{TlsVersion, refusal};
+    use crate::crypto::tls::refusal;
+    use crate::domain::tls_policy::TlsVersion;
     use rcgen::{
         BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, IsCa,
         KeyPair, KeyUsagePurpose,
@@ -413,10 +391,7 @@ mod tests {
         ] {
             assert_eq!(explain(&pki, &identity), Err(Reason::CertUntrusted));
             let told = alert(&pki, &identity, Ok(()));
-            assert!(matches!(
-                told,
-                Err(Reason::CertUntrusted | Reason::CertExpired)
-            ));
+            assert_eq!(told, Err(Reason::CertUntrusted));
         }
         let mut with_chain = other.client(&client_params(hours(-1, 1)));
         with_chain.chain.extend(other.authority.anchors());
@@ -541,7 +516,7 @@ mod tests {
     fn knowing(pki: &Pki, reject: Reject) -> (Verifier, Arc<Changing>) {
         let registry = Arc::new(Changing(std::sync::Mutex::new(Ok(()))));
         let verifier = Verifier {
-            chain: chain_verifier(pki.authority.anchors()).unwrap(),
+            chain: Chain::new(pki.authority.anchors()).unwrap(),
             known: Cache::new(16),
             mandatory: true,
             reject,

@@ -48,6 +48,15 @@ pub struct Usage {
     pub client_auth: bool,
 }
 
+/// What a certificate may sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SigningAuthority {
+    /// Whether it is an authority whose key usage, if it has any, allows signing certificates.
+    pub signs: bool,
+    /// The most authorities that may stand between it and a leaf.
+    pub depth: usize,
+}
+
 /// Bytes that are not one certificate in DER.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a certificate in DER")]
@@ -82,6 +91,30 @@ pub fn read_usage(der: &[u8]) -> Result<Usage, MalformedCertificate> {
         signs_lists: key_usage.is_some_and(KeyUsage::crl_sign),
         client_auth: extended.is_some_and(|extension| extension.value.client_auth),
     })
+}
+
+/// The issuer of a certificate in the form of RFC 2253, printable ASCII only.
+pub fn read_issuer(der: &[u8]) -> Result<String, MalformedCertificate> {
+    Ok(subject::to_rfc2253(parse(der)?.issuer()))
+}
+
+/// Reads what a certificate may sign.
+pub fn read_authority(der: &[u8]) -> Result<SigningAuthority, MalformedCertificate> {
+    let certificate = parse(der)?;
+    let basic = unique(certificate.basic_constraints())?.map(|extension| extension.value);
+    let key_usage = unique(certificate.key_usage())?.map(|extension| extension.value);
+    let depth = basic.and_then(|basic| basic.path_len_constraint);
+    Ok(SigningAuthority {
+        signs: basic.is_some_and(|basic| basic.ca) && key_usage.is_none_or(KeyUsage::key_cert_sign),
+        depth: depth.map_or(usize::MAX, |depth| {
+            usize::try_from(depth).unwrap_or(usize::MAX)
+        }),
+    })
+}
+
+/// Whether a certificate says that `issuer` signed it.
+pub fn is_named_issuer(der: &[u8], issuer: &[u8]) -> Result<bool, MalformedCertificate> {
+    Ok(parse(der)?.issuer() == parse(issuer)?.subject())
 }
 
 /// The `SubjectPublicKeyInfo` of a certificate, as its bytes.

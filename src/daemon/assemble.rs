@@ -1,6 +1,6 @@
 //! From a configuration to rooms that know each other: the one place where everything is wired.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -22,10 +22,9 @@ use super::local::Local;
 use super::lock::Locks;
 use super::registry_view::LiveRegistry;
 use super::reload::{Running, ca_pem};
-use super::settings::tcp_options;
 use super::trust::Trust;
 use super::world::{Ground, Served, World};
-use super::{access_lines, pump, settings};
+use super::{access_lines, listeners, pump, settings};
 use crate::api::admin::operations::Operations;
 use crate::api::admin::state::AdminState;
 use crate::api::edge::Edge;
@@ -35,10 +34,8 @@ use crate::api::ops::router::OpsState;
 use crate::api::partner::metrics::TokenMetrics;
 use crate::api::partner::service::PartnerService;
 use crate::api::{admin, ops};
-use crate::config::listeners::Partners;
 use crate::config::logs::LogTarget;
 use crate::config::root::Config;
-use crate::config::tcp::Tcp;
 use crate::control::metrics::ControlMetrics;
 use crate::control::publish::Publisher;
 use crate::control::service::{Control, Parts};
@@ -53,17 +50,15 @@ use crate::domain::admin::Actor;
 use crate::domain::id::RequestId;
 use crate::domain::snapshot::{Catalog, HostPolicies, Snapshot};
 use crate::domain::time::Clock;
-use crate::net::listener;
+use crate::domain::tls_policy::TlsVersion;
 use crate::net::tls::ServerConfig;
+use crate::proxy::handshake::TlsGenerations;
 use crate::proxy::ledger::Ledger;
 use crate::proxy::plane::{Proxy, Wiring};
 use crate::store::repository::Store;
 use crate::telemetry::access_log::{self, AccessLog, Destination};
 use crate::telemetry::metrics::{self, BuildInfo};
 use crate::telemetry::runtimes::Runtimes;
-
-/// Connections that may wait to be accepted, by each worker.
-const BACKLOG: i32 = 1024;
 
 /// A gateway that serves.
 #[derive(Debug)]
@@ -188,13 +183,14 @@ pub async fn assemble(
         ca_pem: Arc::clone(&ca_pem),
     };
 
-    let (listeners, partners) = partners(&config.listeners.partners, workers)?;
+    let (listeners, partners) = listeners::partners(&config.listeners.partners, workers)?;
     let ledger = Arc::new(if config.access_log.enabled {
         Ledger::new(workers, access_lines::write)
     } else {
         Ledger::off()
     });
-    let policies = Arc::new(ArcSwap::from_pointee(world.policies));
+    let policies = TlsGenerations::new(world.policies);
+    let policies = Arc::new(ArcSwap::from_pointee(policies));
     let connectors = Arc::new(ArcSwap::from_pointee(world.connectors));
     let access_log = access_log(config, &ledger)?;
     count_dropped(&registry, &ledger, access_log.as_ref())?;
@@ -240,7 +236,7 @@ pub async fn assemble(
     let admin_tls = tls::server_config(
         Arc::clone(&admin_served.certificates),
         None,
-        tls::TlsVersion::V1_2,
+        TlsVersion::V1_2,
         false,
     )?;
     gauges.reloaded(config, clock.now());
@@ -324,9 +320,11 @@ impl Operators<'_> {
             AdminState::new(self.control, operations, Arc::clone(&self.clock)),
             edge.clone(),
         );
-        let (admin_listener, admin) =
-            control_listener(self.config.admin.address.0, &self.config.admin.tcp)
-                .context("admin.address")?;
+        let (admin_listener, admin) = listeners::control(
+            "admin.address",
+            self.config.admin.address.0,
+            &self.config.admin.tcp,
+        )?;
         self.tasks.spawn(listen::tcp(
             admin_listener,
             Some(self.tls),
@@ -346,8 +344,11 @@ impl Operators<'_> {
             },
             edge,
         );
-        let (ops_listener, ops) = control_listener(self.config.ops.address.0, &self.config.ops.tcp)
-            .context("ops.address")?;
+        let (ops_listener, ops) = listeners::control(
+            "ops.address",
+            self.config.ops.address.0,
+            &self.config.ops.tcp,
+        )?;
         self.tasks
             .spawn(listen::tcp(ops_listener, None, ops_router, how));
         Ok((admin, ops))
@@ -370,33 +371,6 @@ fn workers(config: &Config) -> usize {
     config
         .workers
         .map_or_else(cores, |workers| usize::from(workers.get()))
-}
-
-/// One listening socket for each worker; the kernel spreads connections over them.
-fn partners(written: &Partners, workers: usize) -> anyhow::Result<(Vec<TcpListener>, SocketAddr)> {
-    let options = tcp_options(&written.tcp);
-    let bind = |address| {
-        listener::bind(address, BACKLOG, true, &options)
-            .with_context(|| format!("listening on {address}"))
-    };
-    // The first one settles the port when any will do.
-    let first = bind(written.address.0)?;
-    let bound = first.local_addr()?;
-    let mut listeners = vec![first];
-    for _ in 1..workers {
-        listeners.push(bind(bound)?);
-    }
-    Ok((listeners, bound))
-}
-
-fn control_listener(
-    address: SocketAddr,
-    tcp: &Tcp,
-) -> anyhow::Result<(tokio::net::TcpListener, SocketAddr)> {
-    let listener = listener::bind(address, BACKLOG, false, &tcp_options(tcp))
-        .with_context(|| format!("listening on {address}"))?;
-    let bound = listener.local_addr()?;
-    Ok((tokio::net::TcpListener::from_std(listener)?, bound))
 }
 
 /// The admin API is for those who run the gateway; they trust its authority.

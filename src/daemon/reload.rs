@@ -30,7 +30,7 @@ use crate::crypto::authority::Authority;
 use crate::crypto::particulars::Issuers;
 use crate::domain::admin::Actor;
 use crate::domain::time::{Clock, Timestamp};
-use crate::proxy::handshake::TlsPolicies;
+use crate::proxy::handshake::TlsGenerations;
 use crate::proxy::plane::Proxy;
 use crate::proxy::upstream::upstreams::Connectors;
 
@@ -49,7 +49,7 @@ pub struct Running {
     pub shares: Shares,
     pub control: Control,
     pub live: Arc<LiveRegistry>,
-    pub policies: Arc<ArcSwap<TlsPolicies>>,
+    pub policies: Arc<ArcSwap<TlsGenerations>>,
     pub connectors: Arc<ArcSwap<Connectors>>,
     pub served: ArcSwap<Served>,
     /// What the admin listener shows.
@@ -134,17 +134,24 @@ impl Running {
         if let Some(successor) = successor {
             self.succeed(successor).await;
         }
-        // Connectors first: a snapshot never names an upstream that cannot be connected to.
-        self.connectors.store(Arc::new(world.connectors));
-        self.policies.store(Arc::new(world.policies));
-        self.served.store(Arc::new(world.served));
-        self.tell_ends();
+        // What the catalogue in force needs stays beside what its successor needs, until that one is in force: a
+        // handshake and a connection to an upstream belong to the snapshot that they are made for.
+        let both = self.policies.load().followed_by(world.policies);
+        self.policies.store(Arc::new(both));
+        let mut connectors = Connectors::clone(&self.connectors.load());
+        connectors.extend(world.connectors.clone());
+        self.connectors.store(Arc::new(connectors));
         self.control.set_profile(world.profile);
         let published = self.control.publisher().set_catalog(world.catalog).await;
+        self.served.store(Arc::new(world.served));
+        self.tell_ends();
         published.map_err(|error| {
             tracing::error!(%error, generation, "a configuration was not confirmed");
             ReloadRefusal::Unconfirmed { generation }
         })?;
+        let settled = self.policies.load().settled();
+        self.policies.store(Arc::new(settled));
+        self.connectors.store(Arc::new(world.connectors));
         self.gauges.reloaded(&config, self.clock.now());
         Ok(Reloaded {
             generation,

@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::descriptors::Shares;
+use super::own_names;
 use super::settings::tcp_options;
 use crate::config::root::Config;
-use crate::config::tls as written;
 use crate::config::upstreams::{Protocol, Upstream as WrittenUpstream};
 use crate::crypto::authority::Authority;
 use crate::crypto::tls::{self, Roots, ServerCertificate, ServerCertificates, UpstreamTls};
@@ -17,6 +17,7 @@ use crate::domain::certificate::Profile;
 use crate::domain::name::Name;
 use crate::domain::snapshot::Catalog;
 use crate::domain::time::{Clock, Timestamp};
+use crate::domain::tls_policy::TlsPolicy;
 use crate::net::tls::ServerConfig;
 use crate::proxy::handshake::TlsPolicies;
 use crate::proxy::upstream::upstreams::Connectors;
@@ -40,7 +41,8 @@ pub struct Served {
     pub issued_for: Option<Vec<String>>,
 }
 
-/// A certificate that we issued is renewed when it has this long to go.
+/// The rest of a certificate's life at which it is renewed: a third, so that a gateway whose renewal fails has a month
+/// in which somebody can notice.
 const RENEWED_BEFORE: Duration = Duration::from_hours(30 * 24);
 
 impl Served {
@@ -58,17 +60,15 @@ impl Served {
     }
 
     /// Issues a new one if ours ends soon; connections that are open keep the old one.
+    ///
+    /// One that ends with its authority is not renewed: the next one would end no later.
     pub fn renew(&self, authority: &Authority, now: Timestamp) -> anyhow::Result<()> {
-        let soon = now.plus(RENEWED_BEFORE);
-        if self
-            .certificates
-            .not_after()
-            .iter()
-            .all(|(_, end)| *end > soon)
-        {
-            return Ok(());
+        let ends = self.certificates.not_after();
+        let due = |(_, end): &(String, Timestamp)| is_due(*end, authority.not_after(), now);
+        if ends.iter().any(due) {
+            self.issue_anew(authority, now)?;
         }
-        self.issue_anew(authority, now)
+        Ok(())
     }
 
     /// Issues a new one, if ours is issued at all: for another authority, whose chain clients are to be shown.
@@ -81,6 +81,10 @@ impl Served {
         tracing::info!(?names, "server certificate renewed");
         Ok(())
     }
+}
+
+fn is_due(end: Timestamp, authority_end: Timestamp, now: Timestamp) -> bool {
+    end < now.plus(RENEWED_BEFORE).min(authority_end)
 }
 
 fn issue(
@@ -145,7 +149,7 @@ fn served(config: &Config, authority: &Authority, now: Timestamp) -> anyhow::Res
         })
         .collect();
     if configured.is_empty() {
-        let names = served_names(config);
+        let names = own_names::of(config, own_names::machine());
         tracing::info!(
             ?names,
             "no server certificate is configured: our own authority issues one"
@@ -159,17 +163,6 @@ fn served(config: &Config, authority: &Authority, now: Timestamp) -> anyhow::Res
     })
 }
 
-/// Every name that a partner may call, and this machine's own.
-fn served_names(config: &Config) -> Vec<String> {
-    let mut names = config.server_names();
-    for own in ["localhost", "127.0.0.1"] {
-        if !names.iter().any(|name| name == own) {
-            names.push(own.to_owned());
-        }
-    }
-    names
-}
-
 /// One TLS policy for all hosts, and one for each kind of exception.
 fn policies(
     config: &Config,
@@ -179,13 +172,13 @@ fn policies(
     let asked = config.tls_policies();
     let configs = asked
         .policies
-        .iter()
-        .map(|(number, policy)| {
-            let made = server_config(config, ground, certificates, *policy)?;
-            Ok((*number, made))
+        .into_iter()
+        .map(|policy| {
+            let made = server_config(config, ground, certificates, policy)?;
+            Ok((policy, made))
         })
         .collect::<anyhow::Result<_>>()?;
-    Ok(TlsPolicies::new(configs, asked.hosts)?)
+    Ok(TlsPolicies::new(ground.generation, configs, asked.hosts)?)
 }
 
 /// Each has ticket keys and a session store of its own, made anew: no session outlives a change of trust.
@@ -193,37 +186,21 @@ fn server_config(
     config: &Config,
     ground: &Ground<'_>,
     certificates: &Arc<ServerCertificates>,
-    asked: written::ClientAuth,
+    policy: TlsPolicy,
 ) -> anyhow::Result<Arc<ServerConfig>> {
-    let mode = match asked.mode {
-        written::ClientAuthMode::Off => verifier::ClientAuthMode::Off,
-        written::ClientAuthMode::Optional => verifier::ClientAuthMode::Optional,
-        written::ClientAuthMode::Required => verifier::ClientAuthMode::Required,
-    };
-    let reject = match asked.reject {
-        written::Reject::Alert => verifier::Reject::Alert,
-        written::Reject::Explain => verifier::Reject::Explain,
-    };
     let verifier = verifier::client_verifier(
         ground.authority.anchors(),
-        mode,
-        reject,
+        policy.mode(),
+        policy.reject(),
         Arc::clone(&ground.registry),
     )?;
     let http2 = config.listeners.partners.http.http2;
     Ok(tls::server_config(
         Arc::clone(certificates),
         Some(verifier),
-        oldest(config.tls.min_version),
+        policy.oldest(),
         http2,
     )?)
-}
-
-const fn oldest(version: written::TlsVersion) -> tls::TlsVersion {
-    match version {
-        written::TlsVersion::V1_2 => tls::TlsVersion::V1_2,
-        written::TlsVersion::V1_3 => tls::TlsVersion::V1_3,
-    }
 }
 
 fn connector(
@@ -242,4 +219,78 @@ fn connector(
         http2: upstream.protocol == Protocol::Http2,
     };
     tls::upstream_config(settings).with_context(|| format!("upstreams.{name}.tls"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Timestamp {
+        Timestamp::from_unix_seconds(1_800_000_000)
+    }
+
+    fn days(days: u64) -> Duration {
+        Duration::from_hours(24 * days)
+    }
+
+    fn authority() -> Authority {
+        let made = Authority::generate("Test", now()).unwrap();
+        let roots = &made.root_cert_pem;
+        Authority::load(&made.issuing_cert_pem, &made.issuing_key_pem, roots, now()).unwrap()
+    }
+
+    fn end(served: &Served) -> Timestamp {
+        served.certificates.not_after()[0].1
+    }
+
+    #[test]
+    fn a_certificate_of_our_own_lives_ninety_days_and_is_renewed_a_month_before_its_end() {
+        let authority = authority();
+        let served = Served::issued(&authority, vec!["a.test".to_owned()], now()).unwrap();
+        let first = end(&served);
+        assert!(first <= now().plus(days(90)) && first > now().plus(days(89)));
+        for day in [0, 30, 59] {
+            served.renew(&authority, now().plus(days(day))).unwrap();
+            assert_eq!(end(&served), first, "day {day}");
+        }
+        // A gateway that runs for years, looked at once a day, never shows one that ends soon.
+        let mut renewals = 0;
+        for day in 60..1000 {
+            let (before, today) = (end(&served), now().plus(days(day)));
+            served.renew(&authority, today).unwrap();
+            renewals += u32::from(end(&served) != before);
+            assert!(end(&served) > today.plus(days(29)), "day {day}");
+        }
+        assert_eq!(renewals, 16, "one every 60 days");
+    }
+
+    #[test]
+    fn a_certificate_that_ends_with_its_authority_is_not_renewed_again_and_again() {
+        let authority = authority();
+        let late = authority.not_after().minus(days(10));
+        let served = Served::issued(&authority, vec!["a.test".to_owned()], late).unwrap();
+        assert_eq!(end(&served), authority.not_after());
+        for (left, authority_left, due) in [
+            (10, 10, false),
+            (31, 400, false),
+            (29, 400, true),
+            (5, 29, true),
+        ] {
+            let at = |left| now().plus(days(left));
+            assert_eq!(is_due(at(left), at(authority_left), now()), due, "{left}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_was_brought_is_left_alone() {
+        let authority = authority();
+        let brought = issue(&authority, &["a.test".to_owned()], now()).unwrap();
+        let served = Served {
+            certificates: Arc::new(ServerCertificates::new(vec![brought]).unwrap()),
+            issued_for: None,
+        };
+        let before = end(&served);
+        served.renew(&authority, now().plus(days(80))).unwrap();
+        assert_eq!(end(&served), before);
+    }
 }

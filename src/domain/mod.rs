@@ -22,6 +22,7 @@ pub mod policy;
 pub mod limit;
 pub mod pace;
 pub mod tcp;
+pub mod tls_policy;
 pub mod upstream;
 pub mod shelf;
 pub mod snapshot;

@@ -53,6 +53,11 @@ impl Requirement {
         !matches!(self, Self::None | Self::Mtls)
     }
 
+    /// Whether nobody is let in without a certificate.
+    pub const fn needs_certificate(self) -> bool {
+        matches!(self, Self::Mtls | Self::MtlsAndKey | Self::MtlsAndToken)
+    }
+
     const fn bearer_kind(self) -> Option<BearerKind> {
         match self {
             Self::None | Self::Mtls => None,

@@ -17,6 +17,7 @@ use super::route::RouteTable;
 use super::scope::ScopeSet;
 use super::shelf::Shelf;
 use super::time::{Timestamp, Validity};
+use super::tls_policy::TlsPolicy;
 use super::token::VerificationKey;
 use super::upstream::Upstream;
 
@@ -56,22 +57,21 @@ impl Catalog {
     }
 
     /// The TLS policy that connections to `host` have to be opened under.
-    pub fn tls_policy(&self, host: &str) -> u16 {
+    pub fn tls_policy(&self, host: &str) -> TlsPolicy {
         self.tls_policies.of(host)
     }
 }
 
-/// The TLS policy of each host, by a number that says what the policy asks and means the same in every generation:
-/// a connection outlives the catalogue that it was opened under.
+/// The TLS policy of each host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostPolicies {
     /// For every host that has none of its own.
-    pub general: u16,
-    pub by_host: HashMap<String, u16>,
+    pub general: TlsPolicy,
+    pub by_host: HashMap<String, TlsPolicy>,
 }
 
 impl HostPolicies {
-    pub fn of(&self, host: &str) -> u16 {
+    pub fn of(&self, host: &str) -> TlsPolicy {
         self.by_host.get(host).copied().unwrap_or(self.general)
     }
 }

@@ -1,18 +1,20 @@
 //! Listening sockets: bound once, accepted from until the end, whatever the kernel is short of.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::log_limit::LogLimit;
 use super::tcp::TcpOptions;
 
 /// Binds a listening TCP socket.
 ///
 /// With `reuse_port` several sockets share one address and the kernel spreads the connections over them:
-/// one for each worker. An IPv6 address takes IPv4 as well. What is accepted inherits the options,
+/// one for each worker. An IPv6 address takes IPv4 as well, and every address of a
+/// machine whose kernel has no IPv6 is every IPv4 address. What is accepted inherits the options,
 /// which saves system calls for each connection.
 pub fn bind(
     address: SocketAddr,
@@ -20,11 +22,29 @@ pub fn bind(
     reuse_port: bool,
     options: &TcpOptions,
 ) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    bind_by(
+        address,
+        |domain| Socket::new(domain, Type::STREAM, Some(Protocol::TCP)),
+        backlog,
+        reuse_port,
+        options,
+    )
+}
+
+fn bind_by(
+    address: SocketAddr,
+    open: impl Fn(Domain) -> io::Result<Socket>,
+    backlog: i32,
+    reuse_port: bool,
+    options: &TcpOptions,
+) -> io::Result<std::net::TcpListener> {
+    let (socket, address) = match open(Domain::for_address(address)) {
+        Err(error) if lacks_ipv6(&error) && is_every_address(address) => {
+            let every = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
+            (open(Domain::IPV4)?, every)
+        }
+        opened => (opened?, address),
+    };
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
@@ -39,6 +59,18 @@ pub fn bind(
     Ok(socket.into())
 }
 
+/// Whether the kernel has no IPv6 at all.
+pub fn lacks_ipv6(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(EAFNOSUPPORT)
+}
+
+fn is_every_address(address: SocketAddr) -> bool {
+    address.is_ipv6() && address.ip().is_unspecified()
+}
+
+/// "Address family not supported by protocol", which the standard library has no name for.
+const EAFNOSUPPORT: i32 = 97;
+
 /// Waits for the next connection. Never ends with an error: one that concerns a single connection is skipped,
 /// and when descriptors or memory run out it waits a little, since trying again at once would only spin.
 pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
@@ -48,7 +80,10 @@ pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             Ok(accepted) => return accepted,
             Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, pause_ms = pause.as_millis(), "cannot accept connections");
+                if let Some(suppressed) = NOT_ACCEPTED.permit() {
+                    let pause_ms = pause.as_millis();
+                    tracing::warn!(%error, pause_ms, suppressed, "cannot accept connections");
+                }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
             }
@@ -65,6 +100,8 @@ fn concerns_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::Interrupted
     )
 }
+
+static NOT_ACCEPTED: LogLimit = LogLimit::new();
 
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -106,6 +143,25 @@ mod tests {
         assert!(accepted.nodelay().unwrap());
         let congestion = SockRef::from(&accepted).tcp_congestion().unwrap();
         assert!(congestion.starts_with(b"reno\0") || congestion == b"reno");
+    }
+
+    #[test]
+    fn every_address_is_every_ipv4_address_where_there_is_no_ipv6() {
+        let open = |domain| match domain {
+            Domain::IPV6 => Err(io::Error::from_raw_os_error(EAFNOSUPPORT)),
+            other => Socket::new(other, Type::STREAM, Some(Protocol::TCP)),
+        };
+        let bind = |address: &str| {
+            let address = address.parse().unwrap();
+            bind_by(address, open, 16, false, &TcpOptions::default())
+        };
+        let bound = bind("[::]:0").unwrap().local_addr().unwrap();
+        assert_eq!(bound.ip(), Ipv4Addr::UNSPECIFIED);
+        assert!(bind("0.0.0.0:0").is_ok());
+        // Who names an address of IPv6 means that one and no other.
+        for named in ["[::1]:0", "[2001:db8::1]:0"] {
+            assert!(lacks_ipv6(&bind(named).unwrap_err()), "{named}");
+        }
     }
 
     #[test]

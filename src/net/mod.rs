@@ -19,3 +19,4 @@ pub mod dial;
 pub mod serve;
 pub mod call;
 pub mod turn;
+pub mod log_limit;

@@ -27,12 +27,12 @@ pub type ClientStream<S> = Strided<tokio_rustls::client::TlsStream<Corked<S>>>;
 
 /// What a finished handshake proved and chose.
 #[derive(Debug)]
-pub struct Handshake<S> {
+pub struct Handshake<S, P> {
     pub stream: ServerStream<S>,
     /// The name that the client asked for, in lower case.
     pub sni: Option<String>,
     /// What `pick` answered for it.
-    pub policy: u16,
+    pub policy: P,
     /// Whether HTTP/2 was agreed on; HTTP/1.1 otherwise.
     pub alpn_h2: bool,
     /// `TLSv1.2` or `TLSv1.3`.
@@ -59,14 +59,14 @@ pub enum AcceptError {
 /// The deadline spans everything from the first byte to the last. A client that is refused gets its alert, or an answer
 /// in words if it speaks plain HTTP, and is heard out, so that it arrives. One that is not gets its session tickets with
 /// whatever is written first, or when the stream is flushed.
-pub async fn accept<S, P>(
+pub async fn accept<S, P, F>(
     stream: S,
-    pick: P,
+    pick: F,
     deadline: Instant,
-) -> Result<Handshake<S>, AcceptError>
+) -> Result<Handshake<S, P>, AcceptError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
-    P: FnOnce(Option<&str>) -> (u16, Arc<ServerConfig>),
+    F: FnOnce(Option<&str>) -> (P, Arc<ServerConfig>),
 {
     let shaken = timeout_at(deadline, shake_hands(stream, pick)).await;
     match shaken.map_err(AcceptError::Timeout)? {
@@ -105,10 +105,10 @@ impl<S> From<io::Error> for Refused<S> {
     }
 }
 
-async fn shake_hands<S, P>(stream: S, pick: P) -> Result<Handshake<S>, Refused<S>>
+async fn shake_hands<S, P, F>(stream: S, pick: F) -> Result<Handshake<S, P>, Refused<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
-    P: FnOnce(Option<&str>) -> (u16, Arc<ServerConfig>),
+    F: FnOnce(Option<&str>) -> (P, Arc<ServerConfig>),
 {
     let start = hello(stream).await?;
     let sni = start
@@ -221,7 +221,7 @@ mod tests {
     use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-    fn never(_: Option<&str>) -> (u16, Arc<ServerConfig>) {
+    fn never(_: Option<&str>) -> ((), Arc<ServerConfig>) {
         panic!("there is no hello to pick by")
     }
 

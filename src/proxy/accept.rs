@@ -2,15 +2,44 @@
 
 use std::net::SocketAddr;
 
-use tokio::io::AsyncRead;
-use tokio::time::Instant;
+use tokio::io::{AsyncRead, Interest, Ready};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
 
 use crate::domain::reason::Reason;
 use crate::net::proxy_protocol;
 
+use super::handshake_failure::NotOpened;
 use super::peer::{Origin, within};
 use super::seats::Seat;
 use super::settings::Settings;
+
+/// Waits until the client has begun to speak, and is still there to be answered.
+///
+/// One that greeted us and left is not shaken hands with: the signature that it would cost is most of what a handshake
+/// costs, and a flood of such clients would have everybody else wait for it.
+pub async fn first_byte(stream: &TcpStream, deadline: Instant) -> Result<(), NotOpened> {
+    let mut first = [0];
+    match timeout_at(deadline, stream.peek(&mut first)).await {
+        Err(_late) => return Err(Reason::HandshakeTimeout.into()),
+        Ok(Ok(0) | Err(_)) => return Err(NotOpened::Probe),
+        Ok(Ok(_)) => {}
+    }
+    // Whoever speaks something else may be answered on a connection that it has half closed.
+    if first == [TLS_HANDSHAKE] && has_left(stream).await {
+        return Err(Reason::HandshakeUnfinished.into());
+    }
+    Ok(())
+}
+
+/// The type of the record that a TLS client begins with (RFC 8446, 5.1).
+const TLS_HANDSHAKE: u8 = 22;
+
+/// Whether the kernel has said that the client closed its side. It is not asked: what it said last is known already.
+async fn has_left(stream: &TcpStream) -> bool {
+    let ready = stream.ready(Interest::READABLE).await;
+    ready.is_ok_and(Ready::is_read_closed)
+}
 
 /// Finds out where a connection comes from, and counts it for that address.
 pub async fn admit<S: AsyncRead + Unpin>(
@@ -25,6 +54,11 @@ pub async fn admit<S: AsyncRead + Unpin>(
     Ok(origin)
 }
 
+/// Whether a connection begins with a PROXY header.
+pub fn is_announced(remote: SocketAddr, settings: &Settings) -> bool {
+    within(&settings.proxy_protocol_from, remote.ip())
+}
+
 /// From a trusted load balancer's PROXY header, or from the socket.
 async fn origin<S: AsyncRead + Unpin>(
     stream: &mut S,
@@ -33,7 +67,7 @@ async fn origin<S: AsyncRead + Unpin>(
     deadline: Instant,
 ) -> Result<Origin, Reason> {
     let mut address = remote.ip().to_canonical();
-    if within(&settings.proxy_protocol_from, address) {
+    if is_announced(remote, settings) {
         match proxy_protocol::read_header(stream, deadline).await {
             Ok(Some(client)) => address = client.ip().to_canonical(),
             Ok(None) => {}
@@ -51,7 +85,46 @@ async fn origin<S: AsyncRead + Unpin>(
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    async fn judged(bytes: &[u8], leaves: bool) -> Result<(), Option<Reason>> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        client.write_all(bytes).await.unwrap();
+        if leaves {
+            client.shutdown().await.unwrap();
+        }
+        let (stream, _) = listener.accept().await.unwrap();
+        if leaves {
+            // The kernel's word arrives with the runtime's next look at it.
+            while !has_left(&stream).await {
+                tokio::task::yield_now().await;
+            }
+        }
+        let deadline = Instant::now() + std::time::Duration::from_secs(5);
+        first_byte(&stream, deadline)
+            .await
+            .map_err(|error| match error {
+                NotOpened::Probe => None,
+                NotOpened::Refused(failure) => Some(failure.reason),
+            })
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_left_is_not_shaken_hands_with() {
+        let hello = b"\x16\x03\x01";
+        assert_eq!(judged(hello, false).await, Ok(()));
+        let unfinished = Some(Reason::HandshakeUnfinished);
+        assert_eq!(judged(hello, true).await, Err(unfinished));
+        assert_eq!(judged(b"", true).await, Err(None), "a probe");
+        // Half closed, and waiting for an answer in words.
+        assert_eq!(judged(b"GET / HTTP/1.0\r\n\r\n", true).await, Ok(()));
+    }
 
     #[tokio::test]
     async fn only_trusted_load_balancers_speak_for_others() {

@@ -34,6 +34,9 @@ pub fn quarantine(
 pub fn check(caller: &Caller, route: &Arc<Route>) -> Result<Permit, Refusal> {
     Policy::decide(caller, route).map_err(|reason| match reason {
         Reason::ScopeMissing => Refusal::with(reason, Extra::Scopes(route.policy.scopes.clone())),
+        reason @ (Reason::CertMissing | Reason::CertRequired | Reason::CredentialMissing) => {
+            Refusal::with(reason, Extra::Missing(route.policy.requirement))
+        }
         reason => reason.into(),
     })
 }

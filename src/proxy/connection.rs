@@ -1,5 +1,7 @@
 //! The outer walk, once for each connection: accept → handshake → requests until either side is done.
 
+use std::fmt::Display;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use tokio::net::TcpStream;
@@ -7,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::domain::identity::Evidence;
 use crate::domain::reason::Reason;
+use crate::net::log_limit::LogLimit;
 use crate::net::tls::ServerStream;
 use crate::net::turn;
 
@@ -15,6 +18,7 @@ use super::downstream::body::Incoming;
 use super::downstream::date::DateText;
 use super::downstream::service::{Answers, BoxedAnswer};
 use super::handover::Arrival;
+use super::handshake_failure::NotOpened;
 use super::live::Connection;
 use super::message::{Request, Response};
 use super::metrics::Shaken;
@@ -24,13 +28,14 @@ use super::{accept, exchange, handshake, identify, serve};
 
 /// Serves one connection from its first packet to its last.
 pub async fn serve(worker: Rc<Worker>, arrival: Arrival) {
-    let remote = arrival.remote;
+    let mut address = arrival.remote.ip().to_canonical();
     // Boxed: what a handshake needs is given back when it is over.
-    let (stream, connection) = match Box::pin(open(&worker, arrival)).await {
+    let (stream, connection) = match Box::pin(open(&worker, arrival, &mut address)).await {
         Ok(opened) => opened,
-        Err(reason) => {
-            tracing::debug!(%remote, %reason, "connection refused");
-            return worker.metrics.all.handshake_failed(reason);
+        Err(NotOpened::Probe) => return worker.metrics.all.probed(),
+        Err(NotOpened::Refused(failure)) => {
+            failure.log(address);
+            return worker.metrics.all.handshake_failed(failure.reason);
         }
     };
     let walk = Walk {
@@ -63,6 +68,14 @@ impl Answers for Walk {
         exchange::refuse_unread(&self.worker, &self.connection, reason)
     }
 
+    fn rules_broken(&self, error: &dyn Display) {
+        static LINES: LogLimit = LogLimit::new();
+        if let Some(suppressed) = LINES.permit() {
+            let address = self.connection.peer.origin.address;
+            tracing::warn!(%address, %error, suppressed, "a client broke the rules of HTTP/2");
+        }
+    }
+
     fn is_ending(&self) -> bool {
         self.connection.is_ending()
     }
@@ -80,19 +93,32 @@ impl Answers for Walk {
     }
 }
 
+/// Opens a connection; `address` becomes the client's when a PROXY header names it.
+///
 /// One deadline spans the PROXY header and the handshake, the next one the first request's head.
 async fn open(
     worker: &Worker,
     arrival: Arrival,
-) -> Result<(ServerStream<TcpStream>, Rc<Connection>), Reason> {
+    address: &mut IpAddr,
+) -> Result<(ServerStream<TcpStream>, Rc<Connection>), NotOpened> {
     let began = Instant::now();
     let (mut stream, remote) = (arrival.stream, arrival.remote);
     let timeouts = &worker.settings.timeouts;
     let deadline = began + timeouts.handshake;
     let mut seat = worker.seats.take(arrival.place)?;
+    accept::first_byte(&stream, deadline).await?;
     let origin = accept::admit(&mut seat, &mut stream, remote, &worker.settings, deadline).await?;
-    let policies = worker.tls.load_full();
-    let proved = handshake::prove(stream, origin, &policies, &worker.leaves, deadline).await?;
+    *address = origin.address;
+    // Behind a PROXY header the client speaks for the first time; a load balancer's check leaves there.
+    if accept::is_announced(remote, &worker.settings) {
+        accept::first_byte(&stream, deadline).await?;
+    }
+    // When the name is known, and not before: a client may take its time to the first byte.
+    let pick = |sni: Option<&str>| {
+        let snapshot = worker.snapshot.load();
+        worker.tls.load().pick(&snapshot.catalog, sni)
+    };
+    let proved = handshake::prove(stream, origin, pick, &worker.leaves, deadline).await?;
 
     let now = worker.clock.now();
     let certificate = identify::certificate(&worker.snapshot.load(), &proved.peer, now);

@@ -9,12 +9,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::domain::identity::{Caller, CertificateProof, Claimed, Evidence};
-use crate::domain::policy::Permit;
+use crate::domain::policy::{Permit, Requirement};
 use crate::domain::reason::Reason;
 use crate::domain::route::{LocalEndpoint, Route, Target};
-use crate::domain::snapshot::Snapshot;
+use crate::domain::snapshot::{Catalog, Snapshot};
 use crate::domain::time::Timestamp;
 use crate::domain::upstream::Upstream;
+use crate::net::log_limit::LogLimit;
 
 use super::body::{BodyBounds, Content, RequestBody, ResponseBody};
 use super::codec::field_list::FieldList;
@@ -31,6 +32,7 @@ use super::message::{Request, Response};
 use super::metrics::Closed;
 use super::record::{Opening, Recording};
 use super::refusal::{Extra, Refusal};
+use super::route::Mismatch;
 use super::upgrade::Upgrade;
 use super::upstream::request::Head;
 use super::worker::Worker;
@@ -86,7 +88,10 @@ pub async fn run(
         Err(panic) => {
             worker.metrics.all.panics.inc();
             let panic = panics::message(&*panic);
-            tracing::error!(request_id = %name.id, panic, "an exchange panicked");
+            if let Some(suppressed) = PANICKED.permit() {
+                let request_id = name.id;
+                tracing::error!(%request_id, panic, suppressed, "an exchange panicked");
+            }
             exchange.refuse(&Reason::Internal.into(), &mut recording)
         }
     };
@@ -142,6 +147,8 @@ pub fn refuse_unread(
 
 /// What the record of a request says that could not be read.
 const UNREAD: &str = "-";
+
+static PANICKED: LogLimit = LogLimit::new();
 
 /// What every step of one exchange may need.
 #[derive(Clone, Copy)]
@@ -248,10 +255,10 @@ impl Exchange<'_> {
                 recording.claimed(identify::claimed(&caller, &request.fields, peer, &snapshot));
             })?;
         let route = found?;
-        self.same_tls_policy(&snapshot, &asked.host.name)?;
+        let requirement = route.policy.requirement;
+        self.same_tls_policy(&snapshot.catalog, &asked.host.name, requirement)?;
         let upgrade = protocols::upgrade(request, route.upgrades, has_body)?;
 
-        let requirement = route.policy.requirement;
         let verifier = &worker.verifier;
         let bearer = identify::bearer(
             requirement,
@@ -312,18 +319,30 @@ impl Exchange<'_> {
         })
     }
 
-    /// A connection serves only hosts of the TLS policy that it was opened under. One whose own host has another
-    /// policy by now serves nothing any more, so it ends; its client opens one that does.
-    fn same_tls_policy(self, snapshot: &Snapshot, host: &str) -> Result<(), Refusal> {
+    /// A connection serves hosts of the TLS policy that it was opened under. When its own host demands more by now,
+    /// the connection ends, and its client opens one that serves.
+    fn same_tls_policy(
+        self,
+        catalog: &Catalog,
+        host: &str,
+        requirement: Requirement,
+    ) -> Result<(), Refusal> {
         let peer = &self.connection.peer;
-        route::same_tls_policy(snapshot, host, peer.policy, self.connection.was_used()).inspect_err(
-            |_| {
-                let own = peer.sni.as_deref().unwrap_or_default();
-                if snapshot.catalog.tls_policy(own) != peer.policy {
-                    self.connection.end(Closed::Finished);
-                }
-            },
-        )
+        let needs_certificate = requirement.needs_certificate();
+        let judged = route::tls_policy(catalog, host, peer, needs_certificate);
+        let Err(mismatch) = judged else {
+            return Ok(());
+        };
+        let outdated = mismatch == Mismatch::Outdated;
+        if outdated {
+            self.connection.end(Closed::Finished);
+        }
+        let extra = if outdated || self.connection.was_used() {
+            Extra::Misdirected
+        } else {
+            Extra::Nothing
+        };
+        Err(Refusal::with(Reason::HostMismatch, extra))
     }
 
     /// A refused certificate gets explanations and nothing else, and not many of them.

@@ -1180,7 +1180,8 @@ async fn tls_peer_asked_for(
     http2: bool,
 ) -> (Peer, Arc<crate::crypto::authority::Authority>) {
     use crate::crypto::authority::Authority;
-    use crate::crypto::tls::{ServerCertificate, ServerCertificates, TlsVersion, server_config};
+    use crate::crypto::tls::{ServerCertificate, ServerCertificates, server_config};
+    use crate::domain::tls_policy::TlsVersion;
 
     let made = Authority::generate("test", now()).unwrap();
     let authority = Authority::load(

@@ -11,6 +11,8 @@ use prometheus::IntGauge;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
+use crate::net::log_limit::LogLimit;
+
 use super::metrics::{Metrics, Open};
 
 /// Sockets that may be on their way to one worker. A worker that is this far behind is given no more.
@@ -140,7 +142,10 @@ fn joined(stream: std::net::TcpStream) -> Option<TcpStream> {
 }
 
 fn lost(error: &std::io::Error) {
-    tracing::warn!(%error, "a connection was lost between two workers");
+    static LOST: LogLimit = LogLimit::new();
+    if let Some(suppressed) = LOST.permit() {
+        tracing::warn!(%error, suppressed, "a connection was lost between two workers");
+    }
 }
 
 #[cfg(test)]

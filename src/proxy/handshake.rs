@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 
 use quick_cache::unsync::Cache;
@@ -9,18 +11,22 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use crate::crypto::x509::{self, Leaf};
-use crate::crypto::{hash, tls as meaning};
+use crate::crypto::{hash, tls as meaning, verifier};
 use crate::domain::certificate::Fingerprint;
 use crate::domain::reason::Reason;
-use crate::domain::snapshot::HostPolicies;
+use crate::domain::snapshot::{Catalog, HostPolicies};
+use crate::domain::tls_policy::TlsPolicy;
 use crate::net::tls::{self, AcceptError, ServerConfig, ServerStream};
 
+use super::handshake_failure::{HandshakeFailure, NotOpened};
 use super::peer::{Origin, Peer};
 
 /// How handshakes are made: one policy for all hosts, and others for hosts that want another.
 #[derive(Debug)]
 pub struct TlsPolicies {
-    by_number: HashMap<u16, Arc<ServerConfig>>,
+    /// The generation of the catalogue that judges what is opened under them.
+    generation: u64,
+    configs: HashMap<TlsPolicy, Arc<ServerConfig>>,
     hosts: HostPolicies,
     general: Arc<ServerConfig>,
     /// Whether connections keep their client's certificate, because upstreams are told of it.
@@ -29,21 +35,23 @@ pub struct TlsPolicies {
 
 /// Hosts are given a policy that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("there is no TLS policy {0}")]
-pub struct PolicyMissing(pub u16);
+#[error("there is no TLS configuration for {0:?}")]
+pub struct PolicyMissing(pub TlsPolicy);
 
 impl TlsPolicies {
     pub fn new(
-        by_number: HashMap<u16, Arc<ServerConfig>>,
+        generation: u64,
+        configs: HashMap<TlsPolicy, Arc<ServerConfig>>,
         hosts: HostPolicies,
     ) -> Result<Self, PolicyMissing> {
-        let find = |number: u16| by_number.get(&number).ok_or(PolicyMissing(number));
+        let find = |policy: TlsPolicy| configs.get(&policy).ok_or(PolicyMissing(policy));
         let general = Arc::clone(find(hosts.general)?);
         for policy in hosts.by_host.values() {
             find(*policy)?;
         }
         Ok(Self {
-            by_number,
+            generation,
+            configs,
             hosts,
             general,
             keep_certificates: false,
@@ -59,15 +67,78 @@ impl TlsPolicies {
         }
     }
 
-    fn pick(&self, sni: Option<&str>) -> (u16, Arc<ServerConfig>) {
+    fn pick(&self, sni: Option<&str>) -> (TlsPolicy, Arc<ServerConfig>) {
         let name = sni.map(|name| name.strip_suffix('.').unwrap_or(name));
-        let number = name.map_or(self.hosts.general, |name| self.hosts.of(name));
-        match self.by_number.get(&number) {
-            Some(config) => (number, Arc::clone(config)),
+        let policy = name.map_or(self.hosts.general, |name| self.hosts.of(name));
+        match self.configs.get(&policy) {
+            Some(config) => (policy, Arc::clone(config)),
             // Hosts have policies that exist, so this one is never missed.
             None => (self.hosts.general, Arc::clone(&self.general)),
         }
     }
+}
+
+/// The TLS policies of the generation in force, and during a reload those of its successor: a handshake is made under
+/// the policies of the catalogue that its first request would be judged by at that moment.
+#[derive(Debug)]
+pub struct TlsGenerations {
+    newest: Arc<TlsPolicies>,
+    before: Option<Arc<TlsPolicies>>,
+}
+
+impl TlsGenerations {
+    pub fn new(policies: TlsPolicies) -> Self {
+        Self {
+            newest: Arc::new(policies),
+            before: None,
+        }
+    }
+
+    /// These policies and their successors', until the catalogue of the successors is in force.
+    #[must_use]
+    pub fn followed_by(&self, policies: TlsPolicies) -> Self {
+        Self {
+            newest: Arc::new(policies),
+            before: Some(Arc::clone(&self.newest)),
+        }
+    }
+
+    /// The newest policies alone, once their catalogue is in force.
+    #[must_use]
+    pub fn settled(&self) -> Self {
+        Self {
+            newest: Arc::clone(&self.newest),
+            before: None,
+        }
+    }
+
+    /// The policies of a catalogue's generation; the newest when that one is over.
+    fn of(&self, generation: u64) -> &TlsPolicies {
+        match &self.before {
+            Some(before) if before.generation == generation => before,
+            _ => &self.newest,
+        }
+    }
+
+    /// The policy and configuration of a handshake that is judged by `catalog`, and whether the connection keeps its
+    /// client's certificate.
+    pub fn pick(&self, catalog: &Catalog, sni: Option<&str>) -> Picked {
+        let policies = self.of(catalog.generation);
+        let (policy, config) = policies.pick(sni);
+        Picked {
+            policy,
+            config,
+            keep_certificate: policies.keep_certificates,
+        }
+    }
+}
+
+/// How one handshake is made.
+#[derive(Debug)]
+pub struct Picked {
+    policy: TlsPolicy,
+    config: Arc<ServerConfig>,
+    keep_certificate: bool,
 }
 
 /// Certificates that this worker has read lately, by their digest: partners come back, and connections of one partner
@@ -110,24 +181,33 @@ pub struct Proved<S> {
     pub resumed: bool,
 }
 
-/// Shakes hands before `deadline`. A client whose certificate does not lead to one of our authorities
-/// has got its alert when this fails.
+/// Shakes hands before `deadline`, as `pick` says once the name is known that the client asks for. A client whose
+/// certificate does not lead to one of our authorities has got its alert when this fails.
 pub async fn prove<S>(
     stream: S,
     origin: Origin,
-    policies: &TlsPolicies,
+    pick: impl FnOnce(Option<&str>) -> Picked,
     leaves: &Leaves,
     deadline: Instant,
-) -> Result<Proved<S>, Reason>
+) -> Result<Proved<S>, NotOpened>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let shaken = tls::accept(stream, |sni| policies.pick(sni), deadline)
-        .await
-        .map_err(|error| reason(&error))?;
+    let (mut asked, mut refused) = (None, None);
+    let pick = |sni: Option<&str>| {
+        asked = sni.map(Box::from);
+        let picked = pick(sni);
+        ((picked.policy, picked.keep_certificate), picked.config)
+    };
+    let shaken = noting_refused(tls::accept(stream, pick, deadline), &mut refused).await;
+    let shaken = match shaken {
+        Ok(shaken) => shaken,
+        Err(error) => return Err(failure(error, asked, refused)),
+    };
+    let (policy, keep) = shaken.policy;
     let leaf = shaken
         .peer_certificate
-        .map(|der| leaves.read(&der, policies.keep_certificates))
+        .map(|der| leaves.read(&der, keep))
         .transpose()?;
     Ok(Proved {
         stream: shaken.stream,
@@ -135,12 +215,35 @@ where
         peer: Peer {
             origin,
             leaf,
-            policy: shaken.policy,
+            policy,
             sni: shaken.sni.map(String::into_boxed_str),
             tls_version: shaken.version,
             http2: shaken.alpn_h2,
         },
     })
+}
+
+/// Keeps the certificate that is refused while `handshake` is polled: no other handshake of this thread goes on in the
+/// same poll.
+async fn noting_refused<T>(handshake: impl Future<Output = T>, refused: &mut Option<Vec<u8>>) -> T {
+    let mut handshake = pin!(handshake);
+    poll_fn(|cx| {
+        let polled = handshake.as_mut().poll(cx);
+        if let Some(certificate) = verifier::take_refused() {
+            *refused = Some(certificate);
+        }
+        polled
+    })
+    .await
+}
+
+fn failure(error: AcceptError, sni: Option<Box<str>>, certificate: Option<Vec<u8>>) -> NotOpened {
+    NotOpened::Refused(Box::new(HandshakeFailure {
+        reason: reason(&error),
+        sni,
+        cause: Some(error),
+        certificate,
+    }))
 }
 
 fn reason(error: &AcceptError) -> Reason {

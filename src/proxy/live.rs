@@ -550,7 +550,7 @@ pub mod tests {
                 trusted_hop: false,
             },
             leaf: None,
-            policy: 0,
+            policy: crate::domain::tls_policy::TlsPolicy::default(),
             sni: None,
             tls_version: "TLSv1.3",
             http2: false,

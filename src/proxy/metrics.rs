@@ -167,7 +167,7 @@ impl Metrics {
             apps: None,
             handshakes: counters(
                 "countersign_tls_handshakes_total",
-                "TLS handshakes with partners by result; quarantined ones were finished to explain a refusal.",
+                "TLS handshakes with partners by result; quarantined ones were finished to explain a refusal, and probes left without a byte.",
                 &["result", "reason", "tls_version", "resumed"],
             )?,
             handshake_duration: Histogram::with_opts(histogram(
@@ -278,6 +278,8 @@ impl Metrics {
                 }
             }
         }
+        self.handshakes
+            .with_label_values(&["probe", "none", "none", "false"]);
         let failures = Reason::ALL.iter().filter(|reason| {
             let refused_by_alert = QUARANTINES.contains(reason) || **reason == Reason::CertMissing;
             reason.status() == 0 || refused_by_alert
@@ -329,6 +331,13 @@ impl Metrics {
             .with_label_values(&[result, reason.code(), "none", "false"])
             .inc();
         self.refused(reason);
+    }
+
+    /// A client left without a byte.
+    pub fn probed(&self) {
+        self.handshakes
+            .with_label_values(&["probe", "none", "none", "false"])
+            .inc();
     }
 
     pub fn handshake_finished(&self, shaken: Shaken) {

@@ -2,6 +2,7 @@
 
 pub mod connection;
 pub mod accept;
+pub mod handshake_failure;
 pub mod handshake;
 pub mod exchange;
 pub mod identify;
@@ -12,6 +13,7 @@ pub mod forward;
 pub mod record;
 pub mod respond;
 
+pub mod missing;
 pub mod message;
 pub mod request;
 pub mod headers;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::crypto::x509::Leaf;
+use crate::domain::tls_policy::{Shown, TlsPolicy, TlsVersion};
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,11 +25,24 @@ pub struct Peer {
     /// Whether it counts is asked of the registry for each request.
     pub leaf: Option<Arc<Leaf>>,
     /// The TLS policy that the handshake was made under.
-    pub policy: u16,
+    pub policy: TlsPolicy,
     pub sni: Option<Box<str>>,
     pub tls_version: &'static str,
     /// Whether ALPN chose HTTP/2; nothing else chooses it.
     pub http2: bool,
+}
+
+impl Peer {
+    /// What the handshake has shown, beside the policy that it was made under.
+    pub fn shown(&self) -> Shown {
+        Shown {
+            certificate: self.leaf.is_some(),
+            version: match self.tls_version {
+                "TLSv1.3" => TlsVersion::V1_3,
+                _ => TlsVersion::V1_2,
+            },
+        }
+    }
 }
 
 /// Whether `address` lies in one of `networks`.

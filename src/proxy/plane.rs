@@ -22,11 +22,12 @@ use crate::domain::record::Receipt;
 use crate::domain::snapshot::{Catalog, Snapshot};
 use crate::domain::time::Clock;
 use crate::net::http::ServerBounds;
+use crate::net::log_limit::LogLimit;
 
 use super::counters::local::{Buckets, Counters};
 use super::downstream::date::Dates;
 use super::handover::{Arrival, Handed, Handover};
-use super::handshake::{Leaves, TlsPolicies};
+use super::handshake::{Leaves, TlsGenerations};
 use super::inlet::Inlet;
 use super::ledger::Ledger;
 use super::live::Live;
@@ -46,7 +47,7 @@ use super::{connection, panics};
 #[derive(Debug)]
 pub struct Wiring<'a> {
     pub live: Arc<ArcSwap<Snapshot>>,
-    pub tls: Arc<ArcSwap<TlsPolicies>>,
+    pub tls: Arc<ArcSwap<TlsGenerations>>,
     pub connectors: Arc<ArcSwap<Connectors>>,
     /// One for each worker, all of one address.
     pub listeners: Vec<std::net::TcpListener>,
@@ -93,7 +94,7 @@ struct Plan {
     number: usize,
     settings: Arc<Settings>,
     live: Arc<ArcSwap<Snapshot>>,
-    tls: Arc<ArcSwap<TlsPolicies>>,
+    tls: Arc<ArcSwap<TlsGenerations>>,
     connectors: Arc<ArcSwap<Connectors>>,
     local: Arc<dyn LocalService>,
     hasher: Arc<SecretHasher>,
@@ -383,6 +384,8 @@ fn end(worker: &Worker, ended: &[Ended], answer: oneshot::Sender<u32>) {
     let _heard = answer.send(worker.live.end(ended));
 }
 
+static PANICKED: LogLimit = LogLimit::new();
+
 fn spawn(worker: &Rc<Worker>, arrival: Arrival) {
     let remote = arrival.remote;
     let worker = Rc::clone(worker);
@@ -392,7 +395,9 @@ fn spawn(worker: &Rc<Worker>, arrival: Arrival) {
         if let Err(panic) = panics::caught(served).await {
             worker.metrics.all.panics.inc();
             let panic = panics::message(&*panic);
-            tracing::error!(%remote, panic, "a connection panicked");
+            if let Some(suppressed) = PANICKED.permit() {
+                tracing::error!(%remote, panic, suppressed, "a connection panicked");
+            }
         }
     });
 }

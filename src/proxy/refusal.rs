@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::domain::policy::Requirement;
 use crate::domain::reason::Reason;
 use crate::domain::scope::ScopeSet;
 
@@ -22,6 +23,8 @@ pub struct Refusal {
 pub enum Extra {
     #[default]
     Nothing,
+    /// The requirement of a route that was not met in full.
+    Missing(Requirement),
     /// The methods that would have been let in.
     Allow(Vec<http::Method>),
     /// The connection has served requests before, so that a new one may help (RFC 9110, 15.5.20).

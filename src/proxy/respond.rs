@@ -14,6 +14,7 @@ use super::codec::field_list::FieldList;
 use super::counters::standing::Strictest;
 use super::forwarding::{REQUEST_ID, RequestName, passing};
 use super::message::Response;
+use super::missing;
 use super::refusal::{Extra, Refusal};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -115,7 +116,7 @@ fn problem(shown: Reason, status: StatusCode, extra: &Extra, about: Circumstance
     say("type", format!("urn:countersign:reason:{shown}").into());
     say("title", shown.title().into());
     say("status", status.as_u16().into());
-    say("detail", shown.help().into());
+    say("detail", detail(shown, extra).into());
     say("reason", shown.code().into());
     say("request_id", request_id.into());
     match extra {
@@ -130,7 +131,7 @@ fn problem(shown: Reason, status: StatusCode, extra: &Extra, about: Circumstance
         Extra::Scopes(scopes) => {
             say("scope", scopes.to_string().into());
         }
-        Extra::Allow(_) | Extra::Misdirected | Extra::Nothing => {}
+        Extra::Allow(_) | Extra::Misdirected | Extra::Missing(_) | Extra::Nothing => {}
     }
     if let Some(leaf) = about.leaf.filter(|_| is_about_the_certificate(shown)) {
         say("serial", leaf.serial.to_string().into());
@@ -141,6 +142,14 @@ fn problem(shown: Reason, status: StatusCode, extra: &Extra, about: Circumstance
         say("reject_id", request_id.into());
     }
     Value::Object(problem)
+}
+
+fn detail(shown: Reason, extra: &Extra) -> &'static str {
+    let missing = match extra {
+        Extra::Missing(requirement) => missing::detail(*requirement, shown),
+        _ => None,
+    };
+    missing.unwrap_or_else(|| shown.help())
 }
 
 const fn is_about_the_certificate(reason: Reason) -> bool {

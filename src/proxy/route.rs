@@ -7,8 +7,9 @@ use http::Method;
 use crate::domain::reason::Reason;
 use crate::domain::request::{Path, RequestHead};
 use crate::domain::route::{Miss, Route};
-use crate::domain::snapshot::Snapshot;
+use crate::domain::snapshot::{Catalog, Snapshot};
 
+use super::peer::Peer;
 use super::refusal::{Extra, Refusal};
 
 /// Finds the route of a request.
@@ -30,21 +31,99 @@ pub fn find<'s>(
         })
 }
 
-/// Refuses a host whose TLS policy is another than the one the connection was opened under: what the handshake
-/// asked of the client for one host says nothing about another.
-pub fn same_tls_policy(
-    snapshot: &Snapshot,
+/// Why a connection does not serve a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    /// The host has another TLS policy than the one that the connection was opened for.
+    Host,
+    /// The connection's own host demands more since a reload; the connection serves nothing any more.
+    Outdated,
+}
+
+/// Judges whether a connection may serve a host: what the handshake asked of the client for one host says nothing
+/// about another, and what it asked before a reload may be less than what is asked now.
+pub fn tls_policy(
+    catalog: &Catalog,
     host: &str,
-    policy: u16,
-    connection_was_used: bool,
-) -> Result<(), Refusal> {
-    if snapshot.catalog.tls_policy(host) == policy {
+    peer: &Peer,
+    needs_certificate: bool,
+) -> Result<(), Mismatch> {
+    let asked = catalog.tls_policy(host);
+    if asked == peer.policy {
         return Ok(());
     }
-    let extra = if connection_was_used {
-        Extra::Misdirected
-    } else {
-        Extra::Nothing
-    };
-    Err(Refusal::with(Reason::HostMismatch, extra))
+    let own = peer.sni.as_deref().unwrap_or_default();
+    let own = catalog.tls_policy(own.strip_suffix('.').unwrap_or(own));
+    let suffices = own == peer.policy || peer.policy.suffices(peer.shown(), own, needs_certificate);
+    match (suffices, own == asked) {
+        (true, true) => Ok(()),
+        (true, false) => Err(Mismatch::Host),
+        (false, _) => Err(Mismatch::Outdated),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::domain::route::RouteTable;
+    use crate::domain::snapshot::HostPolicies;
+    use crate::domain::tls_policy::ClientAuthMode::{self, Off, Optional, Required};
+    use crate::domain::tls_policy::{Reject, TlsPolicy, TlsVersion};
+    use crate::proxy::peer::Origin;
+
+    fn policy(mode: ClientAuthMode) -> TlsPolicy {
+        TlsPolicy::new(mode, Reject::Explain, TlsVersion::V1_2)
+    }
+
+    /// A connection to `own.test` that showed no certificate.
+    fn opened_under(mode: ClientAuthMode) -> Peer {
+        Peer {
+            origin: Origin {
+                address: IpAddr::from([192, 0, 2, 1]),
+                trusted_hop: false,
+            },
+            leaf: None,
+            policy: policy(mode),
+            sni: Some("own.test".into()),
+            tls_version: "TLSv1.3",
+            http2: true,
+        }
+    }
+
+    #[test]
+    fn a_connection_serves_hosts_that_ask_what_its_own_asked() {
+        use Mismatch::{Host, Outdated};
+        for (then, own, other, to_own, to_other) in [
+            (Optional, Optional, Optional, Ok(()), Ok(())),
+            (Optional, Optional, Required, Ok(()), Err(Host)),
+            (Required, Required, Optional, Ok(()), Err(Host)),
+            (Off, Off, Optional, Ok(()), Err(Host)),
+            // After a reload that asks for less, or for nothing that was not shown.
+            (Optional, Off, Off, Ok(()), Ok(())),
+            (Optional, Off, Optional, Ok(()), Ok(())),
+            (Optional, Off, Required, Ok(()), Err(Host)),
+            // After a reload that asks for what was not shown.
+            (Optional, Required, Required, Err(Outdated), Err(Outdated)),
+            (Optional, Required, Off, Err(Outdated), Err(Outdated)),
+            (Off, Optional, Optional, Err(Outdated), Err(Outdated)),
+        ] {
+            let catalog = Catalog {
+                generation: 2,
+                routes: RouteTable::default(),
+                upstreams: foldhash::HashMap::default(),
+                tls_policies: HostPolicies {
+                    general: policy(other),
+                    by_host: std::iter::once(("own.test".to_owned(), policy(own))).collect(),
+                },
+                issuer: "".into(),
+            };
+            let peer = opened_under(then);
+            let to = |host| tls_policy(&catalog, host, &peer, true);
+            let case = format!("opened under {then:?}, now {own:?}, other {other:?}");
+            assert_eq!(to("own.test"), to_own, "{case}");
+            assert_eq!(to("other.test"), to_other, "{case}");
+        }
+    }
 }

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use super::handshake::TlsPolicies;
+use super::handshake::{TlsGenerations, TlsPolicies};
 use super::ledger::testing::{self, Written};
 use super::local::{LocalRequest, LocalService};
 use super::plane::{Proxy, Wiring};
@@ -27,7 +27,7 @@ use crate::crypto::authority::{Authority, LeafNames};
 use crate::crypto::jwt::TokenSigner;
 use crate::crypto::particulars::Issuers;
 use crate::crypto::tls::{self, Roots, ServerCertificate, ServerCertificates, UpstreamTls};
-use crate::crypto::verifier::{ClientAuthMode, RegistryView, Reject, client_verifier};
+use crate::crypto::verifier::{RegistryView, client_verifier};
 use crate::crypto::{csr, issue, keypair};
 use crate::domain::api_key::Environment;
 use crate::domain::app::{App, AppState};
@@ -44,6 +44,7 @@ use crate::domain::shelf::Shelf;
 use crate::domain::snapshot::{Catalog, CertificateEntry, HostPolicies, KeyEntry, Snapshot};
 use crate::domain::tcp::Tcp;
 use crate::domain::time::{Clock, Timestamp, Validity};
+use crate::domain::tls_policy::{ClientAuthMode, Reject, TlsPolicy, TlsVersion};
 use crate::domain::upstream::{Endpoint, PoolBounds, Protocol, Timeouts, Upstream};
 use crate::net::http::{TokioIo, http2_client};
 use crate::net::listener;
@@ -191,11 +192,12 @@ impl Gateway {
         let config = tls::server_config(
             Arc::new(shown),
             Some(verifier.unwrap()),
-            tls::TlsVersion::V1_2,
+            TlsVersion::V1_2,
             true,
         );
         let policies = TlsPolicies::new(
-            HashMap::from([(0, config.unwrap())]),
+            1,
+            HashMap::from([(TlsPolicy::default(), config.unwrap())]),
             HostPolicies::default(),
         )
         .unwrap();
@@ -244,6 +246,7 @@ impl Gateway {
             state: CredentialState::Active,
             expires_at: None,
         };
+        let required = TlsPolicy::new(ClientAuthMode::Required, Reject::Explain, TlsVersion::V1_2);
         let snapshot = Snapshot {
             version: 1,
             revision: 1,
@@ -252,8 +255,8 @@ impl Gateway {
                 routes: RouteTable::new(routes()).unwrap(),
                 upstreams: std::iter::once((upstream.name.clone(), Arc::new(upstream))).collect(),
                 tls_policies: HostPolicies {
-                    general: 0,
-                    by_host: std::iter::once(("other.example.com".to_owned(), 1)).collect(),
+                    general: TlsPolicy::default(),
+                    by_host: std::iter::once(("other.example.com".to_owned(), required)).collect(),
                 },
                 issuer: "https://localhost".into(),
             }),
@@ -277,7 +280,7 @@ impl Gateway {
             settings,
             Wiring {
                 live: Arc::new(ArcSwap::from_pointee(snapshot.clone())),
-                tls: Arc::new(ArcSwap::from_pointee(policies)),
+                tls: Arc::new(ArcSwap::from_pointee(TlsGenerations::new(policies))),
                 connectors: Arc::default(),
                 listeners: vec![first, second],
                 local: Arc::new(Echo),

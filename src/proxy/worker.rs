@@ -13,7 +13,7 @@ use crate::net::http::ServerBounds;
 
 use super::counters::local::Counters;
 use super::downstream::date::Dates;
-use super::handshake::{Leaves, TlsPolicies};
+use super::handshake::{Leaves, TlsGenerations};
 use super::live::Live;
 use super::local::LocalService;
 use super::metrics::WorkerMetrics;
@@ -31,7 +31,7 @@ pub struct Worker {
     /// Shared: what everything is decided by; read once for each request.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// Shared: how handshakes are made from now on.
-    pub tls: Arc<ArcSwap<TlsPolicies>>,
+    pub tls: Arc<ArcSwap<TlsGenerations>>,
     /// Shared.
     pub seats: Arc<Seats>,
     /// Shared.

@@ -78,11 +78,15 @@ fn a_connection_whose_host_has_another_tls_policy_now_is_told_to_come_again() {
     let text = config(&echo.url(), ROUTES);
     let gateway = Gateway::start(&text);
     let acme = gateway.enrol("acme");
-    let mut kept = acme.partner.connect();
-    assert_eq!(kept.get("/x").status, 200);
+    let mut proved = acme.partner.connect();
+    assert_eq!(proved.get("/x").status, 200);
+    let mut kept = gateway.stranger().connect();
+    assert_eq!(kept.get("/x").status, 401);
     let required = "tls: { client_auth: { mode: required } }\n";
     gateway.configure(&config_with(&echo.url(), ROUTES, required));
     gateway.cli(&["reload"]).ok();
+    // A client that has proved already what is required now goes on.
+    assert_eq!(proved.get("/x").status, 200);
     let answer = kept.get("/x");
     assert_eq!(answer.status, 421);
     assert_eq!(answer.header("connection"), Some("close"));

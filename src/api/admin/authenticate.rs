@@ -13,6 +13,7 @@ use crate::api::listen::Peer;
 use crate::api::problem::Problem;
 use crate::domain::admin::{Actor, Role};
 use crate::domain::reason::Reason;
+use crate::net::log_limit::LogLimit;
 
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"countersign-admin\"");
 
@@ -76,13 +77,18 @@ async fn ask(state: &AdminState, peer: Peer, fields: &HeaderMap) -> Result<Asker
         return Err(Problem::new(Reason::AuthRateLimited).retry_after(wait));
     }
     state.failures.count(address);
-    tracing::warn!(%address, "the admin API was asked with an admin token that does not count");
+    if let Some(suppressed) = WRONG_TOKEN.permit() {
+        tracing::warn!(%address, suppressed, "the admin API was called with an admin token that is not valid");
+    }
     Err(unauthenticated())
 }
 
 fn unauthenticated() -> Problem {
     Problem::new(Reason::AdminUnauthenticated).challenge(CHALLENGE)
 }
+
+/// Each address is limited already, and there may be many of them.
+static WRONG_TOKEN: LogLimit = LogLimit::new();
 
 /// The one bearer token of a request; two fields prove nothing.
 fn bearer(fields: &HeaderMap) -> Option<&str> {

@@ -7,5 +7,6 @@ pub mod routes;
 pub mod identity_headers;
 pub mod upstreams;
 pub mod tcp;
+pub mod tls;
 pub mod services;
 pub mod metrics;

@@ -100,7 +100,7 @@ where
         if let State::Opening(handshake) = &mut self.state {
             match ready!(Pin::new(handshake).poll(cx)) {
                 Ok(connection) => self.open(connection),
-                Err(error) => return Poll::Ready(failed(&error)),
+                Err(error) => return Poll::Ready(failed(&*self.answers, &error)),
             }
         }
         let State::Open(connection, pulse) = &mut self.state else {
@@ -120,7 +120,7 @@ where
                         connection.graceful_shutdown();
                     }
                 }
-                Some(Err(error)) => return Poll::Ready(failed(&error)),
+                Some(Err(error)) => return Poll::Ready(failed(&*self.answers, &error)),
                 None => return Poll::Ready(Closed::Finished),
             }
         }
@@ -170,8 +170,12 @@ where
     }
 }
 
-fn failed(error: &h2::Error) -> Closed {
+fn failed<A: Answers>(answers: &A, error: &h2::Error) -> Closed {
     tracing::debug!(%error, "connection failed");
+    // A client that leaves, or says that it found an error, has broken no rule.
+    if !error.is_io() && !error.is_remote() {
+        answers.rules_broken(error);
+    }
     Closed::Failed
 }
 

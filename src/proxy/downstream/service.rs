@@ -1,5 +1,6 @@
 //! What a connection asks of whoever answers its requests, whatever version of HTTP it speaks.
 
+use std::fmt::Display;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -25,6 +26,9 @@ pub trait Answers {
 
     /// The answer to bytes that are no request.
     fn refuse(&self, reason: Reason) -> Response<ResponseBody>;
+
+    /// The client has broken the protocol's rules, and the connection ends for it.
+    fn rules_broken(&self, error: &dyn Display);
 
     /// Whether the connection takes no more requests.
     fn is_ending(&self) -> bool;

@@ -124,6 +124,8 @@ impl Answers for Echo {
         response(status, reason.code().to_owned())
     }
 
+    fn rules_broken(&self, _: &dyn std::fmt::Display) {}
+
     fn is_ending(&self) -> bool {
         self.ending.get()
     }

@@ -79,6 +79,14 @@ impl Stranger {
         }
     }
 
+    /// An authority whose files exist already: `NAME.pem` and `NAME.key`.
+    pub fn at(dir: &Path, name: &str) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
     /// The authority's own certificate.
     pub fn certificate(&self) -> PathBuf {
         self.dir.join(format!("{}.pem", self.name))
