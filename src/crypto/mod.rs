@@ -19,6 +19,7 @@ pub mod csr;
 pub mod issue;
 pub mod authority;
 pub mod verifier;
+pub mod chain;
 pub mod ticketer;
 pub mod tls;
 pub mod jwt;
