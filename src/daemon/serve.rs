@@ -7,8 +7,10 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::assemble::{Addresses, assemble};
+use super::examine;
 use super::lifecycle::{self, Signals};
 use crate::config::logs::LogFormat as WrittenFormat;
+use crate::config::problem::Problem;
 use crate::config::root::Config;
 use crate::telemetry::logging::{self, LogFormat, LogSettings};
 
@@ -16,6 +18,8 @@ use crate::telemetry::logging::{self, LogFormat, LogSettings};
 #[derive(Debug)]
 pub struct ServeOptions {
     pub config: Config,
+    /// What is worth a look in it.
+    pub warnings: Vec<Problem>,
     pub config_path: PathBuf,
     /// The ready line as JSON.
     pub output_json: bool,
@@ -30,6 +34,7 @@ pub fn serve(options: &ServeOptions) -> anyhow::Result<()> {
             WrittenFormat::Text => LogFormat::Text,
         },
     })?;
+    examine::log_warnings(&options.warnings);
     let runtime = control_runtime()?;
     let served = runtime.block_on(async {
         let signals = Signals::listen()?;
