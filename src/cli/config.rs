@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use crate::config::annotate;
 use crate::config::load::{Layers, environment, load};
-use crate::config::problem::Problems;
+use crate::config::problem::{Problem, Problems};
 use crate::config::root::Config as Settings;
 use crate::config::schema;
+use crate::daemon::examine;
 
 use super::args::Global;
 use super::exit::{Exit, Failure};
@@ -23,7 +24,8 @@ pub(super) enum Config {
     Default(Default),
 }
 
-/// Read the configuration as `serve` would, and show every problem at once; exits with 6 when there is one.
+/// Read the configuration and open every file that it names, as `serve` would, and show every problem at once; exits
+/// with 6 when there is one. Warnings about what can be used all the same do not change the exit code.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -66,14 +68,22 @@ impl Config {
 impl Check {
     fn run(self, global: &Global) -> Result<Exit, Failure> {
         let file = file(self.file.as_deref().or(global.config.as_deref()))?;
-        let problems = read(&file).err();
+        let (warnings, problems) = match examine::load(&file) {
+            Ok(loaded) => (loaded.warnings, None),
+            Err(problems) => (Vec::new(), Some(problems)),
+        };
         match (global.output, &problems) {
-            (Format::Table, None) => output::print(&format!("{}: good\n", file.display()))?,
+            (Format::Table, None) => {
+                for warning in &warnings {
+                    output::remark(&format!("warning: {warning}"));
+                }
+                output::print(&format!("{}: good\n", file.display()))?;
+            }
             (Format::Table, Some(problems)) => output::remark(&problems.to_string()),
             (format, problems) => {
                 output::print(&output::thing(
                     format,
-                    &verdict(&file, problems.as_ref()),
+                    &verdict(&file, problems.as_ref(), &warnings),
                     "",
                 ))?;
             }
@@ -85,11 +95,12 @@ impl Check {
     }
 }
 
-fn verdict(file: &Path, problems: Option<&Problems>) -> Value {
+fn verdict(file: &Path, problems: Option<&Problems>, warnings: &[Problem]) -> Value {
     json!({
         "file": file.display().to_string(),
         "valid": problems.is_none(),
         "problems": problems.map_or_else(|| json!([]), |problems| json!(problems)),
+        "warnings": warnings,
     })
 }
 

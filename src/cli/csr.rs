@@ -10,7 +10,7 @@ use crate::daemon::inspect::{csr_inspect, csr_text};
 use super::args::Global;
 use super::client::Admin;
 use super::exit::{Exit, Failure};
-use super::output;
+use super::output::{self, Format};
 use super::{config, files};
 
 /// Look at certificate signing requests.
@@ -40,6 +40,9 @@ impl Csr {
         let Self::Inspect(inspect) = self;
         let bytes = files::read(&inspect.csr, files::CSR_BYTES_MAX)?;
         let report = report(&bytes, global).await?;
+        if global.output == Format::Table {
+            output::print(&headline(&report))?;
+        }
         output::print(&output::thing(global.output, &report, ""))?;
         Ok(verdict(&report))
     }
@@ -96,6 +99,19 @@ fn judged_by(mut report: Value, judge: &str) -> Value {
     report
 }
 
+/// What somebody wants to know before anything else, in one line.
+fn headline(report: &Value) -> String {
+    let text = |name: &str| report.get(name).and_then(Value::as_str).unwrap_or_default();
+    match verdict(report) {
+        Exit::Done => "accepted: this request would be signed\n\n".to_owned(),
+        _ => format!(
+            "refused ({}): {}\n\n",
+            output::plain(text("reason")),
+            output::plain(text("detail"))
+        ),
+    }
+}
+
 /// Anything but a clear yes is a no.
 fn verdict(report: &Value) -> Exit {
     match report.get("verdict").and_then(Value::as_str) {
@@ -120,6 +136,14 @@ mod tests {
         ] {
             assert_eq!(verdict(&report), exit, "{report}");
         }
+    }
+
+    #[test]
+    fn the_verdict_comes_first() {
+        let refused =
+            json!({"verdict": "refused", "reason": "csr_key_weak", "detail": "1024 bits"});
+        assert_eq!(headline(&refused), "refused (csr_key_weak): 1024 bits\n\n");
+        assert!(headline(&json!({"verdict": "accepted"})).starts_with("accepted: "));
     }
 
     #[test]

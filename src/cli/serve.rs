@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use crate::config::load::Loaded;
+use crate::daemon::examine;
 use crate::daemon::serve::{ServeOptions, serve};
 
 use super::args::Global;
@@ -30,10 +32,11 @@ impl Serve {
         // A service manager must not start it again and again with the same bad configuration, hence a code of its own.
         let config_path = config::file(global.config.as_deref())
             .map_err(|failure| failure.exiting(Exit::ConfigInvalidAtStart))?;
-        let config = config::read(&config_path)
+        let Loaded { config, warnings } = examine::load(&config_path)
             .map_err(|problems| Failure::new(Exit::ConfigInvalidAtStart, problems.to_string()))?;
         serve(&ServeOptions {
             config,
+            warnings,
             config_path,
             new_store: self.new_store,
             output_json: global.output == Format::Json,

@@ -26,6 +26,7 @@ use crate::domain::secret::Secret;
 use crate::domain::snapshot::{Catalog, HostPolicies};
 use crate::domain::tcp::Tcp;
 use crate::domain::tls_policy::TlsPolicy;
+use crate::domain::token::ClientAuthMethods;
 use crate::domain::upstream::{PoolBounds, Protocol, Timeouts, Upstream};
 use foldhash::HashMap;
 
@@ -46,6 +47,7 @@ impl Config {
             upstreams: self.domain_upstreams(),
             tls_policies: self.tls_policies().hosts,
             issuer: self.issuer().into(),
+            client_auth: ClientAuthMethods::new(&self.tokens.client_auth),
         })
     }
 

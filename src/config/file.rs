@@ -110,7 +110,7 @@ impl PemFile {
     }
 
     /// What the file held, if it could be read.
-    pub(super) fn fetched(&self) -> Option<&str> {
+    pub fn fetched(&self) -> Option<&str> {
         self.text.as_deref()
     }
 

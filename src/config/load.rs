@@ -28,12 +28,37 @@ pub fn environment() -> Vec<(String, String)> {
         .collect()
 }
 
+/// A configuration that can be used.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    /// What is worth a look all the same.
+    pub warnings: Vec<Problem>,
+}
+
+/// What was found in the files that a configuration names.
+#[derive(Debug, Default)]
+pub struct Examined {
+    pub faults: Vec<Finding>,
+    pub warnings: Vec<Finding>,
+}
+
 /// Loads a configuration file, or says everything that is wrong with it.
 pub fn load(path: &Path, layers: &Layers) -> Result<Config, Problems> {
+    let loaded = load_examined(path, layers, |_| Examined::default())?;
+    Ok(loaded.config)
+}
+
+/// The same, with what `examine` finds in the files that it names. Those that could not be read are told of already.
+pub fn load_examined(
+    path: &Path,
+    layers: &Layers,
+    examine: impl Fn(&Config) -> Examined,
+) -> Result<Loaded, Problems> {
     let name = path.display().to_string();
     let bytes_max = u64::try_from(BYTES_MAX).unwrap_or(u64::MAX);
     match read_text(path, bytes_max) {
-        Ok(Some(text)) => load_text(&text, path, layers),
+        Ok(Some(text)) => load_whole(&text, path, layers, examine),
         Ok(None) => Err(Problems::of_source(
             &name,
             "a configuration has at most 1 MiB".to_owned(),
@@ -46,7 +71,18 @@ pub fn load(path: &Path, layers: &Layers) -> Result<Config, Problems> {
 }
 
 /// Loads a configuration from a text that stands, or could stand, at `path`.
+#[cfg(test)]
 pub fn load_text(text: &str, path: &Path, layers: &Layers) -> Result<Config, Problems> {
+    let loaded = load_whole(text, path, layers, |_| Examined::default())?;
+    Ok(loaded.config)
+}
+
+fn load_whole(
+    text: &str,
+    path: &Path,
+    layers: &Layers,
+    examine: impl Fn(&Config) -> Examined,
+) -> Result<Loaded, Problems> {
     let mut sources = vec![Source {
         name: path.display().to_string(),
         text: Some(text.to_owned()),
@@ -72,11 +108,16 @@ pub fn load_text(text: &str, path: &Path, layers: &Layers) -> Result<Config, Pro
         let mut across = fetch(&mut config, &surroundings);
         let congestion_controls = congestion_controls();
         across.extend(check(&config, &written, congestion_controls.as_deref()));
+        let Examined { faults, warnings } = examine(&config);
+        across.extend(faults);
         // What leans on a refused part would be told of twice, or of what stands elsewhere in the list.
         across.retain(|finding| !pruned.iter().any(|pruned| leans_on(&finding.path, pruned)));
         findings.extend(across);
         if problems.is_empty() && findings.is_empty() {
-            return Ok(config);
+            let withheld = sensitive_lines(&written, &warnings);
+            let placed = |finding| placed(finding, &written, &sources, &withheld).1;
+            let warnings = warnings.into_iter().map(placed).collect();
+            return Ok(Loaded { config, warnings });
         }
     }
     let withheld = sensitive_lines(&written, &findings);

@@ -44,8 +44,16 @@ impl SecretReference {
     }
 
     /// The secret, if it could be fetched.
-    pub(super) fn fetched(&self) -> Option<&Secret> {
+    pub fn fetched(&self) -> Option<&Secret> {
         self.fetched.as_ref()
+    }
+
+    /// The file that holds it, where it is one that the configuration names; relative paths begin at `directory`.
+    pub fn file(&self, directory: &Path) -> Option<PathBuf> {
+        match &self.place {
+            Place::File(path) => Some(directory.join(path)),
+            Place::Environment(_) | Place::Credential(_) => None,
+        }
     }
 
     /// Fetches the secret; one line break at its end is not part of it.

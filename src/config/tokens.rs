@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::secret::SecretReference;
 use super::span::Span;
+use crate::domain::token::ClientAuthMethod;
 
 /// The token service: a key is exchanged for a short-lived access token at `POST /oauth2/token`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -15,6 +16,12 @@ pub struct Tokens {
     /// The issuer and audience of access tokens: the `https` origin that partners call, without a path.
     /// Without one, no tokens are issued.
     pub issuer: Option<String>,
+    /// How clients may prove themselves at `POST /oauth2/token`, by the names of RFC 8414: with the key as secret
+    /// (`client_secret_basic`, `client_secret_post`), or with a certificate of the key's App alone
+    /// (`tls_client_auth`). With the last one, a certificate is all that a route which requires `mtls_and_token` asks
+    /// for: whoever has the certificate can get a token with every scope of the key.
+    #[schemars(with = "Vec<String>", extend("items" = client_auth_schema()))]
+    pub client_auth: Vec<ClientAuthMethod>,
     /// How long an access token counts.
     pub ttl: Span,
     /// How long one that is bound to a certificate counts.
@@ -33,10 +40,19 @@ pub struct Keys {
     pub pepper: Option<SecretReference>,
 }
 
+fn client_auth_schema() -> serde_json::Value {
+    let names = ClientAuthMethod::ALL.map(ClientAuthMethod::as_str);
+    serde_json::json!({ "type": "string", "enum": names })
+}
+
 impl Default for Tokens {
     fn default() -> Self {
         Self {
             issuer: None,
+            client_auth: vec![
+                ClientAuthMethod::ClientSecretBasic,
+                ClientAuthMethod::ClientSecretPost,
+            ],
             ttl: Span::from_secs(15 * 60),
             ttl_bound: Span::from_secs(60 * 60),
             signing_key: None,

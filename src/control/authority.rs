@@ -112,6 +112,22 @@ pub fn open_or_create(directory: &Path, clock: &dyn Clock) -> Result<Opened<Auth
     Ok(Opened { value, created })
 }
 
+/// Whether what [`open_or_create`] finds in `directory` can be used. Makes nothing.
+pub fn examine(directory: &Path, clock: &dyn Clock) -> Result<(), Error> {
+    if is_there(directory) {
+        load(directory, clock)?;
+    }
+    Ok(())
+}
+
+/// Whether the key in `path` can sign access tokens, if there is one. Makes nothing.
+pub fn examine_token_signer(path: &Path) -> Result<(), Error> {
+    if exists(path) {
+        load_token_signer(path)?;
+    }
+    Ok(())
+}
+
 /// Loads the key that signs access tokens from `path`, or makes one when there is no such file.
 pub fn open_or_create_token_signer(path: &Path) -> Result<Opened<TokenSigner>, Error> {
     let created = !exists(path);
@@ -123,12 +139,16 @@ pub fn open_or_create_token_signer(path: &Path) -> Result<Opened<TokenSigner>, E
         write_new(&[(path.to_owned(), key.expose())])?;
         info!(path = %path.display(), "signing key for access tokens created");
     }
+    let value = load_token_signer(path)?;
+    Ok(Opened { value, created })
+}
+
+fn load_token_signer(path: &Path) -> Result<TokenSigner, Error> {
     let key = read_secret(path)?;
-    let value = TokenSigner::load(&key).map_err(|source| Error::Signer {
+    TokenSigner::load(&key).map_err(|source| Error::Signer {
         path: path.to_owned(),
         source,
-    })?;
-    Ok(Opened { value, created })
+    })
 }
 
 /// The public halves of signing keys before the one in use; none when there is no such file.

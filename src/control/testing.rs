@@ -27,6 +27,7 @@ use crate::domain::route::RouteTable;
 use crate::domain::secret::Secret;
 use crate::domain::snapshot::{Catalog, HostPolicies, Snapshot};
 use crate::domain::time::{Clock, Timestamp};
+use crate::domain::token::{ClientAuthMethod, ClientAuthMethods};
 use crate::store::sqlite::backend::SqliteStore;
 
 pub const ACTOR: Actor = Actor::Local { uid: 7 };
@@ -215,6 +216,7 @@ pub fn catalog(generation: u64) -> Arc<Catalog> {
         upstreams: foldhash::HashMap::default(),
         tls_policies: HostPolicies::default(),
         issuer: "https://gateway.test".into(),
+        client_auth: ClientAuthMethods::new(&ClientAuthMethod::ALL),
     })
 }
 

@@ -122,6 +122,9 @@ impl TokenService {
         request: TokenRequest<'_>,
     ) -> Result<MintedToken, TokenError> {
         let now = self.clock.now();
+        if !snapshot.catalog.client_auth.allow(request.method) {
+            return Err(method_off(request.method));
+        }
         let Client { id, key, app } = match request.method {
             ClientAuthMethod::TlsClientAuth => by_certificate(snapshot, &request, now)?,
             ClientAuthMethod::ClientSecretBasic | ClientAuthMethod::ClientSecretPost => {
@@ -242,6 +245,30 @@ fn by_certificate<'s>(
         return Err(unproved_client(Reason::AppsDiffer));
     }
     Ok(Client { id, key, app })
+}
+
+/// The configuration leaves this method out. Nothing of the client has been looked at.
+const fn method_off(method: ClientAuthMethod) -> TokenError {
+    let (reason, description) = match method {
+        ClientAuthMethod::ClientSecretBasic => (
+            Reason::InputInvalid,
+            "client_secret_basic is not accepted here: send client_id and client_secret in the body",
+        ),
+        ClientAuthMethod::ClientSecretPost => (
+            Reason::InputInvalid,
+            "client_secret_post is not accepted here: send id and secret in the Authorization field",
+        ),
+        ClientAuthMethod::TlsClientAuth => (
+            Reason::CredentialMissing,
+            "a certificate alone (tls_client_auth) is not accepted here: send the client's secret, too",
+        ),
+    };
+    TokenError {
+        code: "invalid_client",
+        reason,
+        shown: reason,
+        description,
+    }
 }
 
 fn refuse_foreign_network(key: &KeyEntry, address: IpAddr) -> Result<(), TokenError> {

@@ -1,399 +1,310 @@
-//! The chain of a client certificate: webpki's check, and what RFC 5280 asks of authorities beyond it.
-//!
-//! webpki does not look at the key usage of an intermediate, nor at the path length of the anchor that a chain ends
-//! in. And it judges the dates and the use of a certificate before its issuer, so that a certificate of a stranger is
-//! refused for what it says about itself.
+//! A certificate with its chain and its private key, out of the files that an operator has: the leaf is found by the
+//! key, put first, and what is odd about the chain is said.
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, Error, RootCertStore};
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::pki_types::CertificateDer;
+use rustls::sign::{CertifiedKey, SigningKey};
 
-use super::provider::provider;
-use super::x509;
+use super::pem;
+use super::pem_fault::InvalidPem;
+use super::x509::{self, MalformedCertificate};
+use crate::domain::secret::Secret;
+use crate::domain::time::{Timestamp, Validity};
 
-/// Signatures that are verified to find out whether an issuer is one of ours, after a chain was refused. A client
-/// chooses the chain, so this bounds what a refusal costs: about a millisecond.
-const SIGNATURES_MAX: usize = 12;
+/// How long before its end a certificate is worth a warning: as long as those who renew by hand need.
+const SOON: Duration = Duration::from_hours(30 * 24);
 
-/// The anchors of client certificates, and the check of what leads to them.
+/// A chain in the order in which it is sent, and the private key of its first certificate.
 #[derive(Debug)]
 pub struct Chain {
-    anchors: Vec<CertificateDer<'static>>,
-    all: Arc<dyn ClientCertVerifier>,
-    /// The anchors again, by the number of authorities that may stand between one of them and a leaf.
-    by_depth: Vec<(usize, Arc<dyn ClientCertVerifier>)>,
+    certificates: Vec<CertificateDer<'static>>,
+    key: Arc<dyn SigningKey>,
+    reordered: bool,
+}
+
+/// Why files do not give a chain and its private key.
+#[derive(Debug, thiserror::Error)]
+pub enum ChainError {
+    #[error("the certificate cannot be read")]
+    Pem(#[from] InvalidPem),
+    #[error("a certificate cannot be read")]
+    Certificate(#[from] MalformedCertificate),
+    #[error("the private key cannot be read")]
+    PrivateKey(#[source] InvalidPem),
+    #[error("the private key is of a kind that TLS does not use here")]
+    KeyKind(#[source] rustls::Error),
+    #[error("the private key belongs to another certificate than {0}")]
+    OtherKey(String),
+    #[error(
+        "{0} certificates in the file belong to the private key, and none of them is the first; \
+         put the one that is meant first"
+    )]
+    Ambiguous(usize),
+}
+
+impl ChainError {
+    /// Whether the private key is at fault, and not the certificate.
+    pub const fn is_of_key(&self) -> bool {
+        matches!(
+            self,
+            Self::PrivateKey(_) | Self::KeyKind(_) | Self::OtherKey(_)
+        )
+    }
+}
+
+/// What is odd about a chain that can be used all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remark {
+    Alone { issuer: String },
+    Ended(Timestamp),
+    EndsSoon(Timestamp),
+    NotYet(Timestamp),
+    Reordered,
+    Unlinked { place: usize },
 }
 
 impl Chain {
-    pub fn new(anchors: Vec<CertificateDer<'static>>) -> Result<Self, Error> {
-        let all = verifier(anchors.clone())?;
-        let mut depths: Vec<(usize, Vec<CertificateDer<'static>>)> = Vec::new();
-        for anchor in &anchors {
-            let depth = x509::read_authority(anchor).map_or(0, |authority| authority.depth);
-            match depths.iter_mut().find(|(known, _)| *known == depth) {
-                Some((_, anchors)) => anchors.push(anchor.clone()),
-                None => depths.push((depth, vec![anchor.clone()])),
-            }
-        }
-        let by_depth = depths
-            .into_iter()
-            .map(|(depth, anchors)| Ok((depth, verifier(anchors)?)))
-            .collect::<Result<_, Error>>()?;
+    /// Reads a chain and a private key in PEM, and finds the certificate that the key belongs to.
+    pub fn read(cert_pem: &str, key_pem: &Secret) -> Result<Self, ChainError> {
+        let certificates = pem::certificates(cert_pem)?;
+        let key = pem::private_key(key_pem).map_err(ChainError::PrivateKey)?;
+        let key = any_supported_type(&key).map_err(ChainError::KeyKind)?;
+        let place = place_of_leaf(&certificates, &*key)?;
         Ok(Self {
-            anchors,
-            all,
-            by_depth,
+            certificates: match place {
+                0 => certificates,
+                place => in_order(certificates, place)?,
+            },
+            key,
+            reordered: place != 0,
         })
     }
 
-    /// The verifier of signatures and the source of hints, which know all anchors.
-    pub fn verifier(&self) -> &dyn ClientCertVerifier {
-        &*self.all
+    /// The first certificate, which the key belongs to.
+    pub fn leaf(&self) -> Result<x509::Leaf, MalformedCertificate> {
+        let first = self.certificates.first().ok_or(MalformedCertificate)?;
+        x509::read_leaf(first)
     }
 
-    /// Verifies that a certificate leads to an anchor at a moment.
-    pub fn verify(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        at: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        let between = self.authorities(intermediates);
-        let verified = if between.is_empty() {
-            self.all.verify_client_cert(leaf, &[], at)
-        } else {
-            self.verify_below(leaf, &between, at)
-        };
-        verified.map_err(|error| self.precise(error, leaf, &between))
+    /// What TLS needs of it.
+    pub fn certified_key(self) -> CertifiedKey {
+        CertifiedKey::new(self.certificates, self.key)
     }
 
-    /// The intermediates that may sign certificates. An anchor needs nobody above it.
-    fn authorities<'c>(&self, intermediates: &[CertificateDer<'c>]) -> Vec<CertificateDer<'c>> {
-        let signs = |certificate: &&CertificateDer<'_>| {
-            !self.anchors.iter().any(|anchor| anchor == *certificate)
-                && x509::read_authority(certificate).is_ok_and(|authority| authority.signs)
-        };
-        intermediates.iter().filter(signs).cloned().collect()
-    }
-
-    /// Verifies by the anchors of each depth, with as many intermediates as these allow. TLS sends each certificate
-    /// before the one that signed it, so those that count come first.
-    fn verify_below(
-        &self,
-        leaf: &CertificateDer<'_>,
-        between: &[CertificateDer<'_>],
-        at: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        let mut refused = Error::from(CertificateError::UnknownIssuer);
-        for (depth, verifier) in &self.by_depth {
-            let allowed = between.get(..*depth).unwrap_or(between);
-            match verifier.verify_client_cert(leaf, allowed, at) {
-                Ok(verified) => return Ok(verified),
-                Err(error) if is_unknown_issuer(&refused) => refused = error,
-                Err(_) => {}
-            }
+    /// Everything that is odd about it.
+    pub fn remarks(&self, now: Timestamp) -> Result<Vec<Remark>, MalformedCertificate> {
+        let mut remarks: Vec<Remark> = of_time(&self.leaf()?.validity, now).into_iter().collect();
+        if self.reordered {
+            remarks.push(Remark::Reordered);
         }
-        Err(refused)
-    }
-
-    /// webpki's word on the chain, made precise.
-    fn precise(
-        &self,
-        error: Error,
-        leaf: &CertificateDer<'_>,
-        between: &[CertificateDer<'_>],
-    ) -> Error {
-        let Error::InvalidCertificate(why) = &error else {
-            return error;
-        };
-        match why {
-            CertificateError::BadEncoding | CertificateError::UnknownIssuer => error,
-            // An issuer of the same name and another key is another issuer. What is left of this
-            // error then means one thing: the client does not hold the key of its certificate.
-            CertificateError::BadSignature => CertificateError::UnknownIssuer.into(),
-            // What a certificate says about itself matters only if it is one of ours.
-            _ if !self.leads_to_us(leaf, between) => CertificateError::UnknownIssuer.into(),
-            CertificateError::Other(_)
-                if x509::read_usage(leaf).is_ok_and(|usage| usage.authority) =>
+        if let [only] = &self.certificates[..]
+            && let Some(issuer) = x509::foreign_issuer(only)?
+        {
+            remarks.push(Remark::Alone { issuer });
+        }
+        let pairs = self.certificates.windows(2).enumerate();
+        for (place, pair) in pairs {
+            if let [below, above] = pair
+                && !x509::is_signed_by(below, above)?
             {
-                CertificateError::InvalidPurpose.into()
-            }
-            _ => error,
-        }
-    }
-
-    /// Whether the issuers of a certificate end in an anchor, whatever their dates and uses.
-    fn leads_to_us(&self, leaf: &CertificateDer<'_>, between: &[CertificateDer<'_>]) -> bool {
-        let mut left = SIGNATURES_MAX;
-        let mut signed = |by: &CertificateDer<'_>, certificate: &CertificateDer<'_>| {
-            let named = x509::is_named_issuer(certificate, by).unwrap_or(false);
-            if !named || left == 0 {
-                return false;
-            }
-            left -= 1;
-            x509::is_signed_by(certificate, by).unwrap_or(false)
-        };
-        let mut current = leaf;
-        for _ in 0..=between.len() {
-            if self.anchors.iter().any(|anchor| signed(anchor, current)) {
-                return true;
-            }
-            match between.iter().find(|above| signed(above, current)) {
-                Some(above) if above != current => current = above,
-                _ => return false,
+                remarks.push(Remark::Unlinked { place: place + 2 });
             }
         }
-        false
+        Ok(remarks)
     }
 }
 
-fn is_unknown_issuer(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::InvalidCertificate(CertificateError::UnknownIssuer)
-    )
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Alone { issuer } => write!(
+                f,
+                "the chain may not be complete: the file holds no certificate of the issuer {issuer}; \
+                 append it, unless clients have it already"
+            ),
+            Self::Ended(at) => write!(f, "the certificate has expired at {at}; clients refuse it"),
+            Self::EndsSoon(at) => write!(f, "the certificate expires at {at}"),
+            Self::NotYet(at) => write!(f, "the certificate is not valid before {at}"),
+            Self::Reordered => f.write_str(
+                "the certificate of the private key is not the first in the file; it is sent first all the same",
+            ),
+            Self::Unlinked { place } => write!(
+                f,
+                "certificate {place} that is sent did not sign the one before it; clients may refuse the chain"
+            ),
+        }
+    }
 }
 
-/// webpki's verifier of what leads to these anchors.
-pub(super) fn verifier(
-    anchors: Vec<CertificateDer<'static>>,
-) -> Result<Arc<dyn ClientCertVerifier>, Error> {
-    WebPkiClientVerifier::builder_with_provider(Arc::new(store(anchors)?), provider())
-        .allow_unauthenticated()
-        .build()
-        .map_err(|error| Error::General(error.to_string()))
+fn of_time(validity: &Validity, now: Timestamp) -> Option<Remark> {
+    if validity.has_ended(now) {
+        Some(Remark::Ended(validity.not_after))
+    } else if now < validity.not_before {
+        Some(Remark::NotYet(validity.not_before))
+    } else if validity.has_ended(now.plus(SOON)) {
+        Some(Remark::EndsSoon(validity.not_after))
+    } else {
+        None
+    }
 }
 
-/// A store of these anchors; refuses one that cannot be read.
-pub(super) fn store(anchors: Vec<CertificateDer<'static>>) -> Result<RootCertStore, Error> {
-    let mut store = RootCertStore::empty();
-    anchors
-        .into_iter()
-        .try_for_each(|anchor| store.add(anchor))?;
-    Ok(store)
+/// Where the certificate is that the key belongs to. A file may hold an older one of the same key behind it.
+fn place_of_leaf(
+    certificates: &[CertificateDer<'static>],
+    key: &dyn SigningKey,
+) -> Result<usize, ChainError> {
+    let Some(public) = key.public_key() else {
+        return Ok(0);
+    };
+    let mut fitting = Vec::new();
+    for (place, certificate) in certificates.iter().enumerate() {
+        if x509::read_public_key(certificate)? == *public {
+            fitting.push(place);
+        }
+    }
+    match (&fitting[..], certificates.first()) {
+        ([0, ..], _) => Ok(0),
+        ([only], _) => Ok(*only),
+        ([], Some(first)) => Err(ChainError::OtherKey(x509::read_leaf(first)?.subject)),
+        (several, _) => Err(ChainError::Ambiguous(several.len())),
+    }
+}
+
+/// The leaf, then each issuer of the one before, then whatever else there is in its order.
+fn in_order(
+    mut rest: Vec<CertificateDer<'static>>,
+    leaf: usize,
+) -> Result<Vec<CertificateDer<'static>>, MalformedCertificate> {
+    let mut ordered = Vec::with_capacity(rest.len());
+    let mut next = Some(leaf);
+    while let Some(place) = next {
+        let certificate = rest.remove(place);
+        next = None;
+        for (place, above) in rest.iter().enumerate() {
+            if x509::is_signed_by(&certificate, above)? {
+                next = Some(place);
+                break;
+            }
+        }
+        ordered.push(certificate);
+    }
+    ordered.append(&mut rest);
+    Ok(ordered)
 }
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{
-        BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-        KeyUsagePurpose,
-    };
-
     use super::*;
-    use crate::crypto::issue;
-    use crate::crypto::testing::{client_params, hours, now};
-    use crate::domain::time::{Timestamp, Validity};
+    use crate::crypto::authority::Authority;
+    use crate::crypto::keypair;
+    use crate::crypto::testing::{Pki, hours, now};
 
-    /// An authority of a test's own, that may break the rules.
-    struct Made {
-        certificate: CertificateDer<'static>,
-        issuer: Issuer<'static, KeyPair>,
+    /// A server certificate with its issuer behind it, and its private key.
+    fn server(authority: &Authority) -> (String, Secret) {
+        authority
+            .issue_server(&["a.test".to_owned()], now())
+            .unwrap()
     }
 
-    fn authority(name: &str, change: impl FnOnce(&mut CertificateParams)) -> CertificateParams {
-        let mut params = issue::root(name, hours(-2, 2)).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        change(&mut params);
-        params
-    }
-
-    fn root(change: impl FnOnce(&mut CertificateParams)) -> Made {
-        let (params, key) = (authority("Root", change), KeyPair::generate().unwrap());
-        let certificate = params.self_signed(&key).unwrap().der().clone();
-        let issuer = Issuer::new(params, key);
-        Made {
-            certificate,
-            issuer,
-        }
-    }
-
-    impl Made {
-        fn below(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
-            let (params, key) = (authority(name, change), KeyPair::generate().unwrap());
-            let certificate = params.signed_by(&key, &self.issuer).unwrap();
-            Self {
-                certificate: certificate.der().clone(),
-                issuer: Issuer::new(params, key),
-            }
-        }
-
-        fn leaf(&self, params: &CertificateParams) -> CertificateDer<'static> {
-            let key = KeyPair::generate().unwrap();
-            let leaf = params.signed_by(&key, &self.issuer).unwrap();
-            leaf.der().clone()
-        }
-    }
-
-    fn good() -> CertificateParams {
-        client_params(hours(-1, 1))
-    }
-
-    fn at(now: Timestamp) -> UnixTime {
-        UnixTime::since_unix_epoch(now.since(Timestamp::from_unix_seconds(0)))
-    }
-
-    fn verify(
-        anchors: &[&Made],
-        leaf: &CertificateDer<'_>,
-        between: &[&Made],
-    ) -> Result<(), CertificateError> {
-        let anchors = anchors.iter().map(|made| made.certificate.clone());
-        let between: Vec<_> = between
-            .iter()
-            .map(|made| made.certificate.clone())
-            .collect();
-        let chain = Chain::new(anchors.collect()).unwrap();
-        match chain.verify(leaf, &between, at(now())) {
-            Ok(_) => Ok(()),
-            Err(Error::InvalidCertificate(error)) => Err(error),
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    fn constrained(depth: u8) -> impl FnOnce(&mut CertificateParams) {
-        move |params| params.is_ca = IsCa::Ca(BasicConstraints::Constrained(depth))
+    fn subjects(chain: &Chain) -> Vec<String> {
+        let leaf = |der: &CertificateDer<'_>| x509::read_leaf(der).unwrap().subject;
+        chain.certificates.iter().map(leaf).collect()
     }
 
     #[test]
-    fn only_an_authority_that_may_sign_certificates_stands_in_a_chain() {
-        use KeyUsagePurpose as K;
-        let usages = |usages: &[K]| {
-            let usages = usages.to_vec();
-            move |params: &mut CertificateParams| params.key_usages = usages
-        };
-        let root = root(|_| {});
-        for (what, between, accepted) in [
-            ("keyCertSign", root.below("Sub", |_| {}), true),
-            ("no key usage at all", root.below("Sub", usages(&[])), true),
+    fn the_leaf_is_found_by_its_key_wherever_it_stands() {
+        let pki = Pki::new();
+        let (text, key) = server(&pki.authority);
+        let root = &pki.generated.root_cert_pem;
+        let issuing = &pki.generated.issuing_cert_pem;
+        let leaf = x509::der_to_pem(&x509::pem_to_der(&text).unwrap());
+        let straight = format!("{leaf}{issuing}{root}");
+        let expected = subjects(&Chain::read(&straight, &key).unwrap());
+        for (file, reordered) in [
+            (straight, false),
+            (format!("{issuing}{leaf}{root}"), true),
+            (format!("{root}{issuing}{leaf}"), true),
+            (format!("{issuing}{root}{leaf}"), true),
+        ] {
+            let chain = Chain::read(&file, &key).unwrap();
+            assert_eq!(subjects(&chain), expected);
+            let remarks = chain.remarks(now()).unwrap();
+            assert_eq!(
+                remarks.contains(&Remark::Reordered),
+                reordered,
+                "{remarks:?}"
+            );
+            assert_eq!(chain.certified_key().keys_match(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_chain_without_its_key_is_refused_by_name() {
+        let pki = Pki::new();
+        let (text, key) = server(&pki.authority);
+        let other = keypair::to_secret(&keypair::generate().unwrap());
+        let leaf = x509::der_to_pem(&x509::pem_to_der(&text).unwrap());
+        let issuing = &pki.generated.issuing_cert_pem;
+        let encrypted = Secret::new(pem::encode("ENCRYPTED PRIVATE KEY", b"x"));
+        let strange = Secret::new(pem::encode("PRIVATE KEY", b"x"));
+        for (cert, key, words, of_key) in [
+            (&leaf, &other, "another certificate than CN=a.test", true),
+            (&leaf, &encrypted, "the private key cannot be read", true),
+            (&leaf, &strange, "of a kind", true),
             (
-                "keyCertSign and more",
-                root.below("Sub", usages(&[K::KeyCertSign, K::DigitalSignature])),
-                true,
-            ),
-            (
-                "digitalSignature alone",
-                root.below("Sub", usages(&[K::DigitalSignature])),
+                &format!("{issuing}{leaf}{leaf}"),
+                &key,
+                "2 certificates",
                 false,
             ),
             (
-                "cRLSign alone",
-                root.below("Sub", usages(&[K::CrlSign])),
+                &pem::encode("PKCS7", b"x"),
+                &key,
+                "the certificate cannot be read",
                 false,
             ),
             (
-                "a leaf",
-                root.below("Sub", |params| params.is_ca = IsCa::ExplicitNoCa),
-                false,
-            ),
-            (
-                "no basic constraints",
-                root.below("Sub", |params| params.is_ca = IsCa::NoCa),
+                &pem::encode("CERTIFICATE", b"x"),
+                &key,
+                "a certificate cannot be read",
                 false,
             ),
         ] {
-            let found = verify(&[&root], &between.leaf(&good()), &[&between]);
-            let refused = Err(CertificateError::UnknownIssuer);
-            assert_eq!(found, if accepted { Ok(()) } else { refused }, "{what}");
+            let error = Chain::read(cert, key).map(|_| ()).unwrap_err();
+            assert!(error.to_string().contains(words), "{words}: {error}");
+            assert_eq!(error.is_of_key(), of_key, "{words}");
         }
     }
 
     #[test]
-    fn no_chain_is_longer_than_an_authority_in_it_or_its_anchor_allows() {
-        for (depth, allowed) in [(0, 0), (1, 1), (2, 2)] {
-            let root = root(constrained(depth));
-            let one = root.below("One", |_| {});
-            let two = one.below("Two", |_| {});
-            for (length, leaf, between) in [
-                (0, root.leaf(&good()), &[][..]),
-                (1, one.leaf(&good()), &[&one][..]),
-                (2, two.leaf(&good()), &[&two, &one][..]),
-            ] {
-                let found = verify(&[&root], &leaf, between);
-                assert_eq!(found.is_ok(), length <= allowed, "{length} below {depth}");
-            }
-        }
-        let root = root(|_| {});
-        let one = root.below("One", constrained(0));
-        let two = one.below("Two", |_| {});
-        assert!(verify(&[&root], &one.leaf(&good()), &[&one]).is_ok());
-        assert!(verify(&[&root], &two.leaf(&good()), &[&two, &one]).is_err());
-    }
-
-    #[test]
-    fn an_anchor_that_is_sent_along_takes_nobodys_place() {
-        let root = root(constrained(1));
-        let issuing = root.below("Issuing", constrained(0));
-        let anchors = [&issuing, &root];
-        let leaf = issuing.leaf(&good());
-        for sent in [&[][..], &[&issuing], &[&issuing, &root], &[&root, &issuing]] {
-            assert_eq!(verify(&anchors, &leaf, sent), Ok(()));
-        }
-        let sub = issuing.below("Sub", |_| {});
-        let beyond = sub.leaf(&good());
-        for sent in [&[&sub][..], &[&sub, &issuing], &[&sub, &issuing, &root]] {
-            assert!(verify(&anchors, &beyond, sent).is_err());
-        }
-    }
-
-    #[test]
-    fn a_strangers_certificate_is_refused_for_its_issuer_whatever_it_says_of_itself() {
-        let (ours, theirs) = (root(|_| {}), root(|_| {}));
-        let stranger = theirs.below("Sub", |_| {});
-        let with = |change: fn(&mut CertificateParams)| {
-            let mut params = good();
-            change(&mut params);
-            params
-        };
-        let authority = |params: &mut CertificateParams| {
-            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        };
-        let server = |params: &mut CertificateParams| {
-            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        };
-        let expired = client_params(hours(-2, -1));
-        let early = client_params(hours(1, 2));
-        let backwards = client_params(Validity {
-            not_before: hours(1, 2).not_before,
-            not_after: hours(-2, -1).not_after,
-        });
-        for (what, params) in [
-            ("expired", expired),
-            ("not valid yet", early),
-            ("dates the wrong way round", backwards),
-            ("an authority", with(authority)),
-            ("for servers", with(server)),
+    fn what_is_odd_about_a_chain_is_said() {
+        let pki = Pki::new();
+        let (text, key) = server(&pki.authority);
+        let leaf = x509::der_to_pem(&x509::pem_to_der(&text).unwrap());
+        let root = &pki.generated.root_cert_pem;
+        let alone = Chain::read(&leaf, &key).unwrap().remarks(now()).unwrap();
+        let issuer = "CN=Test Issuing".to_owned();
+        assert_eq!(alone, [Remark::Alone { issuer }]);
+        let gap = Chain::read(&format!("{leaf}{root}"), &key).unwrap();
+        assert_eq!(gap.remarks(now()).unwrap(), [Remark::Unlinked { place: 2 }]);
+        let whole = Chain::read(&text, &key).unwrap();
+        assert_eq!(whole.remarks(now()).unwrap(), []);
+        let validity = whole.leaf().unwrap().validity;
+        let (begin, end) = (validity.not_before, validity.not_after);
+        for (at, remark) in [
+            (begin.minus(Duration::from_secs(1)), Remark::NotYet(begin)),
+            (
+                end.minus(Duration::from_hours(24 * 29)),
+                Remark::EndsSoon(end),
+            ),
+            (end.plus(Duration::from_secs(1)), Remark::Ended(end)),
         ] {
-            let key = KeyPair::generate().unwrap();
-            let own = params.self_signed(&key).unwrap().der().clone();
-            for (whose, leaf, sent) in [
-                ("self-signed", own, &[][..]),
-                ("a stranger's", theirs.leaf(&params), &[]),
-                ("below a stranger", stranger.leaf(&params), &[&stranger]),
-            ] {
-                let found = verify(&[&ours], &leaf, sent);
-                assert_eq!(
-                    found,
-                    Err(CertificateError::UnknownIssuer),
-                    "{whose}, {what}"
-                );
-            }
-            // One of ours is told what is wrong with it.
-            let found = verify(&[&ours], &ours.leaf(&params), &[]).unwrap_err();
-            assert_ne!(found, CertificateError::UnknownIssuer, "ours, {what}");
+            assert_eq!(whole.remarks(at).unwrap(), [remark]);
         }
-    }
-
-    #[test]
-    fn a_chain_of_look_alikes_costs_a_bounded_number_of_signatures() {
-        let ours = root(|_| {});
-        let expired = client_params(hours(-2, -1));
-        let twins: Vec<Made> = (0..60).map(|_| root(|_| {})).collect();
-        let sent: Vec<&Made> = twins.iter().collect();
-        let found = verify(&[&ours], &twins[59].leaf(&expired), &sent);
-        assert_eq!(found, Err(CertificateError::UnknownIssuer));
+        assert_eq!(of_time(&hours(-1, 24 * 31), now()), None);
     }
 }

@@ -9,18 +9,19 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
 };
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, Error, PeerMisbehaved, RootCertStore,
     ServerConfig, SupportedProtocolVersion,
 };
 
+use super::chain::{Chain, ChainError};
 use super::pem;
 use super::pem_fault::InvalidPem;
 use super::provider::provider;
 use super::ticketer::ticketer;
 use super::verifier::Refused;
-use super::x509::{self, MalformedCertificate};
+use super::x509::MalformedCertificate;
 use crate::domain::reason::Reason;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
@@ -31,12 +32,12 @@ use crate::domain::tls_policy::TlsVersion;
 pub enum TlsError {
     #[error("there is no server certificate")]
     NoCertificates,
-    #[error("the server certificate's PEM cannot be used")]
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    #[error("the upstream's authorities cannot be read")]
     Pem(#[from] InvalidPem),
     #[error("the server certificate cannot be read")]
     Certificate(#[from] MalformedCertificate),
-    #[error("the certificate and its private key cannot be used together")]
-    KeyPair(#[source] Error),
     #[error("the authorities that client certificates have to lead to cannot be used")]
     Anchors(#[source] Error),
     #[error("the upstream's authorities cannot be used")]
@@ -147,8 +148,8 @@ fn load_all(certificates: Vec<ServerCertificate>) -> Result<Vec<Shown>, TlsError
 
 fn load(certificate: ServerCertificate) -> Result<Shown, TlsError> {
     let ServerCertificate { cert_pem, key_pem } = certificate;
-    let key = certified_key(&cert_pem, &key_pem)?;
-    let leaf = x509::read_leaf(key.end_entity_cert().map_err(TlsError::KeyPair)?)?;
+    let chain = Chain::read(&cert_pem, &key_pem)?;
+    let leaf = chain.leaf()?;
     let dns_names = leaf
         .sans
         .iter()
@@ -156,15 +157,8 @@ fn load(certificate: ServerCertificate) -> Result<Shown, TlsError> {
     Ok(Shown {
         names: dns_names.map(str::to_ascii_lowercase).collect(),
         not_after: leaf.validity.not_after,
-        key: Arc::new(key),
+        key: Arc::new(chain.certified_key()),
     })
-}
-
-/// A chain and the key of its first certificate; refuses a key that belongs to another.
-fn certified_key(cert_pem: &str, key_pem: &Secret) -> Result<CertifiedKey, TlsError> {
-    let chain = pem::certificates(cert_pem)?;
-    let key = pem::private_key(key_pem)?;
-    CertifiedKey::from_der(chain, key, &provider()).map_err(TlsError::KeyPair)
 }
 
 /// The configuration of a listener, or of those of its hosts that share a policy.
@@ -242,10 +236,9 @@ pub fn upstream_config(upstream: UpstreamTls) -> Result<Arc<ClientConfig>, TlsEr
     let mut config = match upstream.identity {
         None => builder.with_no_client_auth(),
         Some((cert_pem, key_pem)) => {
-            certified_key(&cert_pem, &key_pem)?;
+            let chain = Chain::read(&cert_pem, &key_pem)?;
             builder
-                .with_client_auth_cert(pem::certificates(&cert_pem)?, pem::private_key(&key_pem)?)
-                .map_err(TlsError::KeyPair)?
+                .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(chain.certified_key())))
         }
     };
     config.alpn_protocols = alpn(upstream.http2, !upstream.http2);
@@ -349,6 +342,7 @@ mod tests {
     use crate::crypto::authority::Authority;
     use crate::crypto::testing::{Pki, client_params, handshake, hours, now};
     use crate::crypto::verifier::{RegistryView, client_verifier};
+    use crate::crypto::x509;
     use crate::domain::certificate::Fingerprint;
     use crate::domain::time::Validity;
     use crate::domain::tls_policy::{ClientAuthMode, Reject};
@@ -413,7 +407,7 @@ mod tests {
         };
         assert!(matches!(
             shown.replace(vec![one.clone(), mixed]),
-            Err(TlsError::KeyPair(_))
+            Err(TlsError::Chain(ChainError::OtherKey(_)))
         ));
         assert!(matches!(
             shown.replace(Vec::new()),
@@ -571,7 +565,10 @@ mod tests {
         assert!(handshake(&server, &client, "localhost").0.is_err());
         let other = crate::crypto::jwt::TokenSigner::generate();
         let mixed = upstream_config(upstream(Some((chain, other))));
-        assert!(matches!(mixed, Err(TlsError::KeyPair(_))));
+        assert!(matches!(
+            mixed,
+            Err(TlsError::Chain(ChainError::OtherKey(_)))
+        ));
     }
 
     #[test]

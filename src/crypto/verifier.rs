@@ -12,7 +12,7 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
 };
 
-use super::chain::{self, Chain};
+use super::client_chain::{self, ClientChain};
 use super::hash;
 use super::provider::provider;
 use super::tls::TlsError;
@@ -46,7 +46,7 @@ pub fn client_verifier(
         ClientAuthMode::Required => true,
     };
     Ok(Arc::new(Verifier {
-        chain: Chain::new(anchors).map_err(TlsError::Anchors)?,
+        chain: ClientChain::new(anchors).map_err(TlsError::Anchors)?,
         known: Cache::new(KNOWN_MAX),
         mandatory,
         reject,
@@ -66,14 +66,18 @@ pub(super) fn verify_chain(
     let now = unix_time(now);
     match purpose {
         Purpose::ClientAuth => {
-            chain::verifier(anchors.to_vec())?.verify_client_cert(&leaf, intermediates, now)?;
+            client_chain::verifier(anchors.to_vec())?.verify_client_cert(
+                &leaf,
+                intermediates,
+                now,
+            )?;
             judge_usage(&leaf, &read(&leaf)?)
         }
         Purpose::ServerAuth => {
             let parsed = rustls::server::ParsedCertificate::try_from(&leaf)?;
             rustls::client::verify_server_cert_signed_by_trust_anchor(
                 &parsed,
-                &chain::store(anchors.to_vec())?,
+                &client_chain::store(anchors.to_vec())?,
                 intermediates,
                 now,
                 provider().signature_verification_algorithms.all,
@@ -92,7 +96,7 @@ pub(super) enum Purpose {
 /// The chain, the usage, and the registry's word.
 #[derive(Debug)]
 struct Verifier {
-    chain: Chain,
+    chain: ClientChain,
     /// Certificates whose chain was built and whose usage was judged by this very verifier, and found good.
     known: Cache<Fingerprint, Known>,
     mandatory: bool,
@@ -516,7 +520,7 @@ mod tests {
     fn knowing(pki: &Pki, reject: Reject) -> (Verifier, Arc<Changing>) {
         let registry = Arc::new(Changing(std::sync::Mutex::new(Ok(()))));
         let verifier = Verifier {
-            chain: Chain::new(pki.authority.anchors()).unwrap(),
+            chain: ClientChain::new(pki.authority.anchors()).unwrap(),
             known: Cache::new(16),
             mandatory: true,
             reject,

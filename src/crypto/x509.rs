@@ -131,6 +131,13 @@ pub fn is_signed_by(der: &[u8], issuer: &[u8]) -> Result<bool, MalformedCertific
             .is_ok())
 }
 
+/// Who signed a certificate; `None` when it names itself.
+pub fn foreign_issuer(der: &[u8]) -> Result<Option<String>, MalformedCertificate> {
+    let certificate = parse(der)?;
+    let is_own = certificate.issuer() == certificate.subject();
+    Ok((!is_own).then(|| subject::to_rfc2253(certificate.issuer())))
+}
+
 /// The first certificate of a PEM text: in a chain, the leaf.
 pub fn pem_to_der(text: &str) -> Result<CertificateDer<'static>, InvalidPem> {
     let mut certificates = pem::certificates(text)?.into_iter();

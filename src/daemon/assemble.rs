@@ -363,6 +363,7 @@ fn empty_catalog() -> Arc<Catalog> {
         upstreams: foldhash::HashMap::default(),
         tls_policies: HostPolicies::default(),
         issuer: "".into(),
+        client_auth: crate::domain::token::ClientAuthMethods::default(),
     })
 }
 

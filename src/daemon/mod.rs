@@ -12,6 +12,7 @@ mod descriptors;
 pub mod registry_view;
 pub mod pump;
 pub mod local;
+pub mod examine;
 pub mod reload;
 pub mod restart;
 pub mod lifecycle;

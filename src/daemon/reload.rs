@@ -15,13 +15,13 @@ use super::descriptors::Shares;
 use super::drain::Course;
 use super::gauges::Gauges;
 use super::registry_view::LiveRegistry;
-use super::restart;
 use super::world::{Ground, Served, World};
+use super::{examine, restart};
 use crate::api::admin::operations::{
     Answer, ConfigProblem, DrainProgress, Operations, ReloadRefusal, Reloaded, Status,
 };
 use crate::api::ops::health::Health;
-use crate::config::load::{self, Layers};
+use crate::config::load::Loaded;
 use crate::config::problem::Problems;
 use crate::config::root::Config;
 use crate::control::authority;
@@ -112,12 +112,9 @@ impl Running {
     }
 
     async fn replace(&self) -> Result<Reloaded, ReloadRefusal> {
-        let layers = Layers {
-            environment: load::environment(),
-            flags: Vec::new(),
-        };
-        let config =
-            load::load(&self.config_path, &layers).map_err(|problems| refused(&problems))?;
+        let Loaded { config, warnings } =
+            examine::load(&self.config_path).map_err(|problems| refused(&problems))?;
+        examine::log_warnings(&warnings);
         let generation = self.generation.load(Ordering::Acquire) + 1;
         let successor = self
             .successor()

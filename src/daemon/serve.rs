@@ -7,9 +7,11 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::assemble::{Addresses, Start, assemble};
+use super::examine;
 use super::lifecycle::{self, Signals};
 use super::lock::Locks;
 use crate::config::logs::LogFormat as WrittenFormat;
+use crate::config::problem::Problem;
 use crate::config::root::Config;
 use crate::telemetry::logging::{self, LogFormat, LogSettings};
 
@@ -17,6 +19,8 @@ use crate::telemetry::logging::{self, LogFormat, LogSettings};
 #[derive(Debug)]
 pub struct ServeOptions {
     pub config: Config,
+    /// What is worth a look in it.
+    pub warnings: Vec<Problem>,
     pub config_path: PathBuf,
     /// Whether an empty store may be made beside an authority that is there already.
     pub new_store: bool,
@@ -37,6 +41,7 @@ pub fn serve(options: &ServeOptions) -> anyhow::Result<()> {
         locks: Locks::take(&options.config)?,
         new_store: options.new_store,
     };
+    examine::log_warnings(&options.warnings);
     let runtime = control_runtime()?;
     let served = runtime.block_on(async {
         let signals = Signals::listen()?;

@@ -14,7 +14,6 @@ use crate::crypto::authority::Authority;
 use crate::crypto::tls::{self, Roots, ServerCertificate, ServerCertificates, UpstreamTls};
 use crate::crypto::verifier::{self, RegistryView};
 use crate::domain::certificate::Profile;
-use crate::domain::name::Name;
 use crate::domain::snapshot::Catalog;
 use crate::domain::time::{Clock, Timestamp};
 use crate::domain::tls_policy::TlsPolicy;
@@ -116,7 +115,11 @@ impl World {
             .upstreams
             .iter()
             .filter(|(_, upstream)| upstream.endpoints.iter().any(|endpoint| endpoint.0.tls))
-            .map(|(name, upstream)| Ok((name.clone(), connector(name, upstream)?)))
+            .map(|(name, upstream)| {
+                let made = connector(upstream);
+                let made = made.with_context(|| format!("upstreams.{name}.tls"))?;
+                Ok((name.clone(), made))
+            })
             .collect::<anyhow::Result<Connectors>>()?;
         for (name, upstream) in &config.upstreams {
             // Refused here, and not when somebody waits for a connection.
@@ -203,10 +206,10 @@ fn server_config(
     )?)
 }
 
-fn connector(
-    name: &Name,
+/// How connections to an upstream's `https` endpoints are made.
+pub fn connector(
     upstream: &WrittenUpstream,
-) -> anyhow::Result<Arc<crate::net::tls::ClientConfig>> {
+) -> Result<Arc<crate::net::tls::ClientConfig>, tls::TlsError> {
     let settings = UpstreamTls {
         roots: match &upstream.tls.ca {
             Some(ca) => Roots::Pem(ca.text().to_owned()),
@@ -218,7 +221,7 @@ fn connector(
         },
         http2: upstream.protocol == Protocol::Http2,
     };
-    tls::upstream_config(settings).with_context(|| format!("upstreams.{name}.tls"))
+    tls::upstream_config(settings)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod time;
 pub mod id;
 pub mod name;
 pub mod secret;
+pub mod stray;
 pub mod app;
 pub mod credential;
 pub mod certificate;

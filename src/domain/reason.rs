@@ -86,6 +86,8 @@ reasons! {
     KeyNetwork = "key_network", 403, "The key may not be used from this address",
         "Call from one of the networks that the key is bound to, or ask the operator to widen them.";
     KeyRevoked = "key_revoked", 401, "The key has been revoked", "Ask the operator for a new key.";
+    KeySurrounded = "key_surrounded", 401, "Something stands around the key",
+        "Send the key alone, without a line end, blanks, quotes or a byte order mark before or after it.";
     KeyUnknown = "key_unknown", 401, "The key is not known here", "Check that the key belongs to this gateway.";
     KeyWrong = "key_wrong", 401, "The key's secret part is wrong", "Copy the whole key as it was shown once.";
     TokenAudience = "token_audience", 401, "The access token is meant for someone else",

@@ -18,7 +18,7 @@ use super::scope::ScopeSet;
 use super::shelf::Shelf;
 use super::time::{Timestamp, Validity};
 use super::tls_policy::TlsPolicy;
-use super::token::VerificationKey;
+use super::token::{ClientAuthMethods, VerificationKey};
 use super::upstream::Upstream;
 
 /// What the data plane decides by. A change makes a new one, which shares all that stayed the same.
@@ -45,6 +45,8 @@ pub struct Catalog {
     pub tls_policies: HostPolicies,
     /// `iss` and `aud` of access tokens.
     pub issuer: Arc<str>,
+    /// How clients may prove themselves at the token endpoint.
+    pub client_auth: ClientAuthMethods,
 }
 
 impl Catalog {
@@ -230,6 +232,7 @@ mod tests {
                 upstreams: HashMap::default(),
                 tls_policies: HostPolicies::default(),
                 issuer: "https://a.test".into(),
+                client_auth: ClientAuthMethods::default(),
             }),
             apps: Shelf::build([(app.id, Arc::new(app))]),
             certificates: Shelf::build([(print(1), entry)]),

@@ -112,6 +112,56 @@ pub enum ClientAuthMethod {
     TlsClientAuth,
 }
 
+impl ClientAuthMethod {
+    /// Every method, as the standards name them.
+    pub const ALL: [Self; 3] = [
+        Self::ClientSecretBasic,
+        Self::ClientSecretPost,
+        Self::TlsClientAuth,
+    ];
+
+    /// The name in the registry of OAuth.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+            Self::TlsClientAuth => "tls_client_auth",
+        }
+    }
+}
+
+/// The methods that the token endpoint accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientAuthMethods(Arc<[ClientAuthMethod]>);
+
+impl ClientAuthMethods {
+    pub fn new(methods: &[ClientAuthMethod]) -> Self {
+        Self(methods.into())
+    }
+
+    pub fn allow(&self, method: ClientAuthMethod) -> bool {
+        self.0.contains(&method)
+    }
+
+    pub fn names(&self) -> Vec<&'static str> {
+        self.0
+            .iter()
+            .copied()
+            .map(ClientAuthMethod::as_str)
+            .collect()
+    }
+}
+
+/// Those by which a client shows a secret of its own. A certificate alone is one factor, where a route may ask for two.
+impl Default for ClientAuthMethods {
+    fn default() -> Self {
+        Self::new(&[
+            ClientAuthMethod::ClientSecretBasic,
+            ClientAuthMethod::ClientSecretPost,
+        ])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

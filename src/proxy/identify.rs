@@ -7,6 +7,7 @@ use crate::domain::identity::{Bearer, Caller, CertificateProof, Claimed, Evidenc
 use crate::domain::policy::Requirement;
 use crate::domain::reason::Reason;
 use crate::domain::snapshot::Snapshot;
+use crate::domain::stray::stray;
 use crate::domain::time::Timestamp;
 
 use super::codec::field_list::FieldList;
@@ -54,12 +55,16 @@ pub fn bearer(
         certificate: certificate.proved().map(|proof| &proof.fingerprint),
         now,
     };
-    let found = match credential {
-        Shown::Key(text) => verifier.key(text, by, snapshot),
-        Shown::Token(text) => verifier.token(text, by, snapshot),
+    let (found, text) = match credential {
+        Shown::Key(text) => (verifier.key(text, by, snapshot), text),
+        Shown::Token(text) => (verifier.token(text, by, snapshot), text),
     };
     match found {
         Ok(bearer) => Evidence::Proved(bearer),
+        // What cannot be read is told by its cause, whatever stands inside of it.
+        Err(Reason::KeyMalformed | Reason::TokenMalformed) if stray(text).is_some() => {
+            Evidence::Refused(Reason::KeySurrounded)
+        }
         Err(reason) => Evidence::Refused(reason),
     }
 }
@@ -115,8 +120,16 @@ fn one<'a>(
     malformed: Reason,
 ) -> Result<Option<&'a str>, Reason> {
     let value = fields.one(name).ok().ok_or(malformed)?;
-    let text = value.map(|value| ascii(value.as_bytes()).ok_or(malformed));
+    let text = value
+        .map(|value| ascii(value.as_bytes()).ok_or_else(|| garbled(value.as_bytes(), malformed)));
     text.transpose()
+}
+
+/// What is wrong with a value that is not ASCII. A byte order mark or typographic quotes come from where the key was kept.
+fn garbled(value: &[u8], malformed: Reason) -> Reason {
+    let text = std::str::from_utf8(value).unwrap_or_default();
+    let secret = after_bearer(text).unwrap_or(text);
+    stray(secret).map_or(malformed, |_| Reason::KeySurrounded)
 }
 
 /// As [`http::HeaderValue::to_str`] has it, since a value has no controls; but many bytes at a time, because tokens are
@@ -183,6 +196,11 @@ mod tests {
             Err(Reason::KeyMalformed),
         );
         check(&[("x-api-key", "sk_é")], Err(Reason::KeyMalformed));
+        for around in ["\u{feff}sk_1", "\u{201c}sk_1\u{201d}"] {
+            let bearer = format!("Bearer {around}");
+            check(&[("x-api-key", around)], Err(Reason::KeySurrounded));
+            check(&[("authorization", &bearer)], Err(Reason::KeySurrounded));
+        }
         check(
             &[("authorization", "Bearer é")],
             Err(Reason::TokenMalformed),

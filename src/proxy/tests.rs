@@ -259,6 +259,7 @@ impl Gateway {
                     by_host: std::iter::once(("other.example.com".to_owned(), required)).collect(),
                 },
                 issuer: "https://localhost".into(),
+                client_auth: crate::domain::token::ClientAuthMethods::default(),
             }),
             apps: Shelf::build([(APP, Arc::new(app))]),
             certificates: Shelf::build([(issued.leaf.fingerprint, entry)]),

@@ -310,6 +310,7 @@ mod tests {
                     upstreams: foldhash::HashMap::default(),
                     tls_policies: HostPolicies::default(),
                     issuer: ISSUER.into(),
+                    client_auth: crate::domain::token::ClientAuthMethods::default(),
                 }),
                 apps: Shelf::build([(app.id, Arc::new(app))]),
                 certificates: Shelf::default(),

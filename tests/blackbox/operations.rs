@@ -178,7 +178,7 @@ default_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n";
     let old = fs::read_to_string(dir.path().join("old.pem")).unwrap();
     fs::write(&root, &old).unwrap();
     let (code, log, dir) = Gateway::try_start_in(dir, &text).expect_err("it was started");
-    assert_eq!(code, Some(1), "{log}");
+    assert_eq!(code, Some(78), "{log}");
     assert!(
         log.contains("the root certificate counts from 2020"),
         "{log}"

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::support::client::{Answer, Partner};
-use crate::support::gateway::{Gateway, HOST, config};
+use crate::support::gateway::{Gateway, HOST, certificate_alone, config};
 use crate::support::upstream::Echo;
 
 const ROUTES: &str =
@@ -58,8 +58,13 @@ struct World {
 }
 
 fn world() -> World {
+    world_of(str::to_owned)
+}
+
+/// The same with the configuration changed.
+fn world_of(change: fn(&str) -> String) -> World {
     let echo = Echo::start();
-    let gateway = Gateway::start(&config(&echo.url(), ROUTES));
+    let gateway = Gateway::start(&change(&config(&echo.url(), ROUTES)));
     gateway.cli_json(&["app", "create", "acme"]);
     let (id, secret) = gateway.key("acme", &["orders:read", "orders:list"]);
     World {
@@ -249,7 +254,7 @@ fn a_token_minted_over_mtls_is_bound_to_the_certificate() {
 
 #[test]
 fn a_certificate_is_enough_to_be_a_client_and_not_for_another_apps_key() {
-    let world = world();
+    let world = world_of(certificate_alone);
     let acme = world.gateway.enrol_again("acme", "prod");
     let form = format!("grant_type=client_credentials&client_id={}", world.id);
     let minted = acme.partner.post("/oauth2/token", &[FORM], form.as_bytes());
@@ -290,7 +295,7 @@ fn a_good_token_without_a_certificate_is_told_what_is_missing() {
 
 #[test]
 fn a_certificate_does_not_find_out_which_keys_other_apps_have() {
-    let world = world();
+    let world = world_of(certificate_alone);
     let zenith = world.gateway.enrol("zenith").partner;
     let ask = |id: &str| {
         let form = format!("grant_type=client_credentials&client_id={id}");

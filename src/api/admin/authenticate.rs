@@ -13,6 +13,7 @@ use crate::api::listen::Peer;
 use crate::api::problem::Problem;
 use crate::domain::admin::{Actor, Role};
 use crate::domain::reason::Reason;
+use crate::domain::stray::stray;
 use crate::net::log_limit::LogLimit;
 
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"countersign-admin\"");
@@ -59,6 +60,10 @@ async fn ask(state: &AdminState, peer: Peer, fields: &HeaderMap) -> Result<Asker
     let Some(text) = bearer(fields) else {
         return Err(unauthenticated());
     };
+    // It was not copied as it is, so it is no guess either. Nothing of it is looked at.
+    if let Some(around) = stray(text) {
+        return Err(unauthenticated().detail(around));
+    }
     let wait = state.failures.wait(address);
     let _turn = match wait {
         Some(_) => Some(state.failures.turn().await),
@@ -96,7 +101,9 @@ fn bearer(fields: &HeaderMap) -> Option<&str> {
     let (only, None) = (all.next()?, all.next()) else {
         return None;
     };
-    let (scheme, token) = only.to_str().ok()?.split_once(' ')?;
+    // Also what is not ASCII: a byte order mark is told of.
+    let text = std::str::from_utf8(only.as_bytes()).ok()?;
+    let (scheme, token) = text.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token)
 }
 

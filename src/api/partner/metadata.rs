@@ -7,13 +7,16 @@ use serde_json::{Value, json};
 use super::service::{self, Keep};
 use crate::domain::route::LocalEndpoint;
 use crate::domain::snapshot::Snapshot;
+use crate::domain::token::ClientAuthMethods;
 
 /// The metadata of the issuer that the configuration names.
 pub fn answer(snapshot: &Snapshot) -> Response<Bytes> {
-    service::json(Keep::FiveMinutes, &metadata(&snapshot.catalog.issuer))
+    let catalog = &snapshot.catalog;
+    let told = metadata(&catalog.issuer, &catalog.client_auth);
+    service::json(Keep::FiveMinutes, &told)
 }
 
-fn metadata(issuer: &str) -> Value {
+fn metadata(issuer: &str, methods: &ClientAuthMethods) -> Value {
     let base = issuer.trim_end_matches('/');
     let at = |endpoint: LocalEndpoint| format!("{base}{}", endpoint.path());
     let token = at(LocalEndpoint::Token);
@@ -24,7 +27,7 @@ fn metadata(issuer: &str) -> Value {
         // There is no authorization endpoint, and the standard wants the list all the same.
         "response_types_supported": [],
         "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "tls_client_auth"],
+        "token_endpoint_auth_methods_supported": methods.names(),
         "tls_client_certificate_bound_access_tokens": true,
         // One port speaks TLS with and without client certificates.
         "mtls_endpoint_aliases": { "token_endpoint": token },
@@ -38,7 +41,12 @@ mod tests {
     #[test]
     fn endpoints_stand_below_the_issuer() {
         for issuer in ["https://api.example.com", "https://api.example.com/"] {
-            let metadata = metadata(issuer);
+            let metadata = metadata(issuer, &ClientAuthMethods::default());
+            let methods = &metadata["token_endpoint_auth_methods_supported"];
+            assert_eq!(
+                *methods,
+                json!(["client_secret_basic", "client_secret_post"])
+            );
             assert_eq!(metadata["issuer"], issuer, "clients compare it as it is");
             let token = "https://api.example.com/oauth2/token";
             assert_eq!(metadata["token_endpoint"], token);

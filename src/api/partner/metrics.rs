@@ -5,7 +5,7 @@ use prometheus::{IntCounterVec, Opts, Registry};
 use crate::domain::reason::Reason;
 
 /// The reasons for which a token is not minted; their series are there from the start, and there are no others.
-const REFUSALS: [Reason; 18] = [
+const REFUSALS: [Reason; 19] = [
     Reason::AppRevoked,
     Reason::AppSuspended,
     Reason::AppsDiffer,
@@ -21,6 +21,7 @@ const REFUSALS: [Reason; 18] = [
     Reason::KeyMalformed,
     Reason::KeyNetwork,
     Reason::KeyRevoked,
+    Reason::KeySurrounded,
     Reason::KeyUnknown,
     Reason::KeyWrong,
     Reason::ScopeInvalid,

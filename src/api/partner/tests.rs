@@ -161,7 +161,13 @@ async fn each_grant_gives_a_token() {
             "orders:read",
         ),
         (Some(&desk.own), "", "&client_id={id}", 3600, both),
-        (None, "{id}:{secret}", "&resource=https://a.test", 900, both),
+        (
+            None,
+            "{id}:{secret}",
+            "&resource=https://gateway.test",
+            900,
+            both,
+        ),
     ] {
         let response = desk.token(shown, basic, &format!("{grant}{rest}"));
         let told = body(&response);
@@ -359,6 +365,7 @@ async fn parameters_come_in_a_form_and_nowhere_else() {
             Some("Application/X-WWW-Form-URLEncoded;charset=UTF-8"),
             200,
         ),
+        ("/oauth2/token?", Some(FORM), 200),
         ("/oauth2/token", Some("application/json"), 400),
         ("/oauth2/token", None, 400),
         (

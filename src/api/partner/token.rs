@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::client_auth::{self, ClientAuthRefusal};
-use super::form::Form;
+use super::form::{Form, InvalidForm};
 use super::metrics::TokenMetrics;
 use super::service::{Keep, PartnerRequest, json};
 use crate::control::tokens::{MintedToken, TokenError, TokenRequest, TokenService};
@@ -82,6 +82,7 @@ fn mint(tokens: &TokenService, asked: &PartnerRequest) -> Result<MintedToken, Re
         }
         None => return Err(invalid("grant_type is missing")),
     }
+    judge_resources(&form, &asked.snapshot.catalog.issuer)?;
     let client = client_auth::read(asked.request.headers(), &form)?;
     let request = TokenRequest {
         client_id: &client.client_id,
@@ -95,7 +96,7 @@ fn mint(tokens: &TokenService, asked: &PartnerRequest) -> Result<MintedToken, Re
 }
 
 fn form(request: &Request<Bytes>) -> Result<Form, Refusal> {
-    if request.uri().query().is_some() {
+    if request.uri().query().is_some_and(|query| !query.is_empty()) {
         return Err(invalid(
             "parameters belong in the body: addresses are written into logs",
         ));
@@ -105,7 +106,31 @@ fn form(request: &Request<Bytes>) -> Result<Form, Refusal> {
             "send the body with Content-Type: application/x-www-form-urlencoded",
         ));
     }
-    Form::read(request.body()).map_err(|error| invalid(&error.to_string()))
+    Form::read(request.body()).map_err(|error| match error {
+        InvalidForm::Secret(around) => {
+            Refusal::new("invalid_client", Reason::KeySurrounded, around)
+        }
+        error => invalid(&error.to_string()),
+    })
+}
+
+/// A token is good for one audience, which is the issuer: whoever asks for another one must not get it (RFC 8707, 2).
+fn judge_resources(form: &Form, issuer: &str) -> Result<(), Refusal> {
+    let ours = origin(issuer);
+    if form
+        .resources()
+        .all(|asked| origin(asked).eq_ignore_ascii_case(ours))
+    {
+        return Ok(());
+    }
+    let told = format!("the only resource that tokens of this gateway are good for is {issuer}");
+    Err(Refusal::new("invalid_target", Reason::InputInvalid, &told))
+}
+
+/// An origin without what says nothing: the path of the root, and the port of its scheme.
+fn origin(uri: &str) -> &str {
+    let uri = uri.strip_suffix('/').unwrap_or(uri);
+    uri.strip_suffix(":443").unwrap_or(uri)
 }
 
 fn is_form(fields: &HeaderMap) -> bool {
@@ -193,6 +218,44 @@ impl From<TokenError> for Refusal {
         Self {
             shown: error.shown,
             ..Self::new(error.code, error.reason, error.description)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_asked_for_this_gateway_or_not_at_all() {
+        const OURS: &str = "https://api.example.com";
+        for (body, granted) in [
+            ("", true),
+            ("resource=", true),
+            ("resource=https://api.example.com", true),
+            ("resource=https://api.example.com/", true),
+            ("resource=https://API.example.com:443/", true),
+            (
+                "resource=https://api.example.com&resource=https://api.example.com/",
+                true,
+            ),
+            (
+                "resource=https://api.example.com&resource=https://other.example.com",
+                false,
+            ),
+            ("resource=https://api.example.com/v1", false),
+            ("resource=https://api.example.com%23x", false),
+            ("resource=https://api.example.com?x", false),
+            ("resource=http://api.example.com", false),
+            ("resource=https://api.example.com:8443", false),
+            ("resource=https://api.example.com.evil.test", false),
+            ("resource=https://api.example.com//", false),
+            ("resource=api.example.com", false),
+        ] {
+            let form = Form::read(body.as_bytes()).unwrap();
+            let judged = judge_resources(&form, OURS).map_err(|refusal| refusal.code);
+            let expected = granted.then_some(()).ok_or("invalid_target");
+            assert_eq!(judged, expected, "{body}");
         }
     }
 }

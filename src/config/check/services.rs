@@ -28,20 +28,9 @@ fn certificates(config: &Config, findings: &mut Findings) {
         let path = at("tls.certificates").index(index);
         let text = certificate.cert.fetched();
         findings.add_if(
-            text.is_some_and(|text| !text.contains("-----BEGIN CERTIFICATE-----")),
-            path.key("cert"),
-            "there is no certificate in PEM in this file",
-        );
-        findings.add_if(
             text.is_some_and(|text| text.contains("PRIVATE KEY-----")),
             path.key("cert"),
             "there is a private key in this file; keep it apart from the certificate",
-        );
-        let key = certificate.key.fetched();
-        findings.add_if(
-            key.is_some_and(|key| !key.expose().contains("PRIVATE KEY-----")),
-            path.key("key"),
-            "there is no private key in PEM where this points to",
         );
     }
 }
@@ -77,6 +66,11 @@ fn tokens(config: &Config, findings: &mut Findings) {
         config.tokens.issuer.as_deref().is_some_and(|issuer| !is_origin(issuer)),
         path.key("issuer"),
         "an issuer is an https origin, like https://api.example.com, without path and trailing slash",
+    );
+    findings.add_if(
+        config.tokens.issuer.is_some() && config.tokens.client_auth.is_empty(),
+        path.key("client_auth"),
+        "no client can get a token without a method; leave the key out for the two with a secret",
     );
     for (key, ttl) in [
         ("ttl", config.tokens.ttl),

@@ -61,20 +61,6 @@ fn tls(upstream: &Upstream, path: &YamlPath, findings: &mut Findings) {
         (None, Some(_)) => findings.add(path.key("client_key"), "its client_cert is missing"),
         _ => {}
     }
-    for (key, file) in [("ca", &tls.ca), ("client_cert", &tls.client_cert)] {
-        let text = file.as_ref().and_then(|file| file.fetched());
-        findings.add_if(
-            text.is_some_and(|text| !text.contains("-----BEGIN CERTIFICATE-----")),
-            path.key(key),
-            "there is no certificate in PEM in this file",
-        );
-    }
-    let key = tls.client_key.as_ref().and_then(|key| key.fetched());
-    findings.add_if(
-        key.is_some_and(|key| !key.expose().contains("PRIVATE KEY-----")),
-        path.key("client_key"),
-        "there is no private key in PEM where this points to",
-    );
     let name = tls.server_name.as_deref();
     findings.add_if(
         name.is_some_and(|name| !is_server_name(name)),

@@ -41,6 +41,11 @@ impl SqliteStore {
         })
     }
 
+    /// Whether [`open`](Self::open) would find something at `path` that is no store. Makes and changes nothing.
+    pub fn examine(path: &Path) -> Result<(), Error> {
+        file::examine(path)
+    }
+
     fn take_early(&self) -> Option<Contents> {
         let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
         early.take()

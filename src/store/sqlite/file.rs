@@ -68,6 +68,15 @@ pub(super) fn open_writer<T: Send>(
     Ok((connection, read))
 }
 
+/// Whether what is at `path` looks like a store, if there is anything. Makes and changes nothing.
+pub(super) fn examine(path: &Path) -> Result<(), Error> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(unusable(path, source).into()),
+        Ok(_) => Ok(inspect(path).map(|_| ())?),
+    }
+}
+
 /// Opens a connection that only reads; the file was found by [`open_writer`] before.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, Error> {
     Ok(connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?)

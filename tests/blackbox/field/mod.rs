@@ -1,5 +1,6 @@
 //! Ordinary clients, files and operators: what is harmless is served, and what is refused says its true cause.
 
+mod files;
 mod requests;
 mod early_answers;
 mod refused_handshakes;
@@ -12,3 +13,4 @@ mod handshake_failures;
 mod own_certificate;
 mod listening;
 mod missing_credentials;
+mod token_requests;

@@ -404,6 +404,12 @@ pub fn config(upstream: &str, routes: &str) -> String {
     config_with(upstream, routes, "")
 }
 
+/// The same configuration, in which a certificate alone is enough at the token endpoint.
+pub fn certificate_alone(config: &str) -> String {
+    let methods = "[client_secret_basic, client_secret_post, tls_client_auth]";
+    config.replace("tokens: {", &format!("tokens: {{ client_auth: {methods},"))
+}
+
 /// The same with further top-level sections.
 pub fn config_with(upstream: &str, routes: &str, more: &str) -> String {
     format!(
