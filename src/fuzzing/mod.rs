@@ -1,0 +1,18 @@
+//! Properties of everything that reads what an outsider sends, one file each. The fuzz targets in `fuzz/` look for
+//! bytes that break one; the tests here feed the corpora to the same functions.
+//!
+//! The room exists in tests and in builds for fuzzing only, so that it neither ships nor keeps dead code alive.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a property that does not hold panics, which is how a fuzzer is told"
+)]
+
+pub mod request_head;
+
+mod lines;
+#[cfg(test)]
+mod corpus;
