@@ -12,6 +12,7 @@
 )]
 
 pub mod request_head;
+pub mod chunked_body;
 
 mod lines;
 #[cfg(test)]
