@@ -13,6 +13,7 @@
 
 pub mod request_head;
 pub mod chunked_body;
+pub mod answer_head;
 
 mod lines;
 #[cfg(test)]
