@@ -14,6 +14,7 @@
 pub mod request_head;
 pub mod chunked_body;
 pub mod answer_head;
+pub mod path;
 
 mod lines;
 #[cfg(test)]
