@@ -15,6 +15,7 @@ pub mod request_head;
 pub mod chunked_body;
 pub mod answer_head;
 pub mod path;
+pub mod host;
 
 mod lines;
 #[cfg(test)]
