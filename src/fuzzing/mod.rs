@@ -16,6 +16,7 @@ pub mod chunked_body;
 pub mod answer_head;
 pub mod path;
 pub mod host;
+pub mod header_policy;
 
 mod lines;
 #[cfg(test)]
