@@ -17,6 +17,7 @@ pub mod answer_head;
 pub mod path;
 pub mod host;
 pub mod header_policy;
+pub mod csr;
 
 mod lines;
 #[cfg(test)]
