@@ -18,6 +18,7 @@ pub mod path;
 pub mod host;
 pub mod header_policy;
 pub mod csr;
+pub mod pem;
 
 mod lines;
 #[cfg(test)]
