@@ -19,6 +19,7 @@ pub mod host;
 pub mod header_policy;
 pub mod csr;
 pub mod pem;
+pub mod token;
 
 mod lines;
 #[cfg(test)]
