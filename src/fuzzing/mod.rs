@@ -21,6 +21,7 @@ pub mod csr;
 pub mod pem;
 pub mod token;
 pub mod configuration;
+pub mod proxy_header;
 
 mod lines;
 #[cfg(test)]
