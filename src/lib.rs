@@ -1,7 +1,8 @@
 //! Countersign: an mTLS gateway that signs its partners' certificates and enforces them.
 //!
 //! The rooms, from the ground up; imports point down only, and `tests/architecture.rs` keeps it so.
-//! The crate exports [`cli`] alone, so the compiler finds dead code everywhere else.
+//! The crate exports [`cli`] alone, so the compiler finds dead code everywhere else. A build for fuzzing exports the
+//! room of properties as well.
 
 mod domain;
 
@@ -19,3 +20,6 @@ mod api;
 mod daemon;
 
 pub mod cli;
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;

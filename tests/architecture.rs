@@ -38,6 +38,8 @@ const PLAN: &[(&str, &[&str])] = &[
         ],
     ),
     ("cli", &["config", "api", "daemon"]),
+    // In tests and in builds for fuzzing only.
+    ("fuzzing", &["domain", "net", "config", "crypto", "proxy"]),
 ];
 
 /// Libraries that are at home in some rooms; no other room names them.

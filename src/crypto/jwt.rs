@@ -91,6 +91,16 @@ impl TokenSigner {
         token
     }
 
+    /// Signs any header and body, as an issuer with bugs would.
+    #[cfg(any(test, fuzzing))]
+    pub fn seal_text(&self, header: &str, body: &str) -> String {
+        let part = |text: &str| BASE64URL_NOPAD.encode(text.as_bytes());
+        let content = format!("{}.{}", part(header), part(body));
+        let signature = self.pair.sign(&SystemRandom::new(), content.as_bytes());
+        let signature = signature.expect("a key that was checked when it was loaded can sign");
+        format!("{content}.{}", BASE64URL_NOPAD.encode(signature.as_ref()))
+    }
+
     /// The public half, which verifies what this key signed.
     pub fn verification_key(&self) -> VerificationKey {
         VerificationKey {
@@ -331,15 +341,6 @@ mod tests {
         TokenSigner::load(&TokenSigner::generate()).unwrap()
     }
 
-    /// Signs any header and body, as an issuer with bugs would.
-    fn forge(signer: &TokenSigner, header: &str, body: &str) -> String {
-        let part = |text: &str| BASE64URL_NOPAD.encode(text.as_bytes());
-        let content = format!("{}.{}", part(header), part(body));
-        let signature = signer.pair.sign(&SystemRandom::new(), content.as_bytes());
-        let signature = BASE64URL_NOPAD.encode(signature.unwrap().as_ref());
-        format!("{content}.{signature}")
-    }
-
     fn parts(signer: &TokenSigner) -> (Value, Value) {
         let token = signer.sign(&claims());
         let json = |part: &str| serde_json::from_slice(&decode(part).unwrap()).unwrap();
@@ -419,10 +420,10 @@ mod tests {
             ("{}".to_owned(), Reason::TokenMalformed),
             (String::new(), Reason::TokenMalformed),
         ] {
-            let token = forge(&signer, &header, &body.to_string());
+            let token = signer.seal_text(&header, &body.to_string());
             assert_eq!(check(&signer, &token), Err(expected), "{header}");
         }
-        let unsigned = forge(&signer, &with("alg", json!("none")), &body.to_string());
+        let unsigned = signer.seal_text(&with("alg", json!("none")), &body.to_string());
         let (content, _) = unsigned.rsplit_once('.').unwrap();
         assert_eq!(
             check(&signer, &format!("{content}.")),
@@ -437,7 +438,7 @@ mod tests {
         let with = |name: &str, value: Value| {
             let mut body = body.clone();
             body[name] = value;
-            forge(&signer, &header.to_string(), &body.to_string())
+            signer.seal_text(&header.to_string(), &body.to_string())
         };
         for (name, value, expected) in [
             (
@@ -490,7 +491,7 @@ mod tests {
         ] {
             let mut body = body.clone();
             body.as_object_mut().unwrap().remove(name);
-            let token = forge(&signer, &header.to_string(), &body.to_string());
+            let token = signer.seal_text(&header.to_string(), &body.to_string());
             assert_eq!(
                 check(&signer, &token),
                 Err(Reason::TokenMalformed),

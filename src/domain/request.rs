@@ -129,7 +129,9 @@ pub fn normal_host(authority: &str) -> Option<Cow<'_, str>> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     let address = host.starts_with('[');
     let fits = (1..=253).contains(&host.len());
-    if !fits || host.starts_with('.') || (!address && !host.bytes().all(plain)) {
+    // With a second dot at its end, the next reader would take one off and have another host than we.
+    let empty_label = host.split('.').any(str::is_empty);
+    if !fits || empty_label || (!address && !host.bytes().all(plain)) {
         return None;
     }
     if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -233,6 +235,10 @@ mod tests {
             ("[x]", None),
             ("a:123456", None),
             (".a", None),
+            ("a..b", None),
+            ("a..", None),
+            ("a..:80", None),
+            (".", None),
         ] {
             assert_eq!(normal_host(authority).as_deref(), expected, "{authority:?}");
         }
