@@ -10,10 +10,10 @@ use super::secret::SecretReference;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tls {
-    /// Server certificates, chosen by the name that the client asks for; the first one is for everybody else.
-    /// Where there is none, the gateway's own authority issues one for the configured hosts.
+    /// Server certificates, selected by SNI; the first one is the default. Without one, the gateway's own authority
+    /// issues a server certificate for the configured hosts.
     pub certificates: Vec<ServerCertificate>,
-    /// The oldest version of TLS that is spoken.
+    /// The minimum TLS version.
     pub min_version: TlsVersion,
     pub client_auth: ClientAuth,
 }
@@ -24,7 +24,7 @@ pub struct Tls {
 pub struct ServerCertificate {
     /// The file of the certificate and its chain, in PEM.
     pub cert: PemFile,
-    /// Where its private key is, in PEM.
+    /// A reference to its private key, in PEM.
     pub key: SecretReference,
 }
 
@@ -38,23 +38,23 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// What is asked of a partner's certificate in the handshake.
+/// The verification of partners' certificates in the handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClientAuth {
-    /// Whether a client certificate is asked for: `off`, `optional` or `required`.
+    /// The request for a client certificate: `off`, `optional` or `required`.
     pub mode: ClientAuthMode,
-    /// What happens with a certificate of ours that does not count (expired, revoked, unregistered): `explain` lets
-    /// the handshake finish and answers every request with the reason, `alert` ends the handshake.
+    /// The refusal of a certificate that is signed by our authority but not valid (expired, revoked, unregistered):
+    /// `explain` finishes the handshake and answers every request with the reason, `alert` ends the handshake.
     pub reject: Reject,
 }
 
 impl ClientAuth {
-    /// The policy's name among TLS policies. A number never gets another meaning, so that a connection which was
-    /// opened before a reload is not taken for one of another policy afterwards.
+    /// The policy's number. A number never changes its meaning, so that a connection that was opened before a reload
+    /// keeps its policy after it.
     pub const fn number(self) -> u16 {
         match (self.mode, self.reject) {
-            // Where nothing is asked for, nothing is rejected.
+            // Without a request for a certificate, none is refused.
             (ClientAuthMode::Off, _) => 1,
             (ClientAuthMode::Optional, Reject::Explain) => 2,
             (ClientAuthMode::Optional, Reject::Alert) => 3,
@@ -64,7 +64,7 @@ impl ClientAuth {
     }
 }
 
-/// Whether a client certificate is asked for.
+/// The request for a client certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ClientAuthMode {
@@ -74,7 +74,7 @@ pub enum ClientAuthMode {
     Required,
 }
 
-/// How a certificate that does not count is refused.
+/// The refusal of a certificate that is not valid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Reject {

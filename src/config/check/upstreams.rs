@@ -35,7 +35,7 @@ fn endpoints(upstream: &Upstream, path: &YamlPath, findings: &mut Findings) {
         findings.add_if(
             endpoint.0.tls != first_tls,
             path.index(index),
-            "endpoints of one upstream are all https or all http: else a request is secret only by chance",
+            "the endpoints of one upstream must be all https or all http: with both, some requests would not be encrypted",
         );
     }
 }
@@ -53,7 +53,7 @@ fn tls(upstream: &Upstream, path: &YamlPath, findings: &mut Findings) {
         findings.add_if(
             present && plain && !upstream.endpoints.is_empty(),
             path.key(key),
-            "this says something about TLS, but the endpoints are http and not https",
+            "this is a TLS setting, but the endpoints are http",
         );
     }
     match (&tls.client_cert, &tls.client_key) {
@@ -66,14 +66,14 @@ fn tls(upstream: &Upstream, path: &YamlPath, findings: &mut Findings) {
         findings.add_if(
             text.is_some_and(|text| !text.contains("-----BEGIN CERTIFICATE-----")),
             path.key(key),
-            "there is no certificate in PEM in this file",
+            "this file contains no certificate in PEM",
         );
     }
     let key = tls.client_key.as_ref().and_then(|key| key.fetched());
     findings.add_if(
         key.is_some_and(|key| !key.expose().contains("PRIVATE KEY-----")),
         path.key("client_key"),
-        "there is no private key in PEM where this points to",
+        "this does not refer to a private key in PEM",
     );
     let name = tls.server_name.as_deref();
     findings.add_if(
@@ -83,7 +83,7 @@ fn tls(upstream: &Upstream, path: &YamlPath, findings: &mut Findings) {
     );
 }
 
-/// Whether TLS can ask for this name: no connection could ever be made with another.
+/// True for a name that TLS can send as SNI; no connection could be made with another.
 fn is_server_name(name: &str) -> bool {
     if name.parse::<IpAddr>().is_ok() {
         return true;
@@ -105,6 +105,6 @@ fn pool(upstream: &Upstream, path: &YamlPath, findings: &mut Findings) {
     findings.add_if(
         pool.connections_max == 0,
         path.key("connections_max"),
-        "with 0 connections, no request gets through",
+        "with 0 connections, no request can be forwarded",
     );
 }
