@@ -20,7 +20,7 @@ use tower::ServiceExt;
 use crate::net::serve::{self, Bounds};
 use crate::net::tls::{self, ServerConfig};
 
-/// Who is at the other end of a connection; every request of the connection carries it as an extension.
+/// The peer of a connection; every request of the connection carries it as an extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// A process on this machine, by its user id, as the kernel knows it.
@@ -52,7 +52,7 @@ impl Listening {
     }
 }
 
-/// How long to wait after an accept that failed, which is mostly for want of file descriptors.
+/// The pause after a failed accept, whose usual cause is a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves a router on a TCP listener, inside TLS when there is a configuration for it.
@@ -104,7 +104,7 @@ pub struct LocalSocket {
 impl LocalSocket {
     /// Binds the socket with mode 0600, or 0660 when there are other users to let in.
     ///
-    /// A file that a gateway left behind is replaced; one that somebody listens on, or that is no socket, is not.
+    /// A file that a stopped gateway has left is replaced; a socket in use, or another kind of file, is not.
     pub async fn bind(path: &Path, users: Vec<u32>) -> io::Result<Self> {
         remove_leftover(path).await?;
         let listener = UnixListener::bind(path)?;
@@ -165,7 +165,7 @@ pub async fn unix(socket: LocalSocket, router: Router, how: Listening) {
             }
         };
         if !socket.admits(uid) {
-            tracing::warn!(uid, "a local user was turned away from the admin socket");
+            tracing::warn!(uid, "a local user was refused at the admin socket");
             continue;
         }
         let (router, how) = (router.clone(), how.clone());

@@ -251,7 +251,7 @@ mod tests {
         filled.map(|(heading, _)| heading).collect()
     }
 
-    /// Where the page about a reason is, below the project's root.
+    /// The path of a reason's page, relative to the project's root.
     fn page_of(reason: Reason) -> String {
         format!("docs/reasons/{}.md", reason.code())
     }

@@ -9,12 +9,12 @@ const PARAMETERS_MAX: usize = 32;
 #[derive(Debug)]
 pub struct Form(Vec<(String, String)>);
 
-/// Why a form was refused.
+/// The refusal of a form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidForm {
-    #[error("the body is not a form that is percent-encoded as it should be, or not UTF-8")]
+    #[error("the body is not a form with valid percent-encoding and UTF-8")]
     Encoding,
-    #[error("a parameter is there more than once")]
+    #[error("a parameter is repeated")]
     Repeated,
     #[error("there are too many parameters")]
     TooMany,
@@ -41,7 +41,7 @@ impl Form {
         Ok(Self(parameters))
     }
 
-    /// The parameter's value. One without a value counts as left out (RFC 6749, 3.2).
+    /// The parameter's value. A parameter without a value is treated as absent (RFC 6749, 3.2).
     pub fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(known, _)| known == name);
         found
