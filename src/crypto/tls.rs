@@ -37,12 +37,12 @@ pub enum TlsError {
     Certificate(#[from] MalformedCertificate),
     #[error("the certificate and its private key cannot be used together")]
     KeyPair(#[source] Error),
-    #[error("the authorities that client certificates have to lead to cannot be used")]
+    #[error("the trusted authorities for client certificates cannot be used")]
     Anchors(#[source] Error),
     #[error("the upstream's authorities cannot be used")]
     Roots(#[source] Error),
     #[error(
-        "this system has no list of trusted authorities; name the upstream's authority in the configuration"
+        "this system has no trusted authorities; set the upstream's authority in the configuration"
     )]
     NoSystemRoots,
     #[error("TLS cannot be set up")]

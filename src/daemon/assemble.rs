@@ -404,7 +404,7 @@ impl Trust {
 fn lost(what: &str, path: &Path, store: &Path) -> String {
     format!(
         "{what} {} is missing, and the store {} was in use with it; restore it from a backup, \
-         or move the store and {} away to begin anew",
+         or move the store and {} away to start with an empty store",
         path.display(),
         store.display(),
         mark_of(store).display()
@@ -424,7 +424,8 @@ fn store_was_never_there(store: &Path) -> bool {
 
 fn mark_store(store: &Path) -> anyhow::Result<()> {
     let mark = mark_of(store);
-    let text = "The store beside this file is in use. Delete both to begin anew.\n";
+    let text =
+        "The store next to this file is in use. Delete both files to start with an empty store.\n";
     std::fs::write(&mark, text).with_context(|| format!("writing {}", mark.display()))
 }
 
