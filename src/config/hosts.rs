@@ -101,14 +101,14 @@ pub struct Route {
     pub identity_headers: IdentityHeadersHere,
 }
 
-/// How long bodies may take on this route, where it differs from `listeners.partners.timeouts`.
+/// Timeouts of bodies on this route that differ from `listeners.partners.timeouts`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RouteTimeouts {
-    /// Between two pieces of a body, in either direction; the listener's when not set.
+    /// The timeout between two reads or two writes of a body; the listener's when not set.
     pub body: Option<Span>,
-    /// How slowly a request's body may come on average; the listener's when not set. Long and quiet uploads, like
-    /// streams of a gRPC client, need `bytes_per_second: 0`, and a `body` that is longer than their pauses.
+    /// The minimum average rate of a request's body; the listener's when not set. Long, quiet uploads, such as the
+    /// streams of a gRPC client, need `bytes_per_second: 0` and a `body` longer than their pauses.
     pub body_pace: Option<BodyPace>,
 }
 

@@ -105,21 +105,21 @@ pub struct Http {
     /// The maximum number of streams that a client may reset before the gateway has accepted them; one more closes
     /// the connection.
     pub resets_max: u32,
-    /// Bytes of answers that the gateway holds for one HTTP/2 connection whose client does not read them, for all its
-    /// streams together. The connections to the upstreams hold about as much again.
+    /// The maximum size of unread answers that the gateway holds for one HTTP/2 connection, for all its streams
+    /// together. The connections to the upstreams hold about as much again.
     pub unsent_bytes_max: Size,
 }
 
-/// What the gateway reads and discards after an answer that it sent before the request's body had arrived. Without it,
-/// most clients would lose the answer. The connection of a client that sends more, or for longer, is closed.
+/// Limits of the data that the gateway reads and discards after an answer that it sent before the request's body had
+/// arrived. Without it, most clients would lose the answer. Above a limit, the connection is closed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Discard {
-    /// Bytes of one request's body.
+    /// The maximum size for one request's body.
     pub bytes_max: Size,
-    /// How long after the answer.
+    /// The maximum time after the answer.
     pub time: Span,
-    /// The longest pause between two pieces.
+    /// The timeout between two reads.
     pub pause: Span,
 }
 
