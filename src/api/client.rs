@@ -45,19 +45,19 @@ pub struct Refusal {
     pub help: Option<String>,
     #[serde(default)]
     pub request_id: Option<String>,
-    /// What is wrong with a configuration that was refused.
+    /// The problems of a refused configuration.
     #[serde(default)]
     pub problems: Vec<ConfigProblem>,
 }
 
-/// Why a call did not do what it should.
+/// The failure of a call.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     #[error("the gateway's address is not an https URL with a host and nothing after it")]
     Address,
     #[error("the admin token cannot be sent in a header")]
     Token,
-    #[error("it is not clear whom to trust")]
+    #[error("the trusted authorities cannot be used")]
     Trust(#[source] TrustError),
     /// Nobody answers there.
     #[error("the gateway cannot be reached at {at}")]
@@ -72,11 +72,11 @@ pub enum ClientError {
     #[error("{}", .0.detail)]
     Problem(Box<Refusal>),
     /// An answer that the admin API would not give.
-    #[error("what answers there with status {0} is not a gateway's admin API")]
+    #[error("the server is not a gateway's admin API: it answered with status {0}")]
     Foreign(u16),
 }
 
-/// The most bytes of an answer: a full page of certificates with room to spare.
+/// The maximum size of an answer, larger than a full page of certificates.
 const ANSWER_MAX: usize = 16 * 1024 * 1024;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -121,7 +121,7 @@ impl AdminClient {
         })
     }
 
-    /// Where it asks, for messages.
+    /// The address for messages.
     pub fn at(&self) -> String {
         match &self.door {
             Door::Socket(path) => path.display().to_string(),

@@ -22,10 +22,10 @@ use crate::domain::reason::Reason;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Where request ids come from: randomness is an argument, as time is.
+/// The source of request ids: randomness is an argument, as time is.
 pub type RequestIds = Arc<dyn Fn() -> RequestId + Send + Sync>;
 
-/// What the edge needs.
+/// The state of the edge.
 #[derive(Clone)]
 pub struct Edge {
     pub ids: RequestIds,

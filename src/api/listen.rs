@@ -21,7 +21,7 @@ use crate::net::log_limit::LogLimit;
 use crate::net::serve::{self, Bounds};
 use crate::net::tls::{self, ServerConfig};
 
-/// Who is at the other end of a connection; every request of the connection carries it as an extension.
+/// The peer of a connection; every request of the connection carries it as an extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// A process on this machine, by its user id, as the kernel knows it.
@@ -53,7 +53,7 @@ impl Listening {
     }
 }
 
-/// How long to wait after an accept that failed, which is mostly for want of file descriptors.
+/// The pause after a failed accept, whose usual cause is a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves a router on a TCP listener, inside TLS when there is a configuration for it.
@@ -105,7 +105,7 @@ pub struct LocalSocket {
 impl LocalSocket {
     /// Binds the socket with mode 0600, or 0660 when there are other users to let in.
     ///
-    /// A file that a gateway left behind is replaced; one that somebody listens on, or that is no socket, is not.
+    /// A file that a stopped gateway has left is replaced; a socket in use, or another kind of file, is not.
     pub async fn bind(path: &Path, users: Vec<u32>) -> io::Result<Self> {
         remove_leftover(path).await?;
         let listener = UnixListener::bind(path)?;

@@ -1,4 +1,4 @@
-//! What the gateway answers itself: to partners on their port, to operators, to monitors; and the operators' client.
+//! The gateway's own endpoints: for partners on their port, for operators, for monitors; and the operators' client.
 
 pub mod problem;
 pub mod edge;

@@ -27,12 +27,12 @@ pub fn json() -> Bytes {
 struct ProblemSchema {
     /// `urn:countersign:reason:` and the reason.
     r#type: String,
-    /// What happened, in a few words.
+    /// The title, in a few words.
     title: String,
     status: u16,
-    /// What exactly is wrong.
+    /// The detail of the problem.
     detail: String,
-    /// What to do about it.
+    /// Advice for the caller.
     help: String,
     /// The stable code of the catalogue.
     reason: String,
@@ -109,7 +109,7 @@ mod tests {
         each.collect()
     }
 
-    /// What operators may rely on. A line that goes away or changes is a breaking change.
+    /// The contract of the API for operators. A line that is removed or changed is a breaking change.
     #[test]
     fn the_document_holds_every_operation() {
         let promised = [

@@ -56,7 +56,7 @@ impl Problem {
         }))
     }
 
-    /// What exactly is wrong, in words for the caller.
+    /// The detail, in words for the caller.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.0.detail = Some(detail.into());
@@ -83,7 +83,7 @@ impl Problem {
         self
     }
 
-    /// How the caller could prove itself, for `WWW-Authenticate`.
+    /// The challenge for `WWW-Authenticate`.
     #[must_use]
     pub fn challenge(mut self, challenge: HeaderValue) -> Self {
         self.0.challenge = Some(challenge);
@@ -97,7 +97,7 @@ impl Problem {
         self
     }
 
-    /// What lies behind it, for the log and never for the caller.
+    /// The cause, for the log and never for the caller.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
@@ -180,7 +180,7 @@ fn chain(error: Option<&(dyn Error + Send + Sync + 'static)>) -> Option<String> 
 pub struct Unwritten(std::sync::Arc<std::sync::Mutex<Option<Problem>>>);
 
 impl Unwritten {
-    /// The problem, for whoever asks first.
+    /// The problem, for the first caller that takes it.
     pub fn take(&self) -> Option<Problem> {
         self.0.lock().ok()?.take()
     }

@@ -1,4 +1,4 @@
-//! `countersign admin-token`: who may administer from afar.
+//! `countersign admin-token`: tokens for the admin API.
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use super::key::SecretArgs;
 use super::listing::{self, Extent, Query};
 use super::output::{self, Column};
 
-/// Create and revoke tokens for the admin API; the local socket needs none.
+/// Create and revoke tokens for the admin API; the local socket needs no token.
 #[derive(Subcommand, Debug)]
 pub(super) enum AdminToken {
     Create(Create),
@@ -20,32 +20,32 @@ pub(super) enum AdminToken {
     Revoke(Revoke),
 }
 
-/// Create an admin token; it is shown this one time.
+/// Create an admin token; it is shown only once.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  countersign admin-token create ci --role operator --expires 30d --secret-file ci.token"
 )]
 pub(super) struct Create {
-    /// What to call it: who or what holds it.
+    /// The token's name: the person or system that holds it.
     name: String,
-    /// What its holder may do.
+    /// The token's role.
     #[arg(long, value_enum)]
     role: Role,
-    /// When it stops working, for example 30d from now; never when absent.
+    /// The token's lifetime, for example 30d; no expiry when absent.
     #[arg(long, value_name = "DURATION")]
     expires: Option<Span>,
     #[command(flatten)]
     secret: SecretArgs,
 }
 
-/// List admin tokens; their secrets are not kept and cannot be shown.
+/// List admin tokens; their secrets are not stored and cannot be shown.
 #[derive(Args, Debug)]
 pub(super) struct List {
     #[command(flatten)]
     extent: Extent,
 }
 
-/// Revoke an admin token: it is refused at once.
+/// Revoke an admin token; the gateway refuses it at once.
 #[derive(Args, Debug)]
 pub(super) struct Revoke {
     /// The token's id (adm_…).
@@ -54,10 +54,10 @@ pub(super) struct Revoke {
     confirmation: Confirmation,
 }
 
-/// What an administrator may do; each role may do what the one before may.
+/// The role of an admin token; each role includes the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Role {
-    /// Look at everything.
+    /// Read everything.
     Viewer,
     /// Also manage Apps, certificates and keys.
     Operator,
@@ -99,7 +99,7 @@ impl AdminToken {
             }
             Self::Revoke(revoke) => {
                 let id = output::plain(&revoke.id);
-                let question = format!("Revoke the admin token {id}, for ever?");
+                let question = format!("Revoke the admin token {id} permanently?");
                 revoke.confirmation.ask(&question)?;
                 let path = listing::path("/admin-tokens", &revoke.id, "/revoke");
                 let answer = admin.post(&path, json!({})).await?;

@@ -1,4 +1,4 @@
-//! `countersign app`: the partners' integrations.
+//! `countersign app`: Apps, the partners' integrations.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use super::exit::{Exit, Failure};
 use super::listing::{self, Extent, Query};
 use super::output::{self, Column};
 
-/// Create and end Apps: each partner's integration, to which its certificates and keys belong.
+/// Create, suspend and revoke Apps: the partners' integrations, which own certificates and keys.
 #[derive(Subcommand, Debug)]
 pub(super) enum App {
     Create(Create),
@@ -25,9 +25,9 @@ pub(super) enum App {
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  countersign app create acme --contact ops@acme.example")]
 pub(super) struct Create {
-    /// 1 to 30 characters from a-z, 0-9, '-', '_' and '.'; the partner sees it in its certificates.
+    /// The App's name: 1 to 30 characters from a-z, 0-9, '-', '_' and '.'; it is part of the App's certificates.
     name: String,
-    /// Whom to ask about it: an address, a team, a ticket.
+    /// The contact for the App: an address, a team, a ticket.
     #[arg(long)]
     contact: Option<String>,
 }
@@ -46,21 +46,21 @@ pub(super) struct Which {
     app: String,
 }
 
-/// Refuse everything of an App until it is resumed; its open connections are closed.
+/// Suspend an App: its credentials are refused until it is resumed, and its open connections are closed.
 #[derive(Args, Debug)]
 pub(super) struct Suspend {
     /// The App's name or id.
     app: String,
 }
 
-/// Let a suspended App in again.
+/// Resume a suspended App.
 #[derive(Args, Debug)]
 pub(super) struct Resume {
     /// The App's name or id.
     app: String,
 }
 
-/// End an App for ever, with all its certificates and keys; its open connections are closed.
+/// Revoke an App permanently, with all its certificates and keys; its open connections are closed.
 #[derive(Args, Debug)]
 pub(super) struct Revoke {
     /// The App's name or id.
@@ -87,7 +87,7 @@ impl App {
             Self::Resume(resume) => change(&admin, &resume.app, "/resume").await?,
             Self::Revoke(revoke) => {
                 let app = output::plain(&revoke.app);
-                let question = format!("Revoke the App {app} and all its credentials, for ever?");
+                let question = format!("Revoke the App {app} and all its credentials permanently?");
                 revoke.confirmation.ask(&question)?;
                 change(&admin, &revoke.app, "/revoke").await?
             }

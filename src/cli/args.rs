@@ -1,4 +1,4 @@
-//! What may be said on the command line.
+//! The arguments of the command line.
 
 use std::path::PathBuf;
 
@@ -31,16 +31,16 @@ pub(super) struct Cli {
 
 const FIRST_STEPS: &str = "\
 First steps:
-  countersign demo                                  see all of it, with a walk-through to paste
-  countersign config default > countersign.yaml     every setting at its default, explained
+  countersign demo                                  the whole gateway, with a tour to paste
+  countersign config default > countersign.yaml     every setting at its default, with a description
   countersign serve --config countersign.yaml
   countersign app create acme
   countersign cert sign --app acme --name prod --csr partner.csr -o acme.pem";
 
 const LONG_HELP: &str = "\
 First steps:
-  countersign demo                                  see all of it, with a walk-through to paste
-  countersign config default > countersign.yaml     every setting at its default, explained
+  countersign demo                                  the whole gateway, with a tour to paste
+  countersign config default > countersign.yaml     every setting at its default, with a description
   countersign serve --config countersign.yaml
   countersign app create acme
   countersign cert sign --app acme --name prod --csr partner.csr -o acme.pem
@@ -51,15 +51,15 @@ Exit codes:
   1  failed                               6  invalid input or configuration
   2  wrong usage                          7  the gateway cannot be reached
   3  not found                            8  a threshold is crossed (cert list --expiring 30d --fail)
-  4  not authorised                       9  stored, and not confirmed by every worker
+  4  not authorised                       9  stored, but not confirmed by every worker
                                          78  the configuration is invalid at start (serve)
 
-Durations are written 90d, 24h, 15m or 30s. Colours are left out where NO_COLOR is set.";
+Durations are written 90d, 24h, 15m or 30s. NO_COLOR disables colours.";
 
-/// What every command understands.
+/// The options of every command.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct Global {
-    /// How results are written.
+    /// The format of results.
     #[arg(
         long,
         global = true,
@@ -70,7 +70,7 @@ pub(super) struct Global {
     )]
     pub(super) output: Format,
 
-    /// The configuration file; without it ./countersign.yaml, then /etc/countersign/countersign.yaml.
+    /// The configuration file; by default ./countersign.yaml, then /etc/countersign/countersign.yaml.
     #[arg(
         long,
         global = true,

@@ -1,4 +1,4 @@
-//! `countersign audit`: who changed what.
+//! `countersign audit`: the audit trail.
 
 use clap::{Args, Subcommand};
 
@@ -8,7 +8,7 @@ use super::exit::{Exit, Failure};
 use super::listing::{Extent, Query};
 use super::output::Column;
 
-/// Read the record of administrative changes.
+/// Read the audit trail of administrative changes.
 #[derive(Subcommand, Debug)]
 pub(super) enum Audit {
     List(List),
@@ -21,13 +21,13 @@ Examples:
   countersign audit list --app acme
   countersign audit list --subject crt_01j… --output json")]
 pub(super) struct List {
-    /// Only changes to this App (name or id) and what belongs to it.
+    /// Only changes to this App (name or id) and to its credentials.
     #[arg(long)]
     app: Option<String>,
     /// Only this action, for example cert.revoke.
     #[arg(long)]
     action: Option<String>,
-    /// Only changes to the thing with this id.
+    /// Only changes to the object with this id.
     #[arg(long, value_name = "ID")]
     subject: Option<String>,
     #[command(flatten)]

@@ -25,9 +25,9 @@ pub(super) enum Cert {
     Revoke(Revoke),
 }
 
-/// Sign a partner's certificate signing request and register the certificate to its App.
+/// Sign a partner's certificate signing request and register the certificate for its App.
 ///
-/// Only the public key is taken from the request; the names, usages and lifetime are the gateway's.
+/// Only the public key is taken from the request; the gateway sets the names, usages and lifetime.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -37,16 +37,16 @@ pub(super) struct Sign {
     /// The App's name or id.
     #[arg(long)]
     app: String,
-    /// What to call the certificate, for example where it is used.
+    /// The certificate's name, for example the place where it is used.
     #[arg(long, default_value = "default")]
     name: String,
     /// The request in PEM or DER; - reads it from stdin.
     #[arg(long, value_name = "FILE")]
     csr: PathBuf,
-    /// How long the certificate lasts, for example 90d; the profile's lifetime when absent.
+    /// The certificate's lifetime, for example 90d; the profile's lifetime when absent.
     #[arg(long, value_name = "DURATION")]
     lifetime: Option<Span>,
-    /// Write the certificate and its chain here, instead of to stdout.
+    /// Write the certificate and its chain to this file instead of to stdout.
     #[arg(short = 'o', long = "out", value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -56,18 +56,18 @@ pub(super) struct Sign {
 #[command(after_help = "\
 Examples:
   countersign cert list --app acme --state active
-  countersign cert list --expiring 30d --fail      exits with 8 when there is one: for a nightly check")]
+  countersign cert list --expiring 30d --fail      exits with 8 if there is one, for a nightly check")]
 pub(super) struct List {
-    /// Only those of this App (name or id).
+    /// Only certificates of this App (name or id).
     #[arg(long)]
     app: Option<String>,
-    /// Only those in this state.
+    /// Only certificates in this state.
     #[arg(long, value_enum)]
     state: Option<State>,
-    /// Only those that expire within this time, for example 30d.
+    /// Only certificates that expire within this time, for example 30d.
     #[arg(long, value_name = "DURATION")]
     expiring: Option<Span>,
-    /// Exit with 8 when any is expiring.
+    /// Exit with 8 if a certificate expires within this time.
     #[arg(long, requires = "expiring")]
     fail: bool,
     #[command(flatten)]
@@ -81,7 +81,7 @@ pub(super) struct Which {
     id: String,
 }
 
-/// Revoke a certificate: it counts no more, at once, and its open connections are closed.
+/// Revoke a certificate: it is no longer valid, and its open connections are closed.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  countersign cert revoke crt_01j… --reason key-compromise --yes"
@@ -89,17 +89,17 @@ pub(super) struct Which {
 pub(super) struct Revoke {
     /// The certificate's id (crt_…).
     id: String,
-    /// Why; after key-compromise the same key is never signed again.
+    /// The reason; after key-compromise, the same key is never signed again.
     #[arg(long, value_enum, default_value_t)]
     reason: RevocationReason,
-    /// Wait until the revocation is in force. This is always done: the receipt says so.
+    /// Wait until the revocation is in force. The command always waits; the option has no effect.
     #[arg(long)]
     wait: bool,
     #[command(flatten)]
     confirmation: Confirmation,
 }
 
-/// Where a credential is in its life.
+/// The state of a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum State {
     Pending,
@@ -121,7 +121,7 @@ impl State {
     }
 }
 
-/// Why a credential is taken away: the words of RFC 5280.
+/// The reason of a revocation, in the terms of RFC 5280.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum RevocationReason {
     /// The partner is now another company.
@@ -132,9 +132,9 @@ pub(super) enum RevocationReason {
     KeyCompromise,
     /// The partner may no longer do this.
     PrivilegeWithdrawn,
-    /// A newer credential has taken its place.
+    /// A newer credential has replaced it.
     Superseded,
-    /// None of the others, or not to be said.
+    /// None of the others, or not to be disclosed.
     #[default]
     Unspecified,
 }
@@ -186,7 +186,7 @@ impl Sign {
         let chain = chain(&answer).ok_or_else(|| {
             Failure::new(
                 Exit::Failed,
-                "the gateway signed, but its answer has no certificate",
+                "the gateway has signed the certificate, but its answer does not contain it",
             )
         })?;
         let about = output::thing(format, &answer, "certificate");
@@ -216,7 +216,7 @@ impl Sign {
     }
 }
 
-/// The leaf and then the authority's certificate, as TLS clients want their certificate file.
+/// The leaf and then the authority's certificate, as TLS clients expect in a certificate file.
 fn chain(answer: &Value) -> Option<String> {
     let text = |name: &str| answer.get(name).and_then(Value::as_str);
     let leaf = text("pem");
@@ -253,7 +253,7 @@ impl Revoke {
     async fn run(self, admin: &Admin, format: Format) -> Result<Exit, Failure> {
         let id = output::plain(&self.id);
         self.confirmation
-            .ask(&format!("Revoke the certificate {id}, for ever?"))?;
+            .ask(&format!("Revoke the certificate {id} permanently?"))?;
         let path = listing::path("/certificates", &self.id, "/revoke");
         let answer = admin
             .post(&path, json!({"reason": self.reason.as_str()}))

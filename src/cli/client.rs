@@ -1,4 +1,4 @@
-//! Finds the running gateway's admin API, and asks it.
+//! The client of the running gateway's admin API.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use super::exit::{Exit, Failure};
 use super::files;
 use super::listing::{Extent, Listed, Query};
 
-/// Where the gateway's admin API is. On the gateway's own machine nothing needs to be said.
+/// The address of the gateway's admin API; not needed on the gateway's own machine.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = GLOBAL)]
 #[expect(
@@ -23,7 +23,7 @@ use super::listing::{Extent, Listed, Query};
     reason = "they are the names of the options"
 )]
 pub(super) struct AdminArgs {
-    /// The gateway's local socket; without it the one that the configuration names.
+    /// The gateway's local socket; by default the configuration's.
     #[arg(
         long,
         global = true,
@@ -32,7 +32,7 @@ pub(super) struct AdminArgs {
     )]
     admin_socket: Option<PathBuf>,
 
-    /// The admin API of a gateway elsewhere: https, its host and port; needs the next two.
+    /// The URL of a remote gateway's admin API: https, host and port; needs --admin-ca and --admin-token-file.
     #[arg(long, global = true, env = "COUNTERSIGN_ADMIN_URL", value_name = "URL")]
     admin_url: Option<String>,
 
@@ -50,13 +50,13 @@ pub(super) struct AdminArgs {
     admin_token_file: Option<PathBuf>,
 }
 
-/// More than any chain of certificates, and far more than any token.
+/// The maximum size of a file, more than any certificate chain or token.
 const CREDENTIAL_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Where the admin API was found.
+/// The address of the admin API.
 #[derive(Debug, PartialEq, Eq)]
 enum Place<'a> {
-    /// A socket that was named, or else the one of the configuration.
+    /// The socket from the options, or else from the configuration.
     Socket(Option<&'a Path>),
     Url {
         url: &'a str,
@@ -66,7 +66,7 @@ enum Place<'a> {
 }
 
 impl AdminArgs {
-    /// Whether the command says where the gateway is.
+    /// True if an option names the gateway.
     pub(super) const fn is_named(&self) -> bool {
         self.admin_url.is_some() || self.admin_socket.is_some()
     }
@@ -79,17 +79,17 @@ impl AdminArgs {
                 Exit::Usage,
                 "--admin-url needs --admin-ca and --admin-token-file",
             )
-            .help("the authority's certificate is at /.well-known/countersign/ca.pem on the partners' port; a token is made with `countersign admin-token create`")),
+            .help("get the authority's certificate from /.well-known/countersign/ca.pem on the partners' port, and create a token with `countersign admin-token create`")),
         }
     }
 }
 
-/// The admin API, found.
+/// The client of the admin API.
 #[derive(Debug)]
 pub(super) struct Admin(AdminClient);
 
 impl Admin {
-    /// Finds the admin API without speaking to it yet.
+    /// Finds the admin API, without a connection.
     pub(super) fn find(global: &Global) -> Result<Self, Failure> {
         let client = match global.admin.place()? {
             Place::Socket(Some(path)) => AdminClient::unix(path),
@@ -105,12 +105,12 @@ impl Admin {
         Ok(Self(client))
     }
 
-    /// Where it is, for messages.
+    /// The address for messages.
     pub(super) fn at(&self) -> String {
         self.0.at()
     }
 
-    /// Asks for what is at `path`, below the API's own.
+    /// Gets `path`, relative to the API's own path.
     pub(super) async fn get(&self, path: &str) -> Result<Value, Failure> {
         self.call(Method::GET, path, None).await
     }
@@ -119,7 +119,7 @@ impl Admin {
         self.call(Method::POST, path, Some(body)).await
     }
 
-    /// A list, as many pages of it as are wanted.
+    /// Gets a list, with as many pages as needed.
     pub(super) async fn list(
         &self,
         path: &str,

@@ -1,4 +1,4 @@
-//! `countersign completions`: teaches a shell the commands.
+//! `countersign completions`: completion scripts for shells.
 
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;

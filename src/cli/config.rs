@@ -1,4 +1,4 @@
-//! `countersign config`: checks the configuration file and explains it; nothing here needs a running gateway.
+//! `countersign config`: checks and describes the configuration file, without a running gateway.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use super::args::Global;
 use super::exit::{Exit, Failure};
 use super::output::{self, Format};
 
-/// Check and explain the configuration file.
+/// Check and describe the configuration file.
 #[derive(Subcommand, Debug)]
 pub(super) enum Config {
     Check(Check),
@@ -32,7 +32,7 @@ Examples:
   countersign config check
   countersign config check /etc/countersign/countersign.yaml --output json")]
 pub(super) struct Check {
-    /// The file; without it the one that --config or the defaults name.
+    /// The file; by default the file of --config or the default paths.
     file: Option<PathBuf>,
 }
 
@@ -41,12 +41,12 @@ pub(super) struct Check {
 #[command(after_help = "Example:\n  countersign config schema > schema.json")]
 pub(super) struct Schema {}
 
-/// Print a configuration file with every setting at its default, explained.
+/// Print a configuration file with every setting at its default, with descriptions.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  countersign config default > countersign.yaml")]
 pub(super) struct Default {}
 
-/// Where the configuration is looked for when nobody says.
+/// The default paths of the configuration.
 const PLACES: [&str; 2] = ["countersign.yaml", "/etc/countersign/countersign.yaml"];
 
 impl Config {
@@ -104,7 +104,7 @@ fn verdict(file: &Path, problems: Option<&Problems>, warnings: &[Problem]) -> Va
     })
 }
 
-/// The configuration file: the one that was named, or the first that exists where it is looked for.
+/// The configuration file: the named one, or the first default path that exists.
 pub(super) fn file(named: Option<&Path>) -> Result<PathBuf, Failure> {
     named.map(Path::to_owned).or_else(found).ok_or_else(|| {
         let places = PLACES.join(" nor ");
@@ -113,12 +113,12 @@ pub(super) fn file(named: Option<&Path>) -> Result<PathBuf, Failure> {
             format!("there is no configuration file: neither {places}"),
         )
         .help(
-            "name one with --config, or begin with `countersign config default > countersign.yaml`",
+            "name a file with --config, or create one with `countersign config default > countersign.yaml`",
         )
     })
 }
 
-/// The first configuration that exists where it is looked for.
+/// The first default path that exists.
 pub(super) fn found() -> Option<PathBuf> {
     PLACES
         .iter()
@@ -126,7 +126,7 @@ pub(super) fn found() -> Option<PathBuf> {
         .find(|place| place.exists())
 }
 
-/// Reads the configuration with what the environment says on top.
+/// Reads the configuration, with the environment's overrides.
 pub(super) fn read(file: &Path) -> Result<Settings, Problems> {
     let layers = Layers {
         environment: environment(),
@@ -135,14 +135,16 @@ pub(super) fn read(file: &Path) -> Result<Settings, Problems> {
     load(file, &layers)
 }
 
-/// The local socket of the gateway that runs from the configuration; the default one where there is no configuration.
+/// The local socket of the gateway with this configuration; the default socket without a configuration.
 pub(super) fn admin_socket(named: Option<&Path>) -> Result<PathBuf, Failure> {
     let Some(file) = named.map(Path::to_owned).or_else(found) else {
         return Ok(Settings::default().admin_socket());
     };
     let settings = read(&file).map_err(|problems| {
-        let message = format!("the configuration says where the admin socket is:\n{problems}");
-        Failure::new(Exit::Invalid, message).help("or say it with --admin-socket")
+        let message =
+            format!("cannot read the admin socket's path from the configuration:\n{problems}");
+        Failure::new(Exit::Invalid, message)
+            .help("fix the configuration, or name the socket with --admin-socket")
     })?;
     Ok(settings.admin_socket())
 }

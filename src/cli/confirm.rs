@@ -1,4 +1,4 @@
-//! Asks before what cannot be taken back.
+//! The confirmation of changes that cannot be undone.
 
 use std::io::{BufRead, IsTerminal, Write};
 
@@ -6,16 +6,16 @@ use clap::Args;
 
 use super::exit::{Exit, Failure};
 
-/// The option that answers the question in advance.
+/// The option that skips the question.
 #[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Confirmation {
-    /// Do it without asking; needed where no terminal is attached.
+    /// Do not ask for confirmation; required without a terminal.
     #[arg(long, short = 'y')]
     pub(super) yes: bool,
 }
 
 impl Confirmation {
-    /// Goes on only when the person at the terminal, or `--yes`, agrees.
+    /// Returns without an error only after `--yes` or a confirmation at the terminal.
     pub(super) fn ask(self, question: &str) -> Result<(), Failure> {
         let stdin = std::io::stdin();
         let watched = stdin.is_terminal();
@@ -38,8 +38,8 @@ impl Confirmation {
             return Ok(());
         }
         if !watched {
-            let message = format!("{question} Nobody is at the terminal to confirm that.");
-            return Err(Failure::new(Exit::Usage, message).help("say --yes"));
+            let message = format!("{question} There is no terminal to confirm this.");
+            return Err(Failure::new(Exit::Usage, message).help("confirm with --yes"));
         }
         let mut answer = String::new();
         write!(output, "{question} [y/N] ")
@@ -51,7 +51,7 @@ impl Confirmation {
         } else {
             Err(Failure::new(
                 Exit::Failed,
-                "not confirmed, so nothing was done",
+                "not confirmed; nothing was changed",
             ))
         }
     }

@@ -1,4 +1,4 @@
-//! `countersign csr`: looks at a certificate signing request, with a gateway's eyes or without a gateway.
+//! `countersign csr`: inspects a certificate signing request, with or without a gateway.
 
 use std::path::{Path, PathBuf};
 
@@ -13,17 +13,17 @@ use super::exit::{Exit, Failure};
 use super::output::{self, Format};
 use super::{config, files};
 
-/// Look at certificate signing requests.
+/// Inspect certificate signing requests.
 #[derive(Subcommand, Debug)]
 pub(super) enum Csr {
     Inspect(Inspect),
 }
 
-/// Show what a request holds and whether it would be signed; exits with 6 when not.
+/// Show a request's contents and whether it would be signed; exits with 6 if not.
 ///
-/// It is judged by the gateway's profile: that of the running gateway where --admin-url or --admin-socket names one,
-/// else that of the file which --config names, else that of the gateway on this machine. Where there is none, it is
-/// judged offline by the default profile. What it was judged by is said.
+/// The request is checked against a profile: the profile of the running gateway that --admin-url or --admin-socket
+/// names, else of the file that --config names, else of the gateway on this machine, else the default profile. The
+/// report names the profile.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -48,7 +48,7 @@ impl Csr {
     }
 }
 
-/// The report of whoever knows best what the gateway signs.
+/// The report, from the most specific profile that is available.
 async fn report(bytes: &[u8], global: &Global) -> Result<Value, Failure> {
     if global.admin.is_named() {
         return ask(bytes, global).await;
@@ -63,7 +63,7 @@ async fn report(bytes: &[u8], global: &Global) -> Result<Value, Failure> {
     let Ok(settings) = config::read(&file) else {
         let place = file.display();
         output::remark(&format!(
-            "{place} cannot be read as a configuration, so the default profile judges; see `countersign config check`"
+            "{place} is not a valid configuration, so the default profile is used; see `countersign config check`"
         ));
         return Ok(judged_by(csr_inspect(bytes, None), "the default profile"));
     };
@@ -85,7 +85,7 @@ async fn ask(bytes: &[u8], global: &Global) -> Result<Value, Failure> {
 
 fn by_file(bytes: &[u8], file: &Path) -> Result<Value, Failure> {
     let settings = config::read(file).map_err(|problems| {
-        let message = format!("the configuration says what is signed:\n{problems}");
+        let message = format!("cannot read the profile from the configuration:\n{problems}");
         Failure::new(Exit::Invalid, message).help("see `countersign config check`")
     })?;
     let report = csr_inspect(bytes, Some(&settings));

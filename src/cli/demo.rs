@@ -1,4 +1,4 @@
-//! `countersign demo`: all of it on one machine, with a walk-through.
+//! `countersign demo`: the whole gateway on one machine, with a tour.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,27 +11,27 @@ use super::args::Global;
 use super::exit::{Exit, Failure};
 use super::output::Format;
 
-/// Start everything at once with an echo upstream, and print a walk-through to paste into another terminal.
+/// Start a gateway with an echo upstream, and print a tour to paste into another terminal.
 ///
-/// Makes an authority, an App, a partner's key pair and certificate, a server key and a configuration in one
-/// directory, starts the gateway from them, and says what to try with curl.
+/// Creates an authority, an App, a partner's key pair and certificate, a server key and a configuration in one
+/// directory, starts the gateway with them, and prints curl commands to try.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   countersign demo
-  countersign demo --upstream http://127.0.0.1:3000    your own API behind it
-  countersign demo --once                              take the walk yourself and say what was seen")]
+  countersign demo --upstream http://127.0.0.1:3000    with your own API as the upstream
+  countersign demo --once                              run the tour and print the results")]
 pub(super) struct Demo {
-    /// Where everything is kept; used again when it is there already.
+    /// The directory for all files; an existing one is used again.
     #[arg(long, value_name = "DIR", default_value = "./countersign-demo")]
     dir: PathBuf,
-    /// The partners' address; the admin API and the metrics stay on this machine.
+    /// The partners' address; the admin API and the metrics listen on loopback only.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
     listen: SocketAddr,
-    /// An API to put behind the gateway instead of the echo.
+    /// The URL of an API to use as the upstream instead of the echo.
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
-    /// Take every step of the walk-through, say what was seen, and exit with 0 only if all of it held.
+    /// Run every step of the tour, print the results, and exit with 0 only if all steps succeed.
     #[arg(long)]
     once: bool,
 }

@@ -1,4 +1,4 @@
-//! `countersign drain`: asks the gateway to finish its work and stop, and waits for that where it is asked to.
+//! `countersign drain`: drains the gateway, and waits for the end with `--wait`.
 
 use std::time::Duration;
 
@@ -10,22 +10,22 @@ use super::client::Admin;
 use super::exit::{Exit, Failure};
 use super::output::{self, Format, count};
 
-/// Stop gently: readiness first, then no new connections, then the end of what runs or of drain.timeout.
+/// Drain the gateway: readiness fails, new connections are refused, and running requests finish within drain.timeout.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  countersign drain             returns at once; the gateway stops when its work is done
-  countersign drain --wait      tells how it goes, and returns when the gateway has stopped
+  countersign drain             returns at once; the gateway stops after the drain
+  countersign drain --wait      shows the progress, and returns when the gateway has stopped
 
 With --wait, the exit code is 0 when everything that was accepted has ended, and 1 when requests were cut at
 drain.timeout.")]
 pub(super) struct Drain {
-    /// Wait until the gateway has stopped, and say what became of its work.
+    /// Wait until the gateway has stopped, and report whether requests were cut.
     #[arg(long)]
     wait: bool,
 }
 
-/// How long the gateway may take from the end of its work to its own; it takes a second at most.
+/// The maximum time between the end of the drain and the end of the process, which takes a second at most.
 const LEAVES_WITHIN: Duration = Duration::from_secs(10);
 
 impl Drain {
@@ -49,7 +49,7 @@ impl Drain {
     }
 }
 
-/// Follows the drain to its end; what is still running is told on stderr.
+/// Follows the drain to its end, and reports what is still running on stderr.
 async fn watch(admin: &Admin) -> Result<Value, Failure> {
     loop {
         let progress = admin.get("/drain").await.map_err(unseen)?;
@@ -65,7 +65,7 @@ async fn watch(admin: &Admin) -> Result<Value, Failure> {
     }
 }
 
-/// Waits until nobody answers any more, so that whatever comes next finds the ports free.
+/// Waits until the gateway does not answer any more, so that its ports are free.
 async fn gone(admin: &Admin) -> Result<(), Failure> {
     let leaving = async {
         while admin.get("/status").await.is_ok() {
@@ -74,22 +74,19 @@ async fn gone(admin: &Admin) -> Result<(), Failure> {
     };
     let left = tokio::time::timeout(LEAVES_WITHIN, leaving).await;
     left.map_err(|_elapsed| {
-        Failure::new(
-            Exit::Failed,
-            "the gateway has finished its work and does not stop",
-        )
-        .help("its log says what it waits for")
+        Failure::new(Exit::Failed, "the gateway has drained but does not stop")
+            .help("the gateway's log says what it waits for")
     })
 }
 
-/// A gateway that cannot be asked any more has stopped, and nobody knows with what result.
+/// The failure for a gateway that stopped before it reported the result.
 fn unseen(failure: Failure) -> Failure {
     if failure.exit != Exit::Unreachable {
         return failure;
     }
     Failure::new(
         Exit::Unreachable,
-        "the gateway stopped before it told how its drain went",
+        "the gateway stopped before it reported the result of the drain",
     )
     .help("a second signal stops it at once; its log says whether requests were cut")
 }
@@ -101,7 +98,9 @@ fn verdict(end: &Value) -> Result<Exit, Failure> {
             Exit::Failed,
             format!("{} cut at drain.timeout", count(cut, "request")),
         )
-        .help("a longer drain.timeout lets them end; tunnels and endless streams never do")),
+        .help(
+            "a longer drain.timeout lets requests finish; tunnels and endless streams never finish",
+        )),
     }
 }
 
@@ -145,7 +144,7 @@ mod tests {
     fn a_gateway_that_is_gone_too_early_is_no_success() {
         let gone = unseen(Failure::new(Exit::Unreachable, "no such socket"));
         assert_eq!(gone.exit, Exit::Unreachable);
-        assert!(gone.to_string().contains("before it told"));
+        assert!(gone.to_string().contains("before it reported"));
         let refused = unseen(Failure::new(Exit::NotAuthorised, "no"));
         assert!(refused.to_string().contains("no"));
     }

@@ -1,8 +1,8 @@
-//! A duration as it is typed: `90d`, `24h`, `15m`, `30s`.
+//! A duration on the command line: `90d`, `24h`, `15m`, `30s`.
 
 use std::str::FromStr;
 
-/// A duration that is known to be well written. It travels to the gateway as text, which decides what it allows.
+/// A well-formed duration. It is sent to the gateway as text; the gateway decides whether it is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Span(String);
 

@@ -1,4 +1,4 @@
-//! Where the process begins: arguments in, exit code out.
+//! The start of the process: arguments in, exit code out.
 
 use std::process::ExitCode;
 
@@ -40,7 +40,7 @@ fn run(command: Command, global: &Global) -> Result<Exit, Failure> {
     }
 }
 
-/// Commands that ask the running gateway do one thing after another, so one thread is enough.
+/// The runtime for commands: they call the running gateway sequentially, so one thread is enough.
 fn wait(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,4 +1,4 @@
-//! How a command ends: the exit codes, and what is said when it failed.
+//! The exit codes of commands, and their error messages.
 
 use std::fmt::{self, Write as _};
 use std::process::ExitCode;
@@ -23,14 +23,14 @@ pub(super) enum Exit {
     Invalid = 6,
     Unreachable = 7,
     ThresholdCrossed = 8,
-    /// Stored, and not confirmed by every worker.
+    /// Stored, but not confirmed by every worker.
     Unconfirmed = 9,
     /// The number that sysexits.h calls `EX_CONFIG`; the systemd unit does not restart on it.
     ConfigInvalidAtStart = 78,
 }
 
 impl Exit {
-    /// What an answer of the admin API means for whoever ran the command.
+    /// The exit code for an answer of the admin API.
     const fn of_status(status: u16) -> Self {
         match status {
             400 | 413..=415 | 422 => Self::Invalid,
@@ -41,7 +41,7 @@ impl Exit {
         }
     }
 
-    /// How a command ends whose change is stored: its receipt says whether it is in force everywhere.
+    /// The exit code for a stored change: the receipt says whether it is in force on every worker.
     pub(super) fn of_receipt(answer: &Value) -> Self {
         if answer.pointer("/receipt/confirmed") == Some(&Value::Bool(false)) {
             Self::Unconfirmed
@@ -57,12 +57,12 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command did not do what it was asked, in words for the operator.
+/// The failure of a command, in words for the operator.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) exit: Exit,
     message: String,
-    /// What to do about it.
+    /// Advice for the operator.
     help: Option<String>,
     /// The gateway's own answer, for `--output json`.
     problem: Option<Value>,
@@ -99,7 +99,7 @@ impl Failure {
         Self::new(exit, format!("{doing}: {error}"))
     }
 
-    /// What a script reads on stderr under `--output json`.
+    /// The failure as a script reads it on stderr with `--output json`.
     pub(super) fn to_json(&self) -> Value {
         json!({
             "error": {
@@ -112,7 +112,7 @@ impl Failure {
     }
 }
 
-/// What a person reads on stderr.
+/// The failure as a person reads it on stderr.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error: {}", self.message)?;
@@ -133,7 +133,7 @@ impl From<ClientError> for Failure {
             ClientError::Unreachable { .. } => said(Exit::Unreachable).help(UNREACHABLE),
             ClientError::Foreign(_) => said(Exit::Unreachable),
             ClientError::Lost(_) => said(Exit::Unreachable)
-                .help("the change may have been made: look before you repeat it"),
+                .help("the change may have been made: check before you repeat it"),
         }
     }
 }

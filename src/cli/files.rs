@@ -1,4 +1,4 @@
-//! Reads what a command is given, and writes what it makes: whole, or not at all.
+//! Input and output files of commands. Files are written completely or not at all.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{Read, Write};
@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::exit::{Exit, Failure};
 
-/// The most that is read of a certificate signing request; the largest honest one is a few kilobytes.
+/// The maximum size of a certificate signing request; the largest honest one has a few kilobytes.
 pub(super) const CSR_BYTES_MAX: u64 = 64 * 1024;
 
-/// Who may read a file that a command writes.
+/// The permissions of a file that a command writes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Readers {
     Everyone,
@@ -48,7 +48,7 @@ pub(super) fn read(path: &Path, max: u64) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// The same for what must be text.
+/// Reads a file that must be text.
 pub(super) fn read_text(path: &Path, max: u64) -> Result<String, Failure> {
     String::from_utf8(read(path, max)?).map_err(|error| {
         let message = format!("{} is not text: {error}", path.display());
@@ -56,7 +56,7 @@ pub(super) fn read_text(path: &Path, max: u64) -> Result<String, Failure> {
     })
 }
 
-/// Writes a file that is either the old one or the whole new one, whatever happens in between.
+/// Writes a file atomically: after a crash it is either the old file or the complete new one.
 pub(super) fn write(path: &Path, content: &[u8], readers: Readers) -> Result<(), Failure> {
     let draft = draft(path);
     replace(path, &draft, content, readers).map_err(|error| {
@@ -80,7 +80,7 @@ fn replace(path: &Path, draft: &Path, content: &[u8], readers: Readers) -> std::
     folder(path).map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
-/// Beside the file, so that the rename stays within one file system.
+/// The temporary file, next to the file, so that the rename stays within one file system.
 fn draft(path: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());

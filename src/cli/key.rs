@@ -27,7 +27,7 @@ pub(super) enum Key {
     Revoke(Revoke),
 }
 
-/// Create a server key; it is shown this one time.
+/// Create a server key; it is shown only once.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -37,32 +37,32 @@ pub(super) struct Create {
     /// The App's name or id.
     #[arg(long)]
     app: String,
-    /// What to call the key, for example where it is used.
+    /// The key's name, for example the place where it is used.
     #[arg(long)]
     name: Option<String>,
-    /// Whether it is for real traffic (`sk_live_…`) or for trying out (`sk_test_…`).
+    /// The key's environment: live (`sk_live_…`) or test (`sk_test_…`).
     #[arg(long, value_enum, default_value_t)]
     environment: Environment,
     /// A scope that tokens made with the key may have; repeat it for more.
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<String>,
-    /// A network from which alone the key works, for example 203.0.113.0/24; repeat it for more.
+    /// A network that may use the key, for example 203.0.113.0/24; repeat it for more. Without one, all may.
     #[arg(long = "network", value_name = "CIDR", value_parser = network)]
     networks: Vec<String>,
-    /// When the key stops working, for example 90d from now; never when absent.
+    /// The key's lifetime, for example 90d; no expiry when absent.
     #[arg(long, value_name = "DURATION")]
     expires: Option<Span>,
     #[command(flatten)]
     secret: SecretArgs,
 }
 
-/// List keys; their secrets are not kept and cannot be shown.
+/// List keys; their secrets are not stored and cannot be shown.
 #[derive(Args, Debug)]
 pub(super) struct List {
-    /// Only those of this App (name or id).
+    /// Only keys of this App (name or id).
     #[arg(long)]
     app: Option<String>,
-    /// Only those in this state.
+    /// Only keys in this state.
     #[arg(long, value_enum)]
     state: Option<State>,
     #[command(flatten)]
@@ -76,32 +76,32 @@ pub(super) struct Which {
     id: String,
 }
 
-/// Make a new key with the same scopes, networks and end; the old one works for a while longer.
+/// Create a new key with the same scopes, networks and expiry; the old key stays valid for the overlap.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  countersign key rotate key_01j… --overlap 24h")]
 pub(super) struct Rotate {
     /// The old key's id (key_…).
     id: String,
-    /// How long the old key still works.
+    /// The time for which the old key stays valid.
     #[arg(long, value_name = "DURATION", default_value = "24h")]
     overlap: Span,
     #[command(flatten)]
     secret: SecretArgs,
 }
 
-/// Revoke a key: it counts no more, at once, nor does any token made with it.
+/// Revoke a key: the key and all tokens made with it are no longer valid.
 #[derive(Args, Debug)]
 pub(super) struct Revoke {
     /// The key's id (key_…).
     id: String,
-    /// Why.
+    /// The reason.
     #[arg(long, value_enum, default_value_t)]
     reason: RevocationReason,
     #[command(flatten)]
     confirmation: Confirmation,
 }
 
-/// Where a secret that is shown once goes.
+/// The destination of a secret that is shown only once.
 #[derive(Args, Debug)]
 pub(super) struct SecretArgs {
     /// Write the secret to this file, which only its owner can read, instead of to stdout.
@@ -109,7 +109,7 @@ pub(super) struct SecretArgs {
     secret_file: Option<PathBuf>,
 }
 
-/// What a key is for.
+/// The environment of a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Environment {
     #[default]
@@ -164,7 +164,7 @@ impl Key {
             Self::Revoke(revoke) => {
                 let id = output::plain(&revoke.id);
                 let question =
-                    format!("Revoke the key {id} and the tokens made with it, for ever?");
+                    format!("Revoke the key {id} and the tokens made with it permanently?");
                 revoke.confirmation.ask(&question)?;
                 let path = listing::path("/keys", &revoke.id, "/revoke");
                 let body = json!({"reason": revoke.reason.as_str()});
@@ -190,8 +190,8 @@ impl Create {
 }
 
 impl SecretArgs {
-    /// Prints what was made and hands over its secret, this one time. The exit code says whether it counts
-    /// everywhere already.
+    /// Prints the new key and its secret, only once. The exit code says whether the key is in force on every
+    /// worker.
     pub(super) fn show(
         &self,
         format: Format,
@@ -204,8 +204,11 @@ impl SecretArgs {
             .and_then(Value::as_str)
             .map(str::to_owned)
             .ok_or_else(|| {
-                Failure::new(Exit::Failed, "it is made, but the answer has no secret")
-                    .help("revoke it and make another")
+                Failure::new(
+                    Exit::Failed,
+                    "the key was created, but the answer does not contain its secret",
+                )
+                .help("revoke the key and create another")
             })?;
         if let Some(file) = &self.secret_file {
             // Printed even when the file cannot be written: the id is needed to revoke what nobody has.
@@ -214,21 +217,21 @@ impl SecretArgs {
                 fields.remove("secret");
             }
             output::print(&output::thing(format, &answer, name))?;
-            return written
-                .map(|()| exit)
-                .map_err(|failure| failure.help("the secret is lost: revoke it and make another"));
+            return written.map(|()| exit).map_err(|failure| {
+                failure.help("the secret is lost: revoke the key and create another")
+            });
         }
         let mut text = output::thing(format, &answer, name);
         if format == Format::Table {
             let _ = writeln!(text, "\nsecret  {secret}");
         }
         output::print(&text)?;
-        output::remark("The secret is shown this one time: store it now.");
+        output::remark("The secret is shown only once: store it now.");
         Ok(exit)
     }
 }
 
-/// An address or a network, as far as a typing mistake can be seen here.
+/// A network or a single address, checked for typing mistakes.
 fn network(text: &str) -> Result<String, &'static str> {
     const EXPECTED: &str =
         "a network is an address and a prefix length: 203.0.113.0/24 or 2001:db8::/32";

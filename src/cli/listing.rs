@@ -1,4 +1,4 @@
-//! Lists: asks for page after page until there is enough.
+//! Lists, fetched page by page.
 
 use std::fmt::Write as _;
 
@@ -8,31 +8,31 @@ use serde_json::Value;
 use super::exit::Failure;
 use super::output::{self, Column, Format};
 
-/// The most items that the admin API gives at once.
+/// The maximum number of items that the admin API returns at once.
 const PAGE_MAX: u32 = 200;
 
-/// How much of a list is wanted.
+/// The part of a list to show.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub(super) struct Extent {
-    /// The most items to show; pages are fetched as needed.
+    /// The maximum number of items to show.
     #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) limit: u32,
 
-    /// Begin after the item with this id.
+    /// Start after the item with this id.
     #[arg(long, value_name = "ID")]
     pub(super) after: Option<String>,
 }
 
-/// As much of a list as was wanted.
+/// The fetched part of a list.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Listed {
     pub(super) items: Vec<Value>,
-    /// Where more of it begins.
+    /// The cursor of the next part.
     next: Option<String>,
 }
 
 impl Extent {
-    /// Fetches pages through `call` until `limit` items are there or no more exist.
+    /// Fetches pages through `call` until there are `limit` items or no more exist.
     pub(super) async fn fetch<C>(
         &self,
         path: &str,
@@ -71,20 +71,20 @@ impl Extent {
 }
 
 impl Listed {
-    /// Prints the items, and says so when there are more.
+    /// Prints the items, with a note if there are more.
     pub(super) fn print(&self, format: Format, columns: &[Column]) -> Result<(), Failure> {
         output::print(&output::list(format, &self.items, columns))?;
         if let Some(next) = &self.next {
             let next = output::plain(next);
             output::remark(&format!(
-                "There is more: raise --limit, or go on with --after {next}"
+                "There are more items: raise --limit, or continue with --after {next}"
             ));
         }
         Ok(())
     }
 }
 
-/// The query of a URL, written so that no value can be taken for another part of it.
+/// The query of a URL, with every value encoded.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Query(String);
 
@@ -108,7 +108,7 @@ impl Query {
     }
 }
 
-/// A path below a collection; the id is one segment, whatever was typed.
+/// A path below a collection; the id is encoded as one segment.
 pub(super) fn path(collection: &str, id: &str, rest: &str) -> String {
     format!("{collection}/{}{rest}", encoded(id))
 }

@@ -1,4 +1,4 @@
-//! `countersign man`: the manual pages, made from the same words as `--help`.
+//! `countersign man`: the manual pages, generated from the help texts.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use super::output;
 Example:
   countersign man ./man && man ./man/countersign-cert-sign.1")]
 pub(super) struct Man {
-    /// The directory; it is made when it is not there.
+    /// The directory; it is created if it does not exist.
     #[arg(value_name = "DIR", default_value = "man")]
     dir: PathBuf,
 }

@@ -1,7 +1,7 @@
-//! What commands print: tables for people, JSON and YAML for scripts.
+//! The output of commands: tables for people, JSON and YAML for scripts.
 //!
-//! Results go to stdout and remarks to stderr, so that a pipe sees results only. Colours are left to `anstream`,
-//! which drops them where `NO_COLOR` is set or nobody is watching.
+//! Results go to stdout and notes to stderr, so that a pipe gets results only. `anstream` removes colours if
+//! `NO_COLOR` is set or the output is not a terminal.
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write};
@@ -11,10 +11,10 @@ use serde_json::Value;
 
 use super::exit::{Exit, Failure};
 
-/// How results are written.
+/// The format of results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// Columns for reading.
+    /// A table for people.
     #[default]
     Table,
     /// The admin API's own JSON, for scripts.
@@ -23,10 +23,10 @@ pub(super) enum Format {
     Yaml,
 }
 
-/// One column of a list: its title, and where in an item its value is (a JSON pointer).
+/// One column of a list: its title, and the JSON pointer of its value in an item.
 pub(super) struct Column(pub(super) &'static str, pub(super) &'static str);
 
-/// A list as `--output` asks for it.
+/// A list in the format of `--output`.
 pub(super) fn list(format: Format, items: &[Value], columns: &[Column]) -> String {
     match format {
         Format::Json => json(&Value::from(items)),
@@ -35,7 +35,7 @@ pub(super) fn list(format: Format, items: &[Value], columns: &[Column]) -> Strin
     }
 }
 
-/// One thing as `--output` asks for it. `name` says where in the answer the thing is; beside it there may be a receipt.
+/// One object in the format of `--output`. `name` is its member in the answer, which may also have a receipt.
 pub(super) fn thing(format: Format, answer: &Value, name: &str) -> String {
     match format {
         Format::Json => json(answer),
@@ -50,7 +50,7 @@ pub(super) fn thing(format: Format, answer: &Value, name: &str) -> String {
     }
 }
 
-/// What a change has done to the traffic, in a sentence.
+/// The receipt of a change, as a sentence.
 fn receipt(receipt: &Value) -> Option<String> {
     let number = |name: &str| receipt.get(name).and_then(Value::as_u64);
     let version = number("version")?;
@@ -63,10 +63,10 @@ fn receipt(receipt: &Value) -> Option<String> {
                     count(total, "worker")
                 )
             }
-            _ => "the workers could not be asked".to_owned(),
+            _ => "the workers did not answer".to_owned(),
         };
         return Some(format!(
-            "Stored (snapshot {version}), and NOT CONFIRMED: {silent} in time. The gateway's log says more."
+            "Stored (snapshot {version}), but NOT CONFIRMED: {silent} in time. See the gateway's log."
         ));
     }
     let workers = count(number("workers")?, "worker");
@@ -101,7 +101,7 @@ fn table(items: &[Value], columns: &[Column]) -> String {
     aligned(&table)
 }
 
-/// The fields that say which thing this is; the others follow by their names.
+/// The fields that identify an object, which come first; the others follow by name.
 const FIRST: &[&str] = &["id", "name", "app", "state"];
 
 fn fields(thing: &Value) -> String {
@@ -128,7 +128,7 @@ fn fields(thing: &Value) -> String {
     aligned(&table) + &long
 }
 
-/// The table without the blanks that pad it on both sides.
+/// The table without the spaces that pad it on both sides.
 fn aligned(table: &comfy_table::Table) -> String {
     let mut text = String::new();
     for line in table.lines() {
@@ -159,7 +159,7 @@ fn cell(value: &Value) -> String {
     }
 }
 
-/// Names and subjects come from others: what would move the cursor or turn the text round is shown as `\u{…}`.
+/// A text from others, such as a name or subject: control and bidirectional characters are shown as `\u{…}`.
 pub(super) fn plain(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -221,7 +221,7 @@ fn yaml_items(items: &[Value], depth: usize, text: &mut String) {
     }
 }
 
-/// What follows a colon or a dash.
+/// The value after a colon or a dash.
 fn yaml_below(value: &Value, depth: usize, text: &mut String) {
     match value {
         Value::Array(items) if !items.is_empty() => {
@@ -250,7 +250,7 @@ fn indent(depth: usize, text: &mut String) {
     text.extend(std::iter::repeat_n("  ", depth));
 }
 
-/// Whether a YAML block (`|`) would read back exactly: whole lines, none of them blank at either end.
+/// True if a YAML block (`|`) reads back exactly: complete lines, none of them blank at either end.
 fn is_block(text: &str) -> bool {
     text.ends_with('\n')
         && text
@@ -268,7 +268,7 @@ fn yaml_scalar(value: &Value) -> String {
     }
 }
 
-/// A string that YAML would take for nothing else stays bare; any other is quoted.
+/// A YAML string: plain if YAML reads it as nothing else, quoted otherwise.
 fn yaml_string(text: &str) -> String {
     let bare = text.starts_with(|first: char| first.is_ascii_alphabetic())
         && text
@@ -306,7 +306,7 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Writes a remark to stderr; there is nobody to tell when that fails.
+/// Writes a note to stderr; a failure is ignored.
 pub(super) fn remark(text: &str) {
     let _ = writeln!(anstream::stderr(), "{text}");
 }
@@ -366,7 +366,7 @@ mod tests {
         for (workers, total, silent) in [
             (1, 2, "1 of 2 workers did not answer in time"),
             (0, 1, "1 of 1 worker did not answer in time"),
-            (0, 0, "the workers could not be asked in time"),
+            (0, 0, "the workers did not answer in time"),
         ] {
             let answer = json!({
                 "key": {"id": "key_1"},
@@ -376,7 +376,7 @@ mod tests {
                 },
             });
             let shown = thing(Format::Table, &answer, "key");
-            let expected = format!("Stored (snapshot 42), and NOT CONFIRMED: {silent}.");
+            let expected = format!("Stored (snapshot 42), but NOT CONFIRMED: {silent}.");
             assert!(shown.contains(&expected), "{shown}");
             assert!(!shown.contains("In force"), "{shown}");
         }

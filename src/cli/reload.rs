@@ -1,4 +1,4 @@
-//! `countersign reload`: puts the changed configuration file in force.
+//! `countersign reload`: applies the changed configuration file.
 
 use clap::Args;
 use serde_json::json;
@@ -8,7 +8,7 @@ use super::client::Admin;
 use super::exit::{Exit, Failure};
 use super::output;
 
-/// Put the configuration file in force without dropping a connection; a bad file changes nothing.
+/// Reload the configuration file without dropping a connection; an invalid file changes nothing.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  countersign config check && countersign reload")]
 pub(super) struct Reload {}

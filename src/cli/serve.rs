@@ -11,10 +11,10 @@ use super::config;
 use super::exit::{Exit, Failure};
 use super::output::Format;
 
-/// Run the gateway until it is told to stop.
+/// Run the gateway until a signal stops it.
 ///
-/// Prints one line when it is ready, with every address it listens on (JSON with --output json). TERM and INT drain
-/// it (a second one stops it at once), HUP reloads the configuration, USR1 opens the log files again.
+/// Prints one line when the gateway is ready, with all addresses that it listens on (JSON with --output json). TERM and
+/// INT drain it (a second signal stops it at once), HUP reloads the configuration, USR1 reopens the log files.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

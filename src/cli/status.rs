@@ -1,4 +1,4 @@
-//! `countersign status`: how the running gateway is.
+//! `countersign status`: the state of the running gateway.
 
 use clap::Args;
 
@@ -7,7 +7,7 @@ use super::client::Admin;
 use super::exit::{Exit, Failure};
 use super::output;
 
-/// Show the running gateway's version, what is in force, and whether it is ready.
+/// Show the running gateway's version, the configuration and snapshot in force, and its readiness.
 #[derive(Args, Debug)]
 pub(super) struct Status {}
 

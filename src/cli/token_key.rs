@@ -16,18 +16,18 @@ pub(super) enum TokenKey {
     Rotate(Rotate),
 }
 
-/// List the keys that verify access tokens: the one that signs, and those before it until their tokens have ended.
+/// List the keys that verify access tokens: the signing key, and earlier keys until their tokens have expired.
 #[derive(Args, Debug)]
 pub(super) struct List {}
 
-/// Sign access tokens with a new key; those that were signed before count until they end.
+/// Sign access tokens with a new key; earlier tokens stay valid until they expire.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   countersign token-key rotate
-  countersign token-key rotate --end-tokens --yes      when the key may be in the wrong hands")]
+  countersign token-key rotate --end-tokens --yes      for a key that may have leaked")]
 pub(super) struct Rotate {
-    /// End every token that was signed before, at once; partners fetch new ones.
+    /// End all earlier tokens at once; partners fetch new ones.
     #[arg(long)]
     end_tokens: bool,
     #[command(flatten)]
@@ -53,7 +53,7 @@ impl TokenKey {
             }
             Self::Rotate(rotate) => {
                 if rotate.end_tokens {
-                    let question = "End every access token that was made until now?";
+                    let question = "End all existing access tokens?";
                     rotate.confirmation.ask(question)?;
                 }
                 let body = json!({"end_tokens": rotate.end_tokens});

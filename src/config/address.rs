@@ -1,4 +1,4 @@
-//! Where to listen and where to connect, as they are written.
+//! Addresses to listen on and to connect to, as text.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -10,7 +10,7 @@ use crate::domain::upstream::Endpoint;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenAddress(pub SocketAddr);
 
-/// A text that is not an address to listen on.
+/// The error for a text that is not an address to listen on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an address to listen on is like 127.0.0.1:8443, [::1]:8443, or :8443 for every address")]
 pub struct InvalidListenAddress;
@@ -64,7 +64,7 @@ text_value!(
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EndpointAddress(pub Endpoint);
 
-/// A text that is not the address of an upstream.
+/// The error for a text that is not the address of an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEndpoint {
     #[error("an endpoint is like http://10.0.0.5:9001 or https://orders.internal")]

@@ -27,11 +27,11 @@ const HEAD: &str = "\
 # yaml-language-server: $schema=schema.json
 #
 # Every key of a Countersign configuration at its default, with an example of a host, a route and an upstream.
-# Generated from the code, and a test keeps it so; copy what you change. Keys after a `#` are not set.
+# Generated from the code and compared with it by a test. Copy the keys that you change. Keys after a `#` are not set.
 #
 # Times: 30s, 15m, 1h30m, 90d. Sizes: 64KiB, 10MiB. Rates: 100/s, 10/15m.
-# Secrets are given by reference only: ${file:path}, ${env:NAME} or ${credential:name}.
-# Any key can be set by the environment too: COUNTERSIGN_LOG__LEVEL=debug stands for log.level.
+# Secrets are references: ${file:path}, ${env:NAME} or ${credential:name}.
+# Environment variables override any key: COUNTERSIGN_LOG__LEVEL=debug sets log.level.
 ";
 
 /// The annotated default configuration.

@@ -8,29 +8,30 @@ use serde::{Deserialize, Serialize};
 use super::span::Span;
 use crate::domain::certificate::{KeyAlgorithm, Profile as DomainProfile};
 
-/// The certificate authority that signs partners' certificates; made on the first start when it is missing.
+/// The certificate authority that signs partners' certificates; created on the first start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Authority {
-    /// Holds `root.pem`, `root.key`, `issuing.pem` and `issuing.key`; `authority` in the data directory when not set.
+    /// The directory of `root.pem`, `root.key`, `issuing.pem` and `issuing.key`; `authority` in the data directory
+    /// when not set.
     pub directory: Option<PathBuf>,
     pub profile: Profile,
 }
 
-/// What may be signed. Everything in a certificate but the public key comes from here.
+/// The rules for signed certificates. Only the public key comes from the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Profile {
-    /// How long a certificate counts when nobody asks for less.
+    /// The lifetime of a certificate by default.
     pub lifetime: Span,
-    /// The most that anyone may ask for.
+    /// The maximum lifetime that an operator may request.
     pub lifetime_max: Span,
-    /// The kinds of key that partners may bring: `p256`, `p384`, `ed25519`, `rsa2048`, `rsa3072`, `rsa4096`.
+    /// Accepted key types: `p256`, `p384`, `ed25519`, `rsa2048`, `rsa3072`, `rsa4096`.
     #[schemars(with = "Vec<String>", extend("items" = key_algorithm_schema()))]
     pub keys: Vec<KeyAlgorithm>,
-    /// How far a certificate's beginning lies in the past, for partners whose clocks are slow.
+    /// The time by which a certificate is back-dated, for partners with slow clocks.
     pub backdate: Span,
-    /// Certificates of one App that may count at a time; two allow rotation by overlap.
+    /// The maximum number of active certificates of one App; two allow rotation with an overlap.
     pub active_max: u32,
 }
 

@@ -1,4 +1,4 @@
-//! The operator's words as the domain's values: routes, upstreams, limits, TLS policies, the profile.
+//! The configuration as the domain's values: routes, upstreams, limits, TLS policies, the profile.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeSet, HashSet};
@@ -30,7 +30,7 @@ use crate::domain::token::ClientAuthMethods;
 use crate::domain::upstream::{PoolBounds, Protocol, Timeouts, Upstream};
 use foldhash::HashMap;
 
-/// What TLS asks of clients, and of those of which host.
+/// The policies for client certificates, and the hosts that have them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsPolicies {
     /// Each once.
@@ -39,7 +39,7 @@ pub struct TlsPolicies {
 }
 
 impl Config {
-    /// What the data plane takes from this file. A configuration that was loaded has no ambiguous routes.
+    /// The data plane's part of the configuration. A loaded configuration has no ambiguous routes.
     pub fn catalog(&self, generation: u64) -> Result<Catalog, Ambiguity> {
         Ok(Catalog {
             generation,
@@ -51,7 +51,7 @@ impl Config {
         })
     }
 
-    /// Every route, with those to the endpoints that the gateway answers itself.
+    /// Every route, including the routes to the gateway's own endpoints.
     ///
     /// Without an issuer there are no tokens, so their endpoints are not found.
     pub fn routes(&self) -> Vec<Route> {
@@ -116,7 +116,7 @@ impl Config {
         }
     }
 
-    /// What TLS asks of clients of a host. `reject` says nothing where no certificate is asked for.
+    /// The policy for client certificates of a host. `reject` has no effect when no certificate is requested.
     pub(super) fn client_auth(&self, host: &Host) -> ClientAuth {
         let common = self.tls.client_auth;
         let mode = host.client_auth.mode.unwrap_or(common.mode);
@@ -147,7 +147,7 @@ pub(super) struct Draft<'c> {
     pub route: Result<Route, RouteFault>,
 }
 
-/// Why a written route is none.
+/// The error of a route that is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum RouteFault {
     #[error("a route matches either a path or a prefix, not both")]
@@ -249,19 +249,19 @@ fn local_route(endpoint: LocalEndpoint) -> Route {
     }
 }
 
-/// A token request has a few hundred bytes.
+/// The maximum body size of the gateway's own endpoints; a token request has a few hundred bytes.
 const LOCAL_BODY_MAX: u64 = 16 << 10;
 
-/// Names that were given, so that no two routes have the same and limits of one name are one limit.
+/// Names in use, so that no two routes have the same name and limits with one name are one limit.
 struct Names {
     routes: HashSet<Arc<str>>,
     limits: HashMap<Name, Arc<Limit>>,
-    /// Names that the operator gave to limits; made names stay clear of them.
+    /// Names that the operator gave to limits; generated names differ from them.
     given: HashSet<Name>,
-    /// Where counting goes on for names that were made, so that many alike cost no more than few.
+    /// The next number for each generated name, so that many similar names cost no more than few.
     numbers: HashMap<String, u32>,
-    /// What upstreams are told, once for all routes that tell the same: connections that go from one of these
-    /// routes to the next keep what was made for the first.
+    /// The sets of identity headers, each shared by all routes that have it: a connection keeps its formatted headers
+    /// when it calls another of these routes.
     told: HashSet<Arc<IdentityHeaders>>,
 }
 
@@ -278,7 +278,8 @@ impl Names {
         }
     }
 
-    /// `api.example.com/v1/orders`, with the methods before it where that alone is taken. Given names have no slash.
+    /// A generated name: `api.example.com/v1/orders`, with the methods before it if that alone is in use. Names that
+    /// operators give have no slash.
     fn route(
         &mut self,
         given: Option<&Name>,
@@ -310,7 +311,7 @@ impl Names {
         told
     }
 
-    /// The limit, shared with whoever named it before; an unnamed one is the route's own.
+    /// The limit, shared by all routes that name it; an unnamed one belongs to its route.
     fn limit(&mut self, written: &WrittenLimit, route: &str) -> Arc<Limit> {
         let name = match &written.name {
             Some(name) => name.clone(),
@@ -327,7 +328,7 @@ impl Names {
         Arc::clone(limit)
     }
 
-    /// `api.example.com-v1-orders-app`, cut at the front, where routes differ least.
+    /// A generated name: `api.example.com-v1-orders-app`, cut at the front, where routes differ least.
     fn limit_name(&mut self, route: &str, per: &str) -> Name {
         let plain = |character: char| match character {
             'a'..='z' | '0'..='9' | '.' | '_' => character,

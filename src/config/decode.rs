@@ -1,7 +1,7 @@
 //! A document into typed sections, with every problem and not just the first.
 //!
-//! serde stops at the first error. So whatever is refused is told, pruned from the tree, and the rest is read again,
-//! until nothing is refused.
+//! serde stops at the first error. So each refused part is reported and pruned from the tree, and the rest is read
+//! again, until nothing is refused.
 
 use std::fmt;
 
@@ -17,16 +17,16 @@ use super::problem::Finding;
 use super::secret::SECRET_MARK;
 use super::suggest::nearest;
 
-/// The most findings: who sees so many mends the first ones before anything else.
+/// The maximum number of findings: an operator fixes the first ones before reading more.
 pub const FINDINGS_MAX: usize = 50;
 
-/// What could be read of a document, and what could not.
+/// The result of decoding: the value that could be read, and the findings.
 #[derive(Debug)]
 pub struct Decoded<T> {
     /// Absent when nothing useful is left, or when there are more than [`FINDINGS_MAX`] findings.
     pub value: Option<T>,
     pub findings: Vec<Finding>,
-    /// What was taken out on the way.
+    /// The paths of the values that were refused.
     pub pruned: Vec<YamlPath>,
 }
 
@@ -61,7 +61,7 @@ pub fn decode<T: DeserializeOwned>(root: &mut Node) -> Decoded<T> {
     }
 }
 
-/// Why something could not be read, with the way to it, innermost step first.
+/// The error of a value that could not be read, with the path to it, innermost step first.
 #[derive(Debug)]
 struct Failure {
     kind: Kind,
@@ -72,7 +72,7 @@ struct Failure {
 
 #[derive(Debug)]
 enum Kind {
-    /// Something else than text, list or mapping was wanted.
+    /// Any other error.
     Message(String),
     MissingKey(&'static str),
     UnknownKey(String, &'static [&'static str]),
@@ -98,7 +98,7 @@ impl Failure {
         self
     }
 
-    /// A key is not missing when it was there and has been told already.
+    /// True for a missing key that was refused earlier: it is not reported again.
     fn follows_from(&self, path: &YamlPath, pruned: &[YamlPath]) -> bool {
         match self.kind {
             Kind::MissingKey(key) => pruned.contains(&path.key(key)),
@@ -152,7 +152,7 @@ impl serde::de::Error for Failure {
         Self::of(Kind::MissingKey(field))
     }
 
-    /// Only numbers of closed kinds come here: the text was a whole number, and its type refused it.
+    /// An error for numbers only: the text was a whole number, and its type refused it.
     fn invalid_value(_: serde::de::Unexpected<'_>, _: &dyn serde::de::Expected) -> Self {
         Self::message("expected a whole number of at least 1")
     }
@@ -166,7 +166,7 @@ impl serde::de::Error for Failure {
     }
 }
 
-/// A node as serde sees it. Texts stay texts: a number is read only where one is wanted.
+/// A node as serde sees it. Texts stay texts: a number is read only where one is expected.
 #[derive(Clone, Copy)]
 struct NodeDeserializer<'n>(&'n Node);
 
@@ -421,11 +421,11 @@ impl<'n> VariantAccess<'n> for Word<'n> {
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'n>>(self, _seed: T) -> Result<T::Value, Failure> {
-        Err(Failure::message("this word takes nothing with it"))
+        Err(Failure::message("this value has no fields"))
     }
 
     fn tuple_variant<V: Visitor<'n>>(self, _len: usize, _visitor: V) -> Result<V::Value, Failure> {
-        Err(Failure::message("this word takes nothing with it"))
+        Err(Failure::message("this value has no fields"))
     }
 
     fn struct_variant<V: Visitor<'n>>(
@@ -433,6 +433,6 @@ impl<'n> VariantAccess<'n> for Word<'n> {
         _fields: &'static [&'static str],
         _visitor: V,
     ) -> Result<V::Value, Failure> {
-        Err(Failure::message("this word takes nothing with it"))
+        Err(Failure::message("this value has no fields"))
     }
 }

@@ -1,4 +1,4 @@
-//! YAML as a tree whose values know where they stand.
+//! YAML as a tree whose values know their place.
 //!
 //! The tree is ours, over the library's parser: serde alone stops at the first error, keeps no positions for what
 //! spans sections, and turns `1.20` into a number before we can ask what was written.
@@ -9,28 +9,28 @@ use serde_yaml::granit_parser::{Event, Marker, Parser, ScalarStyle, Span};
 
 use super::path::{Step, YamlPath};
 
-/// The most bytes of a configuration: thousands of routes fit.
+/// The maximum size of a configuration: thousands of routes fit.
 pub const BYTES_MAX: usize = 1 << 20;
 
-/// The most values in a document, with every alias counted as often as it is used.
+/// The maximum number of values in a document; an alias is counted each time it is used.
 const NODES_MAX: usize = 100_000;
 
-/// The deepest nesting; ours is seven deep.
+/// The maximum nesting; a configuration needs seven levels.
 const DEPTH_MAX: usize = 24;
 
-/// Where something was written.
+/// The place of a value in its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// Which source, in the order of layers.
+    /// The number of the source, in the order of layers.
     pub source: usize,
-    /// From 1.
+    /// The line, from 1.
     pub line: usize,
-    /// From 1, in characters.
+    /// The column, from 1, in characters.
     pub column: usize,
     pub end_line: usize,
 }
 
-/// A value and where it stands.
+/// A value and its place.
 #[derive(Clone, Debug)]
 pub struct Node {
     pub place: Place,
@@ -41,13 +41,13 @@ pub struct Node {
 pub enum Value {
     Mapping(Vec<Entry>),
     Null,
-    /// A text as it was written, before anybody asks whether it is a number.
+    /// A text as written, not yet read as a number.
     Scalar {
         text: String,
         plain: bool,
     },
     Sequence(Vec<Node>),
-    /// Refused already: read on as if it were not there.
+    /// A value that was refused; reading continues as if it were absent.
     Pruned,
 }
 
@@ -58,7 +58,7 @@ pub struct Entry {
     pub node: Node,
 }
 
-/// What is wrong with a text as YAML.
+/// An error of a text as YAML.
 #[derive(Debug)]
 pub struct Fault {
     pub place: Place,
@@ -82,7 +82,7 @@ impl Node {
         }
     }
 
-    /// Where a path stands, or the nearest value on the way to it; with `at_key`, the key's own place.
+    /// The place of a path, or of the nearest value above it; with `at_key`, the place of the key.
     pub fn place_of(&self, path: &YamlPath, at_key: bool) -> Place {
         let mut node = self;
         let mut place = self.place;
@@ -103,7 +103,7 @@ impl Node {
         place
     }
 
-    /// Takes a refused value out of what is read further.
+    /// Removes a refused value from the tree.
     pub fn prune(&mut self, path: &YamlPath) {
         let mut node = self;
         for step in path.steps() {
@@ -189,14 +189,14 @@ pub fn parse(text: &str, source: usize) -> Result<Node, Vec<Fault>> {
     }
 }
 
-/// Builds the tree from the parser's events, with bounds that no document of ours comes near.
+/// The builder of the tree from the parser's events, with limits far above any real configuration.
 struct Builder {
     source: usize,
     open: Vec<Open>,
     root: Option<Node>,
     anchors: HashMap<usize, Node>,
     nodes: usize,
-    /// Keys that are there twice; reading goes on, so that all of them are told.
+    /// Duplicate keys; reading continues, so that all of them are reported.
     duplicates: Vec<Fault>,
 }
 
@@ -254,7 +254,7 @@ impl Builder {
             }
             Event::Scalar(_, _, _, Some(_))
             | Event::SequenceStart(_, _, Some(_))
-            | Event::MappingStart(_, _, Some(_)) => refuse("YAML tags are not used here"),
+            | Event::MappingStart(_, _, Some(_)) => refuse("YAML tags are not supported"),
             Event::Scalar(text, style, anchor, None) => {
                 let plain = style == ScalarStyle::Plain;
                 let is_null = plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
@@ -280,7 +280,7 @@ impl Builder {
             Event::SequenceEnd | Event::MappingEnd => self.end(place),
             Event::Alias(anchor) => {
                 let Some(node) = self.anchors.get(&anchor) else {
-                    return refuse("this alias is inside of what it stands for");
+                    return refuse("this alias refers to a value that contains it");
                 };
                 let (count, depth) = (node.count(), node.depth());
                 if self.nodes + count > NODES_MAX || self.open.len() + depth > DEPTH_MAX {
@@ -291,14 +291,14 @@ impl Builder {
                 node.place = place;
                 self.complete(node, 0)
             }
-            Event::UnresolvedAlias(_) => refuse("there is no anchor of this name above"),
+            Event::UnresolvedAlias(_) => refuse("this alias has no anchor above it"),
             _ => Ok(()),
         }
     }
 
     fn begin(&mut self, place: Place, anchor: usize, inside: Inside) -> Result<(), Fault> {
         if self.open.len() >= DEPTH_MAX {
-            let message = format!("this is nested more than {DEPTH_MAX} deep");
+            let message = format!("values are nested more than {DEPTH_MAX} levels deep");
             return Err(fault(place, message));
         }
         let as_key = matches!(
@@ -309,7 +309,7 @@ impl Builder {
             })
         );
         if as_key {
-            return Err(fault(place, "a key is a text".to_owned()));
+            return Err(fault(place, "a key must be text".to_owned()));
         }
         self.open.push(Open {
             place,
@@ -334,7 +334,7 @@ impl Builder {
         self.complete(Node { place, value }, open.anchor)
     }
 
-    /// Puts a complete value where it belongs: into what is open, or at the root.
+    /// Adds a complete value to the open mapping or sequence, or makes it the root.
     fn complete(&mut self, node: Node, anchor: usize) -> Result<(), Fault> {
         self.nodes += 1;
         if self.nodes > NODES_MAX {
@@ -358,11 +358,11 @@ impl Builder {
                     return Ok(());
                 }
                 let Value::Scalar { text, .. } = node.value else {
-                    let message = "a key is a text".to_owned();
+                    let message = "a key must be text".to_owned();
                     return Err(fault(place, message));
                 };
                 if !keys.insert(text.clone()) {
-                    let message = "this key is here twice; the other one stands above".to_owned();
+                    let message = "this key is a duplicate; the same key is set above".to_owned();
                     self.duplicates.push(Fault { place, message });
                 }
                 *key = Some((text, place));
@@ -414,17 +414,17 @@ mod tests {
         for (text, expected) in [
             (
                 "a: 1\na: 2\n",
-                "2:1 this key is here twice; the other one stands above",
+                "2:1 this key is a duplicate; the same key is set above",
             ),
             (
                 "a: 1\n---\nb: 2\n",
                 "2:1 a configuration is one YAML document; this begins a second one",
             ),
-            ("a: !!binary x\n", "1:13 YAML tags are not used here"),
-            ("[a]: 1\n", "1:1 a key is a text"),
+            ("a: !!binary x\n", "1:13 YAML tags are not supported"),
+            ("[a]: 1\n", "1:1 a key must be text"),
             (
                 "a: &x [*x]\n",
-                "1:8 this alias is inside of what it stands for",
+                "1:8 this alias refers to a value that contains it",
             ),
         ] {
             assert_eq!(first_fault(text), expected, "{text}");

@@ -9,10 +9,10 @@ use zeroize::Zeroizing;
 
 use crate::domain::text;
 
-/// The most bytes of a file that the configuration names; a bundle of every public authority has a quarter of it.
+/// The maximum size of a file that the configuration names; a bundle of all public authorities has a quarter of it.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// What a configuration's references are resolved against.
+/// The surroundings in which a configuration's references are resolved.
 #[derive(Debug, Clone, Copy)]
 pub struct Surroundings<'a> {
     /// The directory of the configuration file; relative paths begin here.
@@ -20,7 +20,7 @@ pub struct Surroundings<'a> {
     pub environment: &'a [(String, String)],
 }
 
-/// Why a file or a secret could not be read.
+/// The error of a file or a secret that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error("it is empty")]
@@ -102,7 +102,7 @@ impl PemFile {
         &self.path
     }
 
-    /// What the file held.
+    /// The file's text.
     pub fn text(&self) -> &str {
         self.text
             .as_deref()

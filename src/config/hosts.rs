@@ -1,4 +1,4 @@
-//! Hosts and their routes, as they are written.
+//! Hosts and their routes in the configuration.
 
 use std::fmt;
 
@@ -22,14 +22,14 @@ use crate::domain::scope::Scope;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Host {
-    /// What callers have to prove where a route says nothing else: `none`, `mtls`, `key`, `token`, `mtls_or_key`,
+    /// The credentials that callers need, by default for all routes: `none`, `mtls`, `key`, `token`, `mtls_or_key`,
     /// `mtls_and_key`, `mtls_or_token` or `mtls_and_token`.
     #[schemars(with = "String", extend("enum" = requirement_names()))]
     pub require: Requirement,
     pub client_auth: HostClientAuth,
     pub identity_headers: IdentityHeadersHere,
-    /// Its routes; the one with the most specific path takes a request: a literal segment before a `{parameter}`
-    /// before a prefix. The method is looked at last.
+    /// The host's routes. The most specific path matches: a literal segment before a `{parameter}` before a prefix.
+    /// The method is matched last.
     pub routes: Vec<Route>,
 }
 
@@ -44,69 +44,69 @@ impl Default for Host {
     }
 }
 
-/// What differs from `tls.client_auth` for this host. Only a whole host name may differ, since it is known in the handshake.
+/// Overrides of `tls.client_auth` for this host. Only a whole host name may have them, because it is known in the handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HostClientAuth {
-    /// Whether a client certificate is asked for: `off`, `optional` or `required`.
+    /// The request for a client certificate: `off`, `optional` or `required`.
     pub mode: Option<ClientAuthMode>,
-    /// How a certificate of ours that does not count is refused: `explain` or `alert`.
+    /// The refusal of a certificate that is signed by our authority but not valid: `explain` or `alert`.
     pub reject: Option<Reject>,
 }
 
-/// Which requests lead where, and what they have to prove.
+/// A set of requests, the credentials that they need, and their upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
-    /// Names the route in logs and metrics; made of host and path when not set.
+    /// The route's name in logs and metrics; made of host and path when not set.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub name: Option<Name>,
     #[serde(rename = "match")]
     pub matches: Match,
-    /// What callers have to prove; the host's word when not set.
+    /// The credentials that callers need; the host's `require` when not set.
     #[serde(default)]
     #[schemars(with = "Option<String>", extend("enum" = requirement_names_or_null()))]
     pub require: Option<Requirement>,
-    /// Scopes that the caller's key or token needs, all of them.
+    /// The scopes that the caller's key or token must have, all of them.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub scopes: Vec<Scope>,
-    /// One limit; for several, `limits`.
+    /// One rate limit; use `limits` for several.
     #[serde(default)]
     pub limit: Option<Limit>,
-    /// Several limits; the strictest answers.
+    /// Several rate limits; all apply.
     #[serde(default)]
     pub limits: Vec<Limit>,
-    /// The upstream that requests are forwarded to.
+    /// The upstream for the route's requests.
     #[schemars(with = "String")]
     pub upstream: Name,
-    /// The most bytes of a request's body; bodies are streamed and have no bound when not set.
+    /// The maximum size of a request's body; no limit when not set.
     #[serde(default)]
     pub body_max: Option<Size>,
-    /// Whether paths that upstreams may read in another way (encoded slashes, dot segments) are forwarded all the same.
+    /// `true` forwards paths that upstreams may interpret differently (encoded slashes, dot segments).
     #[serde(default)]
     pub ambiguous_paths: bool,
-    /// Whether the caller's own key or token reaches the upstream.
+    /// `true` forwards the caller's own key or token to the upstream.
     #[serde(default)]
     pub keep_credential: bool,
     #[serde(default)]
     pub timeouts: RouteTimeouts,
-    /// Whether `Upgrade` (WebSocket and the like) is tunnelled.
+    /// `true` allows `Upgrade` (WebSocket and similar).
     #[serde(default)]
     pub upgrades: bool,
     #[serde(default)]
     pub identity_headers: IdentityHeadersHere,
 }
 
-/// How long bodies may take on this route, where it differs from `listeners.partners.timeouts`.
+/// Timeouts of bodies on this route that differ from `listeners.partners.timeouts`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RouteTimeouts {
-    /// Between two pieces of a body, in either direction; the listener's when not set.
+    /// The timeout between two reads or two writes of a body; the listener's when not set.
     pub body: Option<Span>,
-    /// How slowly a request's body may come on average; the listener's when not set. Long and quiet uploads, like
-    /// streams of a gRPC client, need `bytes_per_second: 0`, and a `body` that is longer than their pauses.
+    /// The minimum average rate of a request's body; the listener's when not set. Long, quiet uploads, such as the
+    /// streams of a gRPC client, need `bytes_per_second: 0` and a `body` longer than their pauses.
     pub body_pace: Option<BodyPace>,
 }
 
@@ -119,38 +119,38 @@ impl RouteTimeouts {
     }
 }
 
-/// The requests that a route takes: a path or a prefix, and methods.
+/// The requests that a route matches: a path or a prefix, and methods.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Match {
     /// A whole path: `/v1/orders`, `/v1/orders/{id}`.
     pub path: Option<String>,
-    /// A path and everything below it: `/v1` takes `/v1` and `/v1/x`, not `/v10`.
+    /// A path prefix: `/v1` matches `/v1` and `/v1/x`, not `/v10`.
     pub prefix: Option<String>,
-    /// HTTP methods; every method when empty. Whatever no route of this path takes is answered with 405, even if a
-    /// less specific route would take it.
+    /// HTTP methods; all methods when empty. A method that no route of this path allows is answered with 405, even if
+    /// a less specific route would allow it.
     pub methods: Vec<Method>,
 }
 
-/// So many requests per so much time, with so many at once.
+/// A rate limit with a burst.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Limit {
-    /// Names the limit to the caller and in metrics; made of the route's name when not set. Routes that name the same
-    /// limit share it.
+    /// The limit's name in answers and metrics; made of the route's name when not set. Routes with the same limit name
+    /// share the limit.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub name: Option<Name>,
-    /// Whose requests are counted together: `app`, `key`, `address` or `route`.
+    /// The unit that the limit applies to: each `app`, `key` or `address`, or the whole `route`.
     pub per: Per,
-    /// Requests per time.
+    /// The maximum rate of requests.
     pub rate: Rate,
-    /// Requests that may come at once after a quiet time; the rate's count when not set.
+    /// The number of requests that are allowed at once after a quiet period; the rate's count when not set.
     #[serde(default)]
     pub burst: Option<u32>,
 }
 
-/// Whose requests are counted together.
+/// The unit that a limit applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Per {
@@ -195,7 +195,7 @@ fn requirement_names_or_null() -> Vec<Option<&'static str>> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Method(pub http::Method);
 
-/// A text that is not a method that can be routed.
+/// The error for a text that is not a method that can be routed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a method is written in capital letters, like GET or POST; CONNECT is not routed")]
 pub struct InvalidMethod;

@@ -1,4 +1,4 @@
-//! Which header fields tell upstreams who calls, as it is written: for all hosts, for one, for a route.
+//! Identity headers in the configuration: for all hosts, for one host, for a route.
 
 use std::sync::Arc;
 
@@ -9,8 +9,9 @@ use super::size::Size;
 use super::span::Span;
 use crate::domain::identity_headers as domain;
 
-/// What upstreams are told of a caller besides `X-Countersign-App-Id`, `-App-Name`, `-Credential-Id`, `-Auth-Method`,
-/// `-Scopes`, `-Client-Cert-Serial` and `-Client-Cert-Sha256`. Routes that require nothing tell none of it.
+/// Identity headers for upstreams in addition to `X-Countersign-App-Id`, `-App-Name`, `-Credential-Id`,
+/// `-Auth-Method`, `-Scopes`, `-Client-Cert-Serial` and `-Client-Cert-Sha256`. Routes that require nothing set none of
+/// them.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a key of its own in the file"
@@ -18,42 +19,43 @@ use crate::domain::identity_headers as domain;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct IdentityHeaders {
-    /// `X-Countersign-Subject`: the user that an access token speaks for, when it speaks for one.
+    /// `X-Countersign-Subject`: the user of an access token, if it has one.
     pub subject: bool,
-    /// `X-Countersign-Client-Cert-Not-After`: until when the client certificate counts.
+    /// `X-Countersign-Client-Cert-Not-After`: the client certificate's expiry.
     pub client_cert_not_after: bool,
-    /// `X-Countersign-Client-Cert-Subject`: the certificate's subject, as RFC 4514 writes it.
+    /// `X-Countersign-Client-Cert-Subject`: the certificate's subject in the form of RFC 4514.
     pub client_cert_subject: bool,
-    /// `X-Countersign-Client-Cert-Sans`: its alternative names, as `DNS:…, URI:…`.
+    /// `X-Countersign-Client-Cert-Sans`: the certificate's alternative names, as `DNS:…, URI:…`.
     pub client_cert_sans: bool,
     /// `Client-Cert` (RFC 9440): the whole certificate.
     pub client_cert: bool,
-    /// `Client-Cert-Chain` (RFC 9440): what it was verified with; goes with `client_cert` only.
+    /// `Client-Cert-Chain` (RFC 9440): the verified chain; needs `client_cert`.
     pub client_cert_chain: bool,
-    /// The most bytes of one value that is made from a certificate. A longer one is left out, and
-    /// `X-Countersign-Client-Cert-Omitted: too_large` says so.
+    /// The maximum size of one value that is made from a certificate. A longer value is omitted, and
+    /// `X-Countersign-Client-Cert-Omitted: too_large` is set.
     pub client_cert_bytes_max: Size,
     pub assertion: Assertion,
-    /// Other proxies whose headers are set too, so that an API need not change: `alb`, `kong`, `nginx`, `traefik`,
-    /// `xfcc`.
+    /// Presets: headers of other proxies that are also set, so that an API need not change: `alb`, `kong`, `nginx`,
+    /// `traefik`, `xfcc`.
     pub presets: Vec<Preset>,
-    /// What `By` of the preset `xfcc` says, the gateway's own URI; left out when not set.
+    /// The value of `By` in the preset `xfcc`, the gateway's own URI; omitted when not set.
     pub xfcc_by: Option<String>,
 }
 
-/// `X-Countersign-Assertion`: a signed JWT that says who calls, verified with `/.well-known/jwks.json`.
+/// `X-Countersign-Assertion`: a signed JWT with the caller's identity, verified with `/.well-known/jwks.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Assertion {
-    /// Whether it is set.
+    /// `true` sets the header.
     pub enabled: bool,
-    /// Its `aud`, by which an API knows that it is meant; the route's name when not set.
+    /// The assertion's `aud`, which an API compares with its own name; the route's name when not set.
     pub audience: Option<String>,
-    /// From its `iat` to its `exp`, at most a minute. One is used for half as long, then the next is signed.
+    /// The time between `iat` and `exp`, at most a minute. An assertion is used for half of this time, then the next
+    /// one is signed.
     pub ttl: Span,
 }
 
-/// What differs from `identity_headers` for this host or route; each key as there.
+/// Overrides of `identity_headers` for this host or route, with the same keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct IdentityHeadersHere {
@@ -69,12 +71,12 @@ pub struct IdentityHeadersHere {
     pub client_cert: Option<bool>,
     /// `Client-Cert-Chain`.
     pub client_cert_chain: Option<bool>,
-    /// The most bytes of one value that is made from a certificate.
+    /// The maximum size of one value that is made from a certificate.
     pub client_cert_bytes_max: Option<Size>,
     pub assertion: AssertionHere,
-    /// Other proxies whose headers are set too; a list here replaces the common one.
+    /// Presets: headers of other proxies; this list replaces the less specific list.
     pub presets: Option<Vec<Preset>>,
-    /// What `By` of the preset `xfcc` says.
+    /// The value of `By` in the preset `xfcc`.
     pub xfcc_by: Option<String>,
 }
 
@@ -82,11 +84,11 @@ pub struct IdentityHeadersHere {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AssertionHere {
-    /// Whether it is set.
+    /// `true` sets the header.
     pub enabled: Option<bool>,
-    /// Its `aud`.
+    /// The assertion's `aud`.
     pub audience: Option<String>,
-    /// From its `iat` to its `exp`.
+    /// The time between `iat` and `exp`.
     pub ttl: Option<Span>,
 }
 
@@ -172,7 +174,7 @@ impl IdentityHeaders {
         }
     }
 
-    /// What the data plane is told to do for the route of this name.
+    /// The settings of the data plane for the route of this name.
     pub(super) fn plan(&self, route: &str) -> domain::IdentityHeaders {
         let mut presets: Vec<domain::Preset> =
             self.presets.iter().copied().map(Into::into).collect();
@@ -198,12 +200,12 @@ impl IdentityHeaders {
 }
 
 impl IdentityHeadersHere {
-    /// Whether something is said here at all.
+    /// True if any key is set here.
     pub(super) fn says_anything(&self) -> bool {
         *self != Self::default()
     }
 
-    /// Whether an upstream is told more because of what stands here.
+    /// True if the keys here enable an additional header.
     pub(super) fn turns_on(&self) -> bool {
         let switches = [
             self.subject,

@@ -1,4 +1,4 @@
-//! Where the gateway listens, and the bounds of what it listens to.
+//! The gateway's listeners and their limits.
 
 use std::path::PathBuf;
 
@@ -20,15 +20,15 @@ pub struct Listeners {
     pub partners: Partners,
 }
 
-/// Where partners connect: TLS only, HTTP/1.1 and HTTP/2.
+/// The listener for partners: TLS only, HTTP/1.1 and HTTP/2.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Partners {
     /// The address to listen on.
     pub address: ListenAddress,
-    /// Connections that are open at a time, in all; fewer where the limit on open files does not allow as many.
+    /// The maximum number of open connections; fewer when the limit on open files is too low.
     pub connections_max: u32,
-    /// Connections that are open at a time from one address.
+    /// The maximum number of open connections from one address.
     pub connections_per_address: u32,
     pub tcp: Tcp,
     pub proxy_protocol: ProxyProtocol,
@@ -39,95 +39,97 @@ pub struct Partners {
     pub auth_failures: AuthFailures,
 }
 
-/// Load balancers that put a PROXY header (v1 or v2) before the TLS handshake.
+/// Load balancers that send a PROXY protocol header (version 1 or 2) before the TLS handshake.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProxyProtocol {
-    /// Networks whose connections have to begin with a PROXY header; from others none is read.
+    /// Networks whose connections must begin with a PROXY header; no other connection may have one.
     #[schemars(with = "Vec<String>")]
     pub trusted: Vec<IpNet>,
 }
 
-/// HTTP proxies in front of the gateway that may say who called them.
+/// HTTP proxies in front of the gateway that may name their own caller.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Forwarded {
-    /// Networks whose `X-Forwarded-*` and `Forwarded` headers are appended to; from others they are replaced.
+    /// Networks whose `X-Forwarded-*` and `Forwarded` headers are kept and appended to; from other addresses these
+    /// headers are replaced.
     #[schemars(with = "Vec<String>")]
     pub trusted: Vec<IpNet>,
 }
 
-/// How long a partner may take.
+/// Timeouts of partners' connections.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ListenerTimeouts {
-    /// From the connection to the end of the TLS handshake, a PROXY header included.
+    /// The timeout of the TLS handshake, a PROXY header included.
     pub handshake: Span,
-    /// From the handshake to the first request's head.
+    /// The timeout between the handshake and the first request's head.
     pub first_request: Span,
-    /// From the first byte of a request's head to its last.
+    /// The timeout between the first byte of a request's head and its last.
     pub header: Span,
-    /// Between two requests of a connection.
+    /// The timeout between two requests of a connection.
     pub keep_alive: Span,
-    /// Between two pieces of a body, either way.
+    /// The timeout between two reads or two writes of a body.
     pub body: Span,
     pub body_pace: BodyPace,
-    /// Between two pieces of a tunnel (WebSocket and the like), either way.
+    /// The timeout of a tunnel (WebSocket and similar) without traffic in either direction.
     pub tunnel: Span,
 }
 
-/// How slowly a request's body may come on average. It counts the time in which the gateway waits for the client.
+/// The minimum average rate of a request's body, measured over the time in which the gateway waits for the client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BodyPace {
-    /// How long a client is waited for altogether before its pace is looked at.
+    /// The total waiting time after which the rate is checked.
     pub grace: Span,
-    /// Bytes a second that it has to send from then on. 0 asks for none: long and quiet uploads, like streams of a
-    /// gRPC client, may then take for ever, and only `body` bounds the pauses between their pieces.
+    /// The minimum rate in bytes per second. 0 disables it for long, quiet uploads, such as the streams of a gRPC
+    /// client: these have no total limit then, and `body` limits only each pause.
     pub bytes_per_second: u64,
 }
 
-/// Bounds of HTTP.
+/// Limits of HTTP requests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Http {
-    /// Whether HTTP/2 is offered.
+    /// `true` enables HTTP/2.
     pub http2: bool,
-    /// Bytes of all the header fields of a request.
+    /// The maximum size of all header fields of a request.
     pub header_bytes_max: Size,
-    /// Header fields of a request.
+    /// The maximum number of header fields of a request.
     pub headers_max: u16,
-    /// Bytes of a request's target.
+    /// The maximum size of a request's target.
     pub uri_bytes_max: Size,
-    /// Requests that run at a time on one HTTP/2 connection.
+    /// The maximum number of concurrent requests on one HTTP/2 connection.
     pub streams_max: u32,
-    /// Streams that a client may reset before the gateway has looked at them; one more ends the connection.
+    /// The maximum number of streams that a client may reset before the gateway has accepted them; one more closes
+    /// the connection.
     pub resets_max: u32,
-    /// Bytes of answers that the gateway holds for one HTTP/2 connection whose client does not read them, for all its
-    /// streams together. The connections to the upstreams hold about as much again.
+    /// The maximum size of unread answers that the gateway holds for one HTTP/2 connection, for all its streams
+    /// together. The connections to the upstreams hold about as much again.
     pub unsent_bytes_max: Size,
 }
 
-/// What the gateway reads and discards after an answer that it sent before the request's body had arrived. Without it,
-/// most clients would lose the answer. The connection of a client that sends more, or for longer, is closed.
+/// Limits of the data that the gateway reads and discards after an answer that it sent before the request's body had
+/// arrived. Without it, most clients would lose the answer. Above a limit, the connection is closed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Discard {
-    /// Bytes of one request's body.
+    /// The maximum size for one request's body.
     pub bytes_max: Size,
-    /// How long after the answer.
+    /// The maximum time after the answer.
     pub time: Span,
-    /// The longest pause between two pieces.
+    /// The timeout between two reads.
     pub pause: Span,
 }
 
-/// Failed authentication is limited per address, before it costs work.
+/// The limit on failed authentication from one address. It applies before the gateway checks a credential.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuthFailures {
-    /// Failures per time from one address.
+    /// The rate of failures that an address may have.
     pub rate: Rate,
-    /// Failures that may come at once.
+    /// The number of failures that an address may have at once.
     pub burst: u32,
 }
 
@@ -142,7 +144,7 @@ pub struct Admin {
     pub tcp: Tcp,
 }
 
-/// Metrics and health, in the clear: keep it on a private address.
+/// Metrics and health over plain HTTP: keep this listener on a private address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ops {

@@ -1,4 +1,4 @@
-//! File, environment and flags into one [`Config`], or everything that is wrong with them.
+//! File, environment and flags into one [`Config`], or all their problems.
 
 use std::path::{Path, PathBuf};
 
@@ -12,12 +12,12 @@ use super::path::YamlPath;
 use super::problem::{Finding, Problem, Problems, Shown, Source};
 use super::root::Config;
 
-/// What a configuration is made of, from the weakest word to the strongest: flags > environment > file > default.
+/// The layers of a configuration, in the order of precedence: flags > environment > file > default.
 #[derive(Debug, Clone, Default)]
 pub struct Layers {
-    /// Read with [`environment`]; settings are named `COUNTERSIGN_SECTION__KEY`.
+    /// Variables, read with [`environment`]; settings are named `COUNTERSIGN_SECTION__KEY`.
     pub environment: Vec<(String, String)>,
-    /// Settings by their path (`listeners.partners.address`) and what they are set to.
+    /// Settings by their path (`listeners.partners.address`), with their values.
     pub flags: Vec<(String, String)>,
 }
 
@@ -139,7 +139,7 @@ fn directory_of(path: &Path) -> PathBuf {
     }
 }
 
-/// Whether what stands at `path` may have changed its meaning when `pruned` was taken out.
+/// True if the value at `path` may have changed its meaning when `pruned` was removed.
 fn leans_on(path: &YamlPath, pruned: &YamlPath) -> bool {
     let around = pruned.parent();
     let beside = !around.steps().is_empty() && path.starts_with(&around);
@@ -174,7 +174,7 @@ fn overlay(root: &mut Node, layers: &Layers, sources: &mut Vec<Source>) -> Vec<(
     problems
 }
 
-/// The problems of a text that is not a document of ours. Of its lines only a key is shown: the rest may be a secret.
+/// The problems of a text that is not a configuration. Only keys of its lines are shown: the rest may be a secret.
 fn unreadable(faults: &[Fault], sources: &[Source]) -> Problems {
     let told = faults
         .iter()
@@ -197,7 +197,7 @@ fn sensitive_lines(root: &Node, findings: &[Finding]) -> Vec<Place> {
     lines
 }
 
-/// Keys that hold secrets in every configuration of the world, also where ours has no such key.
+/// Keys that commonly hold secrets, even if this configuration has no such key.
 const SECRET_KEYS: [&str; 8] = [
     "client_key",
     "key",

@@ -12,13 +12,13 @@ use super::text::text_value;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AccessLog {
-    /// Whether it is written.
+    /// `true` enables the access log.
     pub enabled: bool,
-    /// `stdout`, or a file, which `SIGUSR1` opens anew after it was moved away.
+    /// The destination: `stdout`, or a file, which `SIGUSR1` reopens after it was moved away.
     pub path: LogTarget,
 }
 
-/// Where lines go.
+/// The destination of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum LogTarget {
     #[default]
@@ -26,7 +26,7 @@ pub enum LogTarget {
     File(PathBuf),
 }
 
-/// A text that is not a place for a log.
+/// The error for a text that is not the destination of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a log goes to stdout or to a file")]
 pub struct InvalidLogTarget;
@@ -55,17 +55,17 @@ impl fmt::Display for LogTarget {
 
 text_value!(LogTarget, "LogTarget", r"[^/]$", "stdout, or a file.");
 
-/// What the gateway says about itself, on stderr.
+/// The gateway's own log, on stderr.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
-    /// `error`, `warn`, `info`, `debug` or `trace`.
+    /// The minimum level: `error`, `warn`, `info`, `debug` or `trace`.
     pub level: Level,
-    /// `text` for people, `json` for machines.
+    /// The format: `text` for people, `json` for machines.
     pub format: LogFormat,
 }
 
-/// How much is said.
+/// The minimum level of a log line.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -91,7 +91,7 @@ impl Level {
     }
 }
 
-/// How it is said.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {

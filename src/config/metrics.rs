@@ -1,11 +1,11 @@
-//! What is counted for Prometheus beside what always is.
+//! Optional metrics for Prometheus.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::name::Name;
 
-/// Metrics that are counted where the operator wants them.
+/// Optional metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Metrics {
@@ -16,17 +16,17 @@ pub struct Metrics {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AppSeries {
-    /// Which Apps have series of their own: `off` for none, `listed` for those in `names`, `first` for as many as
-    /// `max` in the order in which they first call. All others are counted together as `_other`.
+    /// The Apps with their own series: `off` for none, `listed` for those in `names`, `first` for the first `max` Apps
+    /// that call. All other Apps are counted together as `_other`.
     pub label: AppLabel,
-    /// The names of the Apps that `listed` means.
+    /// The names of the Apps for `listed`.
     #[schemars(with = "Vec<String>")]
     pub names: Vec<Name>,
-    /// How many Apps `first` means.
+    /// The number of Apps for `first`.
     pub max: u32,
 }
 
-/// Which Apps have series of their own.
+/// The Apps with their own series.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AppLabel {

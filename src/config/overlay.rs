@@ -16,14 +16,14 @@ const NOT_SETTINGS: [&str; 8] = [
 
 const PREFIX: &str = "COUNTERSIGN_";
 
-/// Keys of a variable, outermost first, if it is a setting. One that is set to nothing is not set.
+/// The keys of a variable, outermost first, if it is a setting. An empty variable is not set.
 pub fn keys_of_variable<'v>(name: &'v str, value: &str) -> Option<Vec<&'v str>> {
     let setting = name.strip_prefix(PREFIX)?;
     let counts = !value.is_empty() && !NOT_SETTINGS.contains(&setting);
     counts.then(|| setting.split("__").collect())
 }
 
-/// Why a value cannot be laid over the file.
+/// The error of a value that cannot be laid over the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CannotLay {
     #[error("its value is not YAML: {0}")]
@@ -34,7 +34,7 @@ pub enum CannotLay {
     NoName,
 }
 
-/// Lays a value over the tree. A list or mapping is written in YAML's flow style; all else is taken as it is.
+/// Lays a value over the tree. A list or mapping is written in YAML's flow style; any other value is taken literally.
 pub fn lay(root: &mut Node, keys: &[&str], text: &str, source: usize) -> Result<(), CannotLay> {
     let place = Place {
         source,
@@ -65,7 +65,7 @@ pub fn lay(root: &mut Node, keys: &[&str], text: &str, source: usize) -> Result<
     Ok(())
 }
 
-/// The value at a key, made if there is none. A variable's name has no dots, dashes and small letters,
+/// The value at a key, created if there is none. A variable's name has no dots, dashes and small letters,
 /// so `ORDERS_V2` finds `orders-v2`.
 fn child<'n>(node: &'n mut Node, key: &str, place: Place) -> Result<&'n mut Node, CannotLay> {
     if matches!(node.value, Value::Null) {

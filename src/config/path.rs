@@ -1,12 +1,12 @@
-//! Where something stands in a document: `hosts.api.example.com.routes[0].upstream`.
+//! The path of a value in a document: `hosts.api.example.com.routes[0].upstream`.
 
 use std::fmt;
 
-/// The way from a document's root to one of its values.
+/// The path from a document's root to one of its values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct YamlPath(Vec<Step>);
 
-/// One step of the way.
+/// One step of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     Index(usize),

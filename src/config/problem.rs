@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, said so that it can be mended: place, words, suggestion.
+//! Problems of a configuration, with all that is needed to fix them: place, message, suggestion.
 
 use std::fmt;
 
@@ -7,26 +7,26 @@ use serde::Serialize;
 use super::document::Place;
 use super::path::YamlPath;
 
-/// One thing that is wrong.
+/// One problem of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// `hosts.api.example.com.routes[0].upstream`; empty for the document itself.
+    /// The path, for example `hosts.api.example.com.routes[0].upstream`; empty for the document itself.
     pub path: String,
-    /// The file, environment variable or flag that says it.
+    /// The file, environment variable or flag.
     pub source: String,
-    /// From 1; absent when no line can be named.
+    /// The line, from 1; absent when there is none.
     pub line: Option<usize>,
-    /// From 1, in characters.
+    /// The column, from 1, in characters.
     pub column: Option<usize>,
     pub message: String,
-    /// What was meant, probably.
+    /// The value that was probably meant.
     pub suggestion: Option<String>,
-    /// The line, or as much of it as may be shown.
+    /// The line, or the part of it that may be shown.
     #[serde(skip)]
     pub snippet: Option<String>,
 }
 
-/// Everything that is wrong, in the order of the document. There is at least one problem.
+/// All problems, in the order of the document. There is at least one problem.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Problems(pub Vec<Problem>);
@@ -37,9 +37,9 @@ pub struct Finding {
     pub path: YamlPath,
     pub message: String,
     pub suggestion: Option<String>,
-    /// Whether it is about the key and not about its value.
+    /// True for a problem of the key, false for one of its value.
     pub at_key: bool,
-    /// Whether what stands there may be a secret.
+    /// True if the value may be a secret.
     pub sensitive: bool,
 }
 
@@ -113,29 +113,29 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// Where text came from, so that its lines can be shown.
+/// The source of a text, so that its lines can be shown.
 #[derive(Debug)]
 pub struct Source {
-    /// A file's path, or what stands for it: `COUNTERSIGN_LOG__LEVEL`, `--workers`.
+    /// A file's path, a variable or a flag: `COUNTERSIGN_LOG__LEVEL`, `--workers`.
     pub name: String,
-    /// Absent where no line helps, as with a variable.
+    /// The text; absent for a variable or flag.
     pub text: Option<String>,
 }
 
-/// How much of a line may be shown.
+/// The part of a line that may be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shown {
-    /// The line, up to a bound.
+    /// The line, up to a maximum length.
     Line,
-    /// Up to the end of the key that is meant: what follows is unknown and may be a secret.
+    /// The line up to the end of the key: the rest may be a secret.
     Key,
 }
 
-/// The most characters of a line that a snippet shows.
+/// The maximum number of characters of a line that a snippet shows.
 const SNIPPET_CHARS_MAX: usize = 120;
 
 impl Source {
-    /// The line of a place, as much of it as may be shown.
+    /// The line of a place, or the part of it that may be shown.
     pub fn snippet(&self, place: Place, shown: Shown) -> Option<String> {
         let line = self
             .text

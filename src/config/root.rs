@@ -21,16 +21,16 @@ use super::tokens::{Keys, Tokens};
 use super::upstreams::Upstream;
 use crate::domain::name::Name;
 
-/// What a Countersign gateway needs to know. Apps and their credentials live in the store, not here.
+/// The configuration of a Countersign gateway. Apps and their credentials are in the store, not here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The version of this format; there is only 1.
     pub version: u32,
-    /// Where the gateway keeps what it makes: the store, the authority, the key that signs tokens, the local
-    /// admin socket. A relative path begins at this file's directory, here and everywhere below.
+    /// The directory for the gateway's own files: the store, the authority, the key that signs tokens, the local
+    /// admin socket. All relative paths in this file are relative to the file's directory.
     pub data_directory: PathBuf,
-    /// Threads that carry traffic; one per core when not set.
+    /// The number of threads that carry traffic; one per core when not set.
     pub workers: Option<NonZeroU16>,
     pub listeners: Listeners,
     pub admin: Admin,
@@ -56,15 +56,15 @@ pub struct Config {
     pub directory: PathBuf,
 }
 
-/// How the gateway stops.
+/// The shutdown of the gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Drain {
-    /// How long the gateway serves on after `/readyz` began to say 503, so that load balancers see it before the
-    /// listeners close. Clients are told to connect anew with each answer. Longer than load balancers need to notice,
-    /// and than busy clients pause between two requests; `1ms` where neither matters.
+    /// The time for which the gateway continues to serve after `/readyz` has begun to return 503. Each answer then asks
+    /// clients to open a new connection. Set it longer than load balancers need to notice, and longer than busy clients
+    /// pause between two requests; `1ms` where neither matters.
     pub delay: Span,
-    /// How long requests may take to finish after the listeners closed; then they are cut.
+    /// The maximum time for running requests to finish after the listeners have closed; then they are cut.
     pub timeout: Span,
 }
 
@@ -103,7 +103,7 @@ impl Default for Config {
     }
 }
 
-/// Places of files, with their defaults filled in and relative ones begun at the file's directory.
+/// Paths of files, with defaults filled in, relative to the configuration file's directory.
 impl Config {
     pub fn data_directory(&self) -> PathBuf {
         self.directory.join(&self.data_directory)
@@ -126,7 +126,7 @@ impl Config {
         self.place(self.authority.directory.as_deref(), "authority")
     }
 
-    /// The private key that signs access tokens, in PEM; made when it is missing.
+    /// The private key that signs access tokens, in PEM; created when it is missing.
     pub fn token_signing_key(&self) -> PathBuf {
         self.place(self.tokens.signing_key.as_deref(), "token-signing.pem")
     }

@@ -17,13 +17,13 @@ fn loaded(file: &str) -> Config {
     load(&in_tree(file), &Layers::default()).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
-/// Writes a stale file anew, so that running the test once more is all that there is to do.
+/// Rewrites a stale file, so that the next run of the test passes.
 fn is_current(file: &str, expected: &str) {
     let path = in_tree(file);
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     if found != expected {
         std::fs::write(&path, expected).unwrap();
-        panic!("{file} was stale and has been written anew");
+        panic!("{file} was stale and has been rewritten");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Secrets by reference: a configuration says where a secret is, never what it is.
+//! Secrets by reference: a configuration names the place of a secret, never the secret.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::file::{ReadError, Surroundings};
 use crate::domain::secret::Secret;
 
-/// The name under which a secret's place is read, so that the reader knows to show nothing of it.
+/// The type name of a secret's reference, so that the reader never shows its value.
 pub(super) const SECRET_MARK: &str = "SecretReference";
 
-/// Where a secret is, and the secret once [`super::load`] has fetched it.
+/// The reference to a secret, and the secret after [`super::load`] has fetched it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretReference {
     place: Place,
@@ -28,7 +28,7 @@ enum Place {
     Credential(String),
 }
 
-/// A text that is not a reference. It may be the secret itself, so nothing of it is said.
+/// The error for a text that is not a reference. The text may be the secret itself, so the message does not repeat it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a secret is given by reference only: ${{file:path}}, ${{env:NAME}} or ${{credential:name}}"
@@ -170,7 +170,7 @@ impl schemars::JsonSchema for SecretReference {
         schemars::json_schema!({
             "type": "string",
             "pattern": r"^\$\{(file|env|credential):.+\}$",
-            "description": "Where a secret is: ${file:path}, ${env:NAME} or ${credential:name}.",
+            "description": "A reference to a secret: ${file:path}, ${env:NAME} or ${credential:name}.",
         })
     }
 }

@@ -20,7 +20,7 @@ const UNITS: [(&str, u64); 5] = [
 /// A text that is not a size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a size is a whole number and a unit (B, KiB, MiB, GiB or TiB), like 64KiB, and more than nothing"
+    "a size is a whole number and a unit (B, KiB, MiB, GiB or TiB), like 64KiB, greater than zero"
 )]
 pub struct InvalidSize;
 

@@ -24,7 +24,7 @@ const UNITS: [(&str, Duration); 6] = [
 /// A text that is not a span of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a span of time is a whole number and a unit (ms, s, m, h, d or w), like 30s or 1h30m, and more than nothing"
+    "a span of time is a whole number and a unit (ms, s, m, h, d or w), like 30s or 1h30m, greater than zero"
 )]
 pub struct InvalidSpan;
 

@@ -1,4 +1,4 @@
-//! Where Apps, credentials and the audit log are kept.
+//! The store of Apps, credentials and the audit log.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,19 +8,19 @@ use serde::{Deserialize, Serialize};
 
 use super::text::text_value;
 
-/// Where Apps, their credentials and the audit log are kept.
+/// The store of Apps, their credentials and the audit log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Store {
-    /// `sqlite:///path/to/file.db`; `countersign.db` in the data directory when not set.
+    /// The store's URL, `sqlite:///path/to/file.db`; `countersign.db` in the data directory when not set.
     pub url: Option<StoreUrl>,
 }
 
-/// The place of a store: a SQLite file.
+/// The URL of a store: an SQLite file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreUrl(PathBuf);
 
-/// A text that is not the place of a store.
+/// The error for a text that is not the URL of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a store is a SQLite file: sqlite:///absolute/path.db or sqlite://relative/path.db")]
 pub struct InvalidStoreUrl;

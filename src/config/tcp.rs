@@ -1,4 +1,4 @@
-//! How the kernel carries the connections of a listener or to an upstream, as it is written.
+//! Kernel options for the connections of a listener or to an upstream.
 
 use std::num::NonZeroU16;
 
@@ -8,18 +8,17 @@ use serde::{Deserialize, Serialize};
 use super::text::text_value;
 use crate::domain::tcp::{self, CongestionControl};
 
-/// How the kernel carries the connections.
+/// Kernel options for the connections.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tcp {
-    /// The congestion control by its name, `cubic` or `bbr` for example; it has to be one that the kernel offers.
-    /// The kernel's default when not set.
+    /// The congestion control algorithm, for example `cubic` or `bbr`, which must be available in the kernel; the
+    /// kernel's default when not set.
     pub congestion: Option<CongestionControl>,
-    /// Whether what is written leaves at once (`TCP_NODELAY`). Without, small answers may wait for the other side's
-    /// delayed acknowledgement.
+    /// `true` sets `TCP_NODELAY`. Without it, small answers may wait for the other side's delayed acknowledgement.
     pub nodelay: bool,
-    /// Microseconds, 1 to 1000, for which a read asks the network card before it waits to be woken
-    /// (`SO_BUSY_POLL`); off when not set.
+    /// The time for which a read polls the network card before it sleeps (`SO_BUSY_POLL`), in microseconds, 1 to
+    /// 1000; off when not set.
     pub busy_poll: Option<NonZeroU16>,
 }
 

@@ -1,4 +1,4 @@
-//! What an operator sees of a configuration that is refused.
+//! Refused configurations, as an operator sees them.
 
 use std::path::Path;
 
@@ -274,7 +274,7 @@ fn routes_that_would_not_do_what_they_say_are_refused() {
             "require: mtls",
             "tls: {client_auth: {mode: off}}\n",
             "2:48 hosts.a.test.routes[0].require",
-            "none is ever asked for",
+            "the gateway never requests one",
         ),
         (
             "require: mtls_or_key",
@@ -292,7 +292,7 @@ fn routes_that_would_not_do_what_they_say_are_refused() {
             "scopes: [a]",
             "",
             "2:39 hosts.a.test.routes[0].scopes",
-            "nobody would be let in",
+            "every caller would be refused",
         ),
         (
             "scopes: [\"a b\"]",
@@ -368,12 +368,12 @@ fn routes_that_would_not_do_what_they_say_are_refused() {
         (
             "match: {path: /oauth2/token}, upstream: orders",
             "2:16 hosts.a.test.routes[0].match.path",
-            "answers here itself",
+            "itself answers this path",
         ),
         (
             "match: {prefix: /.well-known/countersign/}, upstream: orders",
             "2:18 hosts.a.test.routes[0].match.prefix",
-            "answers here itself",
+            "itself answers this path",
         ),
         (
             "match: {path: /x}",
@@ -408,7 +408,7 @@ fn what_upstreams_are_told_has_sense_or_is_refused() {
     common(
         "presets: [kong, kong]",
         "3:3 identity_headers.presets",
-        "each preset is named once",
+        "this preset is listed twice",
     );
     common(
         "client_cert_chain: true",
@@ -469,7 +469,7 @@ fn an_assertion_is_for_an_upstream_that_knows_its_name() {
     }
 }
 
-/// Whoever requires nothing knows nobody: what would be told of its callers is not asked for by accident.
+/// A route that requires nothing has anonymous callers: identity headers on it are refused as a mistake.
 #[test]
 fn a_route_that_requires_nothing_tells_nothing() {
     check_route(
@@ -538,7 +538,7 @@ fn names_mean_one_thing() {
     check(
         &text(&route("/x", &limit("1/s")), &route("/y", &limit("2/s"))),
         "2:39 hosts.a.test.routes[1].limit",
-        "they share it",
+        "share the limit",
     );
     let same = text(&route("/x", &limit("1/s")), &route("/y", &limit("1/s")));
     assert_eq!(problems(&same), Vec::<String>::new());
@@ -611,12 +611,12 @@ fn sections_that_contradict_each_other_are_refused() {
         (
             "upstreams: {x: {endpoints: [\"http://x\", \"https://y\"]}}\n",
             "1:41 upstreams.x.endpoints[1]",
-            "by chance",
+            "not be encrypted",
         ),
         (
             "upstreams: {x: {endpoints: [\"http://x\"], tls: {server_name: y}}}\n",
             "1:61 upstreams.x.tls.server_name",
-            "http and not https",
+            "the endpoints are http",
         ),
         (
             "upstreams: {x: {endpoints: [\"https://x\"], tls: {server_name: \"y z\"}}}\n",
@@ -662,7 +662,7 @@ fn sections_that_contradict_each_other_are_refused() {
         (
             "metrics: {apps: {label: listed}}\n",
             "1:11 metrics.apps.names",
-            "none is",
+            "at least one App",
         ),
         (
             "metrics: {apps: {names: [acme]}}\n",

@@ -12,8 +12,8 @@ use crate::domain::tls_policy::{self, TlsPolicy};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tls {
-    /// Server certificates, chosen by the name that the client asks for; the first one is for everybody else.
-    /// Where there is none, the gateway's own authority issues one for the configured hosts.
+    /// Server certificates, selected by SNI; the first one is the default. Without one, the gateway's own authority
+    /// issues a server certificate for the configured hosts.
     pub certificates: Vec<ServerCertificate>,
     /// Further names of the certificate that the gateway's own authority issues, besides the configured hosts: names
     /// and addresses by which partners call this machine. With the host `*` it also has the machine's name and the
@@ -30,7 +30,7 @@ pub struct Tls {
 pub struct ServerCertificate {
     /// The file of the certificate and its chain, in PEM.
     pub cert: PemFile,
-    /// Where its private key is, in PEM.
+    /// A reference to its private key, in PEM.
     pub key: SecretReference,
 }
 
@@ -44,14 +44,14 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// What is asked of a partner's certificate in the handshake.
+/// The verification of partners' certificates in the handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClientAuth {
-    /// Whether a client certificate is asked for: `off`, `optional` or `required`.
+    /// The request for a client certificate: `off`, `optional` or `required`.
     pub mode: ClientAuthMode,
-    /// What happens with a certificate of ours that does not count (expired, revoked, unregistered): `explain` lets
-    /// the handshake finish and answers every request with the reason, `alert` ends the handshake.
+    /// The refusal of a certificate that is signed by our authority but not valid (expired, revoked, unregistered):
+    /// `explain` finishes the handshake and answers every request with the reason, `alert` ends the handshake.
     pub reject: Reject,
 }
 
@@ -75,7 +75,7 @@ impl ClientAuth {
     }
 }
 
-/// Whether a client certificate is asked for.
+/// The request for a client certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ClientAuthMode {
@@ -85,7 +85,7 @@ pub enum ClientAuthMode {
     Required,
 }
 
-/// How a certificate that does not count is refused.
+/// The refusal of a certificate that is not valid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Reject {

@@ -13,8 +13,8 @@ use crate::domain::token::ClientAuthMethod;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tokens {
-    /// The issuer and audience of access tokens: the `https` origin that partners call, without a path.
-    /// Without one, no tokens are issued.
+    /// The issuer and audience of access tokens: the `https` origin that partners call, without a path. Without an
+    /// issuer, no tokens are issued.
     pub issuer: Option<String>,
     /// How clients may prove themselves at `POST /oauth2/token`, by the names of RFC 8414: with the key as secret
     /// (`client_secret_basic`, `client_secret_post`), or with a certificate of the key's App alone
@@ -24,19 +24,19 @@ pub struct Tokens {
     pub client_auth: Vec<ClientAuthMethod>,
     /// How long an access token counts.
     pub ttl: Span,
-    /// How long one that is bound to a certificate counts.
+    /// The lifetime of an access token that is bound to a certificate.
     pub ttl_bound: Span,
     /// The file of the private key that signs tokens, in PEM; `token-signing.pem` in the data directory when not set.
-    /// Made when it is missing.
+    /// Created when it is missing.
     pub signing_key: Option<PathBuf>,
 }
 
-/// How keys are kept.
+/// The storage of keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Keys {
-    /// Where a secret of 32 or more characters is that every key's digest depends on, so that a stolen store is
-    /// worth nothing. It cannot be changed later without losing all keys.
+    /// A reference to a secret of 32 or more characters that is part of every key's digest, so that keys cannot be
+    /// guessed from a stolen store. Changing it invalidates all keys.
     pub pepper: Option<SecretReference>,
 }
 

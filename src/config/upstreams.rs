@@ -1,4 +1,4 @@
-//! The APIs behind the gateway, as they are written.
+//! The APIs behind the gateway in the configuration.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,9 +14,9 @@ use crate::domain::upstream;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
-    /// Its addresses; requests go to the one with the fewest of two chosen at random.
+    /// The upstream's addresses. Each request goes to the less loaded of two that are chosen at random.
     pub endpoints: Vec<EndpointAddress>,
-    /// What is spoken to it: `http1`, or `http2` with prior knowledge (gRPC needs it).
+    /// The protocol: `http1`, or `http2` with prior knowledge (needed for gRPC).
     #[serde(default)]
     pub protocol: Protocol,
     #[serde(default)]
@@ -29,7 +29,7 @@ pub struct Upstream {
     pub tcp: Tcp,
 }
 
-/// What is spoken to an upstream.
+/// The protocol of an upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
@@ -42,43 +42,43 @@ pub enum Protocol {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpstreamTls {
-    /// The file of the authorities that its certificate may come from, in PEM; the system's when not set.
+    /// The file of the trusted authorities for its certificate, in PEM; the system's when not set.
     pub ca: Option<PemFile>,
-    /// The file of the certificate that the gateway shows to it, and its chain, in PEM.
+    /// The file of the gateway's client certificate and its chain, in PEM.
     pub client_cert: Option<PemFile>,
-    /// Where that certificate's private key is, in PEM.
+    /// A reference to the client certificate's private key, in PEM.
     pub client_key: Option<SecretReference>,
-    /// The name that TLS asks for (SNI) and that its certificate has to have; the endpoint's host when not set.
+    /// The name for SNI and for the verification of the certificate; the endpoint's host when not set.
     pub server_name: Option<String>,
 }
 
-/// How long an upstream may take.
+/// Timeouts of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpstreamTimeouts {
-    /// To resolve, connect and finish TLS.
+    /// The timeout for name resolution, connection and TLS handshake together.
     pub connect: Span,
-    /// From the end of the request's head to the first byte of the answer, while no body is being sent.
+    /// The timeout between the end of the request's head and the first byte of the answer, while no body is being sent.
     pub first_byte: Span,
-    /// Between two pieces of a body, either way.
+    /// The timeout between two reads or two writes of a body.
     pub idle: Span,
 }
 
-/// Bounds of the connections to an upstream, for each worker.
+/// Limits of the connections to an upstream, for each worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pool {
-    /// Connections that are open at a time; fewer where the limit on open files does not allow as many.
+    /// The maximum number of open connections; fewer when the limit on open files is too low.
     pub connections_max: u32,
-    /// Requests that may wait for a connection.
+    /// The maximum number of requests that wait for a connection.
     pub queue_max: u32,
-    /// How long one of them waits before it is refused.
+    /// The time after which a waiting request is refused.
     pub queue_timeout: Span,
-    /// Connections that are kept while nothing uses them.
+    /// The maximum number of idle connections.
     pub idle_max: u32,
-    /// How long they are kept.
+    /// The time after which an idle connection is closed.
     pub idle_timeout: Span,
-    /// A connection older than this takes no further request, so that changed addresses are noticed.
+    /// The age after which a connection takes no further request, so that changed addresses take effect.
     pub age_max: Span,
 }
 

@@ -57,14 +57,14 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         let (reason, detail) = match &error {
             StoreError::Conflict(conflict) => explain(*conflict),
-            StoreError::Missing => (Reason::NotFound, "what is to be changed does not exist"),
+            StoreError::Missing => (Reason::NotFound, "the object to change does not exist"),
             StoreError::Unavailable(_) => (
                 Reason::StoreUnavailable,
                 "the store does not answer, so nothing was changed",
             ),
             StoreError::Corrupt { .. } => (
                 Reason::Internal,
-                "the store holds something that cannot be read; the log says where",
+                "the store contains a value that cannot be read; the log has its place",
             ),
         };
         Self {
@@ -77,7 +77,7 @@ impl From<StoreError> for Error {
 
 fn explain(conflict: Conflict) -> (Reason, &'static str) {
     match conflict {
-        Conflict::Duplicate => (Reason::Conflict, "this is registered already"),
+        Conflict::Duplicate => (Reason::Conflict, "this is already registered"),
         Conflict::KeyCompromised => (
             Reason::CsrKeyRevoked,
             "a certificate with this key was revoked because the key is compromised; make a new key pair",
@@ -89,11 +89,11 @@ fn explain(conflict: Conflict) -> (Reason, &'static str) {
         Conflict::NameTaken => (Reason::Conflict, "the name is taken"),
         Conflict::StateChanged => (
             Reason::Conflict,
-            "its state has changed in the meantime; look at it and try again",
+            "its state has changed in the meantime; check it and try again",
         ),
         Conflict::TooManyActive => (
             Reason::CertLimit,
-            "the App has as many active certificates as it may; revoke one that is no longer used",
+            "the App has reached its limit of active certificates; revoke one that is no longer used",
         ),
     }
 }

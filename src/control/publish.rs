@@ -377,7 +377,7 @@ impl Inner {
             if receipt.confirmed {
                 info!(
                     version,
-                    "the data plane has taken what it had not taken before"
+                    "the data plane has accepted the outstanding snapshot"
                 );
             }
             return;

@@ -54,7 +54,7 @@ pub struct Authority {
 #[derive(Debug)]
 #[expect(
     clippy::struct_field_names,
-    reason = "that they are PEM is what whoever writes the files has to know"
+    reason = "the writer of the files has to know that they are PEM"
 )]
 pub struct GeneratedAuthority {
     pub root_cert_pem: String,
@@ -94,14 +94,14 @@ pub enum AuthorityError {
     #[error("the issuing certificate belongs to another key")]
     KeyMismatch,
     #[error(
-        "the issuing certificate is not an authority's: it needs CA:TRUE and the usage keyCertSign"
+        "the issuing certificate is not a CA certificate: it needs CA:TRUE and the key usage keyCertSign"
     )]
     NotAuthority,
-    #[error("the issuing key is weak or of a kind that is not accepted")]
+    #[error("the issuing key is weak, or its type is not accepted")]
     WeakKey,
-    #[error("the issuing certificate counts from {} to {}, which is not now", .0.not_before, .0.not_after)]
+    #[error("the issuing certificate is not valid now, only from {} to {}", .0.not_before, .0.not_after)]
     NotNow(Validity),
-    #[error("the root certificate counts from {} to {}, which is not now", .0.not_before, .0.not_after)]
+    #[error("the root certificate is not valid now, only from {} to {}", .0.not_before, .0.not_after)]
     RootNotNow(Validity),
     #[error("a root certificate cannot be read")]
     RootMalformed(#[source] MalformedCertificate),
@@ -125,13 +125,13 @@ pub enum AuthorityError {
     SelfTest(#[source] rustls::Error),
     #[error("the profile does not accept {} keys", .0.as_str())]
     KeyNotAllowed(KeyAlgorithm),
-    #[error("the lifetime is longer than the profile allows, or nothing")]
+    #[error("the lifetime must be greater than zero and not longer than the profile allows")]
     Lifetime,
     #[error("{0:?} cannot be the name of a server")]
     Host(String),
     #[error("the certificate could not be signed")]
     Sign(#[source] rcgen::Error),
-    #[error("the signed certificate is not what was meant to be signed")]
+    #[error("the signed certificate differs from the intended one")]
     Unfaithful,
 }
 

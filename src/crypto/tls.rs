@@ -43,7 +43,7 @@ pub enum TlsError {
     #[error("the upstream's authorities cannot be used")]
     Roots(#[source] Error),
     #[error(
-        "this system has no list of trusted authorities; name the upstream's authority in the configuration"
+        "this system has no trusted authorities; set the upstream's authority in the configuration"
     )]
     NoSystemRoots,
     #[error("TLS cannot be set up")]

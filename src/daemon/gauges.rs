@@ -48,7 +48,7 @@ impl Gauges {
             )?,
             expiring: family(
                 "countersign_credentials_expiring",
-                "Credentials that count now and end within a time.",
+                "Active credentials that expire within a time.",
                 &["kind", "within"],
             )?,
             authority: gauge(

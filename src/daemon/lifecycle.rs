@@ -119,7 +119,7 @@ pub async fn run(assembled: Assembled, mut signals: Signals, drain: Drain) -> an
                 if let Some(log) = &assembled.access_log {
                     log.reopen();
                 }
-                tracing::info!("log files are opened anew");
+                tracing::info!("log files are reopened");
             }
         }
     }
@@ -136,7 +136,7 @@ pub async fn run(assembled: Assembled, mut signals: Signals, drain: Drain) -> an
             running.drain.end();
             running.drain.last_word().await;
         }
-        () = signals.stop() => tracing::warn!("told to stop a second time: what still ran is cut"),
+        () = signals.stop() => tracing::warn!("second stop signal: running requests are cut"),
     }
     housekeeping.abort();
     running.control.publisher().finish().await;
@@ -159,7 +159,7 @@ fn note(
     async move {
         let noted = control.note(&Actor::Gateway, action, "gateway", detail);
         if let Err(error) = noted.await {
-            tracing::error!(%error, action, "this could not be written into the audit trail");
+            tracing::error!(%error, action, "an event could not be written to the audit trail");
         }
     }
 }
@@ -221,7 +221,7 @@ async fn look_around(running: &Running, store: &Arc<dyn Store>) {
     running.gauges.store_is_up(up);
     running.renew_served();
     if let Err(error) = running.control.forget_token_keys().await {
-        tracing::warn!(%error, "earlier token keys that are of no more use are still published");
+        tracing::warn!(%error, "expired token keys could not be removed");
     }
     let version = running.control.publisher().current().version;
     let version = i64::try_from(version).unwrap_or(i64::MAX);
@@ -243,6 +243,6 @@ fn announce_reload() {
 fn tell_systemd(states: &[NotifyState<'_>]) {
     // Without systemd there is nobody to tell.
     if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(%error, "systemd could not be told");
+        tracing::debug!(%error, "systemd could not be notified");
     }
 }

@@ -19,7 +19,7 @@ pub async fn pump(mut publications: mpsc::Receiver<Publication>, proxy: Arc<Prox
         if publication.receipt.send(receipt).is_err() {
             tracing::warn!(
                 version = receipt.version,
-                "nobody waited for the receipt any more"
+                "the receipt was no longer awaited"
             );
         }
     }

@@ -85,7 +85,7 @@ impl Running {
                     tracing::warn!(
                         generation,
                         restart_needed = reloaded.restart_needed.join(", "),
-                        "reload done: the configuration is in force but for what needs a restart"
+                        "reload done: the configuration is in force except for settings that need a restart"
                     );
                 }
             }
@@ -185,7 +185,7 @@ impl Running {
             .control
             .note(&Actor::Gateway, "authority.replace", &subject, detail);
         if let Err(error) = noted.await {
-            tracing::error!(%error, "the new authority could not be written into the audit trail");
+            tracing::error!(%error, "the new authority could not be written to the audit trail");
         }
     }
 

@@ -155,7 +155,7 @@ fn served(config: &Config, authority: &Authority, now: Timestamp) -> anyhow::Res
         let names = own_names::of(config, own_names::machine());
         tracing::info!(
             ?names,
-            "no server certificate is configured: our own authority issues one"
+            "no server certificate is configured: the gateway's authority issues one"
         );
         return Served::issued(authority, names, now);
     }

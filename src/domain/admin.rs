@@ -9,7 +9,7 @@ use super::id::AdminTokenId;
 use super::name::Name;
 use super::time::Timestamp;
 
-/// What an operator may do; each role includes the ones before it.
+/// The role of an operator; each role includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -21,7 +21,7 @@ pub enum Role {
     Admin,
 }
 
-/// Who makes an administrative change; written into its audit event.
+/// The author of an administrative change; written into its audit event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Actor {
     /// The gateway itself, for example when it makes its authority on first start.

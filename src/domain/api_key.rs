@@ -9,7 +9,7 @@ use super::name::Name;
 use super::scope::ScopeSet;
 use super::time::Timestamp;
 
-/// What a key is for: `sk_live_…` or `sk_test_…`.
+/// The environment of a key: `sk_live_…` or `sk_test_…`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Environment {
@@ -49,7 +49,7 @@ pub struct ApiKey {
     pub environment: Environment,
     pub digest: SecretDigest,
     pub scopes: ScopeSet,
-    /// Where the key may be used from; everywhere when empty.
+    /// The networks that may use the key; all when empty.
     pub networks: Vec<IpNet>,
     pub state: CredentialState,
     pub created_at: Timestamp,

@@ -6,12 +6,12 @@ use super::id::AppId;
 use super::name::Name;
 use super::time::Timestamp;
 
-/// Whether an App's credentials count.
+/// The state of an App, which decides whether its credentials are valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AppState {
     Active,
-    /// For ever: its credentials stay on record and never count again.
+    /// Permanent: its credentials stay on record and are never valid again.
     Revoked,
     /// For now: every credential is refused until the App is resumed.
     Suspended,
@@ -36,7 +36,7 @@ pub struct App {
     /// Unique among all Apps.
     pub name: Name,
     pub state: AppState,
-    /// Whom to write to about this App; free text of at most 200 characters.
+    /// The contact for this App; free text of at most 200 characters.
     pub contact: Option<String>,
     pub created_at: Timestamp,
 }

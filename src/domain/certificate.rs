@@ -1,4 +1,4 @@
-//! What the gateway keeps of a client certificate, and what may be signed.
+//! Facts about a client certificate, and the profile of signed certificates.
 
 use std::fmt;
 use std::time::Duration;
@@ -206,17 +206,17 @@ impl KeyAlgorithm {
     }
 }
 
-/// What may be signed. Everything in a certificate but the public key comes from here.
+/// The rules for signed certificates. Only the public key comes from the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
-    /// How long a certificate counts when nobody asks for less.
+    /// The lifetime of a certificate by default.
     pub lifetime: Duration,
     /// The most that anyone may ask for.
     pub lifetime_max: Duration,
     pub keys: Vec<KeyAlgorithm>,
-    /// How far `notBefore` lies in the past, for partners whose clocks are slow.
+    /// The time by which `notBefore` is back-dated, for partners with slow clocks.
     pub backdate: Duration,
-    /// Certificates of one App that may count at a time; two allow rotation by overlap.
+    /// The maximum number of active certificates of one App; two allow rotation with an overlap.
     pub active_max: u32,
 }
 

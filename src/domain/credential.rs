@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 use super::id::{AppId, CertificateId, KeyId};
 use super::time::Timestamp;
 
-/// Where in its life a credential is, as the registry keeps it. Expiry follows from the clock.
+/// The state of a credential in the registry. Expiry follows from the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CredentialState {
-    /// Made, and not yet to be used.
+    /// Created, but not yet usable.
     Pending,
     Active,
-    /// Still counts; a successor exists, and the end is near.
+    /// Valid until the end of the overlap; a successor exists.
     Retiring,
     Revoked,
     Expired,
@@ -37,7 +37,7 @@ impl CredentialState {
         }
     }
 
-    /// Whether a credential in this state lets anyone in.
+    /// True if a credential in this state is accepted.
     pub const fn counts(self) -> bool {
         matches!(self, Self::Active | Self::Retiring)
     }
@@ -69,14 +69,14 @@ impl std::fmt::Display for CredentialId {
     }
 }
 
-/// What stopped counting, and so which open connections must be asked again or closed.
+/// The credentials that are no longer valid, whose open connections must be checked again or closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ended {
     App(AppId),
     Credential(CredentialId),
 }
 
-/// Why a credential was revoked (RFC 5280, 5.3.1, the reasons that fit a partner's credential).
+/// The reason of a revocation (RFC 5280, 5.3.1, the reasons that fit a partner's credential).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RevocationReason {

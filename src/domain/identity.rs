@@ -1,4 +1,4 @@
-//! Who a request was proved to come from.
+//! The proved sender of a request.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::scope::ScopeSet;
 use super::time::Validity;
 use super::token::{Claims, Subject};
 
-/// A client certificate that is registered, counts now, and belongs to an active App.
+/// A client certificate that is registered and valid now, and belongs to an active App.
 #[derive(Clone, Debug)]
 pub struct CertificateProof {
     pub id: CertificateId,
@@ -20,7 +20,7 @@ pub struct CertificateProof {
     pub validity: Validity,
 }
 
-/// What a request proved by its `Authorization` or `X-Api-Key` field.
+/// The proof in a request's `Authorization` or `X-Api-Key` field.
 #[derive(Clone, Debug)]
 pub enum Bearer {
     Key {
@@ -71,7 +71,7 @@ pub enum Evidence<T> {
     /// The caller showed nothing of the kind.
     Absent,
     Proved(T),
-    /// The caller showed something that does not count.
+    /// The caller sent a credential that is not valid.
     Refused(Reason),
 }
 
@@ -93,7 +93,7 @@ impl<T> Evidence<T> {
     }
 }
 
-/// Everything that a request showed of who sends it. Finding it out refuses nobody: that is the policy's part.
+/// The evidence of a request's sender. Collecting it refuses no request; the policy does.
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub certificate: Evidence<CertificateProof>,
@@ -110,7 +110,7 @@ impl Caller {
     }
 }
 
-/// How an identity was proved; the value of `X-Countersign-Auth-Method`.
+/// The method by which an identity was proved; the value of `X-Countersign-Auth-Method`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AuthMethod {
     Mtls,
@@ -140,7 +140,7 @@ impl AuthMethod {
     }
 }
 
-/// Whom a request names as its sender, proved or not: what the record of a refusal says.
+/// The claimed sender of a request, proved or not, for the record of a refusal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Claimed {
     pub app: Option<AppId>,
@@ -148,8 +148,8 @@ pub struct Claimed {
     pub certificate: Option<SerialNumber>,
 }
 
-/// Who a request comes from, once the policy has accepted the proofs. At least one proof is there,
-/// and where there are two they belong to one App.
+/// The sender of a request after the policy has accepted the proofs. There is at least one proof,
+/// and two proofs belong to one App.
 #[derive(Clone, Debug)]
 pub struct Identity {
     certificate: Option<CertificateProof>,

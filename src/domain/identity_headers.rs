@@ -1,9 +1,9 @@
-//! Which header fields tell an upstream who calls, beyond those that every upstream gets.
+//! Optional identity headers for upstreams, beyond those that every upstream gets.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What the upstream of a route is told. Routes that are told the same share one.
+/// The optional identity headers of a route. Routes with the same headers share one value.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a header field that an operator switches by itself"
@@ -22,24 +22,24 @@ pub struct IdentityHeaders {
     pub client_cert: bool,
     /// `Client-Cert-Chain` (RFC 9440); only beside `Client-Cert`.
     pub client_cert_chain: bool,
-    /// The most bytes of one value that is made from a certificate; a longer one is left out, and that is told.
+    /// The maximum size of one value that is made from a certificate; a longer value is omitted and reported.
     pub client_cert_bytes_max: usize,
     /// `X-Countersign-Assertion`.
     pub assertion: Option<AssertionPlan>,
     /// Other proxies whose fields are set too, each once.
     pub presets: Vec<Preset>,
-    /// What `By` of `X-Forwarded-Client-Cert` says: the gateway's own name. Left out when there is none.
+    /// The value of `By` in `X-Forwarded-Client-Cert`: the gateway's own name. Omitted when absent.
     pub xfcc_by: Option<Arc<str>>,
 }
 
 impl IdentityHeaders {
-    /// Whether the certificate itself is needed, and not only what every connection knows of it.
+    /// True if a header needs the certificate itself.
     pub fn need_certificate(&self) -> bool {
         self.client_cert || !self.presets.is_empty()
     }
 }
 
-/// How an assertion is made for an upstream.
+/// The settings of an upstream's assertion.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AssertionPlan {
     /// `aud`: whom it is for.
@@ -55,7 +55,7 @@ pub enum Preset {
     Alb,
     /// `X-Client-Cert…`, `X-Consumer-…` of Kong.
     Kong,
-    /// `X-SSL-Client-…`, as nginx is usually told to set them.
+    /// `X-SSL-Client-…`, as in the usual configuration of nginx.
     Nginx,
     /// `X-Forwarded-Tls-Client-Cert…` of Traefik.
     Traefik,

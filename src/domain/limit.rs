@@ -6,7 +6,7 @@ use http::HeaderValue;
 
 use super::name::Name;
 
-/// Whose requests are counted together.
+/// The unit that a limit applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Per {
     App,
@@ -36,7 +36,7 @@ pub struct Rate {
     pub burst: u32,
 }
 
-/// A rate for whoever is counted together. What every request needs of it is worked out once.
+/// A rate limit. The values that every request needs are computed once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
     name: Name,
@@ -45,7 +45,7 @@ pub struct Limit {
     policy: HeaderValue,
 }
 
-/// What asking for one request's allowance came to.
+/// The decision about one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Allowed {
@@ -55,7 +55,7 @@ pub enum Verdict {
         remaining: u32,
     },
     Refused {
-        /// How long until one request would be allowed.
+        /// The time until one request would be allowed.
         retry_after: Duration,
     },
 }
@@ -65,7 +65,7 @@ pub enum Verdict {
 pub struct Allowance {
     /// Nanoseconds between two requests at the limit's rate.
     pub interval: u64,
-    /// How far the bucket's state may lie in the future: `burst` intervals.
+    /// The maximum distance of the bucket's state into the future: `burst` intervals.
     pub window: u64,
 }
 
@@ -94,7 +94,7 @@ impl Limit {
         self.allowance
     }
 
-    /// How the limit is told to callers: `"orders";q=100;w=60` (`RateLimit-Policy` of
+    /// The limit as callers read it: `"orders";q=100;w=60` (`RateLimit-Policy` of
     /// draft-ietf-httpapi-ratelimit-headers).
     pub fn policy(&self) -> &HeaderValue {
         &self.policy
@@ -131,7 +131,7 @@ impl Allowance {
         }
     }
 
-    /// How long until a bucket with this state is full again.
+    /// The time until a bucket with this state is full again.
     pub fn full_in(state: u64, now: u64) -> Duration {
         Duration::from_nanos(state.saturating_sub(now))
     }

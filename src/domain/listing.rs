@@ -1,4 +1,4 @@
-//! What a list is asked for: which part of it, and which of its things.
+//! Queries of lists: the part, and the filters.
 
 use super::credential::CredentialState;
 use super::id::AppId;
@@ -19,25 +19,25 @@ impl<Id> Page<Id> {
     }
 }
 
-/// Which credentials of a kind are asked for: those for which every condition holds that is set.
+/// The filter for credentials of a kind; every condition that is set must hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CredentialFilter {
     pub app: Option<AppId>,
     /// Those that end before this time and are not revoked; what ended already is the most urgent, and included.
     pub expiring_before: Option<Timestamp>,
     pub state: Option<CredentialState>,
-    /// When `state` is asked for: what ran out before it is `expired` and nothing else.
-    /// Without it the registry's own word is compared, which knows no clock.
+    /// The time of the query by `state`: a credential that expired before it is `expired` and nothing else.
+    /// Without it, the registry's state is compared, which knows no clock.
     pub at: Option<Timestamp>,
 }
 
-/// Which certificates are asked for.
+/// The filter for certificates.
 pub type CertificateFilter = CredentialFilter;
 
-/// Which keys are asked for.
+/// The filter for keys.
 pub type KeyFilter = CredentialFilter;
 
-/// Which audit events are asked for: those for which every condition holds that is set.
+/// The filter for audit events; every condition that is set must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditFilter {
     pub app: Option<AppId>,

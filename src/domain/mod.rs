@@ -1,4 +1,4 @@
-//! What things are, and the decisions about them: no I/O, no clock, no async.
+//! Values and the decisions about them: no I/O, no clock, no async.
 
 pub mod reason;
 pub mod ascii;

@@ -1,8 +1,8 @@
-//! How slowly a body may come.
+//! The minimum rate of a body.
 
 use std::time::Duration;
 
-/// So many bytes a second on average, once a client has been waited for so long altogether.
+/// A minimum average rate, checked after a total waiting time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
     pub grace: Duration,
@@ -10,13 +10,13 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// As slowly as the client likes.
+    /// No minimum rate.
     pub const OFF: Self = Self {
         grace: Duration::MAX,
         bytes_per_second: 1,
     };
 
-    /// 0 bytes a second ask for none.
+    /// A pace; 0 bytes a second mean none.
     pub const fn of(grace: Duration, bytes_per_second: u64) -> Self {
         match bytes_per_second {
             0 => Self::OFF,
@@ -28,11 +28,11 @@ impl Pace {
     }
 }
 
-/// What a route says of bodies' times where it differs from its listener.
+/// A route's timeouts of bodies that differ from its listener's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BodyTimes {
-    /// Between two pieces of a body, either way.
+    /// The timeout between two reads or two writes of a body.
     pub pause: Option<Duration>,
-    /// How slowly a request's body may come.
+    /// The minimum rate of a request's body.
     pub pace: Option<Pace>,
 }

@@ -9,7 +9,7 @@ use super::reason::Reason;
 use super::route::Route;
 use super::scope::ScopeSet;
 
-/// What a caller has to prove.
+/// The credentials that a caller must prove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Requirement {
@@ -48,7 +48,7 @@ impl Requirement {
         }
     }
 
-    /// Whether a key or token can matter here.
+    /// True if a key or token can matter here.
     pub const fn looks_at_bearer(self) -> bool {
         !matches!(self, Self::None | Self::Mtls)
     }
@@ -73,7 +73,7 @@ enum BearerKind {
     Token,
 }
 
-/// What a route requires of its callers.
+/// The requirements of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     pub requirement: Requirement,
@@ -94,7 +94,7 @@ impl Permit {
         &self.route
     }
 
-    /// Who the caller is; `None` only on routes that require nothing and when nothing was proved.
+    /// The caller's identity; `None` only on routes that require nothing, when nothing was proved.
     pub fn identity(&self) -> Option<&Identity> {
         self.identity.as_ref()
     }

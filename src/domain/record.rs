@@ -1,4 +1,4 @@
-//! What is written down: each exchange, each administrative change, each publication that took effect.
+//! Records of exchanges, of administrative changes, and of publications that took effect.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::time::Timestamp;
 pub struct AccessRecord {
     pub at: Timestamp,
     pub request_id: RequestId,
-    /// The name that a trusted hop gave the request, where it is not written as ours are: the caller was told that one.
+    /// The request id of a trusted hop, if its form differs from ours: the caller was given that one.
     pub hop_request_id: Option<Box<str>>,
     pub client: IpAddr,
     pub method: http::Method,
@@ -28,7 +28,7 @@ pub struct AccessRecord {
     /// The route's name; absent when none was found.
     pub route: Option<Arc<str>>,
     pub status: u16,
-    /// Why it was refused or cut short; absent when all went well.
+    /// The reason of a refusal or cut; absent after success.
     pub reason: Option<Reason>,
     pub app: Option<AppId>,
     pub key: Option<KeyId>,
@@ -41,12 +41,12 @@ pub struct AccessRecord {
     pub bytes_out: u64,
 }
 
-/// What is known of a snapshot that was published: proof that it is in force, if it is confirmed.
+/// The receipt of a published snapshot: proof that it is in force, if it is confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// The snapshot's version.
     pub version: u64,
-    /// Whether every worker has answered in time.
+    /// True if every worker has answered in time.
     pub confirmed: bool,
     /// The workers that decide by it now.
     pub workers: u32,
@@ -61,14 +61,14 @@ pub struct Receipt {
 pub struct AuditEvent {
     pub id: AuditEventId,
     pub at: Timestamp,
-    /// Who did it; see [`super::admin::Actor`].
+    /// The author; see [`super::admin::Actor`].
     pub actor: String,
-    /// What was done, as `noun.verb`, for example `cert.revoke`.
+    /// The action, as `noun.verb`, for example `cert.revoke`.
     pub action: String,
-    /// What it was done to, by id.
+    /// The id of the changed object.
     pub subject: String,
     /// The App that it belongs to, if any.
     pub app: Option<AppId>,
-    /// What else is worth knowing, as a flat JSON object; never a secret.
+    /// Details, as a flat JSON object; never a secret.
     pub detail: serde_json::Value,
 }

@@ -1,4 +1,4 @@
-//! What routes and policies may look at of a request, in the one form that is used to match and to forward.
+//! The parts of a request that routes and policies use, in the one form that is matched and forwarded.
 
 use std::borrow::Cow;
 
@@ -47,7 +47,7 @@ impl<'a> Path<'a> {
         &self.text
     }
 
-    /// Whether gateways and upstreams are known to disagree about paths like this one: empty or dot segments,
+    /// True for paths that gateways and upstreams are known to interpret differently: empty or dot segments,
     /// encoded slashes, backslashes and percent signs, parameters after `;`, or bytes that are not UTF-8.
     pub fn is_ambiguous(&self) -> bool {
         self.ambiguous

@@ -12,7 +12,7 @@ use super::pace::BodyTimes;
 use super::policy::Policy;
 use super::request::RequestHead;
 
-/// What the gateway does with requests to one host, path and set of methods.
+/// A route: the treatment of requests to one host, path and set of methods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Unique in the table; names the route in logs and metrics.
@@ -27,17 +27,17 @@ pub struct Route {
     /// The most bytes of a request's body; no bound when absent, since bodies are streamed.
     pub body_max: Option<u64>,
     pub body_times: BodyTimes,
-    /// Whether paths that upstreams may read in another way are forwarded all the same.
+    /// True if paths that upstreams may interpret differently are forwarded.
     pub ambiguous_paths: bool,
-    /// Whether the caller's own key or token reaches the upstream.
+    /// True if the caller's own key or token is forwarded to the upstream.
     pub keep_credential: bool,
-    /// What the upstream is told of the caller, beyond what every upstream is told.
+    /// The optional identity headers for the upstream.
     pub identity_headers: Arc<IdentityHeaders>,
-    /// Whether `Upgrade` (WebSocket and the like) and extended CONNECT are tunnelled.
+    /// True if `Upgrade` (WebSocket and similar) and extended CONNECT are tunnelled.
     pub upgrades: bool,
 }
 
-/// Where a route leads.
+/// The target of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// An endpoint that the gateway answers itself.
@@ -46,7 +46,7 @@ pub enum Target {
     Upstream(Name),
 }
 
-/// What the gateway answers itself on the partners' port.
+/// The endpoints that the gateway answers itself on the partners' port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LocalEndpoint {
     CaPem,
@@ -231,7 +231,7 @@ fn split(path: &str) -> std::str::Split<'_, char> {
     path.strip_prefix('/').unwrap_or(path).split('/')
 }
 
-/// Why no route was found.
+/// The reason that no route was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Miss {
     /// Nothing at this host and path.
@@ -375,7 +375,7 @@ fn some(routes: &[Arc<Route>]) -> Option<&[Arc<Route>]> {
     (!routes.is_empty()).then_some(routes)
 }
 
-/// What a caller is told to use at the path of these routes.
+/// The value of `Allow` for the path of these routes.
 fn methods(routes: &[Arc<Route>]) -> Vec<http::Method> {
     let named = routes.iter().flat_map(|route| match &route.methods[..] {
         [] => &USUAL[..],
@@ -393,7 +393,7 @@ fn takes(route: &Route, method: &http::Method) -> bool {
     route.methods.contains(method) || (route.methods.is_empty() && *method != http::Method::TRACE)
 }
 
-/// What a route that takes every method tells a caller to use.
+/// The value of `Allow` for a route that takes every method.
 const USUAL: [http::Method; 7] = [
     http::Method::DELETE,
     http::Method::GET,

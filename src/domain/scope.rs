@@ -96,7 +96,7 @@ impl ScopeSet {
         self.0.binary_search(scope).is_ok()
     }
 
-    /// Whether every scope of `other` is in this set.
+    /// True if every scope of `other` is in this set.
     pub fn covers(&self, other: &Self) -> bool {
         other.iter().all(|scope| self.contains(scope))
     }

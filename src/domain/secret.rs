@@ -13,7 +13,7 @@ impl Secret {
         Self(Zeroizing::new(text))
     }
 
-    /// The text itself. Whoever calls this keeps it out of logs, errors and metrics.
+    /// The text itself. The caller must keep it out of logs, errors and metrics.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 // The keys are digests and ids of our own making, so nobody can choose them to collide.
 use foldhash::quality::RandomState;
 
-/// How many shelves a map has. With a million entries each holds about 120, so that a change copies 16 KiB of them,
+/// The number of shelves of a map. With a million entries each holds about 120, so that a change copies 16 KiB of them,
 /// and the list of shelves.
 const SHELVES: usize = 8192;
 
@@ -22,7 +22,7 @@ pub struct Shelf<K, V> {
     len: usize,
 }
 
-/// What stands on one shelf. The places of `tags` are those of `entries`, and are ordered.
+/// The entries of one shelf. `tags` and `entries` have the same order, sorted by tag.
 #[derive(Debug)]
 struct Entries<K, V> {
     tags: Vec<u16>,
@@ -168,7 +168,7 @@ impl<K: Eq + Clone, V: Clone> Entries<K, V> {
         self.entries.get(place).map(|(_, value)| value)
     }
 
-    /// Where `key` stands, or where it would.
+    /// The position of `key`, or the position where it would be inserted.
     fn place(&self, tag: u16, key: &K) -> Result<usize, usize> {
         let mut place = self.first(tag);
         while self.tags.get(place) == Some(&tag) {
@@ -180,7 +180,7 @@ impl<K: Eq + Clone, V: Clone> Entries<K, V> {
         Err(place)
     }
 
-    /// Where the entries with this tag begin, or would. Tags are parts of hashes, so they are spread evenly
+    /// The position where the entries with this tag begin, or would. Tags are parts of hashes, so they are spread evenly
     /// and a guess is off by a few places.
     fn first(&self, tag: u16) -> usize {
         let guess = (usize::from(tag) * self.tags.len()) >> u16::BITS;
@@ -212,7 +212,7 @@ impl<K: Eq + Clone, V: Clone> Entries<K, V> {
         }
     }
 
-    /// What was gathered in the order of its coming, as [`Self::set`] would have put it one by one.
+    /// The map of entries in the order of insertion, as [`Self::set`] would build it one by one.
     ///
     /// Setting moves half of a shelf for each entry, which of a million takes longer than reading them.
     /// It is a copy, since allocators leave a list that shrinks where it is, with up to half of its room unused.

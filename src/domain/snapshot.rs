@@ -21,7 +21,7 @@ use super::tls_policy::TlsPolicy;
 use super::token::{ClientAuthMethods, VerificationKey};
 use super::upstream::Upstream;
 
-/// What the data plane decides by. A change makes a new one, which shares all that stayed the same.
+/// The data for the data plane's decisions. A change makes a new snapshot, which shares all unchanged parts.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// Grows by one with each publication in this process.
@@ -35,7 +35,7 @@ pub struct Snapshot {
     pub verification_keys: Arc<[VerificationKey]>,
 }
 
-/// What comes from the configuration file.
+/// The part of the snapshot that comes from the configuration file.
 #[derive(Debug)]
 pub struct Catalog {
     /// Grows by one with each reload; what a worker keeps per route or upstream is kept per generation.
@@ -50,7 +50,7 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Whether some upstream is told more of certificates than every connection keeps of its own.
+    /// True if an upstream gets certificate headers that connections do not keep by default.
     pub fn tells_of_certificates(&self) -> bool {
         let routes = self.routes.routes().iter();
         routes
@@ -78,7 +78,7 @@ impl HostPolicies {
     }
 }
 
-/// What a request needs to know of a registered certificate.
+/// A registered certificate, as requests need it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CertificateEntry {
     pub id: CertificateId,
@@ -88,7 +88,7 @@ pub struct CertificateEntry {
     pub state: CredentialState,
 }
 
-/// What a request needs to know of a key.
+/// A key, as requests need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyEntry {
     pub app: AppId,
@@ -167,7 +167,7 @@ impl Snapshot {
         })
     }
 
-    /// When the first of a caller's proofs ends, and what is to be said then; a token ends with its key.
+    /// The expiry of the caller's proof that expires first, with the reason then; a token expires with its key.
     pub fn proved_until(&self, caller: &Caller) -> Option<(Timestamp, Reason)> {
         let certificate = caller.certificate.proved();
         let bearer = caller.bearer.proved();
@@ -190,7 +190,7 @@ impl Snapshot {
         ends.min_by_key(|(end, _)| *end)
     }
 
-    /// A key that counts at `now`, and its App; the secret is compared by whoever asks.
+    /// A key that is valid at `now`, and its App; the function's caller compares the secret.
     pub fn live_key(&self, id: KeyId, now: Timestamp) -> Result<(&KeyEntry, &Arc<App>), Reason> {
         let key = self.keys.get(&id).ok_or(Reason::KeyUnknown)?;
         match key.state.at(now, key.expires_at) {

@@ -1,15 +1,15 @@
-//! How the kernel carries TCP connections, where the operator has a word in it.
+//! The kernel's TCP options that an operator can set.
 
 use std::fmt;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-/// What connections of a listener or to an upstream are told.
+/// The TCP options of connections of a listener or to an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tcp {
     /// The kernel's own choice when there is none.
     pub congestion: Option<CongestionControl>,
-    /// Whether what is written leaves at once, and does not wait for what left before to be acknowledged.
+    /// True for `TCP_NODELAY`: a write is sent at once and does not wait for an acknowledgement.
     pub nodelay: bool,
     /// Microseconds for which a read looks at the network card itself before it waits to be woken.
     pub busy_poll: Option<NonZeroU16>,

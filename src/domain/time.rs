@@ -53,7 +53,7 @@ impl Timestamp {
 
     /// RFC 3339 in UTC, with milliseconds only when there are any.
     ///
-    /// What is before the year 1 or after [`Timestamp::MAX`] is written as the nearest time that can be.
+    /// A time before the year 1 or after [`Timestamp::MAX`] is written as the nearest possible time.
     pub fn text(self) -> Ascii<24> {
         let at = Self(self.0.clamp(Self::MIN.0, Self::MAX.0));
         let Ok(civil) = time::OffsetDateTime::from_unix_timestamp(at.unix_seconds()) else {
@@ -146,7 +146,7 @@ impl Validity {
         self.not_before <= now
     }
 
-    /// A certificate counts until the end of the second that `not_after` names.
+    /// A certificate is valid until the end of the second that `not_after` names.
     pub fn has_ended(&self, now: Timestamp) -> bool {
         now.unix_seconds() > self.not_after.unix_seconds()
     }
@@ -156,7 +156,7 @@ impl Validity {
     }
 }
 
-/// Where "now" comes from. The process has one that reads the system; tests hold one in their hands.
+/// The source of "now". The process has a clock that reads the system's; tests set their own.
 pub trait Clock: Send + Sync + fmt::Debug {
     fn now(&self) -> Timestamp;
 }

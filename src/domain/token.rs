@@ -10,7 +10,7 @@ use super::id::{AppId, CertificateId, KeyId, TokenId};
 use super::scope::ScopeSet;
 use super::time::Timestamp;
 
-/// What an access token of ours says (RFC 9068, with the binding of RFC 8705).
+/// The claims of an access token (RFC 9068, with the binding of RFC 8705).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
     pub issuer: String,
@@ -103,7 +103,7 @@ pub struct VerificationKey {
     pub point: Vec<u8>,
 }
 
-/// How a client proved itself at the token endpoint (RFC 8414, `token_endpoint_auth_methods_supported`).
+/// The method of a client's authentication at the token endpoint (RFC 8414, `token_endpoint_auth_methods_supported`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientAuthMethod {

@@ -24,7 +24,7 @@ pub struct Upstream {
 /// One address of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
-    /// Whether TLS is spoken to it.
+    /// True for TLS.
     pub tls: bool,
     /// A host name or an address, without brackets.
     pub host: String,
@@ -42,7 +42,7 @@ impl std::fmt::Display for Endpoint {
     }
 }
 
-/// What is spoken to an upstream.
+/// The protocol of an upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
     #[default]
@@ -51,7 +51,7 @@ pub enum Protocol {
     Http2,
 }
 
-/// How long an upstream may take.
+/// Timeouts of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// To resolve, connect and finish TLS.
@@ -78,7 +78,7 @@ pub struct PoolBounds {
     pub connections_max: usize,
     /// Requests that may wait for a connection.
     pub queue_max: usize,
-    /// How long one of them waits before it is refused with `upstream_busy`.
+    /// The time after which a waiting request is refused with `upstream_busy`.
     pub queue_timeout: Duration,
     pub idle_max: usize,
     pub idle_timeout: Duration,

@@ -15,7 +15,7 @@ pub enum Error {
         row: String,
     },
     /// What the change is about, or the App that it belongs to, is not stored.
-    #[error("what is to be changed is not stored")]
+    #[error("the object to change is not stored")]
     Missing,
     /// The store cannot be used: not readable, not writable, damaged, busy for too long.
     #[error("the store is not available")]
@@ -25,7 +25,7 @@ pub enum Error {
 /// What stood in the way of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
-    #[error("something with this id, fingerprint or serial number is stored already")]
+    #[error("an object with this id, fingerprint or serial number is already stored")]
     Duplicate,
     #[error("a certificate with this key was revoked because the key was compromised")]
     KeyCompromised,
@@ -33,9 +33,9 @@ pub enum Conflict {
     KeyOfOtherApp,
     #[error("another App has this name")]
     NameTaken,
-    #[error("it is in another state by now, or in one that has no way out")]
+    #[error("its state has changed, or does not allow this change")]
     StateChanged,
-    #[error("the App has as many certificates that count as it may have")]
+    #[error("the App has reached its limit of active certificates")]
     TooManyActive,
 }
 

@@ -119,7 +119,7 @@ impl Drop for AccessLog {
             self.lost.fetch_add(lines, Ordering::Relaxed);
             tracing::error!(
                 lines,
-                "the access log takes no lines: the last ones are lost"
+                "the access log accepts no lines: the last lines are lost"
             );
             return;
         }
@@ -190,7 +190,7 @@ impl Writer {
             }
             Err(error) => {
                 // The old file is still open, and lines in it are better than no lines.
-                tracing::error!(%error, "the access log cannot be opened anew");
+                tracing::error!(%error, "the access log cannot be reopened");
                 self.retry_at = Some(Instant::now() + RETRY_AFTER);
             }
         }

@@ -322,7 +322,7 @@ fn another_user_of_the_machine_is_turned_away_from_the_socket() {
     assert_eq!(admin.gateway.cli_json(&["app", "list"]), json!([]));
     let log = admin.gateway.log();
     assert!(
-        log.contains("turned away") && log.contains("65534"),
+        log.contains("refused at the admin socket") && log.contains("65534"),
         "{log}"
     );
     assert!(ask(0).ends_with("201"));

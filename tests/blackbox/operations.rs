@@ -180,7 +180,7 @@ default_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n";
     let (code, log, dir) = Gateway::try_start_in(dir, &text).expect_err("it was started");
     assert_eq!(code, Some(78), "{log}");
     assert!(
-        log.contains("the root certificate counts from 2020"),
+        log.contains("the root certificate is not valid now, only from 2020"),
         "{log}"
     );
     // Beside the one that counts, it is trusted by nobody.

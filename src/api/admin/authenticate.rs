@@ -1,4 +1,4 @@
-//! Who asks the admin API, and with which role: the bearer of an admin token, or a local user over the unix socket.
+//! The caller of the admin API and its role: the bearer of an admin token, or a local user over the unix socket.
 
 use axum::Extension;
 use axum::extract::{FromRequestParts, Request, State};
@@ -18,7 +18,7 @@ use crate::net::log_limit::LogLimit;
 
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"countersign-admin\"");
 
-/// Who asks.
+/// The caller.
 #[derive(Clone, Debug)]
 pub struct Asker {
     pub actor: Actor,
@@ -130,11 +130,11 @@ macro_rules! levels {
 }
 
 levels! {
-    /// Whoever may read what is not secret.
+    /// A caller that may read everything that is not secret.
     Viewer;
-    /// Whoever may change Apps and their credentials.
+    /// A caller that may change Apps and their credentials.
     Operator;
-    /// Whoever may do everything.
+    /// A caller that may do everything.
     Admin;
 }
 
@@ -144,9 +144,9 @@ fn at_least(role: Role, parts: &Parts) -> Result<Actor, Problem> {
     if asker.role >= role {
         return Ok(asker.actor.clone());
     }
-    tracing::warn!(actor = %asker.actor, has = ?asker.role, needs = ?role, "an operator's role was not enough");
+    tracing::warn!(actor = %asker.actor, has = ?asker.role, needs = ?role, "an operator's role does not allow the operation");
     Err(Problem::new(Reason::AdminForbidden).detail(format!(
-        "This needs the role {}, and yours is {}.",
+        "This operation needs the role {}; your role is {}.",
         name(role),
         name(asker.role)
     )))

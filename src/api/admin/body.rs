@@ -14,7 +14,7 @@ use super::query;
 use crate::api::problem::Problem;
 use crate::domain::reason::Reason;
 
-/// The most bytes of a body: the largest signing request, escaped, with room to spare.
+/// The maximum size of a body: enough for the largest signing request, escaped.
 pub const BODY_MAX: usize = 128 * 1024;
 
 /// From the head to the end of the body.

@@ -1,8 +1,8 @@
 //! Wrong admin tokens, counted by address: guessing gets slow, and so does filling the log.
 //!
 //! A token has 256 random bits, so no limit is needed to keep it from being guessed; the limit bounds what trying
-//! costs. That is why an address that has used it up is still listened to, one token at a time: an operator must not
-//! be kept out by whoever shares the address.
+//! costs. That is why an address above the limit may still try one token at a time: an operator must not be locked
+//! out by another user of the address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -48,7 +48,7 @@ impl Default for Failures {
 }
 
 impl Failures {
-    /// How long the address has to wait before a wrong token is heard again; `None` when it need not.
+    /// The time for which the address must wait before its next wrong token is checked; `None` when it need not wait.
     pub fn wait(&self, address: IpAddr) -> Option<Duration> {
         self.wait_at(address, self.now())
     }

@@ -13,10 +13,10 @@ use crate::domain::id::AppId;
 use crate::domain::listing::{CredentialFilter, Page};
 use crate::domain::reason::Reason;
 
-/// How many things a part has when nobody says.
+/// The default number of items in a part.
 const LIMIT: u32 = 50;
 
-/// How many it may have.
+/// The maximum number of items in a part.
 const LIMIT_MAX: u32 = 200;
 
 /// One part of a list.
@@ -31,7 +31,7 @@ pub struct List<T> {
 pub fn page<Id>(after: Option<Id>, limit: Option<u32>) -> Result<Page<Id>, Problem> {
     let limit = limit.unwrap_or(LIMIT);
     if !(1..=LIMIT_MAX).contains(&limit) {
-        let detail = format!("`limit` is a number from 1 to {LIMIT_MAX}.");
+        let detail = format!("`limit` must be a number from 1 to {LIMIT_MAX}.");
         return Err(Problem::new(Reason::InputInvalid).detail(detail));
     }
     Ok(Page {
@@ -42,7 +42,7 @@ pub fn page<Id>(after: Option<Id>, limit: Option<u32>) -> Result<Page<Id>, Probl
 
 /// Reads an id from a path. One that cannot be an id names nothing.
 pub fn id<Id: FromStr>(kind: &str, text: &str) -> Result<Id, Problem> {
-    let missing = || Problem::new(Reason::NotFound).detail(format!("There is no such {kind}."));
+    let missing = || Problem::new(Reason::NotFound).detail(format!("This {kind} does not exist."));
     text.parse().ok().ok_or_else(missing)
 }
 
@@ -54,7 +54,7 @@ pub async fn app_id(state: &AdminState, app: Option<&str>) -> Result<Option<AppI
     }
 }
 
-/// Which credentials a query asks for.
+/// The filter for credentials in a query.
 pub async fn filter(
     state: &AdminState,
     app: Option<&str>,

@@ -1,4 +1,4 @@
-//! What operators can do to the process itself; the daemon does it.
+//! Operations on the process itself, which the daemon implements.
 
 use std::fmt;
 use std::future::Future;
@@ -18,7 +18,7 @@ pub trait Operations: Send + Sync + fmt::Debug {
     fn reload(&self) -> Answer<'_, Result<Reloaded, ReloadRefusal>>;
     /// Begins to drain: new connections are refused, what was accepted is finished. Asking again changes nothing.
     fn drain(&self) -> Answer<'_, ()>;
-    /// How the drain goes. While it goes on, the answer waits a moment for its end.
+    /// The progress of the drain. During the drain, the answer waits a moment for its end.
     fn drain_progress(&self) -> Answer<'_, DrainProgress>;
     fn status(&self) -> Answer<'_, Status>;
 }
@@ -34,7 +34,7 @@ pub struct Reloaded {
     pub restart_needed: Vec<String>,
 }
 
-/// Why a reload did not end well.
+/// The failure of a reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReloadRefusal {
     /// The configuration is bad, and the running one stays in force.
@@ -46,7 +46,7 @@ pub enum ReloadRefusal {
 /// One thing that is wrong in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ConfigProblem {
-    /// Where in the tree, for example `hosts.api.example.com.routes[0].upstream`.
+    /// The path, for example `hosts.api.example.com.routes[0].upstream`.
     pub path: String,
     pub line: Option<u64>,
     pub column: Option<u64>,
@@ -54,7 +54,7 @@ pub struct ConfigProblem {
     pub suggestion: Option<String>,
 }
 
-/// How the process is.
+/// The status of the process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     pub version: String,
@@ -68,7 +68,7 @@ pub struct Status {
     pub draining: bool,
 }
 
-/// How far a drain is.
+/// The state of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DrainState {
@@ -79,7 +79,7 @@ pub enum DrainState {
     Drained,
 }
 
-/// How a drain goes.
+/// The progress of a drain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DrainProgress {
     pub state: DrainState,

@@ -42,6 +42,6 @@ impl<S: Sync> FromRequestParts<S> for NoQuery {
 pub fn none(uri: &Uri) -> Result<(), Problem> {
     match uri.query() {
         None | Some("") => Ok(()),
-        Some(_) => Err(Problem::new(Reason::InputInvalid).detail("This takes no query.")),
+        Some(_) => Err(Problem::new(Reason::InputInvalid).detail("This operation takes no query.")),
     }
 }

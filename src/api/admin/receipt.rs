@@ -1,4 +1,4 @@
-//! What is known of a change's being in force, as operators see it.
+//! The receipt of a change, as operators see it.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -12,7 +12,7 @@ use crate::domain::record::Receipt;
 pub struct ReceiptView {
     /// The snapshot's version.
     version: u64,
-    /// Whether every worker has answered in time.
+    /// True if every worker has answered in time.
     confirmed: bool,
     /// The workers that decide by it now.
     workers: u32,

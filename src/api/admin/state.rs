@@ -1,4 +1,4 @@
-//! What the operations of the admin API work with.
+//! The state of the admin API's operations.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::operations::Operations;
 use crate::control::service::Control;
 use crate::domain::time::Clock;
 
-/// What the operations of the admin API work with. Cloning it is cheap.
+/// The state of the admin API's operations. Cloning it is cheap.
 #[derive(Clone, Debug)]
 pub struct AdminState {
     pub control: Control,

@@ -1,8 +1,8 @@
-//! How the process is, as monitors want to know it; set by the daemon, read without a lock.
+//! The health of the process for monitors; set by the daemon, read without a lock.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How the process is.
+/// The health of the process.
 #[derive(Debug, Default)]
 pub struct Health {
     started: AtomicBool,
@@ -17,7 +17,7 @@ pub struct Check {
     pub state: CheckState,
 }
 
-/// What came of looking.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckState {
     Ok,

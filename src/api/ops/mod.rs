@@ -1,4 +1,4 @@
-//! What monitors ask: metrics and health, on a listener of its own.
+//! Metrics and health for monitors, on a separate listener.
 
 pub mod health;
 pub mod router;

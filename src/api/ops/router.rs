@@ -16,7 +16,7 @@ use crate::api::edge::{self, Edge};
 use crate::api::problem::Problem;
 use crate::domain::reason::Reason;
 
-/// What the routes answer from.
+/// The state of the routes.
 #[derive(Clone, Debug)]
 pub struct OpsState {
     pub health: Arc<Health>,

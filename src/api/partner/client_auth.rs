@@ -1,4 +1,4 @@
-//! How a client proves itself at the token endpoint: in exactly one way (RFC 6749, 2.3; RFC 8705, 2).
+//! Client authentication at the token endpoint: exactly one method (RFC 6749, 2.3; RFC 8705, 2).
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -9,7 +9,7 @@ use crate::domain::secret::Secret;
 use crate::domain::stray::stray;
 use crate::domain::token::ClientAuthMethod;
 
-/// What a client sent to prove itself.
+/// The credentials that a client sent.
 #[derive(Debug)]
 pub struct ClientAuth {
     pub client_id: String,
@@ -17,7 +17,7 @@ pub struct ClientAuth {
     pub method: ClientAuthMethod,
 }
 
-/// Why that cannot be used, in the words of RFC 6749, 5.2.
+/// The error for credentials that cannot be used, in the terms of RFC 6749, 5.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAuthRefusal {
     pub code: &'static str,
@@ -132,7 +132,7 @@ mod tests {
     use ClientAuthMethod as M;
     use proptest::prelude::*;
 
-    /// What was understood, or the code of the refusal. `basic` is what stands behind `Authorization:`, `~` encodes.
+    /// The parsed authentication, or the code of the refusal. `basic` is the value of `Authorization`; `~` encodes.
     fn check(
         authorization: &[&str],
         body: &str,

@@ -27,7 +27,7 @@ const RESOURCE: &str = "resource";
 #[derive(Debug)]
 pub struct Form(Vec<(&'static str, String)>);
 
-/// Why a form was refused.
+/// The refusal of a form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidForm {
     #[error("the parameter {0} holds a control character")]
@@ -73,7 +73,7 @@ impl Form {
         Ok(Self(parameters))
     }
 
-    /// The parameter's value. One without a value counts as left out (RFC 6749, 3.2).
+    /// The parameter's value. A parameter without a value is treated as absent (RFC 6749, 3.2).
     pub fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(known, _)| *known == name);
         found

@@ -1,4 +1,4 @@
-//! What the token endpoint counts.
+//! Metrics of the token endpoint.
 
 use prometheus::{IntCounterVec, Opts, Registry};
 
@@ -81,7 +81,7 @@ impl TokenMetrics {
     }
 }
 
-/// What a token is bound to.
+/// The binding of a token.
 #[derive(Clone, Copy)]
 enum Binding {
     Certificate,

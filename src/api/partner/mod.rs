@@ -1,4 +1,4 @@
-//! What the gateway answers partners itself, on their own port: tokens, keys, metadata, and who they are.
+//! The gateway's own endpoints for partners, on their port: tokens, keys, metadata and whoami.
 
 pub mod service;
 pub mod form;

@@ -42,19 +42,19 @@ pub struct PartnerRequest {
     pub now: Timestamp,
 }
 
-/// What is known of who connected.
+/// The peer of a connection.
 #[derive(Clone, Debug)]
 pub struct PeerFacts {
     pub address: IpAddr,
     pub certificate: Evidence<CertificateProof>,
-    /// The certificate that was shown, whether it counts or not.
+    /// The certificate that the client sent, valid or not.
     pub leaf: Option<LeafFacts>,
     /// For example `TLSv1.3`.
     pub tls_version: &'static str,
     pub sni: Option<String>,
 }
 
-/// What a certificate says of itself.
+/// Facts from a certificate.
 #[derive(Clone, Debug)]
 pub struct LeafFacts {
     pub serial: SerialNumber,
@@ -89,10 +89,10 @@ fn wrong_method(endpoint: LocalEndpoint) -> Problem {
     }
 }
 
-/// How long something may be kept by whoever asked.
+/// The time for which a client may cache an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// What is the same for everyone and changes with a rotation, which overlaps by more than this.
+    /// For answers that are the same for everyone and change with a rotation, which overlaps by more than this.
     FiveMinutes,
     Nothing,
 }

@@ -51,7 +51,7 @@ fn named_key(asked: &PartnerRequest) -> Option<KeyId> {
     client.client_id.parse().ok()
 }
 
-/// Why there is no token.
+/// The refusal of a token.
 struct Refusal {
     code: &'static str,
     /// For the record.

@@ -1,4 +1,4 @@
-//! `GET /.well-known/countersign/whoami`: tells a caller who it is here, or why it is nobody; it answers the quarantined too.
+//! `GET /.well-known/countersign/whoami`: returns the caller's identity, or the reason why it has none, also to quarantined connections.
 
 use bytes::Bytes;
 use http::Response;
@@ -36,7 +36,7 @@ fn describe(asked: &PartnerRequest) -> Value {
     told
 }
 
-/// The certificate that was shown. Its state in the registry is told to whoever holds its key: the handshake proved that.
+/// The certificate that the client sent. Its state is disclosed because the handshake has proved possession of its key.
 fn certificate(asked: &PartnerRequest) -> Value {
     let Some(leaf) = &asked.peer.leaf else {
         return proved_only(asked);

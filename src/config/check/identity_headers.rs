@@ -1,4 +1,4 @@
-//! What upstreams are told of callers: values that would not do, and callers that nobody knows.
+//! Identity headers: values that are not valid, and routes with anonymous callers.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use crate::config::path::YamlPath;
 use crate::config::root::Config;
 use crate::domain::policy::Requirement;
 
-/// No certificate fits into less.
+/// The minimum: no certificate is smaller.
 const BYTES_MIN: u64 = 1 << 10;
 
-/// What the widest servers take for one header field.
+/// The maximum that servers accept for one header field.
 const BYTES_MAX: u64 = 64 << 10;
 
-/// Under this, a request that waits for its upstream arrives too late.
+/// The minimum: with less, the assertion of a request that waits for its upstream could expire.
 const TTL_MIN: Duration = Duration::from_secs(10);
 
-/// An assertion cannot be taken back.
+/// The maximum: an assertion cannot be revoked.
 const TTL_MAX: Duration = Duration::from_mins(1);
 
 const AUDIENCE_CHARS_MAX: usize = 255;
@@ -42,7 +42,7 @@ pub fn check(config: &Config, findings: &mut Findings) {
     }
 }
 
-/// What a host or route says is checked together with what it leaves as it is.
+/// The check of a host's or route's keys together with the keys that it inherits.
 fn here(
     common: &IdentityHeaders,
     own: &IdentityHeadersHere,
@@ -59,17 +59,17 @@ fn level(headers: &IdentityHeaders, path: &YamlPath, config: &Config, findings: 
     findings.add_if(
         headers.client_cert_chain && !headers.client_cert,
         path.key("client_cert_chain"),
-        "Client-Cert-Chain goes with Client-Cert only (RFC 9440): set client_cert too",
+        "client_cert_chain needs client_cert (RFC 9440): set client_cert too",
     );
     findings.add_if(
         !(BYTES_MIN..=BYTES_MAX).contains(&headers.client_cert_bytes_max.get()),
         path.key("client_cert_bytes_max"),
-        "a value that is made from a certificate has from 1KiB to 64KiB",
+        "client_cert_bytes_max must be from 1KiB to 64KiB",
     );
     findings.add_if(
         repeats(&headers.presets),
         path.key("presets"),
-        "each preset is named once",
+        "this preset is listed twice",
     );
     let by = headers.xfcc_by.as_deref();
     findings.add_if(
@@ -85,7 +85,7 @@ fn assertion(headers: &IdentityHeaders, path: &YamlPath, config: &Config, findin
     findings.add_if(
         !(TTL_MIN..=TTL_MAX).contains(&assertion.ttl.get()),
         path.key("ttl"),
-        "an assertion counts from 10s to 1m",
+        "the ttl of an assertion must be from 10s to 1m",
     );
     let audience = assertion.audience.as_deref();
     findings.add_if(
@@ -105,7 +105,7 @@ fn assertion(headers: &IdentityHeaders, path: &YamlPath, config: &Config, findin
     );
 }
 
-/// A name that is made of host and path changes when its neighbours do, and an API has to know its own.
+/// The check of the audience: a generated route name can change with other routes, and an API must know its audience.
 fn audience(draft: &Draft<'_>, headers: &IdentityHeaders, findings: &mut Findings) {
     let assertion = &headers.assertion;
     let open = draft.requirement == Requirement::None;
@@ -119,7 +119,7 @@ fn audience(draft: &Draft<'_>, headers: &IdentityHeaders, findings: &mut Finding
     );
 }
 
-/// A route that requires nothing lets in who is nobody, so there is nothing to tell of them.
+/// The check of a route that requires nothing: its callers are anonymous, so identity headers on it are a mistake.
 fn unknown_callers(
     draft: &Draft<'_>,
     own: &IdentityHeadersHere,
@@ -129,18 +129,18 @@ fn unknown_callers(
     findings.add_if(
         draft.requirement == Requirement::None && own.turns_on(),
         path,
-        "this route requires nothing, so its callers may be nobody: require something, or leave identity headers off",
+        "this route requires nothing, so its callers may be anonymous: set require, or disable identity headers",
     );
 }
 
-/// The same where a whole host says both.
+/// The same check for a whole host.
 fn unknown_callers_of(host: &Host, path: &YamlPath, findings: &mut Findings) {
     let open = host.require == Requirement::None;
     let taken = host.routes.iter().any(|route| route.require.is_none());
     findings.add_if(
         open && taken && host.identity_headers.turns_on(),
         path.clone(),
-        "this host requires nothing, so its callers may be nobody: require something, or leave identity headers off",
+        "this host requires nothing, so its callers may be anonymous: set require, or disable identity headers",
     );
 }
 

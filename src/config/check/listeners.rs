@@ -1,20 +1,20 @@
-//! Listeners: addresses that clash, bounds that let nobody in.
+//! Listeners: addresses that clash, limits that refuse every caller.
 
 use std::net::SocketAddr;
 
 use super::findings::{Findings, at};
 use crate::config::root::Config;
 
-/// The kernel's bound on the path of a unix socket, without the NUL at its end.
+/// The kernel's maximum length of a unix socket's path, without the NUL at its end.
 const SOCKET_PATH_MAX: usize = 107;
 
-/// Below this, ordinary requests with a token and cookies are refused.
+/// The minimum: below it, ordinary requests with a token and cookies are refused.
 const HEADER_BYTES_MIN: u64 = 8 << 10;
 
-/// Above this, headers cost more memory than connections are worth.
+/// The maximum: above it, headers use too much memory for each connection.
 const HEADER_BYTES_MAX: u64 = 1 << 20;
 
-/// No machine has more cores.
+/// The maximum number of workers; no machine has more cores.
 const WORKERS_MAX: u16 = 1024;
 
 pub fn check(config: &Config, findings: &mut Findings) {
@@ -24,31 +24,31 @@ pub fn check(config: &Config, findings: &mut Findings) {
     findings.add_if(
         partners.connections_max == 0,
         path.key("connections_max"),
-        "with 0 connections, nobody is let in",
+        "with 0 connections, every caller is refused",
     );
     findings.add_if(
         partners.connections_per_address == 0,
         path.key("connections_per_address"),
-        "with 0 connections per address, nobody is let in",
+        "with 0 connections per address, every caller is refused",
     );
     findings.add_if(
         partners.auth_failures.burst == 0,
         path.key("auth_failures").key("burst"),
-        "with a burst of 0, the first failure would be refused before it is one",
+        "burst must be at least 1: with 0, even the first failure exceeds the limit",
     );
     http(config, findings);
     let socket = config.admin_socket();
     findings.add_if(
         socket.as_os_str().len() > SOCKET_PATH_MAX,
         at("admin.socket"),
-        "the path of a unix socket has at most 107 bytes; set a shorter one",
+        "the path of a unix socket must have at most 107 bytes; set a shorter one",
     );
     findings.add_if(
         config
             .workers
             .is_some_and(|workers| workers.get() > WORKERS_MAX),
         at("workers"),
-        "there are at most 1024 workers; one per core is best",
+        "workers must be at most 1024; one per core is best",
     );
 }
 
@@ -59,27 +59,27 @@ fn http(config: &Config, findings: &mut Findings) {
     findings.add_if(
         !(HEADER_BYTES_MIN..=HEADER_BYTES_MAX).contains(&bytes),
         path.key("header_bytes_max"),
-        "header fields have from 8KiB to 1MiB",
+        "header_bytes_max must be from 8KiB to 1MiB",
     );
     findings.add_if(
         http.uri_bytes_max.get() > bytes,
         path.key("uri_bytes_max"),
-        "a target is read with the header fields, so it has no more bytes than header_bytes_max",
+        "uri_bytes_max must not be larger than header_bytes_max, because the target is read with the header fields",
     );
     findings.add_if(
         !(16..=1000).contains(&http.headers_max),
         path.key("headers_max"),
-        "a request has from 16 to 1000 header fields",
+        "headers_max must be from 16 to 1000",
     );
     findings.add_if(
         !(1..=10_000).contains(&http.streams_max),
         path.key("streams_max"),
-        "a connection has from 1 to 10000 streams",
+        "streams_max must be from 1 to 10000",
     );
     findings.add_if(
         !(1..=10_000).contains(&http.resets_max),
         path.key("resets_max"),
-        "a connection may have from 1 to 10000 resets",
+        "resets_max must be from 1 to 10000",
     );
 }
 
@@ -103,7 +103,7 @@ fn addresses(config: &Config, findings: &mut Findings) {
     }
 }
 
-/// Whether two sockets cannot both be bound; port 0 is a fresh port each time.
+/// True for two sockets that cannot both be bound; port 0 is a new port each time.
 fn clashes(one: SocketAddr, other: SocketAddr) -> bool {
     let every = one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() != 0 && one.port() == other.port() && (every || one.ip() == other.ip())

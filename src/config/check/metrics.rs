@@ -14,22 +14,22 @@ pub fn check(config: &Config, findings: &mut Findings) {
     findings.add_if(
         listed && apps.names.is_empty(),
         path.key("names"),
-        "`listed` means the Apps that are named here, and none is",
+        "`label: listed` needs at least one App in names",
     );
     findings.add_if(
         !listed && !apps.names.is_empty(),
         path.key("names"),
-        "these names count with `label: listed` only",
+        "names are used only with `label: listed`",
     );
     findings.add_if(
         apps.names.len() > APPS_MAX,
         path.key("names"),
-        "at most 1000 Apps have series of their own",
+        "at most 1000 Apps can have their own series",
     );
     let max = usize::try_from(apps.max).unwrap_or(usize::MAX);
     findings.add_if(
         !(1..=APPS_MAX).contains(&max),
         path.key("max"),
-        "from 1 to 1000 Apps have series of their own",
+        "max must be from 1 to 1000",
     );
 }

@@ -39,7 +39,7 @@ fn client_auth(config: &Config, findings: &mut Findings) {
         if own && !matches!(name.0, HostPattern::Exact(_)) {
             findings.add(
                 at("hosts").key(name).key("client_auth"),
-                "only a whole host name has a client_auth of its own, since the handshake goes by it; set tls.client_auth",
+                "only a whole host name can have its own client_auth, because the handshake selects it by SNI; set tls.client_auth",
             );
         }
     }
@@ -93,7 +93,7 @@ fn requirement(draft: &Draft<'_>, config: &Config, findings: &mut Findings) {
     if off && requirement.as_str().contains("mtls") {
         findings.add(
             path.clone(),
-            format!("{word} needs client certificates, but client_auth.mode is off for this host: none is ever asked for"),
+            format!("{word} needs client certificates, but client_auth.mode is off for this host: the gateway never requests one"),
         );
     }
     if requirement.as_str().contains("token") && config.tokens.issuer.is_none() {
@@ -105,7 +105,7 @@ fn requirement(draft: &Draft<'_>, config: &Config, findings: &mut Findings) {
     if !draft.written.scopes.is_empty() && !requirement.looks_at_bearer() {
         findings.add(
             draft.path.key("scopes"),
-            format!("scopes come from keys and tokens, and {word} looks at neither: nobody would be let in"),
+            format!("scopes come from keys and tokens, which {word} does not use: every caller would be refused"),
         );
     }
 }
@@ -124,7 +124,7 @@ fn reserved(draft: &Draft<'_>, findings: &mut Findings) {
         if ours.is_some() || plain.starts_with("/.well-known/countersign") {
             findings.add(
                 draft.path.key("match").key(key),
-                "the gateway answers here itself, at every host",
+                "the gateway itself answers this path, on every host",
             );
         }
     }
@@ -159,14 +159,14 @@ fn limits(draft: &Draft<'_>, findings: &mut Findings) {
             findings.add(
                 path.key("per"),
                 format!(
-                    "{word} looks at no key, so there is nothing to count per key; count per app"
+                    "{word} uses no key, so a limit per key has nothing to count; count per app"
                 ),
             );
         }
         if limit.per == Per::App && draft.requirement == Requirement::None {
             findings.add(
                 path.key("per"),
-                "none proves no App, so there is nothing to count per app; count per address",
+                "none identifies no App, so a limit per app has nothing to count; count per address",
             );
         }
     }
@@ -206,7 +206,7 @@ fn shared_limits(drafts: &[Draft<'_>], findings: &mut Findings) {
         match seen.get(name) {
             Some((first, known)) if *known != limit => findings.add(
                 path,
-                format!("{first} says something else of the limit {name}, and they share it"),
+                format!("{first} defines the limit {name} differently; routes with the same limit name share the limit"),
             ),
             Some(_) => {}
             None => {

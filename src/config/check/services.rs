@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::findings::{Findings, at};
 use crate::config::root::Config;
 
-/// A token cannot be looked up, so it must not outlive the day.
+/// The maximum lifetime of a token: a token that is verified outside of the gateway cannot be revoked.
 const TOKEN_TTL_MAX: Duration = Duration::from_hours(24);
 
-/// Under this, a pepper can be guessed by whoever has the store.
+/// The minimum length of a pepper: a shorter one can be guessed by an attacker who has the store.
 const PEPPER_CHARS_MIN: usize = 32;
 
 pub fn check(config: &Config, findings: &mut Findings) {
@@ -19,7 +19,7 @@ pub fn check(config: &Config, findings: &mut Findings) {
     findings.add_if(
         pepper.is_some_and(|pepper| pepper.expose().chars().count() < PEPPER_CHARS_MIN),
         at("keys.pepper"),
-        "a pepper has at least 32 characters; openssl rand -hex 32 makes one",
+        "a pepper must have at least 32 characters; openssl rand -hex 32 makes one",
     );
 }
 
@@ -30,7 +30,7 @@ fn certificates(config: &Config, findings: &mut Findings) {
         findings.add_if(
             text.is_some_and(|text| text.contains("PRIVATE KEY-----")),
             path.key("cert"),
-            "there is a private key in this file; keep it apart from the certificate",
+            "this file contains a private key; keep the key in a separate file",
         );
     }
 }
@@ -41,22 +41,22 @@ fn profile(config: &Config, findings: &mut Findings) {
     findings.add_if(
         profile.lifetime > profile.lifetime_max,
         path.key("lifetime"),
-        "a certificate counts no longer than lifetime_max",
+        "lifetime must not be longer than lifetime_max",
     );
     findings.add_if(
         profile.keys.is_empty(),
         path.key("keys"),
-        "without a kind of key, nothing can be signed",
+        "without a key type, nothing can be signed",
     );
     findings.add_if(
         profile.backdate.get() > Duration::from_hours(24),
         path.key("backdate"),
-        "no clock is slow by more than a day",
+        "backdate must be at most 1d",
     );
     findings.add_if(
         !(1..=100).contains(&profile.active_max),
         path.key("active_max"),
-        "an App has from 1 to 100 certificates at a time; 2 allow rotation",
+        "active_max must be from 1 to 100; 2 allow rotation",
     );
 }
 
@@ -79,12 +79,12 @@ fn tokens(config: &Config, findings: &mut Findings) {
         findings.add_if(
             ttl.get() > TOKEN_TTL_MAX || ttl.get() < Duration::from_secs(1),
             path.key(key),
-            "a token counts from a second to 24h",
+            "the lifetime of a token must be from 1s to 24h",
         );
     }
 }
 
-/// Whether a text is `https://host` or `https://host:port` and nothing more (RFC 8414, 2).
+/// True for `https://host` or `https://host:port` and nothing more (RFC 8414, 2).
 fn is_origin(issuer: &str) -> bool {
     let Some(rest) = issuer.strip_prefix("https://") else {
         return false;

@@ -5,7 +5,7 @@ use crate::config::path::YamlPath;
 use crate::config::root::Config;
 use crate::config::tcp::Tcp;
 
-/// A worker that looks at one socket for longer serves nobody else meanwhile.
+/// The maximum time, in microseconds: a worker serves no other connection while it polls.
 const BUSY_POLL_MAX: u16 = 1000;
 
 /// `offered` are the names of the kernel's congestion controls; without them, only the start can tell.
@@ -42,7 +42,7 @@ fn section(tcp: &Tcp, path: &YamlPath, offered: Option<&str>, findings: &mut Fin
     findings.add_if(
         tcp.busy_poll.is_some_and(|time| time.get() > BUSY_POLL_MAX),
         path.key("busy_poll"),
-        "a read polls for at most 1000 microseconds: a worker that does serves nobody else",
+        "busy_poll must be at most 1000 microseconds: a worker serves no other connection while it polls",
     );
 }
 
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
     use crate::config::load::{Layers, load_text};
 
-    /// What is found wrong with each of the four places, on a kernel that has these.
+    /// The findings at the four places, on a kernel that has these algorithms.
     fn found(tcp: &str, offered: Option<&str>) -> Vec<String> {
         let text = format!(
             "listeners: {{partners: {{tcp: {tcp}}}}}\nadmin: {{tcp: {tcp}}}\nops: {{tcp: {tcp}}}\n\

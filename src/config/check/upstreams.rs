@@ -35,7 +35,7 @@ fn endpoints(upstream: &Upstream, path: &YamlPath, findings: &mut Findings) {
         findings.add_if(
             endpoint.0.tls != first_tls,
             path.index(index),
-            "endpoints of one upstream are all https or all http: else a request is secret only by chance",
+            "the endpoints of one upstream must be all https or all http: with both, some requests would not be encrypted",
         );
     }
 }
@@ -53,7 +53,7 @@ fn tls(upstream: &Upstream, path: &YamlPath, findings: &mut Findings) {
         findings.add_if(
             present && plain && !upstream.endpoints.is_empty(),
             path.key(key),
-            "this says something about TLS, but the endpoints are http and not https",
+            "this is a TLS setting, but the endpoints are http",
         );
     }
     match (&tls.client_cert, &tls.client_key) {
@@ -69,7 +69,7 @@ fn tls(upstream: &Upstream, path: &YamlPath, findings: &mut Findings) {
     );
 }
 
-/// Whether TLS can ask for this name: no connection could ever be made with another.
+/// True for a name that TLS can send as SNI; no connection could be made with another.
 fn is_server_name(name: &str) -> bool {
     if name.parse::<IpAddr>().is_ok() {
         return true;
@@ -91,6 +91,6 @@ fn pool(upstream: &Upstream, path: &YamlPath, findings: &mut Findings) {
     findings.add_if(
         pool.connections_max == 0,
         path.key("connections_max"),
-        "with 0 connections, no request gets through",
+        "with 0 connections, no request can be forwarded",
     );
 }

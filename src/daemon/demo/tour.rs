@@ -16,35 +16,35 @@ pub fn text(directory: &Directory, addresses: &Addresses) -> String {
     let root = directory.root().display();
     format!(
         r#"Countersign stands in front of an API at https://{HOST}:{port}
-Paste these into a second terminal; they use curl and the files in one directory.
+Paste these commands into a second terminal. They use curl and the files in one directory.
 
   cd {root}
   partner="--cert partner.pem --key partner.key"
 
-1. Nobody is let in without a certificate, and everybody is told why:
+1. A request without a certificate is refused, with a reason:
   curl --cacert ca.pem https://{HOST}:{port}/orders
 
-2. With the certificate that was signed for this partner, the gate says who you are:
+2. With the partner's certificate, whoami returns your identity:
   curl --cacert ca.pem $partner https://{HOST}:{port}/.well-known/countersign/whoami
 
-3. The server key becomes a token of 60 minutes, bound to the certificate:
+3. The server key is exchanged for a token of 60 minutes, bound to the certificate:
   token=$(curl -s --cacert ca.pem $partner -u "$(cat server-key.id):$(cat server-key)" \
     -d grant_type=client_credentials https://{HOST}:{port}/oauth2/token | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
 
-4. The call, and the headers that the API behind the gate saw:
+4. The call, and the headers that the API received:
   curl --cacert ca.pem $partner -H "Authorization: Bearer $token" https://{HOST}:{port}/orders/7
 
-5. The operator revokes the certificate; open connections end with it:
+5. The operator revokes the certificate, which closes its open connections:
   curl --cacert ca.pem -H "Authorization: Bearer $(cat admin-token)" -H "Content-Type: application/json" \
     -d '{{"reason":"superseded"}}' https://{HOST}:{admin}/api/v1/certificates/$(cat partner.id)/revoke
 
-6. The same call is refused, and says why:
+6. The same call is refused, with the reason:
   curl --cacert ca.pem $partner -H "Authorization: Bearer $token" https://{HOST}:{port}/orders/7
 
-7. All of it in the metrics:
+7. The metrics count all of it:
   curl -s http://{ops}/metrics | grep -E '^countersign_(auth_decisions|tokens_issued|http_requests)_total.* [1-9]'
 
-Stop with Ctrl-C; start again to get a new certificate in the same directory.
+Stop with Ctrl-C. Another start signs a new certificate in the same directory.
 "#
     )
 }
@@ -57,7 +57,7 @@ pub struct Step {
     pub held: bool,
 }
 
-/// Takes every step, and gives what was seen.
+/// Runs every step, and returns the results.
 pub async fn take(
     directory: &Directory,
     addresses: &Addresses,
@@ -128,7 +128,7 @@ pub async fn take(
     let refused = partner.ask("GET", "/orders/7", &fields, "").await?;
     let reason = refused.at("/reason");
     steps.push(step(
-        "refused, and told why",
+        "refused, with a reason",
         format!("{} {reason}", refused.status),
         refused.status == 403 && reason == "cert_revoked",
     ));

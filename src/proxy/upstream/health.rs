@@ -46,14 +46,14 @@ impl Healths {
             healthy: IntGaugeVec::new(
                 Opts::new(
                     "countersign_upstream_healthy",
-                    "Whether an endpoint of the upstream is not being spared for having refused connections.",
+                    "1 if an endpoint of the upstream is available, 0 if all are ejected because they refused connections.",
                 ),
                 &["upstream"],
             )?,
             ejections: IntCounterVec::new(
                 Opts::new(
                     "countersign_upstream_ejections_total",
-                    "How often a worker began to spare an endpoint that refused connections.",
+                    "Ejections by a worker of an endpoint that refused connections.",
                 ),
                 &["upstream"],
             )?,

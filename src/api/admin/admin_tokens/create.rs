@@ -19,7 +19,7 @@ use crate::domain::name::Name;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateAdminToken {
-    /// Whose it is; written into the audit trail.
+    /// The token's holder; written into the audit trail.
     #[schema(value_type = String, pattern = "^[a-z0-9][a-z0-9._-]{0,29}$")]
     name: Name,
     /// `viewer`, `operator` or `admin`.

@@ -12,7 +12,7 @@ use crate::api::admin::state::AdminState;
 use crate::api::problem::Problem;
 use crate::domain::id::AdminTokenId;
 
-/// Which part of the list.
+/// The part of the list.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]

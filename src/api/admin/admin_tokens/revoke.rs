@@ -10,7 +10,7 @@ use crate::api::admin::list::id;
 use crate::api::admin::state::AdminState;
 use crate::api::problem::Problem;
 
-/// Revokes an admin token at once and for ever.
+/// Revokes an admin token permanently.
 #[utoipa::path(
     post, path = "/api/v1/admin-tokens/{token}/revoke", tag = "admin-tokens", operation_id = "revoke_admin_token",
     params(("token" = String, Path, description = "The admin token's id.")),

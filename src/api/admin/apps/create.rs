@@ -21,7 +21,7 @@ pub struct CreateApp {
     /// Unique among all Apps.
     #[schema(value_type = String, pattern = "^[a-z0-9][a-z0-9._-]{0,29}$")]
     name: Name,
-    /// Whom to write to about this App.
+    /// The contact for this App.
     #[schema(max_length = 200)]
     contact: Option<String>,
 }

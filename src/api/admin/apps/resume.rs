@@ -9,7 +9,7 @@ use crate::api::admin::body::{Nothing, OptionalBody};
 use crate::api::admin::state::AdminState;
 use crate::api::problem::Problem;
 
-/// Resumes a suspended App: its credentials count again.
+/// Resumes a suspended App: its credentials are valid again.
 #[utoipa::path(
     post, path = "/api/v1/apps/{app}/resume", tag = "apps", operation_id = "resume_app",
     params(("app" = String, Path, description = "The App's id or name.")),

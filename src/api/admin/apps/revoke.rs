@@ -9,7 +9,7 @@ use crate::api::admin::body::{Nothing, OptionalBody};
 use crate::api::admin::state::AdminState;
 use crate::api::problem::Problem;
 
-/// Revokes an App for ever, and with it every credential that it has.
+/// Revokes an App permanently, with all its credentials.
 #[utoipa::path(
     post, path = "/api/v1/apps/{app}/revoke", tag = "apps", operation_id = "revoke_app",
     params(("app" = String, Path, description = "The App's id or name.")),

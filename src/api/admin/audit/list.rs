@@ -13,7 +13,7 @@ use crate::api::problem::Problem;
 use crate::domain::id::AuditEventId;
 use crate::domain::listing::AuditFilter;
 
-/// Which events, and which part of the list.
+/// The filter for events, and the part of the list.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]

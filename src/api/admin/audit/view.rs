@@ -16,11 +16,11 @@ pub struct AuditEventView {
     id: AuditEventId,
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
-    /// Who did it, for example `local:uid=0` or `token:ops:adm_…`.
+    /// The author, for example `local:uid=0` or `token:ops:adm_…`.
     actor: String,
-    /// What was done, for example `cert.revoke`.
+    /// The action, for example `cert.revoke`.
     action: String,
-    /// What it was done to, by id.
+    /// The id of the changed object.
     subject: String,
     #[schema(value_type = Option<String>)]
     app: Option<AppId>,

@@ -14,7 +14,7 @@ use crate::api::problem::Problem;
 use crate::domain::credential::CredentialState;
 use crate::domain::id::CertificateId;
 
-/// Which certificates, and which part of the list.
+/// The filter for certificates, and the part of the list.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]

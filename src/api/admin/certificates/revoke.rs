@@ -13,7 +13,7 @@ use crate::api::admin::state::AdminState;
 use crate::api::problem::Problem;
 use crate::domain::credential::RevocationReason;
 
-/// Why a certificate is revoked.
+/// The reason of a certificate's revocation.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RevokeCertificate {
@@ -22,7 +22,7 @@ pub struct RevokeCertificate {
     reason: RevocationReason,
 }
 
-/// Revokes a certificate at once and for ever, and closes the connections that were opened with it.
+/// Revokes a certificate permanently, and closes the connections that were opened with it.
 #[utoipa::path(
     post, path = "/api/v1/certificates/{certificate}/revoke", tag = "certificates", operation_id = "revoke_certificate",
     params(("certificate" = String, Path, description = "The certificate's id.")),

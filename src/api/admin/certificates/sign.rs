@@ -21,7 +21,7 @@ use crate::domain::name::Name;
 pub struct SignCertificate {
     /// The App's id or name.
     app: String,
-    /// Unique among the App's certificates that count; the name of one that counts rotates it.
+    /// The certificate's name, unique among the App's valid certificates; the name of a valid certificate rotates it.
     #[schema(value_type = String, pattern = "^[a-z0-9][a-z0-9._-]{0,29}$")]
     name: Name,
     /// A PKCS #10 request in PEM. Only its public key is used.

@@ -27,7 +27,7 @@ pub async fn drain(
         .control
         .note(&actor, "gateway.drain", "gateway", json!({}));
     if let Err(error) = noted.await {
-        tracing::error!(%error, %actor, "a drain could not be written into the audit trail");
+        tracing::error!(%error, %actor, "a drain could not be written to the audit trail");
     }
     state.operations.drain().await;
     Ok(StatusCode::ACCEPTED)

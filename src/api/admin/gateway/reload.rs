@@ -65,12 +65,12 @@ pub async fn reload(
     }
 }
 
-/// What has happened has happened: an audit trail that cannot be written makes a loud line in the log, not a refusal.
+/// The audit event of a reload that has happened: if it cannot be written, an error is logged and nothing is refused.
 async fn note(state: &AdminState, actor: &Actor, detail: Value) {
     let noted = state
         .control
         .note(actor, "gateway.reload", "gateway", detail);
     if let Err(error) = noted.await {
-        tracing::error!(%error, %actor, "a reload could not be written into the audit trail");
+        tracing::error!(%error, %actor, "a reload could not be written to the audit trail");
     }
 }

@@ -35,7 +35,7 @@ pub struct CreateKey {
     #[serde(default)]
     #[schema(value_type = Vec<String>, example = json!(["orders:read"]))]
     scopes: ScopeSet,
-    /// Where the key may be used from; everywhere when empty.
+    /// The networks that may use the key; all when empty.
     #[serde(default)]
     #[schema(value_type = Vec<String>, example = json!(["192.0.2.0/24"]))]
     networks: Vec<IpNet>,

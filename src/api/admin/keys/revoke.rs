@@ -13,7 +13,7 @@ use crate::api::admin::state::AdminState;
 use crate::api::problem::Problem;
 use crate::domain::credential::RevocationReason;
 
-/// Why a key is revoked.
+/// The reason of a key's revocation.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RevokeKey {
@@ -22,7 +22,7 @@ pub struct RevokeKey {
     reason: RevocationReason,
 }
 
-/// Revokes a key at once and for ever, and with it every token that was minted from it.
+/// Revokes a key permanently, with every token that was minted from it.
 #[utoipa::path(
     post, path = "/api/v1/keys/{key}/revoke", tag = "keys", operation_id = "revoke_key",
     params(("key" = String, Path, description = "The key's id.")),

@@ -15,16 +15,16 @@ use crate::api::admin::state::AdminState;
 use crate::api::problem::Problem;
 use crate::control::keys::OVERLAP;
 
-/// How a key is rotated.
+/// The settings of a key's rotation.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotateKey {
-    /// How long the old key still counts; a day when absent.
+    /// The time for which the old key stays valid; a day when absent.
     #[schema(value_type = Option<String>, example = "24h")]
     overlap: Option<Span>,
 }
 
-/// Makes a successor with the same scopes, networks and end; the old key counts until the overlap is over.
+/// Creates a successor with the same scopes, networks and expiry; the old key stays valid for the overlap.
 #[utoipa::path(
     post, path = "/api/v1/keys/{key}/rotate", tag = "keys", operation_id = "rotate_key",
     params(("key" = String, Path, description = "The old key's id.")),

@@ -30,7 +30,7 @@ pub struct KeyView {
     environment: Environment,
     #[schema(value_type = Vec<String>)]
     scopes: ScopeSet,
-    /// Where the key may be used from; everywhere when empty.
+    /// The networks that may use the key; all when empty.
     #[schema(value_type = Vec<String>)]
     networks: Vec<IpNet>,
     /// `active`, `retiring`, `revoked` or `expired`.

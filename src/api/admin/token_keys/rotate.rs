@@ -13,16 +13,16 @@ use crate::api::admin::state::AdminState;
 use crate::api::problem::Problem;
 use crate::domain::reason::Reason;
 
-/// How the token key is rotated.
+/// The settings of the token key's rotation.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotateTokenKey {
-    /// Whether every token that was signed before ends at once, because the key may be in the wrong hands.
+    /// True to end all earlier tokens at once, for a key that may have leaked.
     #[serde(default)]
     end_tokens: bool,
 }
 
-/// Signs access tokens with a new key from now on; those that were signed before count until they end.
+/// Signs access tokens with a new key; earlier tokens stay valid until they expire.
 #[utoipa::path(
     post, path = "/api/v1/token-keys/rotate", tag = "token-keys", operation_id = "rotate_token_key",
     request_body = Option<RotateTokenKey>, responses((status = 201, body = RotatedTokenKeyView))

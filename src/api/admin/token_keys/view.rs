@@ -12,11 +12,11 @@ use crate::domain::time::Timestamp;
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = TokenKey)]
 pub struct TokenKeyView {
-    /// What tokens and the JWKS name it by.
+    /// The key's id in tokens and in the JWKS.
     kid: String,
     /// `active` for the one that signs, `retiring` for those before it.
     state: &'static str,
-    /// When the last token that it signed has ended; null while it signs.
+    /// The time when the last token that it signed has expired; null while it signs.
     #[schema(value_type = Option<String>, format = DateTime)]
     until: Option<Timestamp>,
 }
@@ -28,7 +28,7 @@ pub struct TokenKeysView {
     items: Vec<TokenKeyView>,
 }
 
-/// What verifies after a rotation.
+/// The keys that verify tokens after a rotation.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = RotatedTokenKey)]
 pub struct RotatedTokenKeyView {
