@@ -42,6 +42,10 @@ impl<S> Corked<S> {
         self.stream
     }
 
+    pub fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
     /// Keeps no more than it has.
     pub fn uncork(&mut self) {
         self.keeps = false;

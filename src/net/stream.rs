@@ -1,10 +1,12 @@
 //! One type for a connection in the clear and one over TLS, as both are opened to upstreams.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -23,6 +25,13 @@ impl Stream {
         match self {
             Self::Plain(_) => false,
             Self::Tls(stream) => stream.inner().get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.inner().get_ref().0.get_ref(),
         }
     }
 }
@@ -131,6 +140,28 @@ impl<S: AsyncWrite + Unpin, G: Unpin> AsyncWrite for Guarded<S, G> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+/// A stream of which can be asked whether anything has come, a close included, that nobody has read.
+pub trait Peek: AnyStream {
+    /// Asks the kernel, where the runtime only knows what was there when it last looked.
+    fn has_news(&self) -> bool;
+}
+
+impl Peek for Stream {
+    fn has_news(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        let peeked = SockRef::from(self.tcp()).peek(&mut byte);
+        !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+/// What is only in memory has no news that the runtime does not know.
+#[cfg(test)]
+impl Peek for tokio::io::DuplexStream {
+    fn has_news(&self) -> bool {
+        false
     }
 }
 

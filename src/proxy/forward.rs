@@ -14,6 +14,7 @@ use super::upstream::answer_head::Asked;
 use super::upstream::body::AnswerBody;
 use super::upstream::http1;
 use super::upstream::http2::{self, Http2Body};
+use super::upstream::idle::Choice;
 use super::upstream::pool::{Lease, Pool, Slot};
 use super::upstream::request::{AnyBody, BodyGone, Head, Reclaimed};
 use super::upstream::sender::Sender;
@@ -46,7 +47,7 @@ pub enum Answer {
 ///
 /// When a connection that was kept turns out to be dead before anything was answered, the request is sent once more
 /// on a new one: if none of its body is gone, and if either none of it was sent or its method makes sending it
-/// twice harmless.
+/// twice harmless. So is what the upstream itself says it has not processed (RFC 9113, 8.7).
 ///
 /// What is given back holds neither the permit nor more than it needs: it is a part of every exchange that waits.
 pub fn send<B>(
@@ -100,8 +101,8 @@ struct Failed {
     body: Reclaimed,
     /// Whether any of it may have reached the upstream.
     sent: bool,
-    /// On a connection that was kept.
-    reused: bool,
+    /// Another connection may do: this one was kept, or the upstream has refused the request on it unread.
+    elsewhere: bool,
 }
 
 impl From<Error> for Failed {
@@ -110,7 +111,7 @@ impl From<Error> for Failed {
             error,
             body: Err(BodyGone),
             sent: false,
-            reused: false,
+            elsewhere: false,
         }
     }
 }
@@ -123,10 +124,10 @@ impl Exchange {
                 error,
                 body: Ok(body),
                 sent,
-                reused: true,
+                elsewhere: true,
             }) if error.retry && (!sent || head.method.is_idempotent()) => {
                 let upstream = &self.upstream.name;
-                tracing::debug!(%upstream, "a kept connection was dead, trying a new one");
+                tracing::debug!(%upstream, "trying a new connection");
                 // Boxed: few are sent twice, and every exchange would be as large as two.
                 Box::pin(self.run(body, true)).await
             }
@@ -153,33 +154,53 @@ impl Exchange {
         self.pool.health().asked(fresh);
         match self.upstream.protocol {
             Protocol::Http1 => {
-                let lease = self.pool.lease(slot, fresh).await?;
-                self.over_http1(lease, body).await
+                let choice = match self.may_be_repeated(body.as_ref()) {
+                    _ if fresh => Choice::New,
+                    true => Choice::Kept,
+                    false => Choice::Safe,
+                };
+                let lease = self.pool.lease(slot, choice).await?;
+                let checks = choice == Choice::Safe && lease.rested.is_some();
+                self.over_http1(lease, body, checks).await
             }
             // Boxed: it is larger, and allocates in any case.
             Protocol::Http2 => Box::pin(self.over_http2(slot, body, fresh)).await,
         }
     }
 
-    async fn over_http1(&self, mut lease: Lease, body: Option<AnyBody>) -> Result<Answer, Failed> {
+    /// Whether the request can be sent again when nobody knows what has become of it.
+    fn may_be_repeated(&self, body: Option<&AnyBody>) -> bool {
+        body.is_none() && self.head.method.is_idempotent()
+    }
+
+    async fn over_http1(
+        &self,
+        mut lease: Lease,
+        body: Option<AnyBody>,
+        checks: bool,
+    ) -> Result<Answer, Failed> {
         let asked = Asked {
             head_only: self.head.method == Method::HEAD,
             upgrade: self.head.upgrade.as_ref(),
         };
         let connection = lease.connection();
-        let mut sender = Sender::begin(connection, &self.head, body);
+        let mut sender = Sender::begin(connection, &self.head, body, checks);
         let answer =
             match http1::exchange(connection, &mut sender, asked, &self.upstream.timeouts).await {
                 Ok(answer) => answer,
                 Err(error) => {
+                    if error.retry {
+                        lease.learn(false);
+                    }
                     return Err(Failed {
                         error,
                         sent: sender.has_begun(),
                         body: sender.reclaim(),
-                        reused: lease.reused,
+                        elsewhere: lease.rested.is_some(),
                     });
                 }
             };
+        lease.learn(true);
         if answer.switched {
             let (connection, guard) = lease.into_connection();
             let stream = Guarded::new(connection.into_stream(), guard);
@@ -199,12 +220,16 @@ impl Exchange {
         let timeouts = &self.upstream.timeouts;
         let outcome = match http2::exchange(&lease, &self.head, body, timeouts).await {
             Ok(outcome) => outcome,
-            Err((error, body)) => {
+            Err(http2::Unanswered {
+                error,
+                body,
+                refused,
+            }) => {
                 return Err(Failed {
                     sent: body.is_err(),
                     error,
                     body,
-                    reused: lease.reused,
+                    elsewhere: lease.reused || refused,
                 });
             }
         };

@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use super::super::error::Side;
 use super::super::upstream::health::Healths;
+use super::super::upstream::keep_alive::SETTLE;
 use super::*;
 use crate::domain::identity::{Caller, Evidence};
 use crate::domain::policy::{Policy, Requirement};
@@ -288,6 +289,8 @@ fn a_connection_carries_one_exchange_after_another() {
         let peer = Peer::answering(OK).await;
         let client = Client::of(&[&peer]);
         for _ in 0..3 {
+            // That a GET was answered on it again shows that it may carry a POST.
+            assert_eq!(client.text(get()).await.unwrap(), "hello");
             assert_eq!(client.text(get()).await.unwrap(), "hello");
             assert_eq!(client.text(post("x")).await.unwrap(), "hello");
         }
@@ -419,6 +422,8 @@ fn a_kept_connection_that_died_is_replaced_for_requests_that_may_be_repeated() {
         let peer = Peer::start(script).await;
         let client = Client::of(&[&peer]);
         assert_eq!(client.text(post("a")).await.unwrap(), "hello");
+        // Long enough for a close that follows the answer.
+        sleep(2 * SETTLE).await;
         assert_eq!(
             client.refusal(post("b")).await,
             (Side::Upstream, Reason::UpstreamFailed)
@@ -1079,7 +1084,11 @@ fn a_dead_http_2_connection_is_replaced_where_asking_twice_is_harmless() {
             .await;
             for (method, expected) in [
                 (Method::GET, None),
-                (Method::POST, Some((Side::Upstream, Reason::UpstreamFailed))),
+                // What the upstream says it has not looked at is sent again in any case.
+                (
+                    Method::POST,
+                    (!goes_away).then_some((Side::Upstream, Reason::UpstreamFailed)),
+                ),
             ] {
                 peer.connections.set(0);
                 let client = Client::to(vec![peer.endpoint.clone()], |upstream| {
@@ -1095,6 +1104,121 @@ fn a_dead_http_2_connection_is_replaced_where_asking_twice_is_harmless() {
                 assert_eq!(peer.count(), if expected.is_none() { 2 } else { 1 });
                 assert!(client.text(get()).await.is_ok(), "the dead one is not kept");
             }
+        }
+    });
+}
+
+/// An upstream that speaks HTTP/2 and refuses each request but the last of `refused + 1`, when it has its body.
+async fn refusing_http2_peer(refused: usize) -> Peer {
+    let asked = Rc::new(Cell::new(0));
+    Peer::start(move |stream, _| {
+        let asked = Rc::clone(&asked);
+        async move {
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            while let Some(Ok((request, mut reply))) = connection.accept().await {
+                let asked = Rc::clone(&asked);
+                tokio::task::spawn_local(async move {
+                    let mut body = request.into_body();
+                    let mut heard = Vec::new();
+                    while let Some(Ok(data)) = body.data().await {
+                        let _ended = body.flow_control().release_capacity(data.len());
+                        heard.extend_from_slice(&data);
+                    }
+                    if asked.replace(asked.get() + 1) < refused {
+                        reply.send_reset(h2::Reason::REFUSED_STREAM);
+                        return;
+                    }
+                    let mut body = reply
+                        .send_response(http::Response::new(()), heard.is_empty())
+                        .unwrap();
+                    if !heard.is_empty() {
+                        body.send_data(heard.into(), true).unwrap();
+                    }
+                });
+            }
+        }
+    })
+    .await
+}
+
+#[test]
+fn what_an_http_2_upstream_has_not_processed_is_sent_again_whole() {
+    run(async {
+        for method in [Method::GET, Method::POST, Method::PATCH] {
+            let client = http2_client(&refusing_http2_peer(1).await);
+            for text in ["first", ""] {
+                let body = Full::new(Bytes::from(text)).map_err(|never| match never {});
+                let answered = client.text(request(method.clone(), body)).await;
+                assert_eq!(answered.unwrap(), text, "{method}");
+            }
+        }
+        // A body of unknown length, of which a part has left.
+        let client = http2_client(&refusing_http2_peer(1).await);
+        let (feed, body) = fed();
+        for text in ["ab", "cd"] {
+            feed.send(Ok(Frame::data(text.into()))).unwrap();
+        }
+        drop(feed);
+        let answered = client.text(request(Method::POST, body)).await;
+        assert_eq!(answered.unwrap(), "abcd");
+    });
+}
+
+#[test]
+fn an_http_2_upstream_that_refuses_again_has_the_last_word() {
+    run(async {
+        let peer = refusing_http2_peer(2).await;
+        let client = http2_client(&peer);
+        let failed = (Side::Upstream, Reason::UpstreamFailed);
+        assert_eq!(client.refusal(post("a")).await, failed);
+        assert_eq!(client.text(post("b")).await.unwrap(), "b");
+        // What is too large to be held was sent for good.
+        let client = http2_client(&refusing_http2_peer(1).await);
+        let large = Full::new(Bytes::from(vec![0; 100 << 10])).map_err(|never| match never {});
+        assert_eq!(client.refusal(request(Method::POST, large)).await, failed);
+    });
+}
+
+#[test]
+fn a_request_that_must_not_be_repeated_avoids_who_closes_without_a_word() {
+    run(async {
+        for answers in [1, 2, 3] {
+            let peer = Peer::start(move |mut stream, _| async move {
+                for _ in 0..answers {
+                    if read_request(&mut stream).await.is_none() {
+                        return;
+                    }
+                    stream.write_all(OK.as_bytes()).await.unwrap();
+                }
+            })
+            .await;
+            let client = Client::of(&[&peer]);
+            for _ in 0..50 {
+                assert_eq!(client.text(post("x")).await.unwrap(), "hello");
+            }
+            assert!(peer.count() >= 50 / answers, "{answers}");
+        }
+    });
+}
+
+#[test]
+fn a_connection_is_not_used_beyond_the_time_that_its_upstream_has_announced() {
+    run(async {
+        for (said, uses) in [
+            ("timeout=1", 2),
+            ("timeout=60", 1),
+            ("timeout=0", 3),
+            ("max=0", 3),
+        ] {
+            let answer = OK.replace("\r\n\r\n", &format!("\r\nKeep-Alive: {said}\r\n\r\n"));
+            let peer = Peer::answering(answer).await;
+            let client = Client::of(&[&peer]);
+            client.text(get()).await.unwrap();
+            client.text(get()).await.unwrap();
+            assert_eq!(peer.count(), if uses == 3 { 2 } else { 1 }, "{said}");
+            sleep(Duration::from_millis(800)).await;
+            client.text(get()).await.unwrap();
+            assert_eq!(peer.count(), uses, "{said}");
         }
     });
 }

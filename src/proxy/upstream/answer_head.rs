@@ -1,10 +1,12 @@
 //! The head of an HTTP/1.1 answer: parsed strictly, cleaned of what is not the client's, and its body's length known.
 
 use std::mem::MaybeUninit;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
+use super::keep_alive;
 use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::codec::fields;
 use crate::proxy::codec::head_end::HeadEnd;
@@ -34,6 +36,8 @@ pub struct AnswerHead {
     pub framing: Framing,
     /// Whether the connection can carry another exchange.
     pub keep_alive: bool,
+    /// For how long the upstream keeps it open until then, if it says so.
+    pub kept_for: Option<Duration>,
     /// It is the 101 that was asked for, and what follows is a tunnel.
     pub switched: bool,
 }
@@ -117,6 +121,7 @@ struct Found {
     length: Option<(u64, HeaderValue)>,
     chunked: bool,
     close: bool,
+    kept_for: Option<Duration>,
     upgrade: Option<HeaderValue>,
     /// Names that the answer declares to be about its connection.
     nominated: Vec<HeaderName>,
@@ -155,6 +160,7 @@ impl Found {
                     }
                 }
             }
+            "keep-alive" => self.kept_for = keep_alive::announced(value).or(self.kept_for),
             "upgrade" if self.upgrade.is_some() => {
                 return Err(Malformed("there are two Upgrade fields"));
             }
@@ -216,7 +222,8 @@ impl Found {
                 body: (),
             },
             framing,
-            keep_alive,
+            keep_alive: keep_alive && self.kept_for != Some(Duration::ZERO),
+            kept_for: self.kept_for,
             switched,
         })))
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -12,17 +12,23 @@ use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
 use super::deadline::Deadline;
-use crate::net::stream::{AnyStream, Rewound};
+use crate::net::stream::{AnyStream, Peek, Rewound};
+use crate::net::turn;
 use crate::proxy::codec::output::Output;
 
 /// A connection that speaks HTTP/1.1.
 pub struct Connection {
-    stream: Box<dyn AnyStream>,
+    stream: Box<dyn Peek>,
     /// Read and not yet taken.
     pub input: BytesMut,
     pub output: Output,
     pub deadline: Deadline,
     pub opened: Instant,
+    /// When the upstream was last heard after a silence: no earlier has its rest begun.
+    pub heard: Instant,
+    silent: bool,
+    /// For how long the upstream keeps it open between two requests, if it has said so.
+    pub kept_for: Option<Duration>,
     read_size: usize,
 }
 
@@ -37,13 +43,17 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    pub fn new(stream: Box<dyn AnyStream>) -> Self {
+    pub fn new(stream: Box<dyn Peek>) -> Self {
+        let now = Instant::now();
         Self {
             stream,
             input: BytesMut::new(),
             output: Output::default(),
             deadline: Deadline::after(Duration::from_mins(1)),
-            opened: Instant::now(),
+            opened: now,
+            heard: now,
+            silent: true,
+            kept_for: None,
             read_size: READ_MIN,
         }
     }
@@ -57,7 +67,13 @@ impl Connection {
         }
         let space = self.input.capacity() - self.input.len();
         let read = pin!(self.stream.read_buf(&mut self.input));
-        let length = ready!(read.poll(cx))?;
+        let Poll::Ready(length) = read.poll(cx)? else {
+            self.silent = true;
+            return Poll::Pending;
+        };
+        if std::mem::take(&mut self.silent) {
+            self.heard = turn::now();
+        }
         if length == space {
             // More is coming than fits, so fewer and larger reads are cheaper.
             self.read_size = (self.read_size * 4).min(READ_MAX);
@@ -81,8 +97,17 @@ impl Connection {
 
     /// Whether the upstream has neither closed nor sent bytes that nobody asked for.
     pub fn is_quiet(&mut self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        self.input.is_empty() && self.poll_fill(&mut cx).is_pending()
+        self.is_quiet_now(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// The same; `cx` is woken when that changes.
+    pub fn is_quiet_now(&mut self, cx: &mut Context<'_>) -> bool {
+        self.input.is_empty() && self.poll_fill(cx).is_pending()
+    }
+
+    /// The same of this very moment: the runtime learns of what has arrived only between two turns.
+    pub fn is_quiet_in_the_kernel(&mut self) -> bool {
+        self.is_quiet() && !self.stream.has_news()
     }
 
     /// Gets ready to be kept: a quiet connection holds no large buffers.

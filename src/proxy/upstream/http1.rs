@@ -129,9 +129,11 @@ pub struct Http1Body {
 pub fn body(mut lease: Lease, head: &AnswerHead, sender: Sender, idle: Duration) -> AnswerBody {
     // An upstream that answers early may drop the rest of the request or may not; its connection is not trusted.
     let keep_alive = head.keep_alive && sender.is_done();
+    let connection = lease.connection();
+    connection.kept_for = head.kept_for.or(connection.kept_for);
     let coding = match head.framing {
         Framing::Length(length) => {
-            let input = &mut lease.connection().input;
+            let input = &mut connection.input;
             if let Ok(length) = usize::try_from(length)
                 && input.len() >= length
             {
@@ -270,6 +272,12 @@ mod tests {
     use std::rc::Rc;
     use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 
+    impl crate::net::stream::Peek for Counting {
+        fn has_news(&self) -> bool {
+            false
+        }
+    }
+
     #[derive(Debug, Default)]
     struct Calls {
         reads: Cell<usize>,
@@ -363,7 +371,7 @@ mod tests {
             identity: Rc::new(IdentityFields::default()),
             upgrade: None,
         };
-        let mut sender = Sender::begin(&mut connection, &head, body);
+        let mut sender = Sender::begin(&mut connection, &head, body, false);
         let timeouts = Timeouts::default();
         let ask = exchange(&mut connection, &mut sender, Asked::default(), &timeouts);
         let answer = async {

@@ -1,6 +1,6 @@
 //! Exchanges over HTTP/2 with prior knowledge: hyper's connection with our bounds, deadlines and hygiene.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::deadline::Deadline;
 use super::pool::SharedLease;
+use super::replay::Taken;
 use super::request::{AnyBody, BodyGone, Head, Reclaimed};
 use crate::domain::reason::Reason;
 use crate::domain::upstream::Timeouts;
@@ -125,19 +126,35 @@ pub enum Outcome {
     Tunnel(Response<()>, hyper::upgrade::Upgraded),
 }
 
-/// Sends the request and waits for the head of its answer. Where the body comes back beside the error, the request
-/// may be sent again: nothing was sent, or the connection died and sending twice is harmless.
+/// Why there is no answer.
+pub struct Unanswered {
+    pub error: Error,
+    /// Where the body comes back, the request may be sent again: the upstream has not processed it, or the connection
+    /// died and sending twice is harmless.
+    pub body: Reclaimed,
+    /// The upstream itself has said that it has not processed the request.
+    pub refused: bool,
+}
+
+impl From<Error> for Unanswered {
+    fn from(error: Error) -> Self {
+        Self {
+            error,
+            body: Err(BodyGone),
+            refused: false,
+        }
+    }
+}
+
+/// Sends the request and waits for the head of its answer.
 pub async fn exchange(
     lease: &SharedLease,
     head: &Head,
     body: Option<AnyBody>,
     timeouts: &Timeouts,
-) -> Result<Outcome, (Error, Reclaimed)> {
+) -> Result<Outcome, Unanswered> {
     let connection = &lease.connection;
-    let request = match request(head, connection.tls) {
-        Ok(request) => request,
-        Err(error) => return Err((error, Err(BodyGone))),
-    };
+    let request = request(head, connection.tls)?;
     let sending = Rc::new(Sending::default());
     let harmless = body.is_none() && head.upgrade.is_none() && head.method.is_idempotent();
     let body = RequestBody::new(body, Rc::clone(&sending));
@@ -172,37 +189,46 @@ pub async fn exchange(
     .await;
     let response = match answered {
         None if sending.wants.get() => {
-            return Err((Error::downstream(Reason::BodyTimeout), Err(BodyGone)));
+            return Err(Error::downstream(Reason::BodyTimeout).into());
         }
-        None => return Err((Error::upstream(Reason::UpstreamTimeout), Err(BodyGone))),
+        None => return Err(Error::upstream(Reason::UpstreamTimeout).into()),
         Some(Ok(response)) => response,
         Some(Err(mut refused)) => {
             let message = refused.take_message();
             let error = refused.into_error();
-            let died = has_died(&error);
+            let (died, refused) = (has_died(&error), is_refused(&error));
             if died {
                 connection.dead.set(true);
             }
             let error = sending.failure(error);
-            let body = match message {
+            let body = if error.side != Side::Upstream {
+                Err(BodyGone)
+            } else if message.is_some() || refused {
                 // Given back, it has not been sent.
-                Some(request) => Ok(request.into_body().body.take()),
-                None if died && harmless => Ok(None),
-                None => Err(BodyGone),
+                sending.reclaim()
+            } else if died && harmless {
+                Ok(None)
+            } else {
+                Err(BodyGone)
             };
             let error = if body.is_ok() {
                 error.worth_a_retry()
             } else {
                 error
             };
-            return Err((error, body));
+            return Err(Unanswered {
+                error,
+                body,
+                refused,
+            });
         }
     };
+    sending.answered();
     if head.upgrade.is_some() && response.status().is_success() {
         let mut response = response;
         let upgraded = hyper::upgrade::on(&mut response)
             .await
-            .map_err(|error| (sending.failure(error), Err(BodyGone)))?;
+            .map_err(|error| sending.failure(error))?;
         return Ok(Outcome::Tunnel(response.map(|_| ()), upgraded));
     }
     Ok(Outcome::Answer(response, sending))
@@ -217,6 +243,17 @@ fn has_died(error: &hyper::Error) -> bool {
         || cause
             .downcast_ref::<h2::Error>()
             .is_some_and(|cause| cause.is_io() || (cause.is_go_away() && cause.is_remote()))
+}
+
+/// Whether the upstream says that it has not processed the request (RFC 9113, 8.7): it has refused the stream, or it is
+/// leaving and has not got as far as this one.
+fn is_refused(error: &hyper::Error) -> bool {
+    std::error::Error::source(error)
+        .and_then(|cause| cause.downcast_ref::<h2::Error>())
+        .is_some_and(|cause| {
+            let stream = cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM);
+            cause.is_remote() && (stream || cause.is_go_away())
+        })
 }
 
 fn request(head: &Head, tls: bool) -> Result<Request<()>, Error> {
@@ -260,8 +297,14 @@ fn request(head: &Head, tls: bool) -> Result<Request<()>, Error> {
 }
 
 /// How far the request's body has got; shared with the one who waits for the answer.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Sending {
+    body: RefCell<Option<AnyBody>>,
+    /// Until the answer is here.
+    taken: RefCell<Taken>,
+    /// Nobody sends any more.
+    over: Cell<bool>,
+    has_answer: Cell<bool>,
     done: Cell<bool>,
     progress: Cell<u64>,
     /// The client was asked for more and has not answered.
@@ -270,7 +313,36 @@ pub struct Sending {
     failed: Cell<Option<(Side, Reason)>>,
 }
 
+impl fmt::Debug for Sending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sending")
+            .field("done", &self.done)
+            .field("progress", &self.progress)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Sending {
+    /// The body as it was, if not too much of it has been sent.
+    fn reclaim(&self) -> Reclaimed {
+        let rest = self.body.take();
+        self.taken.take().again(rest)
+    }
+
+    /// The request is not sent again.
+    fn answered(&self) {
+        self.has_answer.set(true);
+        self.taken.borrow_mut().forget();
+        self.let_go();
+    }
+
+    /// Holds the body no longer than it may be sent, once or again: its connection waits for that.
+    fn let_go(&self) {
+        if self.over.get() && self.has_answer.get() {
+            drop(self.body.take());
+        }
+    }
+
     /// What hyper says went wrong, unless it was the client's own body.
     fn failure(&self, error: hyper::Error) -> Error {
         let (side, reason) = self
@@ -282,19 +354,14 @@ impl Sending {
 }
 
 struct RequestBody {
-    body: Option<AnyBody>,
     sending: Rc<Sending>,
 }
 
 impl RequestBody {
     fn new(body: Option<AnyBody>, sending: Rc<Sending>) -> Self {
         sending.done.set(body.is_none());
-        Self { body, sending }
-    }
-
-    fn end(&mut self) {
-        self.body = None;
-        self.sending.done.set(true);
+        *sending.body.borrow_mut() = body;
+        Self { sending }
     }
 }
 
@@ -306,19 +373,22 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let this = self.get_mut();
-        let Some(body) = &mut this.body else {
+        let sending = &self.sending;
+        let mut slot = sending.body.borrow_mut();
+        let Some(body) = &mut *slot else {
             return Poll::Ready(None);
         };
         let polled = body.as_mut().poll_frame(cx);
-        this.sending.wants.set(polled.is_pending());
+        sending.wants.set(polled.is_pending());
         let Some(frame) = ready!(polled) else {
-            this.end();
+            *slot = None;
+            sending.done.set(true);
             return Poll::Ready(None);
         };
-        this.sending.progress.set(this.sending.progress.get() + 1);
-        if let Err(error) = &frame {
-            this.sending.failed.set(Some((error.side, error.reason)));
+        sending.progress.set(sending.progress.get() + 1);
+        match &frame {
+            Ok(frame) => sending.taken.borrow_mut().note(frame),
+            Err(error) => sending.failed.set(Some((error.side, error.reason))),
         }
         Poll::Ready(Some(frame.map(|frame| match frame.into_trailers() {
             Ok(mut trailers) => {
@@ -330,14 +400,14 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body
-            .as_ref()
+        let body = self.sending.body.borrow();
+        body.as_ref()
             .is_none_or(|body| body.as_ref().is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body
-            .as_ref()
+        let body = self.sending.body.borrow();
+        body.as_ref()
             .map_or_else(|| SizeHint::with_exact(0), |body| body.as_ref().size_hint())
     }
 }
@@ -345,6 +415,8 @@ impl Body for RequestBody {
 impl Drop for RequestBody {
     fn drop(&mut self) {
         self.sending.done.set(true);
+        self.sending.over.set(true);
+        self.sending.let_go();
     }
 }
 

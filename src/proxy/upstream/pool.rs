@@ -1,8 +1,11 @@
 //! The connections of one worker to one upstream: how many, which is used next, how long one is kept.
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -13,6 +16,7 @@ use super::balance::{self, Load, Tried};
 use super::connection::Connection;
 use super::health::Health;
 use super::http2::{Http2, STREAMS_MAX};
+use super::idle::{Choice, IdleList};
 use super::upstreams::Connectors;
 use crate::domain::reason::Reason;
 use crate::domain::upstream::{Protocol, Upstream};
@@ -37,6 +41,9 @@ pub struct Pool {
     open: Cell<usize>,
     idle: Cell<usize>,
     sweeping: Cell<bool>,
+    /// Something was kept that nobody has looked after yet, and who has to be told of it.
+    unswept: Cell<bool>,
+    sweeper: RefCell<Waker>,
 }
 
 #[derive(Debug)]
@@ -46,17 +53,10 @@ struct EndpointPool {
     load: Load,
     /// Where it stands among the upstream's endpoints.
     place: usize,
-    /// The most recently used is last and taken first, so that the others can grow old.
-    idle: RefCell<Vec<Idle>>,
+    idle: IdleList,
     shared: RefCell<Vec<Rc<Http2>>>,
     /// One HTTP/2 connection is opened at a time: whoever waits for it can share it.
     opening: tokio::sync::Mutex<()>,
-}
-
-#[derive(Debug)]
-struct Idle {
-    connection: Box<Connection>,
-    since: Instant,
 }
 
 /// The right to one exchange with the upstream.
@@ -80,7 +80,7 @@ impl Pool {
                 .proving(upstream.server_name.as_deref())
                 .with(tcp::options(&upstream.tcp)),
             load: Load::default(),
-            idle: RefCell::default(),
+            idle: IdleList::default(),
             shared: RefCell::default(),
             opening: tokio::sync::Mutex::new(()),
         });
@@ -98,6 +98,8 @@ impl Pool {
             open: Cell::new(0),
             idle: Cell::new(0),
             sweeping: Cell::new(false),
+            unswept: Cell::new(false),
+            sweeper: RefCell::new(Waker::noop().clone()),
             upstream: RefCell::new(Arc::clone(upstream)),
         }
     }
@@ -142,27 +144,22 @@ impl Pool {
         }
     }
 
-    /// A connection for one exchange: one that was kept, unless `fresh`, or a new one to the first endpoint that
+    /// A connection for one exchange: one that was kept, as `choice` allows, or a new one to the first endpoint that
     /// takes connections.
-    pub async fn lease(self: &Rc<Self>, slot: Slot, fresh: bool) -> Result<Lease, Error> {
+    pub async fn lease(self: &Rc<Self>, slot: Slot, choice: Choice) -> Result<Lease, Error> {
         let mut slot = Some(slot);
         self.try_endpoints(async |place, endpoint, now| {
-            let kept = if fresh {
-                None
-            } else {
-                self.take_idle(endpoint, now)
-            };
-            let reused = kept.is_some();
-            let connection = match kept {
-                Some(connection) => connection,
-                None => self.open_http1(endpoint).await?,
+            let kept = self.take_idle(endpoint, choice, now);
+            let (connection, rested) = match kept {
+                Some((connection, rest)) => (connection, Some(rest)),
+                None => (self.open_http1(endpoint).await?, None),
             };
             endpoint.load.begin();
             Ok(Lease {
                 pool: Rc::clone(self),
                 place,
                 connection: Some(connection),
-                reused,
+                rested,
                 _slot: slot.take(),
             })
         })
@@ -221,21 +218,17 @@ impl Pool {
         Err(last.unwrap_or_else(|| Error::ours(Reason::UpstreamUnreachable).because("no endpoint")))
     }
 
-    fn take_idle(&self, endpoint: &EndpointPool, now: Instant) -> Option<Box<Connection>> {
+    fn take_idle(
+        &self,
+        endpoint: &EndpointPool,
+        choice: Choice,
+        now: Instant,
+    ) -> Option<(Box<Connection>, Duration)> {
         let bounds = self.upstream.borrow().pool;
-        loop {
-            let Idle {
-                mut connection,
-                since,
-            } = endpoint.idle.borrow_mut().pop()?;
-            self.idle.set(self.idle.get().saturating_sub(1));
-            let young =
-                now - connection.opened < bounds.age_max && now - since < bounds.idle_timeout;
-            if young && connection.is_quiet() {
-                return Some(connection);
-            }
-            self.closed();
-        }
+        let let_go = || self.idle_closed();
+        let taken = endpoint.idle.take(choice, &bounds, now, let_go)?;
+        self.idle.set(self.idle.get().saturating_sub(1));
+        Some(taken)
     }
 
     async fn open_http1(&self, endpoint: &EndpointPool) -> Result<Box<Connection>, Error> {
@@ -333,34 +326,40 @@ impl Pool {
 
     fn take_back(self: &Rc<Self>, place: usize, mut connection: Box<Connection>) {
         let bounds = self.upstream.borrow().pool;
-        let since = turn::now();
-        let young = since - connection.opened < bounds.age_max;
+        let young = turn::now().saturating_duration_since(connection.opened) < bounds.age_max;
         let endpoint = self.endpoints.get(place);
         let Some(endpoint) = endpoint.filter(|_| young && self.idle.get() < bounds.idle_max) else {
             self.closed();
             return;
         };
         connection.rest();
-        endpoint.idle.borrow_mut().push(Idle { connection, since });
+        endpoint.idle.push(connection);
         self.idle.set(self.idle.get() + 1);
         self.sweep_later();
+        if !self.unswept.replace(true) {
+            self.sweeper.borrow().wake_by_ref();
+        }
     }
 
     fn close_one_idle(&self) {
         let oldest = self
             .endpoints
             .iter()
-            .filter_map(|endpoint| Some((endpoint.idle.borrow().first()?.since, endpoint)))
+            .filter_map(|endpoint| Some((endpoint.idle.oldest()?, endpoint)))
             .min_by_key(|(since, _)| *since);
         if let Some((_, endpoint)) = oldest {
-            drop(endpoint.idle.borrow_mut().remove(0));
-            self.idle.set(self.idle.get().saturating_sub(1));
-            self.closed();
+            endpoint.idle.drop_oldest();
+            self.idle_closed();
         }
     }
 
     fn closed(&self) {
         self.open.set(self.open.get().saturating_sub(1));
+    }
+
+    fn idle_closed(&self) {
+        self.idle.set(self.idle.get().saturating_sub(1));
+        self.closed();
     }
 
     /// Runs while something is kept, so that connections do not outlive their time when nobody asks for them.
@@ -371,22 +370,15 @@ impl Pool {
         tokio::task::spawn_local(sweep(Rc::downgrade(self)));
     }
 
-    /// Lets go of what is old or closed; false when nothing is left to look after.
-    fn sweep(&self) -> bool {
+    /// Lets go of what is old or closed, and has `cx` woken when something closes; false when nothing is left to look
+    /// after.
+    fn sweep(&self, cx: &mut Context<'_>) -> bool {
         let bounds = self.upstream.borrow().pool;
         let now = Instant::now();
         let mut left = false;
         for endpoint in &self.endpoints {
-            endpoint.idle.borrow_mut().retain_mut(|idle| {
-                let young = now - idle.connection.opened < bounds.age_max;
-                let kept =
-                    young && now - idle.since < bounds.idle_timeout && idle.connection.is_quiet();
-                if !kept {
-                    self.idle.set(self.idle.get().saturating_sub(1));
-                    self.closed();
-                }
-                kept
-            });
+            let let_go = || self.idle_closed();
+            endpoint.idle.sweep(cx, &bounds, now, let_go);
             endpoint.shared.borrow_mut().retain(|connection| {
                 let quiet_for = connection.quiet_for(now);
                 let kept = !connection.is_closed()
@@ -397,7 +389,7 @@ impl Pool {
                 }
                 kept
             });
-            left |= !endpoint.idle.borrow().is_empty() || !endpoint.shared.borrow().is_empty();
+            left |= !endpoint.idle.is_empty() || !endpoint.shared.borrow().is_empty();
         }
         left
     }
@@ -419,20 +411,39 @@ impl EndpointPool {
     }
 }
 
+/// Looks after what is kept: soon after something new was, then more and more seldom, and whenever something closes.
 async fn sweep(pool: Weak<Pool>) {
-    while let Some(interval) = pool
-        .upgrade()
-        .map(|pool| pool.upstream().pool.idle_timeout / 4)
-    {
-        tokio::time::sleep(interval.clamp(SWEEP_MIN, SWEEP_MAX)).await;
+    let mut timer = pin!(tokio::time::sleep(SWEEP_MIN));
+    let mut interval = SWEEP_MIN;
+    poll_fn(|cx| {
         let Some(pool) = pool.upgrade() else {
-            return;
+            return Poll::Ready(());
         };
-        if !pool.sweep() {
-            pool.sweeping.set(false);
-            return;
+        pool.sweeper.borrow_mut().clone_from(cx.waker());
+        let mut due = timer.as_mut().poll(cx).is_ready();
+        if due {
+            let rarest = (pool.upstream.borrow().pool.idle_timeout / 4).clamp(SWEEP_MIN, SWEEP_MAX);
+            interval = if pool.unswept.take() {
+                SWEEP_MIN
+            } else {
+                (2 * interval).min(rarest)
+            };
+        } else if pool.unswept.get() && interval > SWEEP_MIN {
+            interval = SWEEP_MIN;
+            due = true;
         }
-    }
+        if !pool.sweep(cx) {
+            pool.sweeping.set(false);
+            return Poll::Ready(());
+        }
+        if due {
+            timer.as_mut().reset(Instant::now() + interval);
+            // Has the timer wake this task.
+            let _not_yet = timer.as_mut().poll(cx);
+        }
+        Poll::Pending
+    })
+    .await;
 }
 
 /// A connection that one exchange has to itself. Dropped, it closes the connection.
@@ -442,7 +453,8 @@ pub struct Lease {
     place: usize,
     /// Absent only while the lease is being dropped.
     connection: Option<Box<Connection>>,
-    pub reused: bool,
+    /// For how long it was kept; nothing if it is new.
+    pub rested: Option<Duration>,
     _slot: Option<Slot>,
 }
 
@@ -451,6 +463,19 @@ impl Lease {
         self.connection
             .as_mut()
             .expect("a lease has its connection until it is given up")
+    }
+
+    /// The upstream has answered, or it had closed the connection before it could.
+    pub fn learn(&self, answered: bool) {
+        let Some((rest, endpoint)) = self.rested.zip(self.pool.endpoints.get(self.place)) else {
+            return;
+        };
+        let keep_alive = &endpoint.idle.keep_alive;
+        if answered {
+            keep_alive.used_again();
+        } else {
+            keep_alive.closed_after(rest, turn::now());
+        }
     }
 
     /// Keeps the connection for another exchange.
@@ -541,5 +566,6 @@ impl Drop for Counted<'_> {
 const ATTEMPTS_MAX: usize = 3;
 /// More than a worker has descriptors for.
 const CONNECTIONS_MAX: usize = 1 << 16;
+/// What is kept is watched from then on at the latest.
 const SWEEP_MIN: Duration = Duration::from_millis(50);
 const SWEEP_MAX: Duration = Duration::from_secs(5);

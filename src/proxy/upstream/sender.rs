@@ -25,6 +25,8 @@ pub struct Sender {
     /// A frame was taken from the body, so the request cannot be sent again.
     body_touched: bool,
     start: Start,
+    /// The connection was kept, and the request must not be sent twice.
+    checks: bool,
     done: bool,
 }
 
@@ -66,8 +68,14 @@ impl fmt::Debug for Sender {
 }
 
 impl Sender {
-    /// Begins to send a request over `connection`.
-    pub fn begin(connection: &mut Connection, head: &Head, body: Option<AnyBody>) -> Self {
+    /// Begins to send a request over `connection`. `checks`: whether the connection is asked right before the first
+    /// write if it is still open.
+    pub fn begin(
+        connection: &mut Connection,
+        head: &Head,
+        body: Option<AnyBody>,
+        checks: bool,
+    ) -> Self {
         let framing = framing(&head.method, body.as_ref());
         wire::put_head(&mut connection.output.own, head, framing);
         let left = match framing {
@@ -82,6 +90,7 @@ impl Sender {
             progress: 0,
             body_touched: false,
             start: Start::New,
+            checks,
             done: false,
         }
     }
@@ -118,6 +127,10 @@ impl Sender {
         connection: &mut Connection,
     ) -> Poll<Result<(), SendError>> {
         while !self.done {
+            if self.start != Start::Begun && !self.may_begin(connection) {
+                let gone = io::ErrorKind::ConnectionAborted;
+                return Poll::Ready(Err(SendError::Write(gone.into())));
+            }
             let dry = self
                 .fill(cx, &mut connection.output)
                 .map_err(SendError::Body)?;
@@ -125,12 +138,6 @@ impl Sender {
                 self.start = Start::Held;
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
-            }
-            // What came while the head was held back answers nobody.
-            if self.start == Start::Held && !connection.is_quiet() {
-                return Poll::Ready(Err(SendError::Write(
-                    io::ErrorKind::ConnectionAborted.into(),
-                )));
             }
             self.start = Start::Begun;
             let something = !connection.output.is_empty();
@@ -145,6 +152,17 @@ impl Sender {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Whether the connection is still one to say something on. Asked before anything is taken of the body, which can
+    /// then go elsewhere.
+    fn may_begin(&self, connection: &mut Connection) -> bool {
+        match self.start {
+            _ if self.checks => connection.is_quiet_in_the_kernel(),
+            // What came while the head was held back answers nobody.
+            Start::Held => connection.is_quiet(),
+            Start::New | Start::Begun => true,
+        }
     }
 
     /// Puts as much of the body into the output as is at hand and worth one write. True when the client has to

@@ -14,3 +14,4 @@ mod own_certificate;
 mod listening;
 mod missing_credentials;
 mod token_requests;
+mod kept_connections;
