@@ -126,13 +126,13 @@ reasons! {
     MethodUnknown = "method_unknown", 405, "The route exists, but not for this method",
         "Use one of the methods named in Allow.";
     PathInvalid = "path_invalid", 400, "The path can be read in more than one way",
-        "Send a path without empty or dot segments, encoded slashes, backslashes or control characters.";
+        "Send a path that has one reading: write identifiers with other characters (base64url), or put them into the query.";
     RequestMalformed = "request_malformed", 400, "The request is not well-formed", "Send valid HTTP.";
     RequestTimeout = "request_timeout", 408, "The request did not arrive in time", "Send the whole request promptly.";
     RouteUnknown = "route_unknown", 404, "There is nothing at this host and path",
         "Check the host and the path; the operator's configuration names what is served.";
     UpgradeRefused = "upgrade_refused", 400, "This upgrade is not allowed",
-        "Only routes that allow upgrades tunnel them, and never to h2c.";
+        "Send a complete handshake to a path that opens the protocol.";
     UriTooLong = "uri_too_long", 414, "The request target is too long", "Send a shorter path and query.";
 
     // Not now.

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use http::Method;
 
+use crate::domain::path::Path;
 use crate::domain::reason::Reason;
-use crate::domain::request::{Path, RequestHead};
+use crate::domain::request::RequestHead;
 use crate::domain::route::{Miss, Route};
 use crate::domain::snapshot::Snapshot;
 
+use super::offence::Offence;
 use super::refusal::{Extra, Refusal};
 
 /// Finds the route of a request.
@@ -23,11 +25,17 @@ pub fn find<'s>(
         .catalog
         .routes
         .find(&head)
-        .map_err(|miss| match miss {
-            Miss::Unknown => Reason::RouteUnknown.into(),
-            Miss::Ambiguous => Reason::PathInvalid.into(),
-            Miss::Method(allowed) => Refusal::with(Reason::MethodUnknown, Extra::Allow(allowed)),
-        })
+        .map_err(|miss| missed(miss, path))
+}
+
+fn missed(miss: Miss, path: &Path<'_>) -> Refusal {
+    match (Offence::of_miss(path.raw(), &miss), miss) {
+        (Some(offence), _) => Refusal::naming(Reason::PathInvalid, offence),
+        (None, Miss::Method(allowed)) => {
+            Refusal::with(Reason::MethodUnknown, Extra::Allow(allowed))
+        }
+        (None, _) => Reason::RouteUnknown.into(),
+    }
 }
 
 /// Refuses a host whose TLS policy is another than the one the connection was opened under: what the handshake
