@@ -4,9 +4,12 @@
 //! [`catalog`], and each room's own settings, made by the daemon).
 
 pub mod root;
+pub mod field_name;
 pub mod listeners;
 pub mod tls;
 pub mod authority;
+pub mod ambiguous_paths;
+pub mod upgrades;
 pub mod hosts;
 pub mod identity_headers;
 pub mod upstreams;
