@@ -9,6 +9,7 @@ mod refused_handshakes;
 mod draining;
 mod running_streams;
 mod paths;
+mod field_names;
 
 /// The values of a field as the upstream saw them.
 fn seen(answer: &Answer, name: &str) -> Vec<String> {
