@@ -10,6 +10,7 @@ mod draining;
 mod running_streams;
 mod paths;
 mod field_names;
+mod upgrades;
 
 /// The values of a field as the upstream saw them.
 fn seen(answer: &Answer, name: &str) -> Vec<String> {
