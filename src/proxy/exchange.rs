@@ -8,6 +8,8 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::HeaderValue;
+
 use crate::domain::identity::{Caller, CertificateProof, Claimed, Evidence};
 use crate::domain::policy::Permit;
 use crate::domain::reason::Reason;
@@ -25,6 +27,7 @@ use super::error::Error;
 use super::expiry::Expiry;
 use super::forward::{self, Outbound};
 use super::forwarding::{self, RequestName};
+use super::host::Host;
 use super::live::{Connection, Running};
 use super::local::{self, LocalRequest, PeerFacts};
 use super::message::{Request, Response};
@@ -34,7 +37,7 @@ use super::refusal::{Extra, Refusal};
 use super::upgrade::Upgrade;
 use super::upstream::request::Head;
 use super::worker::Worker;
-use super::{authorize, identify, limit, panics, protocols, request, respond, route};
+use super::{authorize, grpc, identify, limit, panics, protocols, request, respond, route};
 
 /// Answers one request of `connection`, whatever happens.
 pub async fn run(
@@ -59,9 +62,10 @@ pub async fn run(
                 .trusted_hop
                 .then_some(&name)
                 .and_then(RequestName::spelling),
+            caller_request_id: forwarding::caller_name(&request.fields, origin.trusted_hop),
             client: origin.address,
             method: &method,
-            path: request.uri.path(),
+            path: request.path(),
             protocol: request.version,
         },
     );
@@ -71,6 +75,7 @@ pub async fn run(
         name: &name,
         now,
         running: &running,
+        grpc: grpc::is_call(&request),
     };
     let walked = {
         let walking = Walking {
@@ -123,6 +128,7 @@ pub fn refuse_unread(
             at: now,
             request_id: name.id,
             hop_request_id: None,
+            caller_request_id: None,
             client: connection.peer.origin.address,
             method: &method,
             path: UNREAD,
@@ -135,6 +141,7 @@ pub fn refuse_unread(
         name: &name,
         now,
         running: &running,
+        grpc: false,
     };
     let answer = exchange.refuse(&reason.into(), &mut recording);
     deliver(answer, &method, recording, running, worker, connection)
@@ -151,6 +158,8 @@ struct Exchange<'a> {
     name: &'a RequestName,
     now: Timestamp,
     running: &'a Running,
+    /// The request is a call of gRPC.
+    grpc: bool,
 }
 
 /// What the walk has decided about a request by the time that it may go on.
@@ -229,16 +238,21 @@ impl Exchange<'_> {
         let (worker, peer, now) = (self.worker, &self.connection.peer, self.now);
         let (metrics, address) = (&worker.metrics, peer.origin.address);
         let snapshot = worker.snapshot.load();
-        let asked = request::read(
+        let request::Asked {
+            host,
+            path,
+            method,
+            odd_names,
+        } = request::read(
             request,
             &self.connection.host,
+            snapshot.catalog.routes.serves_any_host(),
             &worker.settings.http,
-            &metrics.all,
         )?;
-        recording.host(&asked.host.name);
+        recording.host(&host.name);
 
         let certificate = identify::certificate(&snapshot, peer, now);
-        let found = route::find(&snapshot, &asked.host.name, &asked.path, &asked.method);
+        let found = route::find(&snapshot, &host.name, &path, &method);
         if let Ok(route) = &found {
             recording.route(route, metrics.route(route, snapshot.catalog.generation));
         }
@@ -248,8 +262,14 @@ impl Exchange<'_> {
                 recording.claimed(identify::claimed(&caller, &request.fields, peer, &snapshot));
             })?;
         let route = found?;
-        self.same_tls_policy(&snapshot, &asked.host.name)?;
-        let upgrade = protocols::upgrade(request, route.upgrades, has_body)?;
+        self.same_tls_policy(&snapshot, &host.name)?;
+        let upgrade = protocols::upgrade(request, &route.upgrades, has_body)?;
+        if odd_names {
+            let caller_id = worker.settings.caller_request_id.as_ref();
+            let fields = &mut request.fields;
+            let first = request::settle_names(fields, route, caller_id, &metrics.all)?;
+            recording.dropped_field(first);
+        }
 
         let requirement = route.policy.requirement;
         let verifier = &worker.verifier;
@@ -283,18 +303,12 @@ impl Exchange<'_> {
                 Destination::Upstream(Arc::clone(upstream.ok_or(Reason::Internal)?))
             }
         };
-        let identity = request::constant_fields(
-            worker,
-            self.connection,
-            &permit,
-            &asked.host,
-            snapshot.version,
-        );
-        let target = request::target(request, &asked.path)?;
-        let (method, host) = (request.method.clone(), asked.host);
-        let mut fields = std::mem::take(&mut request.fields);
-        let keep = route.keep_credential || matches!(destination, Destination::Local(..));
-        request::clean(&mut fields, self.connection, &host, keep, &metrics.all)?;
+        let identity =
+            request::constant_fields(worker, self.connection, &permit, &host, snapshot.version);
+        let target = request::target(request)?;
+        let method = request.method.clone();
+        let given = std::mem::take(&mut request.fields);
+        let mut fields = self.cleaned(given, route, &host, &snapshot.catalog.issuer)?;
         request::assure(&mut fields, worker, &permit, &snapshot, now);
         Ok(Decided {
             permit,
@@ -310,6 +324,30 @@ impl Exchange<'_> {
             strictest,
             expiry,
         })
+    }
+
+    /// The fields of a request that may go on, with the caller's own name for it where somebody wants to be told.
+    fn cleaned(
+        self,
+        mut fields: FieldList,
+        route: &Route,
+        host: &Host,
+        issuer: &str,
+    ) -> Result<FieldList, Refusal> {
+        let trusted_hop = self.connection.peer.origin.trusted_hop;
+        let caller_id = self.worker.settings.caller_request_id.as_ref().map(|name| {
+            let given = forwarding::caller_name(&fields, trusted_hop);
+            let given = given.and_then(|given| HeaderValue::from_str(given).ok());
+            (name, given)
+        });
+        let credentials = request::credentials(route, issuer);
+        let metrics = &self.worker.metrics.all;
+        request::clean(&mut fields, self.connection, host, credentials, metrics)?;
+        if let Some((name, given)) = caller_id {
+            fields.remove(name);
+            fields.extend(given.map(|value| (name.clone(), value)));
+        }
+        Ok(fields)
     }
 
     /// A connection serves only hosts of the TLS policy that it was opened under. One whose own host has another
@@ -491,6 +529,9 @@ impl Exchange<'_> {
 
     fn refuse(self, refusal: &Refusal, recording: &mut Recording) -> Answer {
         recording.reason(refusal.reason);
+        if let Extra::Offence(offence) = &refusal.extra {
+            recording.cause(offence.to_string());
+        }
         if let Some(cause) = &refusal.cause {
             let source = std::error::Error::source(cause);
             tracing::debug!(request_id = %self.name.id, %cause, source, "exchange failed");
@@ -499,8 +540,11 @@ impl Exchange<'_> {
             request: self.name,
             leaf: self.connection.peer.leaf.as_deref(),
             now: self.now,
+            grpc: self.grpc,
         };
-        respond::refuse(refusal, about).into()
+        let (status, answer) = respond::refuse(refusal, about);
+        recording.refused_as(status.as_u16());
+        answer.into()
     }
 }
 

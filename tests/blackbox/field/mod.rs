@@ -11,6 +11,7 @@ mod running_streams;
 mod paths;
 mod field_names;
 mod upgrades;
+mod credentials;
 
 /// The values of a field as the upstream saw them.
 fn seen(answer: &Answer, name: &str) -> Vec<String> {
