@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::{Connection, Handshake, SendResponse};
 use http::{Method, header};
@@ -20,10 +21,12 @@ use crate::net::discard::Discard;
 use crate::net::http::{ServerBounds, http2_server};
 use crate::net::outbox::{self, Gathered, Outbox};
 use crate::net::pulse::Pulse;
+use crate::net::targets::stream::{Paths, Targets, targets};
 use crate::net::turn::{self, InTurns};
 use crate::net::unsent::{Piece, Unsent};
 use crate::proxy::message::Request;
 use crate::proxy::metrics::Closed;
+use crate::proxy::target::OddTarget;
 use crate::proxy::upgrade::Upgrade;
 use crate::proxy::upstream::deadline::Deadline;
 
@@ -31,6 +34,8 @@ use crate::proxy::upstream::deadline::Deadline;
 pub struct Http2<S, A> {
     state: State<S>,
     outbox: Outbox<S>,
+    /// What the library was not shown of requests that it hands out.
+    paths: Paths,
     answers: Rc<A>,
     /// How often a silent client is asked for a sign of life, and how long its answer may take.
     ping: (Duration, Duration),
@@ -50,8 +55,8 @@ pub struct Http2<S, A> {
 
 enum State<S> {
     /// Before the client's preface.
-    Opening(Handshake<Gathered<S>, Piece>),
-    Open(Connection<Gathered<S>, Piece>, Option<Pulse>),
+    Opening(Handshake<Targets<Gathered<S>>, Piece>),
+    Open(Connection<Targets<Gathered<S>>, Piece>, Option<Pulse>),
 }
 
 impl<S, A> Http2<S, A>
@@ -61,9 +66,11 @@ where
 {
     pub fn new(stream: S, answers: A, bounds: &ServerBounds) -> Self {
         let (stream, outbox) = outbox::gather(stream);
+        let (stream, paths) = targets(stream);
         Self {
             state: State::Opening(http2_server(bounds).handshake(stream)),
             outbox,
+            paths,
             answers: Rc::new(answers),
             ping: (bounds.ping_interval, bounds.ping_timeout),
             discard: bounds.discard,
@@ -114,7 +121,15 @@ where
         loop {
             match ready!(connection.poll_accept(cx)) {
                 Some(Ok((request, reply))) => {
-                    begin(&self.answers, request, reply, &self.flow, self.discard);
+                    let path = self.paths.take(reply.stream_id().as_u32());
+                    begin(
+                        &self.answers,
+                        request,
+                        path,
+                        reply,
+                        &self.flow,
+                        self.discard,
+                    );
                     self.used = true;
                     if self.leaving {
                         connection.graceful_shutdown();
@@ -141,7 +156,7 @@ where
         stuck.poll(cx)
     }
 
-    fn open(&mut self, mut connection: Connection<Gathered<S>, Piece>) {
+    fn open(&mut self, mut connection: Connection<Targets<Gathered<S>>, Piece>) {
         if self.finishing {
             connection.graceful_shutdown();
         }
@@ -179,12 +194,14 @@ fn failed(error: &h2::Error) -> Closed {
 fn begin<A: Answers + 'static>(
     answers: &Rc<A>,
     request: http::Request<RecvStream>,
+    path: Option<Bytes>,
     reply: SendResponse<Piece>,
     flow: &Flow,
     discard: Discard,
 ) {
     let (parts, incoming) = request.into_parts();
-    let request = Box::new(Request::from(parts));
+    let mut request = Box::new(Request::from(parts));
+    request.odd_target = path.and_then(OddTarget::unjudged).map(Box::new);
     let length = promised(&request);
     let stream = if request.method != Method::CONNECT {
         let body = StreamBody::new(incoming, length);

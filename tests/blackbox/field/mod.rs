@@ -9,6 +9,7 @@ mod refused_handshakes;
 mod draining;
 mod running_streams;
 mod paths;
+mod queries;
 mod field_names;
 mod upgrades;
 mod credentials;
