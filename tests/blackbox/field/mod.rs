@@ -13,6 +13,7 @@ mod queries;
 mod field_names;
 mod upgrades;
 mod credentials;
+mod hosts;
 
 /// The values of a field as the upstream saw them.
 fn seen(answer: &Answer, name: &str) -> Vec<String> {
