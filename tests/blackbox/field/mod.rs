@@ -14,6 +14,7 @@ mod field_names;
 mod upgrades;
 mod credentials;
 mod hosts;
+mod cookies;
 
 /// The values of a field as the upstream saw them.
 fn seen(answer: &Answer, name: &str) -> Vec<String> {
