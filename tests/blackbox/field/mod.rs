@@ -15,6 +15,7 @@ mod upgrades;
 mod credentials;
 mod hosts;
 mod cookies;
+mod request_ids;
 
 /// The values of a field as the upstream saw them.
 fn seen(answer: &Answer, name: &str) -> Vec<String> {
