@@ -16,6 +16,7 @@ mod credentials;
 mod hosts;
 mod cookies;
 mod request_ids;
+mod grpc;
 
 /// The values of a field as the upstream saw them.
 fn seen(answer: &Answer, name: &str) -> Vec<String> {
