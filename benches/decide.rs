@@ -33,8 +33,9 @@ use domain::credential::CredentialState;
 use domain::id::{AppId, CertificateId, KeyId};
 use domain::identity::{Bearer, Caller, Evidence};
 use domain::limit::{Limit, Per, Rate, Verdict};
+use domain::path::Path;
 use domain::policy::{Policy, Requirement};
-use domain::request::{Path, RequestHead};
+use domain::request::RequestHead;
 use domain::route::{HostPattern, PathPattern, Route, RouteTable, Target};
 use domain::scope::ScopeSet;
 use domain::shelf::Shelf;
@@ -393,9 +394,10 @@ fn nth_route(number: usize) -> Route {
         target: Target::Upstream("orders".parse().unwrap()),
         body_max: None,
         body_times: domain::pace::BodyTimes::default(),
-        ambiguous_paths: false,
+        ambiguous_paths: domain::oddity::Oddities::NONE,
         keep_credential: false,
-        upgrades: false,
+        upgrades: domain::upgrades::Upgrades::default(),
+        header_names: domain::header_names::HeaderNames::default(),
         identity_headers: Arc::default(),
     }
 }

@@ -325,9 +325,10 @@ fn route(work: Work) -> Route {
         target: Target::Upstream("api".parse().unwrap()),
         body_max: None,
         body_times: domain::pace::BodyTimes::default(),
-        ambiguous_paths: false,
+        ambiguous_paths: domain::oddity::Oddities::NONE,
         keep_credential: false,
-        upgrades: false,
+        upgrades: domain::upgrades::Upgrades::default(),
+        header_names: domain::header_names::HeaderNames::default(),
         identity_headers: Arc::default(),
     }
 }

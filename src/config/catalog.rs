@@ -13,6 +13,7 @@ use super::root::Config;
 use super::tls::{ClientAuth, ClientAuthMode};
 use super::upstreams::{self, Protocol as WrittenProtocol};
 use crate::domain::certificate::Profile;
+use crate::domain::header_names::HeaderNames;
 use crate::domain::identity_headers::IdentityHeaders;
 use crate::domain::limit::{Limit, Rate};
 use crate::domain::name::{NAME_CHARS_MAX, Name};
@@ -27,6 +28,7 @@ use crate::domain::snapshot::{Catalog, HostPolicies};
 use crate::domain::tcp::Tcp;
 use crate::domain::tls_policy::TlsPolicy;
 use crate::domain::token::ClientAuthMethods;
+use crate::domain::upgrades::Upgrades;
 use crate::domain::upstream::{PoolBounds, Protocol, Timeouts, Upstream};
 use foldhash::HashMap;
 
@@ -177,7 +179,14 @@ pub(super) fn drafts(config: &Config) -> Vec<Draft<'_>> {
                 host,
                 written,
                 requirement,
-                route: route(&name.0, written, requirement, &told, &mut names),
+                route: route(
+                    &name.0,
+                    written,
+                    requirement,
+                    host.header_names,
+                    &told,
+                    &mut names,
+                ),
             });
         }
     }
@@ -188,6 +197,7 @@ fn route(
     host: &HostPattern,
     written: &hosts::Route,
     requirement: Requirement,
+    header_names: hosts::HeaderNames,
     told: &WrittenHeaders,
     names: &mut Names,
 ) -> Result<Route, RouteFault> {
@@ -221,10 +231,11 @@ fn route(
         target: Target::Upstream(written.upstream.clone()),
         body_max: written.body_max.map(super::size::Size::get),
         body_times: written.timeouts.get(),
-        ambiguous_paths: written.ambiguous_paths,
+        ambiguous_paths: written.ambiguous_paths.0,
         keep_credential: written.keep_credential,
         identity_headers: names.told(told),
-        upgrades: written.upgrades,
+        upgrades: written.upgrades.0.clone(),
+        header_names: header_names.into(),
     })
 }
 
@@ -242,10 +253,11 @@ fn local_route(endpoint: LocalEndpoint) -> Route {
         target: Target::Local(endpoint),
         body_max: Some(LOCAL_BODY_MAX),
         body_times: BodyTimes::default(),
-        ambiguous_paths: false,
+        ambiguous_paths: crate::domain::oddity::Oddities::NONE,
         keep_credential: false,
         identity_headers: Arc::default(),
-        upgrades: false,
+        upgrades: Upgrades::default(),
+        header_names: HeaderNames::default(),
     }
 }
 

@@ -240,6 +240,9 @@ impl<'n> Deserializer<'n> for NodeDeserializer<'n> {
         match &self.0.value {
             Value::Mapping(_) => self.deserialize_map(visitor),
             Value::Null | Value::Pruned => visitor.visit_unit(),
+            Value::Scalar { text, plain: true } if matches!(&**text, "true" | "false") => {
+                self.deserialize_bool(visitor)
+            }
             Value::Scalar { text, .. } => visitor.visit_str(text),
             Value::Sequence(_) => self.deserialize_seq(visitor),
         }

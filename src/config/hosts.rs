@@ -5,6 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ambiguous_paths::AmbiguousPaths;
 use super::identity_headers::IdentityHeadersHere;
 use super::listeners::BodyPace;
 use super::rate::Rate;
@@ -12,6 +13,8 @@ use super::size::Size;
 use super::span::Span;
 use super::text::text_value;
 use super::tls::{ClientAuthMode, Reject};
+use super::upgrades::Upgrades;
+use crate::domain::header_names::HeaderNames as DomainHeaderNames;
 use crate::domain::limit::Per as DomainPer;
 use crate::domain::name::Name;
 use crate::domain::pace::BodyTimes;
@@ -28,6 +31,10 @@ pub struct Host {
     pub require: Requirement,
     pub client_auth: HostClientAuth,
     pub identity_headers: IdentityHeadersHere,
+    /// The treatment of header fields whose names have characters other than letters, digits and hyphens, like
+    /// `ot-trace_id`: `drop` removes them, `refuse` answers 400, `pass` forwards them. Names that some servers read as one
+    /// that matters to the gateway, like `x_forwarded_for`, never pass.
+    pub header_names: HeaderNames,
     /// The host's routes. The most specific path matches: a literal segment before a `{parameter}` before a prefix.
     /// The method is matched last.
     pub routes: Vec<Route>,
@@ -39,7 +46,28 @@ impl Default for Host {
             require: Requirement::Mtls,
             client_auth: HostClientAuth::default(),
             identity_headers: IdentityHeadersHere::default(),
+            header_names: HeaderNames::default(),
             routes: Vec::new(),
+        }
+    }
+}
+
+/// The treatment of header fields with odd names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HeaderNames {
+    #[default]
+    Drop,
+    Refuse,
+    Pass,
+}
+
+impl From<HeaderNames> for DomainHeaderNames {
+    fn from(names: HeaderNames) -> Self {
+        match names {
+            HeaderNames::Drop => Self::Drop,
+            HeaderNames::Refuse => Self::Refuse,
+            HeaderNames::Pass => Self::Pass,
         }
     }
 }
@@ -84,17 +112,20 @@ pub struct Route {
     /// The maximum size of a request's body; no limit when not set.
     #[serde(default)]
     pub body_max: Option<Size>,
-    /// `true` forwards paths that upstreams may interpret differently (encoded slashes, dot segments).
+    /// Kinds of paths that the route takes though servers read them in different ways: `true`, `false` or a list of
+    /// `backslashes`, `dot_segments`, `empty_segments`, `encoded_percents`, `encoded_slashes`, `lookalikes`, `not_utf8`
+    /// and `semicolons`. A path that some server may read as another route's is refused all the same.
     #[serde(default)]
-    pub ambiguous_paths: bool,
+    pub ambiguous_paths: AmbiguousPaths,
     /// `true` forwards the caller's own key or token to the upstream.
     #[serde(default)]
     pub keep_credential: bool,
     #[serde(default)]
     pub timeouts: RouteTimeouts,
-    /// `true` allows `Upgrade` (WebSocket and similar).
+    /// The protocols that are tunnelled when a client asks to upgrade to one: `true` (the same as `[websocket]`),
+    /// `false` or a list of names. The gateway ignores an upgrade to any other protocol and serves the request.
     #[serde(default)]
-    pub upgrades: bool,
+    pub upgrades: Upgrades,
     #[serde(default)]
     pub identity_headers: IdentityHeadersHere,
 }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::address::ListenAddress;
+use super::field_name::FieldName;
 use super::rate::Rate;
 use super::size::Size;
 use super::span::Span;
@@ -108,6 +109,9 @@ pub struct Http {
     /// The maximum size of unread answers that the gateway holds for one HTTP/2 connection, for all its streams
     /// together. The connections to the upstreams hold about as much again.
     pub unsent_bytes_max: Size,
+    /// The field in which upstreams get the `X-Request-Id` that a caller sent, for example `X-Caller-Request-Id`. It is
+    /// not forwarded when not set. Nobody else can set the field.
+    pub caller_request_id: Option<FieldName>,
 }
 
 /// Limits of the data that the gateway reads and discards after an answer that it sent before the request's body had
@@ -209,6 +213,7 @@ impl Default for Http {
             streams_max: 128,
             resets_max: 20,
             unsent_bytes_max: Size::from_kib(8 << 10),
+            caller_request_id: None,
         }
     }
 }

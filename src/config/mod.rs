@@ -4,10 +4,13 @@
 //! [`catalog`], and each room's own settings, made by the daemon).
 
 pub mod root;
+pub mod field_name;
 pub mod listeners;
 pub mod tls;
 pub mod authority;
 pub mod host_name;
+pub mod ambiguous_paths;
+pub mod upgrades;
 pub mod hosts;
 pub mod identity_headers;
 pub mod upstreams;

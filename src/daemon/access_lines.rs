@@ -29,6 +29,9 @@ fn asked(record: &AccessRecord, host: Option<&str>, line: &mut JsonLine<'_>) {
     if let Some(id) = &record.hop_request_id {
         line.text("hop_request_id", id);
     }
+    if let Some(id) = &record.caller_request_id {
+        line.text("caller_request_id", id);
+    }
     line.address("client", record.client);
     line.text("method", record.method.as_str());
     if let Some(host) = host {
@@ -50,6 +53,12 @@ fn answered(record: &AccessRecord, line: &mut JsonLine<'_>) {
     line.number("status", record.status.into());
     if let Some(reason) = record.reason.map(Reason::code) {
         line.plain("reason", reason.as_bytes());
+    }
+    if let Some(cause) = &record.cause {
+        line.text("cause", cause);
+    }
+    if let Some(name) = &record.dropped_field {
+        line.text("dropped_field", name);
     }
 }
 
@@ -98,6 +107,8 @@ mod tests {
         request_id: String,
         #[serde(skip_serializing_if = "Option::is_none")]
         hop_request_id: Option<&'r str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        caller_request_id: Option<&'r str>,
         client: std::net::IpAddr,
         method: &'r str,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -109,6 +120,10 @@ mod tests {
         status: u16,
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<&'static str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cause: Option<&'r str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        dropped_field: Option<&'r str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         app: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,6 +144,7 @@ mod tests {
             time: record.at.to_string(),
             request_id: record.request_id.to_string(),
             hop_request_id: record.hop_request_id.as_deref(),
+            caller_request_id: record.caller_request_id.as_deref(),
             client: record.client,
             method: record.method.as_str(),
             host: record.host.as_deref(),
@@ -141,6 +157,8 @@ mod tests {
             route: record.route.as_deref(),
             status: record.status,
             reason: record.reason.map(Reason::code),
+            cause: record.cause.as_deref(),
+            dropped_field: record.dropped_field.as_deref(),
             app: record.app.map(|id| id.to_string()),
             key: record.key.map(|id| id.to_string()),
             certificate: record.certificate.map(|serial| serial.to_string()),
@@ -158,6 +176,7 @@ mod tests {
             at: Timestamp::from_unix_seconds(0),
             request_id: RequestId::from_bits(1),
             hop_request_id: None,
+            caller_request_id: None,
             client: [192, 0, 2, 1].into(),
             method: http::Method::GET,
             host: Some("a.test".into()),
@@ -166,6 +185,8 @@ mod tests {
             route: None,
             status: 401,
             reason: Some(Reason::KeyWrong),
+            cause: None,
+            dropped_field: None,
             app: Some(AppId::from_bits(2)),
             key: None,
             certificate: None,
@@ -234,7 +255,7 @@ mod tests {
         }
     }
 
-    type Chosen = (String, Option<String>, Option<String>, Option<String>);
+    type Chosen = (String, [Option<String>; 6]);
     type Numbers = (i64, std::net::IpAddr, u16, Duration, Option<Duration>, u64);
     type Ids = (u128, Option<u128>, Option<u128>, Option<[u8; 20]>);
 
@@ -242,7 +263,7 @@ mod tests {
         /// Byte by byte, for whatever a record may hold.
         #[test]
         fn a_line_is_what_a_serialiser_would_write(
-            (path, host, route, hop) in any::<Chosen>(),
+            (path, [host, route, hop, cause, caller, dropped]) in any::<Chosen>(),
             (millis, client, status, duration, upstream, bytes) in any::<Numbers>(),
             (request, app, key, serial) in any::<Ids>(),
             reason in proptest::option::of(proptest::sample::select(Reason::ALL)),
@@ -259,6 +280,7 @@ mod tests {
                 at: Timestamp::from_unix_millis(millis),
                 request_id: RequestId::from_bits(request),
                 hop_request_id: hop.map(Into::into),
+                caller_request_id: caller.map(Into::into),
                 client,
                 method: http::Method::from_bytes(b"M-SEARCH").unwrap(),
                 host: host.map(Into::into),
@@ -267,6 +289,8 @@ mod tests {
                 route: route.map(Into::into),
                 status,
                 reason,
+                cause: cause.map(Into::into),
+                dropped_field: dropped.map(Into::into),
                 app: app.map(AppId::from_bits),
                 key: key.map(KeyId::from_bits),
                 certificate: serial.and_then(|serial| SerialNumber::from_bytes(&serial).ok()),

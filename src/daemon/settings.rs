@@ -12,6 +12,7 @@ use crate::proxy::tcp;
 /// What the data plane keeps until the process ends.
 pub fn proxy(config: &Config, shares: &Shares) -> Settings {
     let partners = &config.listeners.partners;
+    let caller_id = partners.http.caller_request_id.as_ref();
     let number = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     Settings {
         connections_max: shares.partners,
@@ -42,6 +43,7 @@ pub fn proxy(config: &Config, shares: &Shares) -> Settings {
             time: partners.discard.time.get(),
             pause: partners.discard.pause.get(),
         },
+        caller_request_id: caller_id.map(|name| name.0.clone()),
         failed_authentication: FailedAuthentication {
             count: partners.auth_failures.rate.count,
             period: partners.auth_failures.rate.period.get(),

@@ -245,10 +245,11 @@ mod tests {
             target: Target::Upstream("up".parse().unwrap()),
             body_max: None,
             body_times: crate::domain::pace::BodyTimes::default(),
-            ambiguous_paths: false,
+            ambiguous_paths: crate::domain::oddity::Oddities::NONE,
             keep_credential: false,
             identity_headers: Arc::default(),
-            upgrades: false,
+            upgrades: crate::domain::upgrades::Upgrades::default(),
+            header_names: crate::domain::header_names::HeaderNames::default(),
         });
         Policy::decide(
             &Caller {

@@ -88,7 +88,7 @@ reasons! {
     KeyRevoked = "key_revoked", 401, "The key has been revoked", "Ask the operator for a new key.";
     KeySurrounded = "key_surrounded", 401, "Something stands around the key",
         "Send the key alone, without a line end, blanks, quotes or a byte order mark before or after it.";
-    KeyUnknown = "key_unknown", 401, "The key is not known here", "Check that the key belongs to this gateway.";
+    KeyUnknown = "key_unknown", 401, "The key is unknown", "Check that the key belongs to this gateway.";
     KeyWrong = "key_wrong", 401, "The key's secret part is wrong", "Copy the whole key as it was shown once.";
     TokenAudience = "token_audience", 401, "The access token is for another audience",
         "Request a token from this gateway's token endpoint.";
@@ -128,13 +128,13 @@ reasons! {
     MethodUnknown = "method_unknown", 405, "The route does not allow this method",
         "Use one of the methods in the Allow header.";
     PathInvalid = "path_invalid", 400, "The path can be read in more than one way",
-        "Send a path without empty or dot segments, encoded slashes, backslashes or control characters.";
+        "Send a path that has one reading: write identifiers with other characters (base64url), or put them into the query.";
     RequestMalformed = "request_malformed", 400, "The request is not well-formed", "Send valid HTTP.";
     RequestTimeout = "request_timeout", 408, "The request did not arrive in time", "Send the whole request promptly.";
     RouteUnknown = "route_unknown", 404, "No route matches this host and path",
         "Check the host and the path; the operator's configuration lists the routes.";
     UpgradeRefused = "upgrade_refused", 400, "This upgrade is not allowed",
-        "Use a route that allows upgrades; h2c is never allowed.";
+        "Send a complete handshake to a path that opens the protocol.";
     UriTooLong = "uri_too_long", 414, "The request target is too long", "Send a shorter path and query.";
 
     // Not now.

@@ -19,6 +19,8 @@ pub struct AccessRecord {
     pub request_id: RequestId,
     /// The request id of a trusted hop, if its form differs from ours: the caller was given that one.
     pub hop_request_id: Option<Box<str>>,
+    /// The caller's own name for the request: at most 128 visible ASCII characters.
+    pub caller_request_id: Option<Box<str>>,
     pub client: IpAddr,
     pub method: http::Method,
     pub host: Option<Arc<str>>,
@@ -30,6 +32,10 @@ pub struct AccessRecord {
     pub status: u16,
     /// The reason of a refusal or cut; absent after success.
     pub reason: Option<Reason>,
+    /// What exactly led to the reason, in a few words that hold no secret.
+    pub cause: Option<Box<str>>,
+    /// The name of the first field that was taken off because of its name.
+    pub dropped_field: Option<Box<str>>,
     pub app: Option<AppId>,
     pub key: Option<KeyId>,
     pub certificate: Option<SerialNumber>,

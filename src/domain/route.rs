@@ -1,16 +1,22 @@
 //! Routes: which host, path and method lead where, and what they require.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use foldhash::HashMap;
 
+use super::header_names::HeaderNames;
 use super::identity_headers::IdentityHeaders;
 use super::limit::Limit;
 use super::name::Name;
+use super::oddity::{Oddities, Oddity};
 use super::pace::BodyTimes;
+use super::path::Path;
+use super::path_survey::Readings;
 use super::policy::Policy;
 use super::request::RequestHead;
+use super::upgrades::Upgrades;
 
 /// A route: the treatment of requests to one host, path and set of methods.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,14 +33,16 @@ pub struct Route {
     /// The most bytes of a request's body; no bound when absent, since bodies are streamed.
     pub body_max: Option<u64>,
     pub body_times: BodyTimes,
-    /// True if paths that upstreams may interpret differently are forwarded.
-    pub ambiguous_paths: bool,
+    /// The kinds of paths that are taken though upstreams may read them in another way.
+    pub ambiguous_paths: Oddities,
     /// True if the caller's own key or token is forwarded to the upstream.
     pub keep_credential: bool,
     /// The optional identity headers for the upstream.
     pub identity_headers: Arc<IdentityHeaders>,
-    /// True if `Upgrade` (WebSocket and similar) and extended CONNECT are tunnelled.
-    pub upgrades: bool,
+    /// The protocols that are tunnelled when `Upgrade` or an extended CONNECT asks for one.
+    pub upgrades: Upgrades,
+    /// What becomes of field names with odd characters.
+    pub header_names: HeaderNames,
 }
 
 /// The target of a route.
@@ -173,11 +181,19 @@ impl PathPattern {
         Self::read(text, true)
     }
 
+    /// How many segments it names.
+    fn depth(&self) -> i32 {
+        i32::try_from(self.segments.len()).unwrap_or(i32::MAX)
+    }
+
     fn read(text: &str, prefix: bool) -> Result<Self, InvalidPattern> {
         let literal = text.replace(['{', '}'], "_");
-        match super::request::Path::read(&literal) {
-            Ok(path) if path.as_str() == literal && !path.is_ambiguous() => {}
-            _ => return Err(InvalidPattern::Path),
+        let path = Path::read(&literal).ok().ok_or(InvalidPattern::Path)?;
+        let one_reading = path
+            .readings()
+            .is_none_or(|readings| readings.oddities.is_empty());
+        if path.as_str() != literal || !one_reading {
+            return Err(InvalidPattern::Path);
         }
         let mut segments = split(text)
             .map(Segment::read)
@@ -238,8 +254,10 @@ pub enum Miss {
     Unknown,
     /// Routes at this host and path take these methods only.
     Method(Vec<http::Method>),
-    /// The route that fits does not take ambiguous paths.
-    Ambiguous,
+    /// The path is of a kind that no route takes which fits; with its place in the path.
+    Ambiguous(Oddity, Range<usize>),
+    /// The route that fits takes paths like this one, but some upstreams read this one as another route's.
+    Elsewhere,
 }
 
 /// All routes, found in a time that depends on the length of the path and not on their number.
@@ -299,20 +317,55 @@ impl RouteTable {
 
     /// Finds the route of a request.
     pub fn find(&self, head: &RequestHead<'_>) -> Result<&Arc<Route>, Miss> {
-        let ambiguous = head.path.is_ambiguous();
-        let segments = split(head.path.as_str());
-        let hosts = [Some(&self.local), self.host(head.host)];
+        let found = self.find_as(head.host, head.path.as_str(), head.method);
+        match head.path.readings() {
+            None => found,
+            Some(readings) => self.sound(found, readings, head),
+        }
+    }
+
+    fn find_as(&self, host: &str, path: &str, method: &http::Method) -> Result<&Arc<Route>, Miss> {
+        let segments = split(path);
+        let hosts = [Some(&self.local), self.host(host)];
         let peers = hosts
             .into_iter()
             .flatten()
             .find_map(|node| node.find(segments.clone()));
-        let route = peers.and_then(|peers| peers.iter().find(|route| takes(route, head.method)));
-        match (route, peers) {
-            (Some(route), _) if !ambiguous || route.ambiguous_paths => Ok(route),
-            _ if ambiguous => Err(Miss::Ambiguous),
-            (_, Some(peers)) => Err(Miss::Method(methods(peers))),
-            (_, None) => Err(Miss::Unknown),
+        let peers = peers.ok_or(Miss::Unknown)?;
+        let route = peers.iter().find(|route| takes(route, method));
+        route.ok_or_else(|| Miss::Method(methods(peers)))
+    }
+
+    /// The route of a path that others may read in another way: it has to take such paths, and every reading has to
+    /// lead to it or to nothing. Nothing is not enough where a `..` may lead out of the route.
+    fn sound<'t>(
+        &'t self,
+        found: Result<&'t Arc<Route>, Miss>,
+        readings: &Readings,
+        head: &RequestHead<'_>,
+    ) -> Result<&'t Arc<Route>, Miss> {
+        let allowed = found
+            .as_ref()
+            .map_or(Oddities::NONE, |route| route.ambiguous_paths);
+        if let Some((kind, place)) = readings.first_beyond(allowed) {
+            return Err(Miss::Ambiguous(kind, place));
         }
+        let route = found?;
+        let goes_up = readings.oddities.contains(Oddity::DotSegments);
+        let leads_here = |reading: &String| match self.find_as(head.host, reading, head.method) {
+            Ok(other) => Arc::ptr_eq(other, route),
+            Err(Miss::Unknown) => !goes_up,
+            Err(_) => false,
+        };
+        if readings.floor < route.path.depth() || !readings.others.iter().all(leads_here) {
+            return Err(Miss::Elsewhere);
+        }
+        Ok(route)
+    }
+
+    /// Whether there is a route that serves any host.
+    pub fn serves_any_host(&self) -> bool {
+        !self.any.is_empty()
     }
 
     fn host(&self, host: &str) -> Option<&Node> {
@@ -325,6 +378,13 @@ impl RouteTable {
 }
 
 impl Node {
+    fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+            && self.prefixes.is_empty()
+            && self.literals.is_empty()
+            && self.parameter.is_none()
+    }
+
     fn insert(&mut self, route: Arc<Route>) -> Result<(), Ambiguity> {
         let mut node = self;
         for segment in &route.path.segments {
@@ -417,7 +477,6 @@ fn overlap(one: &[http::Method], other: &[http::Method]) -> bool {
 mod tests {
     use super::*;
     use crate::domain::policy::{Policy, Requirement};
-    use crate::domain::request::Path;
     use crate::domain::scope::ScopeSet;
 
     fn route(name: &str, host: &str, path: PathPattern, methods: &[http::Method]) -> Route {
@@ -434,10 +493,15 @@ mod tests {
             target: Target::Upstream("up".parse().unwrap()),
             body_max: None,
             body_times: BodyTimes::default(),
-            ambiguous_paths: name == "open",
+            ambiguous_paths: if name.starts_with("open") {
+                Oddities::ALL
+            } else {
+                Oddities::NONE
+            },
             keep_credential: false,
             identity_headers: Arc::default(),
-            upgrades: false,
+            upgrades: Upgrades::default(),
+            header_names: HeaderNames::default(),
         }
     }
 
@@ -546,7 +610,8 @@ mod tests {
     #[test]
     fn a_miss_says_why() {
         let table = table();
-        check(&table, "GET", "a.test", "/a//b", &Err(Miss::Ambiguous));
+        let empty = Miss::Ambiguous(Oddity::EmptySegments, 2..3);
+        check(&table, "GET", "a.test", "/a//b", &Err(empty));
         check(&table, "GET", "b.test", "/y", &Err(Miss::Unknown));
         check(&table, "GET", "nowhere.test", "/y", &Err(Miss::Unknown));
         check(&table, "GET", "c.test", "/", &Err(Miss::Unknown));
@@ -607,8 +672,71 @@ mod tests {
             "POST",
             "a.test",
             "/v1//orders",
-            &Err(Miss::Ambiguous),
+            &Err(Miss::Ambiguous(Oddity::EmptySegments, 3..4)),
         );
+    }
+
+    #[test]
+    fn a_path_is_taken_only_where_every_reading_of_it_leads() {
+        let table = RouteTable::new(vec![
+            prefix("open", "a.test", "/files"),
+            exact("open-item", "a.test", "/items/{id}"),
+            prefix("open-rest", "a.test", "/"),
+            prefix("admin", "a.test", "/admin"),
+            prefix("plain", "a.test", "/plain"),
+        ])
+        .unwrap();
+        for (path, name) in [
+            ("/files/a;v=1", "open"),
+            ("/files/a%2Fb", "open"),
+            ("/files/a/../b", "open"),
+            ("/files/a//b/./c;d\\e", "open"),
+            ("/files/a%25b%FF", "open"),
+            ("/items/7;v=1", "open-item"),
+            ("/plain/what%3F", "plain"),
+            ("/plain/a%23b/c", "plain"),
+            ("/what%3F", "open-rest"),
+        ] {
+            check(&table, "GET", "a.test", path, &Ok(name));
+        }
+        for path in [
+            "/files/../admin",
+            "/files/..%2fadmin",
+            "/files/a/../../admin",
+            "/files/x%2f../../admin",
+            "/files//../admin",
+            "/files/..;/admin",
+            "/files/..",
+            "/files/../files/a",
+            "/..",
+            "/admin;x=1",
+            "/admin%3bx/secret",
+            "/%2fadmin",
+            "/;/admin",
+            "//admin",
+            "/admin%2fx",
+            "/admin\\x",
+            "/admin%23",
+            "/admin%3fx/y",
+            "/admin%20",
+            "/admin%c2%a0/x",
+            "/%252561dmin",
+            "/items/a%2Fb",
+        ] {
+            check(&table, "GET", "a.test", path, &Err(Miss::Elsewhere));
+        }
+        let slashes = Err(Miss::Ambiguous(Oddity::EncodedSlashes, 8..11));
+        check(&table, "GET", "a.test", "/plain/a%2Fb", &slashes);
+    }
+
+    /// Where nothing else is served, an encoded slash is the operator's to allow, and a way up is not.
+    #[test]
+    fn a_reading_that_leads_nowhere_is_no_other_route() {
+        let table = RouteTable::new(vec![exact("open", "a.test", "/items/{id}")]).unwrap();
+        check(&table, "GET", "a.test", "/items/a%2Fb", &Ok("open"));
+        for path in ["/items/..", "/items/..%2f..%2fb"] {
+            check(&table, "GET", "a.test", path, &Err(Miss::Elsewhere));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use http::{HeaderName, HeaderValue};
 
 use crate::proxy::codec::field_list::FieldList;
-use crate::proxy::headers::{Keep, clean, clean_trailers};
+use crate::proxy::headers::{Credentials, Keep, clean, clean_trailers};
 
 /// How names begin by which upstreams learn who calls, with every other character folded to a hyphen.
 const NEVER: &[&str] = &[
@@ -45,7 +45,14 @@ pub fn check(bytes: &[u8]) -> bool {
         return false;
     };
     let keep = Keep {
-        credential: order & 1 == 1,
+        credentials: if order & 1 == 1 {
+            Credentials::All
+        } else {
+            Credentials::Foreign {
+                looked_at: true,
+                issuer: "",
+            }
+        },
         forwarding: order & 2 == 2,
     };
     let before = fields(lines);
@@ -94,12 +101,12 @@ fn asserts_identity(name: &HeaderName) -> bool {
     NEVER.iter().any(|beginning| folded.starts_with(beginning))
 }
 
-fn assert_may_pass(name: &HeaderName, value: &HeaderValue, keep: Keep) {
+fn assert_may_pass(name: &HeaderName, value: &HeaderValue, keep: Keep<'_>) {
     assert!(!asserts_identity(name), "{name} asserts an identity");
     assert!(!ONE_HOP.contains(&name.as_str()), "{name} is for one hop");
     match name.as_str() {
         "te" => assert_eq!(value, "trailers"),
-        "authorization" | "x-api-key" => assert!(keep.credential),
+        "authorization" | "x-api-key" => assert!(matches!(keep.credentials, Credentials::All)),
         "forwarded" | "x-forwarded-for" | "x-forwarded-host" => assert!(keep.forwarding),
         _ => {}
     }

@@ -1,6 +1,6 @@
 //! A path: one form, whose segments are those that were sent, and nothing in it that an upstream may read as more.
 
-use crate::domain::request::Path;
+use crate::domain::path::Path;
 
 /// Reads `bytes` as the path of a target; true when a route could take it without its operator's leave.
 pub fn check(bytes: &[u8]) -> bool {
@@ -16,9 +16,9 @@ pub fn check(bytes: &[u8]) -> bool {
     assert!(!text.contains(['?', '#']), "the path ends where it did not");
     let again = Path::read(text).unwrap();
     assert_eq!(again.as_str(), text, "there are two forms");
-    assert_eq!(again.is_ambiguous(), path.is_ambiguous());
+    assert_eq!(is_ambiguous(&again), is_ambiguous(&path));
     assert_eq!(decoded(text), decoded(raw), "another path is forwarded");
-    if path.is_ambiguous() {
+    if is_ambiguous(&path) {
         return false;
     }
     let names = decoded(text);
@@ -26,6 +26,12 @@ pub fn check(bytes: &[u8]) -> bool {
         assert_is_a_name(name, place + 1 == names.len());
     }
     true
+}
+
+/// Whether some server may read another path.
+fn is_ambiguous(path: &Path<'_>) -> bool {
+    let oddities = path.readings().map(|readings| readings.oddities);
+    oddities.is_some_and(|oddities| !oddities.is_empty())
 }
 
 /// Whether nobody could see anything in a path but letters and digits.

@@ -12,6 +12,7 @@ pub mod stream;
 pub mod discard;
 pub mod outbox;
 pub mod unsent;
+pub mod targets;
 pub mod duplex;
 pub mod pulse;
 pub mod resolve;

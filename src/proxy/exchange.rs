@@ -8,6 +8,8 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::HeaderValue;
+
 use crate::domain::identity::{Caller, CertificateProof, Claimed, Evidence};
 use crate::domain::policy::{Permit, Requirement};
 use crate::domain::reason::Reason;
@@ -26,6 +28,7 @@ use super::error::Error;
 use super::expiry::Expiry;
 use super::forward::{self, Outbound};
 use super::forwarding::{self, RequestName};
+use super::host::Host;
 use super::live::{Connection, Running};
 use super::local::{self, LocalRequest, PeerFacts};
 use super::message::{Request, Response};
@@ -36,7 +39,7 @@ use super::route::Mismatch;
 use super::upgrade::Upgrade;
 use super::upstream::request::Head;
 use super::worker::Worker;
-use super::{authorize, identify, limit, panics, protocols, request, respond, route};
+use super::{authorize, grpc, identify, limit, panics, protocols, request, respond, route};
 
 /// Answers one request of `connection`, whatever happens.
 pub async fn run(
@@ -61,9 +64,10 @@ pub async fn run(
                 .trusted_hop
                 .then_some(&name)
                 .and_then(RequestName::spelling),
+            caller_request_id: forwarding::caller_name(&request.fields, origin.trusted_hop),
             client: origin.address,
             method: &method,
-            path: request.uri.path(),
+            path: request.path(),
             protocol: request.version,
         },
     );
@@ -73,6 +77,7 @@ pub async fn run(
         name: &name,
         now,
         running: &running,
+        grpc: grpc::is_call(&request),
     };
     let walked = {
         let walking = Walking {
@@ -128,6 +133,7 @@ pub fn refuse_unread(
             at: now,
             request_id: name.id,
             hop_request_id: None,
+            caller_request_id: None,
             client: connection.peer.origin.address,
             method: &method,
             path: UNREAD,
@@ -140,6 +146,7 @@ pub fn refuse_unread(
         name: &name,
         now,
         running: &running,
+        grpc: false,
     };
     let answer = exchange.refuse(&reason.into(), &mut recording);
     deliver(answer, &method, recording, running, worker, connection)
@@ -158,6 +165,8 @@ struct Exchange<'a> {
     name: &'a RequestName,
     now: Timestamp,
     running: &'a Running,
+    /// The request is a call of gRPC.
+    grpc: bool,
 }
 
 /// What the walk has decided about a request by the time that it may go on.
@@ -236,16 +245,21 @@ impl Exchange<'_> {
         let (worker, peer, now) = (self.worker, &self.connection.peer, self.now);
         let (metrics, address) = (&worker.metrics, peer.origin.address);
         let snapshot = worker.snapshot.load();
-        let asked = request::read(
+        let request::Asked {
+            host,
+            path,
+            method,
+            odd_names,
+        } = request::read(
             request,
             &self.connection.host,
+            snapshot.catalog.routes.serves_any_host(),
             &worker.settings.http,
-            &metrics.all,
         )?;
-        recording.host(&asked.host.name);
+        recording.host(&host.name);
 
         let certificate = identify::certificate(&snapshot, peer, now);
-        let found = route::find(&snapshot, &asked.host.name, &asked.path, &asked.method);
+        let found = route::find(&snapshot, &host.name, &path, &method);
         if let Ok(route) = &found {
             recording.route(route, metrics.route(route, snapshot.catalog.generation));
         }
@@ -256,8 +270,14 @@ impl Exchange<'_> {
             })?;
         let route = found?;
         let requirement = route.policy.requirement;
-        self.same_tls_policy(&snapshot.catalog, &asked.host.name, requirement)?;
-        let upgrade = protocols::upgrade(request, route.upgrades, has_body)?;
+        self.same_tls_policy(&snapshot.catalog, &host.name, requirement)?;
+        let upgrade = protocols::upgrade(request, &route.upgrades, has_body)?;
+        if odd_names {
+            let caller_id = worker.settings.caller_request_id.as_ref();
+            let fields = &mut request.fields;
+            let first = request::settle_names(fields, route, caller_id, &metrics.all)?;
+            recording.dropped_field(first);
+        }
 
         let verifier = &worker.verifier;
         let bearer = identify::bearer(
@@ -290,18 +310,12 @@ impl Exchange<'_> {
                 Destination::Upstream(Arc::clone(upstream.ok_or(Reason::Internal)?))
             }
         };
-        let identity = request::constant_fields(
-            worker,
-            self.connection,
-            &permit,
-            &asked.host,
-            snapshot.version,
-        );
-        let target = request::target(request, &asked.path)?;
-        let (method, host) = (request.method.clone(), asked.host);
-        let mut fields = std::mem::take(&mut request.fields);
-        let keep = route.keep_credential || matches!(destination, Destination::Local(..));
-        request::clean(&mut fields, self.connection, &host, keep, &metrics.all)?;
+        let identity =
+            request::constant_fields(worker, self.connection, &permit, &host, snapshot.version);
+        let target = request::target(request)?;
+        let method = request.method.clone();
+        let given = std::mem::take(&mut request.fields);
+        let mut fields = self.cleaned(given, route, &host, &snapshot.catalog.issuer)?;
         request::assure(&mut fields, worker, &permit, &snapshot, now);
         Ok(Decided {
             permit,
@@ -317,6 +331,30 @@ impl Exchange<'_> {
             strictest,
             expiry,
         })
+    }
+
+    /// The fields of a request that may go on, with the caller's own name for it where somebody wants to be told.
+    fn cleaned(
+        self,
+        mut fields: FieldList,
+        route: &Route,
+        host: &Host,
+        issuer: &str,
+    ) -> Result<FieldList, Refusal> {
+        let trusted_hop = self.connection.peer.origin.trusted_hop;
+        let caller_id = self.worker.settings.caller_request_id.as_ref().map(|name| {
+            let given = forwarding::caller_name(&fields, trusted_hop);
+            let given = given.and_then(|given| HeaderValue::from_str(given).ok());
+            (name, given)
+        });
+        let credentials = request::credentials(route, issuer);
+        let metrics = &self.worker.metrics.all;
+        request::clean(&mut fields, self.connection, host, credentials, metrics)?;
+        if let Some((name, given)) = caller_id {
+            fields.remove(name);
+            fields.extend(given.map(|value| (name.clone(), value)));
+        }
+        Ok(fields)
     }
 
     /// A connection serves hosts of the TLS policy that it was opened under. When its own host demands more by now,
@@ -510,6 +548,9 @@ impl Exchange<'_> {
 
     fn refuse(self, refusal: &Refusal, recording: &mut Recording) -> Answer {
         recording.reason(refusal.reason);
+        if let Extra::Offence(offence) = &refusal.extra {
+            recording.cause(offence.to_string());
+        }
         if let Some(cause) = &refusal.cause {
             let source = std::error::Error::source(cause);
             tracing::debug!(request_id = %self.name.id, %cause, source, "exchange failed");
@@ -518,8 +559,11 @@ impl Exchange<'_> {
             request: self.name,
             leaf: self.connection.peer.leaf.as_deref(),
             now: self.now,
+            grpc: self.grpc,
         };
-        respond::refuse(refusal, about).into()
+        let (status, answer) = respond::refuse(refusal, about);
+        recording.refused_as(status.as_u16());
+        answer.into()
     }
 }
 

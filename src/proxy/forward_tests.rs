@@ -214,10 +214,11 @@ fn permit() -> Permit {
         target: Target::Upstream("orders".parse().unwrap()),
         body_max: None,
         body_times: crate::domain::pace::BodyTimes::default(),
-        ambiguous_paths: false,
+        ambiguous_paths: crate::domain::oddity::Oddities::NONE,
         keep_credential: false,
         identity_headers: Arc::default(),
-        upgrades: true,
+        upgrades: ["websocket".parse().unwrap()].into_iter().collect(),
+        header_names: crate::domain::header_names::HeaderNames::default(),
     };
     let caller = Caller {
         certificate: Evidence::Absent,
@@ -231,7 +232,7 @@ fn request<B>(method: Method, body: B) -> Outbound<B> {
     Outbound {
         head: Box::new(Head {
             method,
-            target: "/v1/orders?a=b".parse().unwrap(),
+            target: http::uri::PathAndQuery::from_static("/v1/orders?a=b").into(),
             host: HeaderValue::from_static("api.example.com"),
             fields: FieldList::new(),
             identity: Rc::new(IdentityFields::new(vec![(

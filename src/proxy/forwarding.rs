@@ -32,7 +32,9 @@ pub fn push_origin(
 ) {
     push(fields, FORWARDED, &forwarded(address, host));
     push(fields, FORWARDED_FOR, &address.to_string());
-    fields.push((FORWARDED_HOST, host.clone()));
+    if !host.is_empty() {
+        fields.push((FORWARDED_HOST, host.clone()));
+    }
     fields.push((FORWARDED_PROTO, HeaderValue::from_static("https")));
 }
 
@@ -47,11 +49,13 @@ fn push(fields: &mut Vec<(HeaderName, HeaderValue)>, name: HeaderName, text: &st
 fn forwarded(address: IpAddr, host: &HeaderValue) -> String {
     let host = host.to_str().unwrap_or_default();
     let quote = if host.contains([':', '[']) { "\"" } else { "" };
+    let host = match host {
+        "" => String::new(),
+        host => format!("host={quote}{host}{quote};"),
+    };
     match address {
-        IpAddr::V4(address) => format!("for={address};host={quote}{host}{quote};proto=https"),
-        IpAddr::V6(address) => {
-            format!("for=\"[{address}]\";host={quote}{host}{quote};proto=https")
-        }
+        IpAddr::V4(address) => format!("for={address};{host}proto=https"),
+        IpAddr::V6(address) => format!("for=\"[{address}]\";{host}proto=https"),
     }
 }
 
@@ -59,7 +63,7 @@ fn forwarded(address: IpAddr, host: &HeaderValue) -> String {
 pub fn append_forwarding(fields: &mut FieldList, address: IpAddr, host: &HeaderValue) {
     append(fields, &FORWARDED_FOR, &address.to_string());
     append(fields, &FORWARDED, &forwarded(address, host));
-    if !fields.contains(&FORWARDED_HOST) {
+    if !fields.contains(&FORWARDED_HOST) && !host.is_empty() {
         fields.append(FORWARDED_HOST, host.clone());
     }
     if !fields.contains(&FORWARDED_PROTO) {
@@ -119,6 +123,18 @@ pub fn name_request(fields: &FieldList, trusted_hop: bool, now: Timestamp) -> Re
             HeaderValue::from_bytes(&text).expect("an id is of letters, digits and '_'"),
         ),
     }
+}
+
+/// The name that a caller gave its request: visible ASCII, and no more of it than a name may have. A trusted hop's is
+/// the request's own name.
+pub fn caller_name(fields: &FieldList, trusted_hop: bool) -> Option<&str> {
+    if trusted_hop {
+        return None;
+    }
+    let given = fields.one(&REQUEST_ID).ok()??.as_bytes();
+    let kept = given.get(..REQUEST_ID_CHARS_MAX).unwrap_or(given);
+    let visible = !kept.is_empty() && kept.iter().all(u8::is_ascii_graphic);
+    std::str::from_utf8(kept).ok().filter(|_| visible)
 }
 
 /// A value that never comes again. HTTP/2 would put it into its table of fields (RFC 7541, 2.3.2), where it pushes out
@@ -296,6 +312,26 @@ mod tests {
         assert_eq!(ours.spelling(), None);
         let again = named(ours.value.to_str().unwrap(), true);
         assert_eq!((again.id, again.spelling()), (ours.id, None));
+    }
+
+    #[test]
+    fn a_callers_own_name_for_its_request_is_visible_and_short() {
+        let named = |texts: &[&str], hop: bool| {
+            let mut fields = FieldList::new();
+            for text in texts {
+                fields.append(REQUEST_ID, HeaderValue::from_str(text).unwrap());
+            }
+            caller_name(&fields, hop).map(str::to_owned)
+        };
+        assert_eq!(
+            named(&["a/b{1}\"x\""], false).as_deref(),
+            Some("a/b{1}\"x\"")
+        );
+        assert_eq!(named(&[&"x".repeat(500)], false), Some("x".repeat(128)));
+        for none in [&[""][..], &["a b"], &["é"], &["a", "b"], &[]] {
+            assert_eq!(named(none, false), None, "{none:?}");
+        }
+        assert_eq!(named(&["a"], true), None);
     }
 
     #[test]

@@ -9,6 +9,8 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use crate::domain::reason::Reason;
 
 use super::codec::field_list::FieldList;
+use super::offence::Offence;
+use super::own_credentials;
 
 /// Names that one `Connection` field may list. Honest clients list three or four.
 const CONNECTION_OPTIONS_MAX: usize = 32;
@@ -77,7 +79,7 @@ pub fn family(name: &str) -> Option<Family> {
 }
 
 /// A name as an upstream may read it that takes everything but letters and digits for the same.
-fn folded(name: &str) -> String {
+pub fn folded(name: &str) -> String {
     let fold = |letter| match letter {
         'a'..='z' | '0'..='9' => letter,
         'A'..='Z' => letter.to_ascii_lowercase(),
@@ -170,29 +172,9 @@ const fn others(letter: u8) -> &'static [(&'static str, Family)] {
 }
 
 /// `a-z`, `0-9` and `-`; the HTTP library has made upper case lower already.
-fn is_plain(name: &str) -> bool {
+pub fn is_plain(name: &str) -> bool {
     name.bytes()
         .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-}
-
-/// Refuses names that some upstream folds to another one (`x_client_id`, `transfer.encoding`), and says which
-/// families were imitated.
-pub fn refuse_odd_names(fields: &FieldList) -> Result<(), OddNames> {
-    if fields.names().all(|name| is_plain(name.as_str())) {
-        return Ok(());
-    }
-    let imitated = fields
-        .names()
-        .filter(|name| !is_plain(name.as_str()))
-        .filter_map(|name| family(name.as_str()))
-        .collect();
-    Err(OddNames { imitated })
-}
-
-/// Some field's name has other characters than letters, digits and hyphens.
-#[derive(Debug, PartialEq, Eq)]
-pub struct OddNames {
-    pub imitated: Vec<Family>,
 }
 
 /// Refuses every transfer coding but the one that is read here: `chunked`, once. The HTTP library looks at the
@@ -206,67 +188,107 @@ pub fn sound_framing(fields: &FieldList) -> Result<(), Reason> {
 }
 
 /// What of the caller's own fields a route wants to keep.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Keep {
-    /// The caller's key or token.
-    pub credential: bool,
+#[derive(Clone, Copy, Debug)]
+pub struct Keep<'i> {
+    pub credentials: Credentials<'i>,
     /// What a trusted hop says about where the request came from.
     pub forwarding: bool,
 }
 
+/// Which of the caller's credentials reach the upstream.
+#[derive(Clone, Copy, Debug)]
+pub enum Credentials<'i> {
+    All,
+    /// Those that are for the upstream: neither ours by form nor looked at here.
+    Foreign {
+        /// The route asks for a key or a token.
+        looked_at: bool,
+        /// The issuer of our access tokens; empty when none are issued.
+        issuer: &'i str,
+    },
+}
+
+impl Credentials<'_> {
+    fn keep(self, name: &HeaderName, value: &HeaderValue) -> bool {
+        let Self::Foreign { looked_at, issuer } = self else {
+            return true;
+        };
+        match name.as_str() {
+            "authorization" => {
+                !(looked_at && is_bearer(value)) && !own_credentials::is_ours(value, issuer)
+            }
+            "x-api-key" => !looked_at && !own_credentials::is_ours(value, issuer),
+            _ => true,
+        }
+    }
+}
+
+/// Whether a value is of the one scheme that is looked at here.
+fn is_bearer(value: &HeaderValue) -> bool {
+    let scheme = value.as_bytes().split(|byte| *byte == b' ').next();
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
+}
+
 /// Takes off everything that must not reach an upstream; gives back the families that the caller tried to set.
-pub fn clean(fields: &mut FieldList, keep: Keep) -> Result<Vec<Family>, Reason> {
+pub fn clean(fields: &mut FieldList, keep: Keep<'_>) -> Result<Vec<Family>, Offence> {
     let named = named_by_connection(fields)?;
     let mut spoofed = Vec::new();
-    fields.retain(|name, _| {
+    fields.retain(|name, value| {
         let found = family(name.as_str());
         spoofed.extend(found);
-        found.is_none() && !never_forwarded(name, keep) && !named.contains(name)
+        found.is_none()
+            && !never_forwarded(name.as_str(), keep.forwarding)
+            && !named.contains(name)
+            && keep.credentials.keep(name, value)
     });
     limit_te(fields);
     join_cookies(fields);
     Ok(spoofed)
 }
 
+/// Whether a field is for this hop, set by us, or looked at by us as a credential.
+pub fn is_ours(name: &str) -> bool {
+    never_forwarded(name, false) || matches!(name, "authorization" | "x-api-key")
+}
+
 /// Fields that are for this hop, or that we set ourselves.
-fn never_forwarded(name: &HeaderName, keep: Keep) -> bool {
-    match name.as_str() {
+fn never_forwarded(name: &str, keep_forwarding: bool) -> bool {
+    match name {
         // RFC 9110, 7.6.1. `Host` is sent by the upstream connection; `Expect` is answered by us.
         "connection" | "expect" | "host" | "http2-settings" | "keep-alive" | "proxy-authenticate"
         | "proxy-authorization" | "proxy-connection" | "transfer-encoding" | "upgrade"
         // CGI programs take it for a setting of theirs.
         | "proxy"
         | "x-request-id" => true,
-        "authorization" | "x-api-key" => !keep.credential,
-        "forwarded" | "via" => !keep.forwarding,
-        other => other.starts_with("x-forwarded-") && !keep.forwarding,
+        "forwarded" | "via" => !keep_forwarding,
+        other => other.starts_with("x-forwarded-") && !keep_forwarding,
     }
 }
 
 /// What `Connection` lists goes no further (RFC 9110, 7.6.1), but for `te`, which is kept where it says `trailers`.
 /// A caller that lists what a request needs is up to no good.
-fn named_by_connection(fields: &FieldList) -> Result<Vec<HeaderName>, Reason> {
+fn named_by_connection(fields: &FieldList) -> Result<Vec<HeaderName>, Offence> {
+    let refused = |says, sent: &[u8]| Err(Offence::new("connection", says, None, sent));
     let mut named = Vec::new();
     let mut count = 0;
     for value in fields.get_all(&header::CONNECTION) {
-        let text = value.to_str().ok().ok_or(Reason::HeaderInvalid)?;
-        for option in text
-            .split(',')
-            .map(str::trim)
-            .filter(|option| !option.is_empty())
-        {
+        for option in value.as_bytes().split(|byte| *byte == b',') {
+            let option = option.trim_ascii();
+            if option.is_empty() {
+                continue;
+            }
             count += 1;
             if count > CONNECTION_OPTIONS_MAX {
-                return Err(Reason::HeaderInvalid);
+                return refused("Connection lists more than 32 names", b"");
             }
-            let name = HeaderName::try_from(option)
-                .ok()
-                .ok_or(Reason::HeaderInvalid)?;
+            let Ok(name) = HeaderName::try_from(option) else {
+                return refused("Connection lists what is no field name", option);
+            };
             if matches!(
                 name.as_str(),
                 "host" | "content-length" | "content-type" | "authorization" | "cookie"
             ) {
-                return Err(Reason::HeaderInvalid);
+                return refused("Connection lists a field that the request needs", option);
             }
             if name != header::TE {
                 named.push(name);
@@ -326,7 +348,7 @@ pub fn clean_trailers(trailers: &mut HeaderMap) -> Vec<Family> {
 }
 
 fn never_a_trailer(name: &HeaderName) -> bool {
-    never_forwarded(name, Keep::default())
+    is_ours(name.as_str())
         || matches!(
             name.as_str(),
             "content-length"
@@ -367,7 +389,33 @@ mod tests {
         headers
     }
 
-    fn cleaned(fields: &[(&str, &str)], keep: Keep) -> Vec<String> {
+    const ISSUER: &str = "https://api.example.test";
+
+    /// A route that looks at keys or tokens.
+    const LOOKED_AT: Keep<'_> = Keep {
+        credentials: Credentials::Foreign {
+            looked_at: true,
+            issuer: ISSUER,
+        },
+        forwarding: false,
+    };
+
+    /// One that looks at certificates alone.
+    const UNSEEN: Keep<'_> = Keep {
+        credentials: Credentials::Foreign {
+            looked_at: false,
+            issuer: ISSUER,
+        },
+        forwarding: false,
+    };
+
+    /// A route that keeps credentials, behind a trusted hop.
+    const EVERYTHING: Keep<'_> = Keep {
+        credentials: Credentials::All,
+        forwarding: true,
+    };
+
+    fn cleaned(fields: &[(&str, &str)], keep: Keep<'_>) -> Vec<String> {
         let mut headers = headers(fields);
         clean(&mut headers, keep).unwrap();
         headers
@@ -468,30 +516,10 @@ mod tests {
             "l5d-client-id",
         ] {
             let mut headers = headers(&[(name, "forged"), (name, "twice"), ("accept", "*/*")]);
-            let spoofed = clean(
-                &mut headers,
-                Keep {
-                    credential: true,
-                    forwarding: true,
-                },
-            );
+            let spoofed = clean(&mut headers, EVERYTHING);
             assert_eq!(spoofed, Ok(vec![family(name).unwrap(); 2]), "{name}");
             assert_eq!(headers.len(), 1, "{name}");
         }
-    }
-
-    #[test]
-    fn names_that_fold_to_others_are_refused() {
-        let refused = |name: &str, imitated: &[Family]| {
-            let found = refuse_odd_names(&headers(&[(name, "1")])).unwrap_err();
-            assert_eq!(found.imitated, imitated, "{name}");
-        };
-        refused("transfer_encoding", &[]);
-        refused("content.length", &[]);
-        refused("x_countersign_app_id", &[Family::Countersign]);
-        refused("x-real~ip", &[Family::Origin]);
-        refused("remote+user", &[Family::RemoteUser]);
-        assert_eq!(refuse_odd_names(&headers(&[("x-plain-1", "1")])), Ok(()));
     }
 
     #[test]
@@ -511,7 +539,7 @@ mod tests {
                 ("te", "gzip, trailers"),
                 ("accept", "*/*"),
             ],
-            Keep::default(),
+            LOOKED_AT,
         );
         assert_eq!(left, ["te: trailers", "accept: */*"]);
     }
@@ -527,18 +555,12 @@ mod tests {
             "a,\u{e9}",
         ] {
             let mut headers = headers(&[("connection", named)]);
-            assert_eq!(
-                clean(&mut headers, Keep::default()),
-                Err(Reason::HeaderInvalid),
-                "{named}"
-            );
+            let refused = clean(&mut headers, LOOKED_AT).unwrap_err();
+            assert_eq!(refused.rule, "connection", "{named}");
         }
         let many = vec!["x"; CONNECTION_OPTIONS_MAX + 1].join(",");
         let mut headers = headers(&[("connection", &many)]);
-        assert_eq!(
-            clean(&mut headers, Keep::default()),
-            Err(Reason::HeaderInvalid)
-        );
+        assert!(clean(&mut headers, LOOKED_AT).is_err());
     }
 
     #[test]
@@ -550,27 +572,42 @@ mod tests {
             ("x-forwarded-for", "1.2.3.4"),
             ("x-forwarded-proto", "http"),
         ];
-        assert_eq!(cleaned(&fields, Keep::default()), Vec::<String>::new());
-        let credential = Keep {
-            credential: true,
-            forwarding: false,
-        };
-        assert_eq!(
-            cleaned(&fields, credential),
-            ["authorization: Bearer x", "x-api-key: x"]
-        );
+        assert_eq!(cleaned(&fields, LOOKED_AT), Vec::<String>::new());
+        let own = ["authorization: Bearer x", "x-api-key: x"];
+        assert_eq!(cleaned(&fields, UNSEEN), own);
+        assert_eq!(cleaned(&fields, EVERYTHING).len(), 5);
         let forwarding = Keep {
-            credential: false,
             forwarding: true,
+            ..LOOKED_AT
         };
         assert_eq!(cleaned(&fields, forwarding).len(), 3);
+    }
+
+    #[test]
+    fn what_is_ours_passes_nowhere_and_what_is_the_apis_everywhere() {
+        for value in [
+            "Bearer sk_live_1",
+            "sk_test_1",
+            "Basic a2V5XzE6c2tfbGl2ZV8x",
+        ] {
+            for name in ["authorization", "x-api-key"] {
+                for keep in [LOOKED_AT, UNSEEN] {
+                    assert_eq!(cleaned(&[(name, value)], keep), [""; 0], "{name}: {value}");
+                }
+                assert_eq!(cleaned(&[(name, value)], EVERYTHING).len(), 1);
+            }
+        }
+        for keep in [LOOKED_AT, UNSEEN] {
+            let basic = cleaned(&[("authorization", "Basic dXNlcjpwYXNz")], keep);
+            assert_eq!(basic, ["authorization: Basic dXNlcjpwYXNz"]);
+        }
     }
 
     #[test]
     fn crumbs_of_cookies_are_joined() {
         let left = cleaned(
             &[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")],
-            Keep::default(),
+            LOOKED_AT,
         );
         assert_eq!(left, ["cookie: a=1; b=2; c=3"]);
     }
@@ -679,15 +716,18 @@ mod tests {
             let borrowed: Vec<_> = fields.iter().map(|(name, value)| (&**name, &**value)).collect();
             let before = headers(&borrowed);
             let mut left = before.clone();
-            let keep = Keep { credential, forwarding };
-            let refused = refuse_odd_names(&left).is_err();
+            let credentials = if credential {
+                Credentials::All
+            } else {
+                LOOKED_AT.credentials
+            };
+            let keep = Keep { credentials, forwarding };
             let Ok(spoofed) = clean(&mut left, keep) else {
                 return Ok(());
             };
             for name in left.names() {
                 prop_assert!(family(name.as_str()).is_none(), "{}", name);
-                prop_assert!(!never_forwarded(name, keep), "{}", name);
-                prop_assert!(refused || is_plain(name.as_str()), "{}", name);
+                prop_assert!(!never_forwarded(name.as_str(), forwarding), "{}", name);
             }
             let tried = before.names().filter(|name| family(name.as_str()).is_some()).count();
             prop_assert_eq!(spoofed.len(), tried);

@@ -3,12 +3,15 @@
 use http::{Method, StatusCode, Uri, Version};
 
 use super::codec::field_list::FieldList;
+use super::target::{OddTarget, Target};
 
 /// A request without its body.
 #[derive(Debug)]
 pub struct Request {
     pub method: Method,
     pub uri: Uri,
+    /// The target in place of the one in `uri`, if the library would not take it. Boxed: there is hardly ever one.
+    pub odd_target: Option<Box<OddTarget>>,
     /// What it came by.
     pub version: Version,
     pub fields: FieldList,
@@ -25,11 +28,40 @@ pub struct Response<B> {
 }
 
 impl Request {
+    /// The target's path, as it came.
+    pub fn path(&self) -> &str {
+        match &self.odd_target {
+            Some(target) => target.path(),
+            None => self.uri.path(),
+        }
+    }
+
+    /// Path and query, as they came; none for a target that has neither.
+    pub fn target(&self) -> Option<Target> {
+        match &self.odd_target {
+            Some(target) => Some(Target::Odd((**target).clone())),
+            None => self.uri.path_and_query().cloned().map(Target::Usual),
+        }
+    }
+
+    /// How many bytes of path and query there are.
+    pub fn target_bytes(&self) -> usize {
+        match &self.odd_target {
+            Some(target) => target.as_str().len(),
+            None => self
+                .uri
+                .path_and_query()
+                .map_or(0, |target| target.as_str().len()),
+        }
+    }
+
     /// The same with `body`, for those who want it as the library has it.
     pub fn into_http<B>(self, body: B) -> http::Request<B> {
         let mut request = http::Request::new(body);
         *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
+        let odd = self.odd_target.map(|target| Target::Odd(*target));
+        let encoded = odd.and_then(|target| target.encoded().ok());
+        *request.uri_mut() = encoded.map_or(self.uri, Uri::from);
         *request.version_mut() = self.version;
         *request.headers_mut() = self.fields.into();
         request
@@ -41,6 +73,7 @@ impl From<http::request::Parts> for Request {
         Self {
             method: parts.method,
             uri: parts.uri,
+            odd_target: None,
             version: parts.version,
             fields: parts.headers.into(),
             protocol: parts.extensions.remove(),

@@ -132,6 +132,8 @@ pub struct Metrics {
     apps: Option<AppMetrics>,
     pub tunnels: IntGauge,
     pub panics: IntCounter,
+    /// Fields that were taken off because of their names.
+    pub names_dropped: IntCounter,
 }
 
 impl Metrics {
@@ -158,6 +160,7 @@ impl Metrics {
         registry.register(Box::new(metrics.omitted.clone()))?;
         registry.register(Box::new(metrics.tunnels.clone()))?;
         registry.register(Box::new(metrics.panics.clone()))?;
+        registry.register(Box::new(metrics.names_dropped.clone()))?;
         Ok(metrics)
     }
 
@@ -252,6 +255,10 @@ impl Metrics {
             panics: IntCounter::new(
                 "countersign_panics_total",
                 "Faults of the gateway's own that ended one exchange or connection.",
+            )?,
+            names_dropped: IntCounter::new(
+                "countersign_header_names_dropped_total",
+                "Fields taken off requests because of odd characters in their names.",
             )?,
         };
         metrics.begin();

@@ -23,6 +23,9 @@ use super::metrics::{Open, RouteMetrics, WorkerMetrics};
 /// The most bytes of a path that a record keeps.
 const PATH_MAX: usize = 1024;
 
+/// The most of a field's name that a record keeps.
+const DROPPED_MAX: usize = 64;
+
 /// A worker's page of the ledger, and the metrics that are counted with each record.
 #[derive(Debug)]
 pub struct Book {
@@ -38,6 +41,8 @@ pub struct Opening<'a> {
     pub request_id: RequestId,
     /// A trusted hop's own name for it.
     pub hop_request_id: Option<&'a str>,
+    /// The caller's own name for it.
+    pub caller_request_id: Option<&'a str>,
     pub client: IpAddr,
     pub method: &'a Method,
     pub path: &'a str,
@@ -66,6 +71,8 @@ pub struct Recording {
     app: Option<Rc<AppSeries>>,
     running: Open,
     complete: bool,
+    /// Its status is that of a refusal.
+    refused: bool,
 }
 
 impl Recording {
@@ -82,6 +89,7 @@ impl Recording {
                 at: opening.at,
                 request_id: opening.request_id,
                 hop_request_id: opening.hop_request_id.map(Into::into),
+                caller_request_id: opening.caller_request_id.map(Into::into),
                 client: opening.client,
                 method: opening.method.clone(),
                 host: None,
@@ -90,6 +98,8 @@ impl Recording {
                 route: None,
                 status: Reason::ClientClosed.status(),
                 reason: None,
+                cause: None,
+                dropped_field: None,
                 app: None,
                 key: None,
                 certificate: None,
@@ -106,6 +116,7 @@ impl Recording {
             series,
             app: None,
             complete: false,
+            refused: false,
         }
     }
 
@@ -148,7 +159,15 @@ impl Recording {
     }
 
     pub fn status(&mut self, status: u16) {
-        self.note(|record| record.status = status);
+        if !self.refused {
+            self.note(|record| record.status = status);
+        }
+    }
+
+    /// Says which status a refusal has, whatever the answer's own is.
+    pub fn refused_as(&mut self, status: u16) {
+        self.status(status);
+        self.refused = true;
     }
 
     /// Says why the exchange was refused or cut short; the first reason stays.
@@ -156,6 +175,19 @@ impl Recording {
         self.note(|record| {
             record.reason.get_or_insert(reason);
         });
+    }
+
+    /// Says what exactly of the request was refused.
+    pub fn cause(&mut self, cause: String) {
+        self.note(|record| {
+            record.cause.get_or_insert_with(|| cause.into());
+        });
+    }
+
+    /// Notes the first field that was taken off the request because of its name.
+    pub fn dropped_field(&mut self, name: Option<String>) {
+        let bounded = |name: String| name.chars().take(DROPPED_MAX).collect::<String>().into();
+        self.note(|record| record.dropped_field = name.map(bounded));
     }
 
     /// What the request's body and the record know together.
@@ -253,6 +285,7 @@ pub mod tests {
                 at: Timestamp::from_unix_seconds(1),
                 request_id: RequestId::from_bits(1),
                 hop_request_id: None,
+                caller_request_id: None,
                 client: IpAddr::from([192, 0, 2, 1]),
                 method: &Method::GET,
                 path: "/orders",

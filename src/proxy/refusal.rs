@@ -8,6 +8,7 @@ use crate::domain::scope::ScopeSet;
 
 use super::counters::standing::Strictest;
 use super::error::Error;
+use super::offence::Offence;
 
 /// Why a request gets no answer of an upstream. Most refusals are a [`Reason`] and nothing more.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub enum Extra {
     Misdirected,
     /// When to come back.
     RetryAfter(Duration),
+    /// The part of the request that is refused. Boxed: a refusal should not be as large as its words.
+    Offence(Box<Offence>),
     /// The limit that is used up.
     Limited(Strictest),
     /// The scopes that the route needs.
@@ -44,6 +47,11 @@ impl Refusal {
             extra,
             cause: None,
         }
+    }
+
+    /// A refusal that names what it is about.
+    pub fn naming(reason: Reason, offence: Offence) -> Self {
+        Self::with(reason, Extra::Offence(Box::new(offence)))
     }
 }
 

@@ -3,27 +3,32 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, Version, header};
 
 use crate::domain::identity::{Bearer, Identity};
 use crate::domain::identity_headers::IdentityHeaders;
+use crate::domain::path::Path;
+use crate::domain::path_fault::PathFault;
 use crate::domain::policy::Permit;
 use crate::domain::reason::Reason;
-use crate::domain::request::Path;
+use crate::domain::route::{self, Route};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 
 use super::codec::field_list::FieldList;
 use super::forwarding;
-use super::headers::{self, Keep};
+use super::headers::{self, Credentials, Keep};
 use super::host::{Host, LastHost};
 use super::identity_fields::IdentityFields;
 use super::live::{Connection, FieldsFor};
 use super::message::Request;
 use super::metrics::{Closed, Metrics};
+use super::odd_names;
+use super::offence::Offence;
 use super::protocols;
+use super::refusal::Refusal;
 use super::settings::HttpBounds;
+use super::target::Target;
 use super::told::caller::{self, Introduction};
 use super::told::fields::Omitted;
 use super::worker::Worker;
@@ -35,39 +40,74 @@ pub struct Asked<'a> {
     pub path: Path<'a>,
     /// The method that routes are found by.
     pub method: Method,
+    /// Some field's name has other characters than letters, digits and hyphens.
+    pub odd_names: bool,
 }
 
 /// Reads a head. Whatever two readers might read in two ways is refused here, before anything is decided by it.
 pub fn read<'a>(
     request: &'a Request,
     last_host: &LastHost,
+    any_host: bool,
     bounds: &HttpBounds,
-    metrics: &Metrics,
-) -> Result<Asked<'a>, Reason> {
+) -> Result<Asked<'a>, Refusal> {
     headers::sound_framing(&request.fields)?;
-    let target = request
-        .uri
-        .path_and_query()
-        .map_or("", PathAndQuery::as_str);
-    if target.len() > bounds.target_bytes_max {
-        return Err(Reason::UriTooLong);
+    if request.target_bytes() > bounds.target_bytes_max {
+        return Err(Reason::UriTooLong.into());
     }
-    if request.fields.len() > bounds.headers_max
+    if count(request) > bounds.headers_max
         || field_bytes(&request.fields) > bounds.headers_bytes_max
     {
-        return Err(Reason::HeadersTooLarge);
+        return Err(Reason::HeadersTooLarge.into());
     }
-    headers::refuse_odd_names(&request.fields).map_err(|odd| {
-        metrics.spoofed(&odd.imitated);
-        Reason::HeaderInvalid
-    })?;
+    let odd_names = odd_names::look(&request.fields).map_err(invalid)?;
     Ok(Asked {
-        host: last_host.of(request)?,
+        host: last_host.of(request, any_host)?,
+        odd_names,
         method: protocols::routed_method(request)?,
-        path: Path::read(request.uri.path())
-            .ok()
-            .ok_or(Reason::PathInvalid)?,
+        path: path(request)?,
     })
+}
+
+fn path(request: &Request) -> Result<Path<'_>, Refusal> {
+    let text = request.path();
+    let refused = |why| {
+        let offence = Offence::of_path(text.as_bytes(), why);
+        Refusal::naming(Reason::PathInvalid, offence)
+    };
+    let path = Path::read(text).map_err(refused)?;
+    match &request.odd_target {
+        Some(target) => query(target.as_str()).map(|()| path),
+        None => Ok(path),
+    }
+}
+
+/// Refuses a query that breaks the line of a request, or has a fragment: an upstream may cut that off, or take it for a
+/// part of the query.
+fn query(target: &str) -> Result<(), Refusal> {
+    let breaks = |byte: u8| byte <= b' ' || byte == 0x7f || byte == b'#';
+    let Some((at, byte)) = target.bytes().enumerate().find(|(_, byte)| breaks(*byte)) else {
+        return Ok(());
+    };
+    let (rule, says) = match byte {
+        b'#' => (PathFault::Fragment.as_str(), PathFault::Fragment.says()),
+        _ => ("control", "The query holds a blank or a control character"),
+    };
+    let offence = Offence::new(rule, says, Some(at), &[byte]);
+    Err(Refusal::naming(Reason::PathInvalid, offence))
+}
+
+/// How many fields there are. HTTP/2 clients split `Cookie` for compression (RFC 9113, 8.2.3), so it is one field there.
+fn count(request: &Request) -> usize {
+    let fields = &request.fields;
+    if request.version != Version::HTTP_2 || !fields.contains(&header::COOKIE) {
+        return fields.len();
+    }
+    fields.len() + 1 - fields.get_all(&header::COOKIE).count()
+}
+
+fn invalid(offence: Offence) -> Refusal {
+    Refusal::naming(Reason::HeaderInvalid, offence)
 }
 
 /// All fields as HTTP/1.1 writes them, with a colon, a space and an end of line each.
@@ -78,17 +118,31 @@ fn field_bytes(fields: &FieldList) -> usize {
         .sum()
 }
 
-/// The target to forward: the very path that was matched, and the query as it came.
-pub fn target(request: &Request, path: &Path<'_>) -> Result<PathAndQuery, Reason> {
-    let given = request.uri.path_and_query().ok_or(Reason::PathInvalid)?;
-    if given.path() == path.as_str() {
-        return Ok(given.clone());
+/// The target to forward: path and query byte for byte as they came.
+pub fn target(request: &Request) -> Result<Target, Reason> {
+    request.target().ok_or(Reason::PathInvalid)
+}
+
+/// Does with odd field names what the host of a route says, and counts them. Gives the first one that was taken off.
+pub fn settle_names(
+    fields: &mut FieldList,
+    route: &Route,
+    caller_id: Option<&HeaderName>,
+    metrics: &Metrics,
+) -> Result<Option<String>, Refusal> {
+    let removed = odd_names::settle(fields, route.header_names, caller_id).map_err(invalid)?;
+    metrics.spoofed(&removed.imitated);
+    metrics.names_dropped.inc_by(removed.dropped);
+    Ok(removed.first)
+}
+
+/// Which of a caller's credentials a route passes on.
+pub fn credentials<'i>(route: &Route, issuer: &'i str) -> Credentials<'i> {
+    if route.keep_credential || matches!(route.target, route::Target::Local(_)) {
+        return Credentials::All;
     }
-    let text = match given.query() {
-        Some(query) => format!("{}?{query}", path.as_str()),
-        None => path.as_str().to_owned(),
-    };
-    PathAndQuery::try_from(text).ok().ok_or(Reason::PathInvalid)
+    let looked_at = route.policy.requirement.looks_at_bearer();
+    Credentials::Foreign { looked_at, issuer }
 }
 
 /// Makes a request's fields fit to be forwarded, and counts what had to be taken off.
@@ -96,15 +150,15 @@ pub fn clean(
     fields: &mut FieldList,
     connection: &Connection,
     host: &Host,
-    keep_credential: bool,
+    credentials: Credentials<'_>,
     metrics: &Metrics,
-) -> Result<(), Reason> {
+) -> Result<(), Refusal> {
     let origin = connection.peer.origin;
     let keep = Keep {
-        credential: keep_credential,
+        credentials,
         forwarding: origin.trusted_hop,
     };
-    let spoofed = headers::clean(fields, keep)?;
+    let spoofed = headers::clean(fields, keep).map_err(invalid)?;
     metrics.spoofed(&spoofed);
     if origin.trusted_hop {
         forwarding::append_forwarding(fields, origin.address, &host.value);
@@ -195,16 +249,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_path_that_was_matched_is_forwarded_with_the_query_as_it_came() {
-        let check = |raw: &str, expected: &str| {
-            let request = http::Request::builder().uri(raw).body(()).unwrap();
+    fn path_and_query_are_forwarded_as_they_came() {
+        for (uri, forwarded) in [
+            ("/v1/orders", "/v1/orders"),
+            ("/v1/%6frders?a=%61&b", "/v1/%6frders?a=%61&b"),
+            ("https://a.test/x%3ay?", "/x%3ay?"),
+        ] {
+            let request = http::Request::builder().uri(uri).body(()).unwrap();
             let request = Request::from(request.into_parts().0);
-            let path = Path::read(request.uri.path()).unwrap();
-            assert_eq!(target(&request, &path).unwrap().as_str(), expected);
-        };
-        check("/v1/orders", "/v1/orders");
-        check("/v1/orders?a=%61&b", "/v1/orders?a=%61&b");
-        check("/v1/%6frders?a=%61", "/v1/orders?a=%61");
-        check("/v1/a%2fb", "/v1/a%2Fb");
+            assert_eq!(target(&request).unwrap().as_str(), forwarded);
+        }
     }
 }

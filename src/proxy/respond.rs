@@ -1,5 +1,7 @@
 //! A reason becomes an answer: status, fields and a problem that helps (RFC 9457). The only place where it does.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
@@ -13,11 +15,16 @@ use crate::domain::time::Timestamp;
 use super::codec::field_list::FieldList;
 use super::counters::standing::Strictest;
 use super::forwarding::{REQUEST_ID, RequestName, passing};
+use super::grpc;
 use super::message::Response;
 use super::missing;
+use super::offence::Offence;
 use super::refusal::{Extra, Refusal};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const REASON: HeaderName = HeaderName::from_static("x-countersign-reason");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// When to come back after a refusal that says nothing better: soon, and not at once.
@@ -30,12 +37,50 @@ pub struct Circumstances<'a> {
     /// The certificate that the connection was opened with.
     pub leaf: Option<&'a Leaf>,
     pub now: Timestamp,
+    /// The caller reads a refusal as gRPC has it.
+    pub grpc: bool,
 }
 
-/// The answer to a refused request.
-pub fn refuse(refusal: &Refusal, about: Circumstances<'_>) -> Response<Bytes> {
+/// The answer to a refused request, and the status by which it is counted.
+pub fn refuse(refusal: &Refusal, about: Circumstances<'_>) -> (StatusCode, Response<Bytes>) {
+    let status = status(refusal.reason.shown(), &refusal.extra);
+    let answer = if about.grpc {
+        trailers_only(refusal, status, about)
+    } else {
+        explained(refusal, status, about)
+    };
+    (status, answer)
+}
+
+/// A refusal of a gRPC call: nothing but a head (gRPC over HTTP/2, Trailers-Only).
+fn trailers_only(
+    refusal: &Refusal,
+    status: StatusCode,
+    about: Circumstances<'_>,
+) -> Response<Bytes> {
     let shown = refusal.reason.shown();
-    let status = status(shown, &refusal.extra);
+    let mut response = Response::new(StatusCode::OK, Bytes::new());
+    let fields = &mut response.fields;
+    let kind = HeaderValue::from_static("application/grpc");
+    fields.insert(header::CONTENT_TYPE, kind);
+    let code = grpc::status(shown, status.as_u16());
+    fields.insert(GRPC_STATUS, HeaderValue::from(code as u16));
+    let text = format!("{}. {}", shown.title(), detail(shown, &refusal.extra));
+    insert(fields, GRPC_MESSAGE, &grpc::message(&text));
+    insert(fields, REASON, shown.code());
+    name(fields, about.request);
+    if let Extra::Limited(strictest) = &refusal.extra {
+        allowance(fields, strictest);
+    }
+    if matches!(status.as_u16(), 429 | 503) {
+        fields.insert(header::RETRY_AFTER, retry_after(&refusal.extra).into());
+    }
+    response
+}
+
+/// A refusal as a problem (RFC 9457).
+fn explained(refusal: &Refusal, status: StatusCode, about: Circumstances<'_>) -> Response<Bytes> {
+    let shown = refusal.reason.shown();
     let body = problem(shown, status, &refusal.extra, about).to_string();
     let mut response = Response::new(status, Bytes::from(body));
     let fields = &mut response.fields;
@@ -131,6 +176,15 @@ fn problem(shown: Reason, status: StatusCode, extra: &Extra, about: Circumstance
         Extra::Scopes(scopes) => {
             say("scope", scopes.to_string().into());
         }
+        Extra::Offence(offence) => {
+            say("rule", offence.rule.into());
+            if let Some(at) = offence.at {
+                say("at", at.into());
+            }
+            if !offence.sent.is_empty() {
+                say("sent", offence.sent.as_str().into());
+            }
+        }
         Extra::Allow(_) | Extra::Misdirected | Extra::Missing(_) | Extra::Nothing => {}
     }
     if let Some(leaf) = about.leaf.filter(|_| is_about_the_certificate(shown)) {
@@ -144,12 +198,25 @@ fn problem(shown: Reason, status: StatusCode, extra: &Extra, about: Circumstance
     Value::Object(problem)
 }
 
-fn detail(shown: Reason, extra: &Extra) -> &'static str {
-    let missing = match extra {
-        Extra::Missing(requirement) => missing::detail(*requirement, shown),
-        _ => None,
+/// What is wrong with this request, where that is known, and the cure.
+fn detail(shown: Reason, extra: &Extra) -> Cow<'static, str> {
+    match extra {
+        Extra::Missing(requirement) => missing::detail(*requirement, shown)
+            .unwrap_or_else(|| shown.help())
+            .into(),
+        Extra::Offence(offence) => offending(offence, shown.help()).into(),
+        _ => shown.help().into(),
+    }
+}
+
+fn offending(offence: &Offence, help: &str) -> String {
+    let Offence { says, at, sent, .. } = offence;
+    let place = match (at, sent.as_str()) {
+        (_, "") => String::new(),
+        (None, sent) => format!(" ({sent})"),
+        (Some(at), sent) => format!(" ({sent} at byte {at})"),
     };
-    missing.unwrap_or_else(|| shown.help())
+    format!("{says}{place}. {help}")
 }
 
 const fn is_about_the_certificate(reason: Reason) -> bool {
@@ -242,9 +309,10 @@ mod tests {
     fn answered(refusal: impl Into<Refusal>) -> (http::Response<Bytes>, Value) {
         let request = request();
         let leaf = leaf();
-        let response = refuse(
+        let (_, response) = refuse(
             &refusal.into(),
             Circumstances {
+                grpc: false,
                 request: &request,
                 leaf: Some(&leaf),
                 now: "2026-03-01T12:00:00Z".parse().unwrap(),
@@ -275,6 +343,46 @@ mod tests {
                 "{reason}"
             );
         }
+    }
+
+    #[test]
+    fn a_call_of_grpc_is_refused_in_its_own_words() {
+        let request = request();
+        for reason in Reason::ALL.iter().copied() {
+            let about = Circumstances {
+                grpc: true,
+                request: &request,
+                leaf: None,
+                now: "2026-03-01T12:00:00Z".parse().unwrap(),
+            };
+            let (status, response) = refuse(&reason.into(), about);
+            assert!(status.as_u16() >= 400, "{reason}");
+            let fields = &response.fields;
+            assert_eq!(response.status, 200, "{reason}");
+            assert!(response.body.is_empty(), "{reason}");
+            assert_eq!(fields["content-type"], "application/grpc");
+            assert_eq!(fields["x-countersign-reason"], reason.shown().code());
+            assert_eq!(fields["x-request-id"], "req_1");
+            let code: u16 = fields["grpc-status"].to_str().unwrap().parse().unwrap();
+            assert!((1..=16).contains(&code), "{reason}: {code}");
+            let message = fields["grpc-message"].to_str().unwrap();
+            assert!(message.contains(reason.shown().title().split(' ').next().unwrap()));
+        }
+    }
+
+    #[test]
+    fn what_is_refused_is_named_with_its_place() {
+        let offence = Offence::new("semicolons", "The path holds a semicolon", Some(2), b";");
+        let (_, body) = answered(Refusal::naming(Reason::PathInvalid, offence));
+        assert_eq!(
+            (&body["rule"], &body["at"], &body["sent"]),
+            (&json!("semicolons"), &json!(2), &json!(";"))
+        );
+        let detail = body["detail"].as_str().unwrap();
+        assert!(
+            detail.starts_with("The path holds a semicolon (; at byte 2). "),
+            "{detail}"
+        );
     }
 
     #[test]

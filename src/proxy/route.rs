@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use http::Method;
 
+use crate::domain::path::Path;
 use crate::domain::reason::Reason;
-use crate::domain::request::{Path, RequestHead};
+use crate::domain::request::RequestHead;
 use crate::domain::route::{Miss, Route};
 use crate::domain::snapshot::{Catalog, Snapshot};
 
+use super::offence::Offence;
 use super::peer::Peer;
 use super::refusal::{Extra, Refusal};
 
@@ -24,11 +26,17 @@ pub fn find<'s>(
         .catalog
         .routes
         .find(&head)
-        .map_err(|miss| match miss {
-            Miss::Unknown => Reason::RouteUnknown.into(),
-            Miss::Ambiguous => Reason::PathInvalid.into(),
-            Miss::Method(allowed) => Refusal::with(Reason::MethodUnknown, Extra::Allow(allowed)),
-        })
+        .map_err(|miss| missed(miss, path))
+}
+
+fn missed(miss: Miss, path: &Path<'_>) -> Refusal {
+    match (Offence::of_miss(path.raw(), &miss), miss) {
+        (Some(offence), _) => Refusal::naming(Reason::PathInvalid, offence),
+        (None, Miss::Method(allowed)) => {
+            Refusal::with(Reason::MethodUnknown, Extra::Allow(allowed))
+        }
+        (None, _) => Reason::RouteUnknown.into(),
+    }
 }
 
 /// Why a connection does not serve a host.
@@ -71,6 +79,7 @@ mod tests {
     use crate::domain::snapshot::HostPolicies;
     use crate::domain::tls_policy::ClientAuthMode::{self, Off, Optional, Required};
     use crate::domain::tls_policy::{Reject, TlsPolicy, TlsVersion};
+    use crate::domain::token::ClientAuthMethods;
     use crate::proxy::peer::Origin;
 
     fn policy(mode: ClientAuthMode) -> TlsPolicy {
@@ -118,6 +127,7 @@ mod tests {
                     by_host: std::iter::once(("own.test".to_owned(), policy(own))).collect(),
                 },
                 issuer: "".into(),
+                client_auth: ClientAuthMethods::default(),
             };
             let peer = opened_under(then);
             let to = |host| tls_policy(&catalog, host, &peer, true);

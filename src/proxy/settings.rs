@@ -24,6 +24,8 @@ pub struct Settings {
     pub http: HttpBounds,
     /// What is discarded of a request that has been answered.
     pub discard: Discard,
+    /// The field in which an upstream is told the caller's own name for a request.
+    pub caller_request_id: Option<http::HeaderName>,
     /// Requests that a connection with a refused certificate may ask before it is closed. Sixteen are
     /// enough for a person with `curl` and for a client that retries, and too few to be worth anything.
     pub quarantine_requests: u32,
@@ -124,6 +126,7 @@ impl Default for Settings {
             timeouts: Timeouts::default(),
             http: HttpBounds::default(),
             discard: Discard::default(),
+            caller_request_id: None,
             quarantine_requests: 16,
             failed_authentication: FailedAuthentication {
                 count: 30,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::support::client::WEBSOCKET;
 use crate::support::eventually::eventually;
 use crate::support::frames::{self, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS};
 use crate::support::gateway::{Gateway, HOST, config};
@@ -75,8 +76,7 @@ fn an_operator_drains_it_from_the_command_line() {
     let mut idle = gateway.stranger().connect();
     assert_eq!(idle.get("/").status, 200);
     let mut tunnel = gateway.stranger().connect();
-    let upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket")];
-    let switched = tunnel.request("GET", "/ws", &upgrade, b"");
+    let switched = tunnel.request("GET", "/ws", &WEBSOCKET, b"");
     assert_eq!(switched.status, 101);
     let told = gateway.cli_json(&["drain"]);
     assert_eq!(told["draining"], true);

@@ -118,7 +118,7 @@ fn lower(name: &'static str) -> &'static str {
 }
 
 #[test]
-fn look_alikes_of_header_names_are_refused() {
+fn look_alikes_of_header_names_are_taken_off_or_refused() {
     let echo = Echo::start();
     let gateway = Gateway::start(&config(&echo.url(), ROUTES));
     for name in [
@@ -127,10 +127,14 @@ fn look_alikes_of_header_names_are_refused() {
         "X.Countersign.App.Id",
         "X~Countersign~App~Id",
         "X+Countersign+App+Id",
-        "Transfer_Encoding",
-        "Content_Length",
         "Some_Header",
     ] {
+        let answer = gateway.stranger().get_with("/open", &[(name, "forged")]);
+        assert_eq!(answer.status, 200, "{name}");
+        assert!(!answer.text().contains("forged"), "{name}: {answer:?}");
+    }
+    let before = echo.requests();
+    for name in ["Transfer_Encoding", "Content_Length"] {
         let answer = gateway.stranger().get_with("/open", &[(name, "1")]);
         assert_eq!(
             (answer.status, answer.reason().as_str()),
@@ -138,7 +142,7 @@ fn look_alikes_of_header_names_are_refused() {
             "{name}"
         );
     }
-    assert_eq!(echo.requests(), 0);
+    assert_eq!(echo.requests(), before);
     assert_eq!(gateway.stranger().get("/open").status, 200);
 }
 

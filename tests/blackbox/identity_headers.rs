@@ -485,11 +485,8 @@ fn no_spelling_no_trailer_and_no_connection_option_gets_around_it() {
         "X_Client_Cert",
     ] {
         let answer = acme.partner.get_with("/x", &[(name, "forged")]);
-        assert_eq!(
-            (answer.status, answer.reason().as_str()),
-            (400, "header_invalid"),
-            "{name}"
-        );
+        assert_eq!(answer.status, 200, "{name}");
+        assert!(!answer.text().contains("forged"), "{name}: {answer:?}");
     }
     let mut connection = acme.partner.connect();
     connection.send(

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use crate::support::client::WEBSOCKET;
 use crate::support::gateway::{Gateway, config};
 use crate::support::upstream::{Echo, misbehaving};
 
@@ -31,12 +32,7 @@ fn a_tunnel_is_cut_when_its_certificate_is_revoked() {
     let gateway = Gateway::start(&config(&echo.url(), ROUTES));
     let acme = gateway.enrol("acme");
     let mut tunnel = acme.partner.connect();
-    let switched = tunnel.request(
-        "GET",
-        "/ws",
-        &[("Connection", "Upgrade"), ("Upgrade", "websocket")],
-        b"",
-    );
+    let switched = tunnel.request("GET", "/ws", &WEBSOCKET, b"");
     assert_eq!(switched.status, 101);
     tunnel.send(b"ping");
     assert_eq!(tunnel.read_exact(4), b"ping");
@@ -65,11 +61,7 @@ fn a_tunnel_by_token_is_cut_when_the_certificate_that_it_is_bound_to_is_revoked(
     let switched = tunnel.request(
         "GET",
         "/ws",
-        &[
-            ("Connection", "Upgrade"),
-            ("Upgrade", "websocket"),
-            ("Authorization", &bearer),
-        ],
+        &[&WEBSOCKET[..], &[("Authorization", &bearer)]].concat(),
         b"",
     );
     assert_eq!(switched.status, 101, "{switched:?}");
@@ -95,7 +87,7 @@ fn revoking_a_key_ends_its_open_connections_and_tunnels() {
         let answer = connection.request("GET", path, &fields, b"");
         (connection, answer.status)
     };
-    let upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket")];
+    let upgrade = WEBSOCKET;
     let mut open = [
         ask("/key", &secret, &[]),
         ask("/token", &token, &[]),

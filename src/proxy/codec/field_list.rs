@@ -105,6 +105,12 @@ impl FieldList {
     }
 }
 
+impl Extend<(HeaderName, HeaderValue)> for FieldList {
+    fn extend<I: IntoIterator<Item = (HeaderName, HeaderValue)>>(&mut self, fields: I) {
+        self.0.extend(fields);
+    }
+}
+
 impl From<HeaderMap> for FieldList {
     fn from(map: HeaderMap) -> Self {
         let mut list = Self::with_capacity(map.len() + SPARE);

@@ -20,10 +20,12 @@ use crate::net::discard::Discard;
 use crate::net::http::{ServerBounds, http2_server};
 use crate::net::outbox::{self, Gathered, Outbox};
 use crate::net::pulse::Pulse;
+use crate::net::targets::stream::{Paths, Targets, targets};
 use crate::net::turn::{self, InTurns};
 use crate::net::unsent::{Piece, Unsent};
 use crate::proxy::message::Request;
 use crate::proxy::metrics::Closed;
+use crate::proxy::target::OddTarget;
 use crate::proxy::upgrade::Upgrade;
 use crate::proxy::upstream::deadline::Deadline;
 
@@ -31,6 +33,8 @@ use crate::proxy::upstream::deadline::Deadline;
 pub struct Http2<S, A> {
     state: State<S>,
     outbox: Outbox<S>,
+    /// What the library was not shown of requests that it hands out.
+    paths: Paths,
     answers: Rc<A>,
     /// How often a silent client is asked for a sign of life, and how long its answer may take.
     ping: (Duration, Duration),
@@ -50,8 +54,8 @@ pub struct Http2<S, A> {
 
 enum State<S> {
     /// Before the client's preface.
-    Opening(Handshake<Gathered<S>, Piece>),
-    Open(Connection<Gathered<S>, Piece>, Option<Pulse>),
+    Opening(Handshake<Targets<Gathered<S>>, Piece>),
+    Open(Connection<Targets<Gathered<S>>, Piece>, Option<Pulse>),
 }
 
 impl<S, A> Http2<S, A>
@@ -61,9 +65,11 @@ where
 {
     pub fn new(stream: S, answers: A, bounds: &ServerBounds) -> Self {
         let (stream, outbox) = outbox::gather(stream);
+        let (stream, paths) = targets(stream);
         Self {
             state: State::Opening(http2_server(bounds).handshake(stream)),
             outbox,
+            paths,
             answers: Rc::new(answers),
             ping: (bounds.ping_interval, bounds.ping_timeout),
             discard: bounds.discard,
@@ -114,7 +120,8 @@ where
         loop {
             match ready!(connection.poll_accept(cx)) {
                 Some(Ok((request, reply))) => {
-                    begin(&self.answers, request, reply, &self.flow, self.discard);
+                    let (paths, flow) = (&self.paths, &self.flow);
+                    begin(&self.answers, paths, request, reply, flow, self.discard);
                     self.used = true;
                     if self.leaving {
                         connection.graceful_shutdown();
@@ -141,7 +148,7 @@ where
         stuck.poll(cx)
     }
 
-    fn open(&mut self, mut connection: Connection<Gathered<S>, Piece>) {
+    fn open(&mut self, mut connection: Connection<Targets<Gathered<S>>, Piece>) {
         if self.finishing {
             connection.graceful_shutdown();
         }
@@ -182,13 +189,17 @@ fn failed<A: Answers>(answers: &A, error: &h2::Error) -> Closed {
 /// Begins the exchange of one request, which goes on by itself, beside the others of its connection.
 fn begin<A: Answers + 'static>(
     answers: &Rc<A>,
+    paths: &Paths,
     request: http::Request<RecvStream>,
     reply: SendResponse<Piece>,
     flow: &Flow,
     discard: Discard,
 ) {
     let (parts, incoming) = request.into_parts();
-    let request = Box::new(Request::from(parts));
+    let mut request = Box::new(Request::from(parts));
+    if let Some(path) = paths.take(reply.stream_id().as_u32()) {
+        request.odd_target = OddTarget::unjudged(path).map(Box::new);
+    }
     let length = promised(&request);
     let stream = if request.method != Method::CONNECT {
         let body = StreamBody::new(incoming, length);

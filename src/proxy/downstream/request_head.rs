@@ -1,7 +1,7 @@
 //! The head of an HTTP/1.1 request: parsed strictly, and its body's length known.
 //!
 //! httparse finds the lines. What it takes and somebody else may read in another way is refused here: a bare LF,
-//! two lengths, a length beside a transfer coding, a coding that is not just `chunked`, a fragment in the target.
+//! two lengths, a length beside a transfer coding, a coding that is not just `chunked`.
 
 use std::mem::MaybeUninit;
 
@@ -16,6 +16,7 @@ use crate::proxy::codec::fields;
 use crate::proxy::codec::head_end::HeadEnd;
 use crate::proxy::codec::malformed::Malformed;
 use crate::proxy::message::Request;
+use crate::proxy::target::OddTarget;
 
 /// How large a head may be.
 #[derive(Clone, Copy, Debug)]
@@ -127,7 +128,8 @@ fn read(head: &Bytes, bounds: HeadBounds) -> Result<RequestHead, Reason> {
             Err(error) => return Err(refused(error)),
         }
         let method = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes());
-        let target = head.slice_ref(parsed.path.unwrap_or_default().as_bytes());
+        let target = parsed.path.unwrap_or_default().as_bytes();
+        let (uri, odd_target) = uri(head, target)?;
         let mut found = Found::default();
         let mut list = FieldList::with_capacity(parsed.headers.len() + FIELDS_OURS);
         for line in parsed.headers {
@@ -137,7 +139,8 @@ fn read(head: &Bytes, bounds: HeadBounds) -> Result<RequestHead, Reason> {
         }
         found.judge(Box::new(Request {
             method: method.ok().ok_or(Reason::RequestMalformed)?,
-            uri: uri(target)?,
+            uri,
+            odd_target,
             version: match parsed.version {
                 Some(1) => Version::HTTP_11,
                 _ => Version::HTTP_10,
@@ -169,15 +172,36 @@ fn refused(error: httparse::Error) -> Reason {
     }
 }
 
-/// The target, which is a path, an absolute URI, or what a method needs that is not served here.
-fn uri(target: Bytes) -> Result<Uri, Reason> {
+/// The target, which is a path, an absolute URI, or what a method needs that is not served here. What the library would
+/// not take, or would change, is kept beside the URI.
+fn uri(head: &Bytes, target: &[u8]) -> Result<(Uri, Option<Box<OddTarget>>), Reason> {
     // The library would cut a fragment off, and an upstream may not.
-    if target.contains(&b'#') {
-        return Err(Reason::PathInvalid);
+    if !target.contains(&b'#')
+        && let Ok(uri) = Uri::from_maybe_shared(head.slice_ref(target))
+    {
+        return Ok((uri, None));
     }
-    Uri::from_maybe_shared(target)
-        .ok()
-        .ok_or(Reason::RequestMalformed)
+    let start = origin_form(target).ok_or(Reason::RequestMalformed)?;
+    let (before, rest) = target
+        .split_at_checked(start)
+        .ok_or(Reason::RequestMalformed)?;
+    let odd = OddTarget::new(head.slice_ref(rest)).ok_or(Reason::RequestMalformed)?;
+    let before = if before.is_empty() { &b"/"[..] } else { before };
+    let uri = Uri::try_from(before).ok().ok_or(Reason::RequestMalformed)?;
+    Ok((uri, Some(Box::new(odd))))
+}
+
+/// Where the path begins: at the first byte, or behind scheme and authority.
+fn origin_form(target: &[u8]) -> Option<usize> {
+    if target.starts_with(b"/") {
+        return Some(0);
+    }
+    let authority = memchr::memmem::find(target, b"://")? + 3;
+    let path = target
+        .get(authority..)?
+        .iter()
+        .position(|byte| *byte == b'/')?;
+    Some(authority + path)
 }
 
 /// The fields that matter to the connection.
@@ -376,8 +400,29 @@ mod tests {
             let result = parse(text);
             assert_eq!(result.err(), Some(Reason::RequestMalformed), "{text:?}");
         }
-        let fragment = parse("GET /a#b HTTP/1.1\r\n\r\n");
-        assert_eq!(fragment.err(), Some(Reason::PathInvalid));
+    }
+
+    #[test]
+    fn a_target_is_kept_as_it_came() {
+        for (target, path) in [
+            ("/a?b=\"c\",<d>", "/a"),
+            ("/a<b>`c", "/a<b>`c"),
+            ("/a#b", "/a#b"),
+            ("/?x=1#y", "/"),
+            ("/a?b=\u{e4}", "/a"),
+            ("/a?!$&'()*+,-./:;=?@[\\]^_`{|}~%41", "/a"),
+        ] {
+            let request = head(&format!("GET {target} HTTP/1.1\r\n\r\n")).request;
+            assert_eq!(request.path(), path, "{target}");
+            assert_eq!(request.target().unwrap().as_str(), target);
+        }
+        let absolute = head("GET https://a.test/x?\"y\" HTTP/1.1\r\n\r\n").request;
+        assert_eq!(absolute.target().unwrap().as_str(), "/x?\"y\"");
+        assert_eq!(absolute.uri.authority().unwrap(), "a.test");
+        for bad in ["a\"b", "https://a\"b/", "https://a.test?\"", "\"", "#"] {
+            let refused = parse(&format!("GET {bad} HTTP/1.1\r\n\r\n"));
+            assert_eq!(refused.err(), Some(Reason::RequestMalformed), "{bad}");
+        }
     }
 
     #[test]

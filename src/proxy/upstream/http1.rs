@@ -365,7 +365,7 @@ mod tests {
         let mut connection = Connection::new(Box::new(counting));
         let head = Head {
             method,
-            target: "/".parse().unwrap(),
+            target: http::uri::PathAndQuery::from_static("/").into(),
             host: HeaderValue::from_static("api.example.com"),
             fields: FieldList::new(),
             identity: Rc::new(IdentityFields::default()),

@@ -257,11 +257,18 @@ fn is_refused(error: &hyper::Error) -> bool {
 }
 
 fn request(head: &Head, tls: bool) -> Result<Request<()>, Error> {
-    let authority = head.host.as_bytes();
+    // HTTP/1.0 may name no host, and the library sends no request without one.
+    let authority = match head.host.as_bytes() {
+        b"" => b"localhost",
+        host => host,
+    };
+    let target = head.target.encoded();
+    let target =
+        target.map_err(|error| Error::downstream(Reason::RequestMalformed).because(error))?;
     let uri = Uri::builder()
         .scheme(if tls { "https" } else { "http" })
         .authority(authority)
-        .path_and_query(head.target.clone())
+        .path_and_query(target)
         .build()
         .map_err(|error| Error::downstream(Reason::HostInvalid).because(error))?;
     let mut request = Request::new(());

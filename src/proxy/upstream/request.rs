@@ -4,19 +4,19 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::uri::PathAndQuery;
 use http::{HeaderValue, Method};
 use http_body::Body;
 
 use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::error::Error;
 use crate::proxy::identity_fields::IdentityFields;
+use crate::proxy::target::Target;
 
 /// Everything of a request but its body.
 #[derive(Debug)]
 pub struct Head {
     pub method: Method,
-    pub target: PathAndQuery,
+    pub target: Target,
     /// The Host to send.
     pub host: HeaderValue,
     pub fields: FieldList,

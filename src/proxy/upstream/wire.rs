@@ -88,7 +88,7 @@ mod tests {
         }
         Head {
             method,
-            target: "/a?b=c".parse().unwrap(),
+            target: http::uri::PathAndQuery::from_static("/a?b=c").into(),
             host: HeaderValue::from_static("api.example.com"),
             fields: list,
             identity: Rc::new(identity),

@@ -226,15 +226,12 @@ fn http_1_0_is_served_without_what_it_does_not_know() {
 #[test]
 fn an_upgrade_does_not_hide_a_request() {
     let siege = Siege::new();
-    let upgrade = "Connection: upgrade\r\nUpgrade: websocket\r\n";
+    let handshake = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
+    let upgrade = &format!("Connection: upgrade\r\nUpgrade: websocket\r\n{handshake}");
     for lines in [
         format!("{upgrade}Content-Length: 5\r\n"),
         format!("{upgrade}Transfer-Encoding: chunked\r\n"),
-        format!("{upgrade}Upgrade: foo\r\n"),
-        "Connection: upgrade\r\nUpgrade: websocket, h2c\r\n".to_owned(),
-        "Connection: upgrade\r\nUpgrade: H2C\r\nHTTP2-Settings: AAMAAABk\r\n".to_owned(),
-        "Upgrade: h2c\r\n".to_owned(),
-        "Connection: upgrade, HTTP2-Settings\r\nUpgrade: h2c/1\r\n".to_owned(),
+        "Connection: upgrade\r\nUpgrade: websocket\r\n".to_owned(),
     ] {
         let mut connection = siege.raw(&request("GET", "/ws", &lines, "hello"));
         let answer = connection.answer();
@@ -243,6 +240,26 @@ fn an_upgrade_does_not_hide_a_request() {
             (400, "upgrade_refused"),
             "{lines:?}"
         );
+        siege.honest(&lines);
+    }
+    // What nobody understands is passed over, and what follows is judged as requests.
+    for lines in [
+        format!("{upgrade}Upgrade: foo\r\n"),
+        "Connection: upgrade\r\nUpgrade: websocket, h2c\r\n".to_owned(),
+        "Connection: upgrade\r\nUpgrade: H2C\r\nHTTP2-Settings: AAMAAABk\r\n".to_owned(),
+        "Upgrade: h2c\r\n".to_owned(),
+        "Connection: upgrade, HTTP2-Settings\r\nUpgrade: h2c/1\r\n".to_owned(),
+    ] {
+        let hidden = [
+            request("GET", "/ws", &lines, ""),
+            request("GET", "/protected", "", ""),
+        ];
+        let mut connection = siege.raw(&hidden.concat());
+        let answer = connection.answer();
+        assert_eq!(answer.status, 200, "{lines:?}");
+        let passed = answer.json()["headers"].to_string();
+        assert!(!passed.contains("upgrade"), "{passed}");
+        assert_eq!(connection.answer().reason(), "cert_missing", "{lines:?}");
         siege.honest(&lines);
     }
     assert_eq!(
@@ -284,7 +301,7 @@ fn bytes_behind_an_upgrade_that_fails_are_judged_like_any_request() {
         request(
             "GET",
             "/ws",
-            "Connection: upgrade\r\nUpgrade: websocket\r\n",
+            "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
             "",
         ),
         request("GET", "/protected", "", ""),

@@ -180,8 +180,8 @@ fn malformed_heads_never_become_requests() {
         ("a blank in a name", with(&[("x y", "1")])),
         ("a line break in a name", with(&[("x\r\ny", "1")])),
         (
-            "an underscore in a name",
-            with(&[("x_countersign_app_id", "forged")]),
+            "an underscore in a name that frames",
+            with(&[("content_length", "5")]),
         ),
         ("a line break in a value", with(&[("x", "1\r\ny: 2")])),
         ("a bare LF in a value", with(&[("x", "1\ny: 2")])),

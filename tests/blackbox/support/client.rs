@@ -17,6 +17,14 @@ use socket2::{Domain, Socket, Type};
 /// How long a client waits for bytes that should come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The fields of a request that opens a WebSocket (RFC 6455, 4.1).
+pub const WEBSOCKET: [(&str, &str); 4] = [
+    ("Connection", "Upgrade"),
+    ("Upgrade", "websocket"),
+    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ("Sec-WebSocket-Version", "13"),
+];
+
 /// A partner's server: what it trusts, and what it can prove.
 #[derive(Clone, Debug)]
 pub struct Partner {

@@ -33,6 +33,7 @@ pub struct Frames {
 #[derive(Debug)]
 pub struct Frame {
     pub kind: u8,
+    pub flags: u8,
     pub stream: u32,
     pub payload: Vec<u8>,
 }
@@ -99,6 +100,7 @@ impl Frames {
         let stream = u32::from_be_bytes([head[5] & 0x7f, head[6], head[7], head[8]]);
         Some(Frame {
             kind: head[3],
+            flags: head[4],
             stream,
             payload: self.exactly(length)?,
         })
