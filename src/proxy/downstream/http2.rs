@@ -13,6 +13,7 @@ use http::{Method, header};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::body::{Incoming, StreamBody};
+use super::leaving::{Leaving, OpenStream, Streams, goodbye};
 use super::service::Answers;
 use super::stream::{Flow, Stream};
 use crate::domain::reason::Reason;
@@ -40,10 +41,9 @@ pub struct Http2<S, A> {
     stuck: Option<Deadline>,
     /// Nothing could be sent in the last turn.
     blocked: bool,
-    /// A request has come.
-    used: bool,
+    streams: Rc<Streams>,
     /// Sends its client elsewhere once it has been of use.
-    leaving: bool,
+    leaving: Option<Leaving>,
     /// Takes no more requests.
     finishing: bool,
 }
@@ -52,6 +52,8 @@ enum State<S> {
     /// Before the client's preface.
     Opening(Handshake<Gathered<S>, Piece>),
     Open(Connection<Gathered<S>, Piece>, Option<Pulse>),
+    /// Has said its last word.
+    Closing(Pin<Box<dyn Future<Output = ()>>>),
 }
 
 impl<S, A> Http2<S, A>
@@ -73,17 +75,17 @@ where
             },
             stuck: None,
             blocked: false,
-            used: false,
-            leaving: false,
+            streams: Rc::default(),
+            leaving: None,
             finishing: false,
         }
     }
 
-    /// Sends the client elsewhere for what it asks later; requests that are on their way are served (RFC 9113, 6.8). Not
-    /// before the first one: a client that is turned away each time that it connects would give up.
+    /// Sends the client elsewhere for what it asks later. Not before its first request: a client that is turned away
+    /// each time that it connects would give up.
     pub fn leave(&mut self) {
-        self.leaving = true;
-        if let (true, State::Open(connection, _)) = (self.used, &mut self.state) {
+        self.leaving = Some(Leaving::begin(&self.streams));
+        if let (true, State::Open(connection, _)) = (self.streams.are_several(), &mut self.state) {
             connection.graceful_shutdown();
         }
     }
@@ -103,8 +105,10 @@ where
                 Err(error) => return Poll::Ready(failed(&error)),
             }
         }
-        let State::Open(connection, pulse) = &mut self.state else {
-            return Poll::Pending;
+        let (connection, pulse) = match &mut self.state {
+            State::Opening(_) => return Poll::Pending,
+            State::Open(connection, pulse) => (connection, pulse),
+            State::Closing(goodbye) => return goodbye.as_mut().poll(cx).map(|()| Closed::Finished),
         };
         if let Some(pulse) = pulse
             && pulse.poll_gone(cx, self.outbox.heard()).is_ready()
@@ -114,9 +118,15 @@ where
         loop {
             match ready!(connection.poll_accept(cx)) {
                 Some(Ok((request, reply))) => {
-                    begin(&self.answers, request, reply, &self.flow, self.discard);
-                    self.used = true;
-                    if self.leaving {
+                    let open = self.streams.open(reply.stream_id().as_u32());
+                    begin(
+                        &self.answers,
+                        request,
+                        reply,
+                        (&self.flow, self.discard),
+                        open,
+                    );
+                    if self.leaving.is_some() && self.streams.are_several() {
                         connection.graceful_shutdown();
                     }
                 }
@@ -124,6 +134,15 @@ where
                 None => return Poll::Ready(Closed::Finished),
             }
         }
+    }
+
+    /// Whether the client can be told to go elsewhere, and everything that it asked for has been sent.
+    fn may_close(&mut self, cx: &mut Context<'_>) -> bool {
+        let (Some(leaving), State::Open(..)) = (&mut self.leaving, &self.state) else {
+            return false;
+        };
+        let sent = self.outbox.is_empty() && self.flow.unsent.is_empty();
+        sent && !self.finishing && leaving.is_time(cx, &self.streams)
     }
 
     /// Sends what was said in this turn. Ready when the client has taken nothing for too long.
@@ -166,6 +185,11 @@ where
         if polled.is_pending() && this.poll_stuck(cx).is_ready() {
             return Poll::Ready(Closed::Stalled);
         }
+        if polled.is_pending() && this.may_close(cx) {
+            let goodbye = goodbye(this.outbox.stream(), Rc::clone(&this.streams));
+            this.state = State::Closing(Box::pin(goodbye));
+            return this.poll_on(cx);
+        }
         polled
     }
 }
@@ -180,8 +204,8 @@ fn begin<A: Answers + 'static>(
     answers: &Rc<A>,
     request: http::Request<RecvStream>,
     reply: SendResponse<Piece>,
-    flow: &Flow,
-    discard: Discard,
+    (flow, discard): (&Flow, Discard),
+    open: OpenStream,
 ) {
     let (parts, incoming) = request.into_parts();
     let request = Box::new(Request::from(parts));
@@ -200,7 +224,11 @@ fn begin<A: Answers + 'static>(
         let refused = answers.refuse(Reason::RequestMalformed);
         Stream::new(reply, Box::pin(at_once(refused)))
     };
-    tokio::task::spawn_local(InTurns::new(stream.run(Rc::clone(answers), flow.clone())));
+    let run = stream.run(Rc::clone(answers), flow.clone());
+    tokio::task::spawn_local(InTurns::new(async move {
+        run.await;
+        drop(open);
+    }));
 }
 
 /// What a request's head says of the length of its body; nothing if it says several things.
