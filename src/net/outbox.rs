@@ -54,6 +54,16 @@ pub fn gather<S>(stream: S) -> (Gathered<S>, Outbox<S>) {
 }
 
 impl<S> Outbox<S> {
+    /// The stream, for whoever has a last word when HTTP/2 has said all of its own.
+    pub fn stream(&self) -> Gathered<S> {
+        Gathered(Rc::clone(&self.0))
+    }
+
+    /// Whether everything was sent.
+    pub fn is_empty(&self) -> bool {
+        self.0.borrow().bytes.is_empty()
+    }
+
     /// Begins a turn, in which there may be something to read again.
     pub fn begin(&self) {
         self.0.borrow_mut().dry = false;

@@ -101,10 +101,12 @@ where
         // A head that was refused may have a body behind it.
         Err(error) => error.is_parse(),
     };
+    // Whoever has left needs no goodbye.
     let _left = if unread {
         discard_rest(&mut io, &bounds.discard).await
     } else {
-        io.shutdown().await
+        let said = timeout(bounds.discard.pause, io.shutdown()).await;
+        said.unwrap_or(Ok(()))
     };
     ended
 }

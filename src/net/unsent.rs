@@ -40,6 +40,11 @@ impl Unsent {
         Poll::Pending
     }
 
+    /// Whether everything was sent.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.get() == 0
+    }
+
     /// How many pieces have left so far: a connection on which this grows is being read.
     pub fn gone(&self) -> u64 {
         self.gone.get()

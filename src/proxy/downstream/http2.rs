@@ -7,12 +7,14 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::{Connection, Handshake, SendResponse};
 use http::{Method, header};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::body::{Incoming, StreamBody};
+use super::leaving::{Leaving, OpenStream, Streams, goodbye};
 use super::service::Answers;
 use super::stream::{Flow, Stream};
 use crate::domain::reason::Reason;
@@ -44,10 +46,9 @@ pub struct Http2<S, A> {
     stuck: Option<Deadline>,
     /// Nothing could be sent in the last turn.
     blocked: bool,
-    /// A request has come.
-    used: bool,
+    streams: Rc<Streams>,
     /// Sends its client elsewhere once it has been of use.
-    leaving: bool,
+    leaving: Option<Leaving>,
     /// Takes no more requests.
     finishing: bool,
 }
@@ -56,6 +57,8 @@ enum State<S> {
     /// Before the client's preface.
     Opening(Handshake<Targets<Gathered<S>>, Piece>),
     Open(Connection<Targets<Gathered<S>>, Piece>, Option<Pulse>),
+    /// Has said its last word.
+    Closing(Pin<Box<dyn Future<Output = ()>>>),
 }
 
 impl<S, A> Http2<S, A>
@@ -79,17 +82,17 @@ where
             },
             stuck: None,
             blocked: false,
-            used: false,
-            leaving: false,
+            streams: Rc::default(),
+            leaving: None,
             finishing: false,
         }
     }
 
-    /// Sends the client elsewhere for what it asks later; requests that are on their way are served (RFC 9113, 6.8). Not
-    /// before the first one: a client that is turned away each time that it connects would give up.
+    /// Sends the client elsewhere for what it asks later. Not before its first request: a client that is turned away
+    /// each time that it connects would give up.
     pub fn leave(&mut self) {
-        self.leaving = true;
-        if let (true, State::Open(connection, _)) = (self.used, &mut self.state) {
+        self.leaving = Some(Leaving::begin(&self.streams));
+        if let (true, State::Open(connection, _)) = (self.streams.are_several(), &mut self.state) {
             connection.graceful_shutdown();
         }
     }
@@ -109,8 +112,10 @@ where
                 Err(error) => return Poll::Ready(failed(&*self.answers, &error)),
             }
         }
-        let State::Open(connection, pulse) = &mut self.state else {
-            return Poll::Pending;
+        let (connection, pulse) = match &mut self.state {
+            State::Opening(_) => return Poll::Pending,
+            State::Open(connection, pulse) => (connection, pulse),
+            State::Closing(goodbye) => return goodbye.as_mut().poll(cx).map(|()| Closed::Finished),
         };
         if let Some(pulse) = pulse
             && pulse.poll_gone(cx, self.outbox.heard()).is_ready()
@@ -120,10 +125,12 @@ where
         loop {
             match ready!(connection.poll_accept(cx)) {
                 Some(Ok((request, reply))) => {
-                    let (paths, flow) = (&self.paths, &self.flow);
-                    begin(&self.answers, paths, request, reply, flow, self.discard);
-                    self.used = true;
-                    if self.leaving {
+                    let id = reply.stream_id().as_u32();
+                    let path = self.paths.take(id);
+                    let open = self.streams.open(id);
+                    let bounds = (&self.flow, self.discard);
+                    begin(&self.answers, request, path, reply, bounds, open);
+                    if self.leaving.is_some() && self.streams.are_several() {
                         connection.graceful_shutdown();
                     }
                 }
@@ -131,6 +138,15 @@ where
                 None => return Poll::Ready(Closed::Finished),
             }
         }
+    }
+
+    /// Whether the client can be told to go elsewhere, and everything that it asked for has been sent.
+    fn may_close(&mut self, cx: &mut Context<'_>) -> bool {
+        let (Some(leaving), State::Open(..)) = (&mut self.leaving, &self.state) else {
+            return false;
+        };
+        let sent = self.outbox.is_empty() && self.flow.unsent.is_empty();
+        sent && !self.finishing && leaving.is_time(cx, &self.streams)
     }
 
     /// Sends what was said in this turn. Ready when the client has taken nothing for too long.
@@ -173,6 +189,11 @@ where
         if polled.is_pending() && this.poll_stuck(cx).is_ready() {
             return Poll::Ready(Closed::Stalled);
         }
+        if polled.is_pending() && this.may_close(cx) {
+            let goodbye = goodbye(this.outbox.stream(), Rc::clone(&this.streams));
+            this.state = State::Closing(Box::pin(goodbye));
+            return this.poll_on(cx);
+        }
         polled
     }
 }
@@ -189,17 +210,15 @@ fn failed<A: Answers>(answers: &A, error: &h2::Error) -> Closed {
 /// Begins the exchange of one request, which goes on by itself, beside the others of its connection.
 fn begin<A: Answers + 'static>(
     answers: &Rc<A>,
-    paths: &Paths,
     request: http::Request<RecvStream>,
+    path: Option<Bytes>,
     reply: SendResponse<Piece>,
-    flow: &Flow,
-    discard: Discard,
+    (flow, discard): (&Flow, Discard),
+    open: OpenStream,
 ) {
     let (parts, incoming) = request.into_parts();
     let mut request = Box::new(Request::from(parts));
-    if let Some(path) = paths.take(reply.stream_id().as_u32()) {
-        request.odd_target = OddTarget::unjudged(path).map(Box::new);
-    }
+    request.odd_target = path.and_then(OddTarget::unjudged).map(Box::new);
     let length = promised(&request);
     let stream = if request.method != Method::CONNECT {
         let body = StreamBody::new(incoming, length);
@@ -215,7 +234,11 @@ fn begin<A: Answers + 'static>(
         let refused = answers.refuse(Reason::RequestMalformed);
         Stream::new(reply, Box::pin(at_once(refused)))
     };
-    tokio::task::spawn_local(InTurns::new(stream.run(Rc::clone(answers), flow.clone())));
+    let run = stream.run(Rc::clone(answers), flow.clone());
+    tokio::task::spawn_local(InTurns::new(async move {
+        run.await;
+        drop(open);
+    }));
 }
 
 /// What a request's head says of the length of its body; nothing if it says several things.

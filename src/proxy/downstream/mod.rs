@@ -11,6 +11,7 @@ pub mod discarding;
 pub mod http1;
 pub mod http2;
 pub mod stream;
+pub mod leaving;
 pub mod date;
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use std::time::Duration;
 use crate::support::client::{Connection, Partner};
 use crate::support::eventually::eventually;
 use crate::support::frames::{
-    self, END_HEADERS, END_STREAM, Frame, Frames, GOAWAY, HEADERS, PING, RST_STREAM,
+    self, DATA, END_HEADERS, END_STREAM, Frame, Frames, GOAWAY, HEADERS, PING, RST_STREAM,
+    WINDOW_UPDATE,
 };
 use crate::support::gateway::{Gateway, config};
 use crate::support::upstream::Echo;
@@ -99,14 +100,23 @@ fn goaway(frame: &Frame) -> (u32, u32) {
     (number(0) & 0x7fff_ffff, number(4))
 }
 
+/// A client of several streams at a time may have others on their way whenever one has its answer.
 #[test]
 fn a_stream_that_crosses_the_word_of_leaving_is_served() {
     let echo = Echo::start();
     let gateway = start(&echo, "30s");
     let mut kept = Frames::open(&gateway.stranger());
     let block = frames::block(&frames::get("/"));
-    kept.send(HEADERS, WHOLE, 1, &block);
-    assert_eq!(kept.outcome(1), frames::Outcome::Answered(200));
+    let mut both = Vec::new();
+    for stream in [1, 3] {
+        frames::put(&mut both, HEADERS, WHOLE, stream, &block);
+    }
+    kept.send_bytes(&both);
+    let mut answered = 0;
+    while answered < 2 {
+        let frame = kept.receive().expect("two answers");
+        answered += u32::from(frame.kind == HEADERS);
+    }
     begin(&gateway);
     let first = loop {
         let frame = kept.receive().expect("a word of leaving");
@@ -120,20 +130,59 @@ fn a_stream_that_crosses_the_word_of_leaving_is_served() {
         "streams that are on their way count"
     );
     // The client has not read it yet.
-    kept.send(HEADERS, WHOLE, 3, &block);
+    kept.send(HEADERS, WHOLE, 5, &block);
     let rest = kept.until_end();
     let heads: Vec<u32> = rest
         .iter()
         .filter(|frame| frame.kind == HEADERS)
         .map(|frame| frame.stream)
         .collect();
-    assert_eq!(heads, [3], "{rest:?}");
+    assert_eq!(heads, [5], "{rest:?}");
     let last = rest.iter().rfind(|frame| frame.kind == GOAWAY).map(goaway);
-    assert_eq!(last, Some((3, 0)));
+    assert_eq!(last, Some((5, 0)));
     assert!(
         rest.iter().all(|frame| frame.kind != RST_STREAM),
         "{rest:?}"
     );
+}
+
+/// Some clients fail whatever is open when they are told to leave, so one that asks one thing at a time is told after
+/// its answer, once, and nothing follows.
+#[test]
+fn a_client_of_one_request_at_a_time_is_told_after_its_answer() {
+    let echo = Echo::start();
+    let gateway = start(&echo, "30s");
+    let block = frames::block(&frames::get("/bytes/100000"));
+    let mut kept = Frames::open(&gateway.stranger());
+    kept.send(HEADERS, WHOLE, 1, &block);
+    let mut idle = Frames::open(&gateway.stranger());
+    idle.send(HEADERS, WHOLE, 1, &block);
+    for frames in [&mut kept, &mut idle] {
+        let mut body = 0;
+        while body < 100_000 {
+            let frame = frames.receive().expect("an answer");
+            if frame.kind == DATA {
+                body += frame.payload.len();
+                // What was taken may come again.
+                let taken = u32::try_from(frame.payload.len()).unwrap().to_be_bytes();
+                if frame.payload.is_empty() {
+                    continue;
+                }
+                frames.send(WINDOW_UPDATE, 0, 0, &taken);
+                frames.send(WINDOW_UPDATE, 0, 1, &taken);
+            }
+        }
+    }
+    begin(&gateway);
+    kept.send(HEADERS, WHOLE, 3, &frames::block(&frames::get("/")));
+    for (frames, last) in [(&mut kept, 3), (&mut idle, 1)] {
+        let told = frames.until_end();
+        let words: Vec<_> = told.iter().filter(|frame| frame.kind == GOAWAY).collect();
+        assert_eq!(words.len(), 1, "{told:?}");
+        assert_eq!(goaway(words[0]), (last, 0));
+        assert_eq!(told.last().unwrap().kind, GOAWAY, "{told:?}");
+        assert!(told.iter().all(|frame| frame.kind != PING), "{told:?}");
+    }
 }
 
 /// A client that was turned away before its first request would come again, and give up in the end.
