@@ -46,3 +46,4 @@ fn sent_as(gateway: &Gateway, bytes: &str) -> Answer {
     connection.send(bytes.as_bytes());
     connection.answer()
 }
+mod clients;
