@@ -22,6 +22,7 @@ pub mod client_chain;
 pub mod authority;
 pub mod verifier;
 pub mod chain;
+pub mod pinned;
 pub mod ticketer;
 pub mod tls;
 pub mod jwt;

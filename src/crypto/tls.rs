@@ -18,10 +18,12 @@ use rustls::{
 use super::chain::{Chain, ChainError};
 use super::pem;
 use super::pem_fault::InvalidPem;
+use super::pinned::PinnedVerifier;
 use super::provider::provider;
 use super::ticketer::ticketer;
 use super::verifier::Refused;
 use super::x509::MalformedCertificate;
+use crate::domain::cause::Cause;
 use crate::domain::reason::Reason;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
@@ -215,7 +217,7 @@ fn alpn(h2: bool, http1: bool) -> Vec<Vec<u8>> {
 pub enum Roots {
     /// Those of the operating system.
     System,
-    /// Those in a PEM text, and no other.
+    /// Those in a PEM text, and no other. Each certificate in it is also trusted as itself.
     Pem(String),
 }
 
@@ -231,8 +233,17 @@ pub struct UpstreamTls {
 /// The configuration for connections to an upstream.
 pub fn upstream_config(upstream: UpstreamTls) -> Result<Arc<ClientConfig>, TlsError> {
     let builder = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(versions(TlsVersion::V1_2))?
-        .with_root_certificates(roots(upstream.roots)?);
+        .with_protocol_versions(versions(TlsVersion::V1_2))?;
+    let builder = match upstream.roots {
+        Roots::System => builder.with_root_certificates(system_roots()?),
+        Roots::Pem(text) => {
+            let certificates = pem::certificates(&text)?;
+            let verifier = PinnedVerifier::new(certificates, provider());
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(verifier.map_err(TlsError::Roots)?)
+        }
+    };
     let mut config = match upstream.identity {
         None => builder.with_no_client_auth(),
         Some((cert_pem, key_pem)) => {
@@ -245,24 +256,34 @@ pub fn upstream_config(upstream: UpstreamTls) -> Result<Arc<ClientConfig>, TlsEr
     Ok(Arc::new(config))
 }
 
-fn roots(roots: Roots) -> Result<RootCertStore, TlsError> {
+fn system_roots() -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
-    match roots {
-        Roots::Pem(text) => {
-            for certificate in pem::certificates(&text)? {
-                store.add(certificate).map_err(TlsError::Roots)?;
-            }
-        }
-        Roots::System => {
-            // Systems carry old certificates that cannot be read any more; the rest still counts.
-            let found = rustls_native_certs::load_native_certs().certs;
-            store.add_parsable_certificates(found);
-        }
-    }
+    // Systems carry old certificates that cannot be read any more; the others are used.
+    let found = rustls_native_certs::load_native_certs().certs;
+    store.add_parsable_certificates(found);
     if store.is_empty() {
         return Err(TlsError::NoSystemRoots);
     }
     Ok(store)
+}
+
+/// What was wrong in a handshake with an upstream, or in what followed it.
+pub fn upstream_cause(error: &io::Error) -> Cause {
+    use CertificateError as E;
+    let inner = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<Error>());
+    match inner {
+        Some(Error::InvalidCertificate(error)) => match error {
+            E::NotValidForName | E::NotValidForNameContext { .. } => Cause::TlsName,
+            E::Expired | E::ExpiredContext { .. } => Cause::TlsExpired,
+            E::NotValidYet | E::NotValidYetContext { .. } => Cause::TlsNotYetValid,
+            _ => Cause::TlsUntrusted,
+        },
+        Some(Error::AlertReceived(_)) => Cause::TlsRefused,
+        Some(Error::InvalidMessage(_)) => Cause::TlsNotSpoken,
+        _ => Cause::TlsFailed,
+    }
 }
 
 /// Why a handshake with a client failed.

@@ -117,6 +117,23 @@ pub fn is_named_issuer(der: &[u8], issuer: &[u8]) -> Result<bool, MalformedCerti
     Ok(parse(der)?.issuer() == parse(issuer)?.subject())
 }
 
+/// Whether a certificate says that it may not sign others. One that says nothing of it may be an old authority.
+pub fn is_no_authority(der: &[u8]) -> Result<bool, MalformedCertificate> {
+    let certificate = parse(der)?;
+    let basic = unique(certificate.basic_constraints())?;
+    Ok(basic.is_some_and(|extension| !extension.value.ca))
+}
+
+/// The common name of a certificate's subject, if there is one.
+pub fn common_name(der: &[u8]) -> Result<Option<String>, MalformedCertificate> {
+    let certificate = parse(der)?;
+    let mut names = certificate.subject().iter_common_name();
+    let (Some(name), None) = (names.next(), names.next()) else {
+        return Ok(None);
+    };
+    Ok(name.as_str().ok().map(str::to_owned))
+}
+
 /// The `SubjectPublicKeyInfo` of a certificate, as its bytes.
 pub fn read_public_key(der: &[u8]) -> Result<Vec<u8>, MalformedCertificate> {
     Ok(parse(der)?.public_key().raw.to_vec())

@@ -1,6 +1,7 @@
 //! Values and the decisions about them: no I/O, no clock, no async.
 
 pub mod reason;
+pub mod cause;
 pub mod ascii;
 pub mod text;
 pub mod time;
