@@ -1,7 +1,9 @@
-//! The chunked coding of HTTP/1.1 (RFC 9112, 7.1), decoded without I/O and without leniency.
+//! The chunked coding of HTTP/1.1 (RFC 9112, 7.1), decoded without I/O.
 //!
 //! Every laxity in reading chunks has let somebody smuggle an answer or a request past somebody else: bare LF,
-//! sizes with signs or blanks, junk where CRLF belongs, unbounded extensions. None is taken here.
+//! sizes with signs or blanks, junk where CRLF belongs, unbounded extensions. None is taken in requests. In answers,
+//! blanks behind a size and before a trailer's colon are taken away, as the RFC has it (5.1, 7.1.1): nobody else reads
+//! an answer in the gateway's place, and what goes on to the caller is written anew.
 
 use std::io::Write;
 
@@ -17,6 +19,8 @@ pub struct Chunked {
     state: State,
     /// Bytes of extensions so far; they count for nothing, so few are borne.
     extensions: usize,
+    /// Blanks are taken away where an answer may have them.
+    blanks: bool,
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +44,14 @@ pub enum Piece {
 }
 
 impl Chunked {
+    /// Decodes an answer's body.
+    pub fn of_an_answer() -> Self {
+        Self {
+            blanks: true,
+            ..Self::default()
+        }
+    }
+
     /// Takes the next piece out of `buffer`; `None` when more bytes are needed. What follows the end is left there.
     pub fn next(&mut self, buffer: &mut BytesMut) -> Result<Option<Piece>, Malformed> {
         loop {
@@ -79,7 +91,7 @@ impl Chunked {
                     self.state = State::Size;
                 }
                 State::Trailers => {
-                    let Some(trailers) = take_trailers(buffer)? else {
+                    let Some(trailers) = take_trailers(buffer, self.blanks)? else {
                         return Ok(None);
                     };
                     self.state = State::Done;
@@ -94,7 +106,10 @@ impl Chunked {
 
     fn size(&mut self, line: &[u8]) -> Result<u64, Malformed> {
         let end = line.iter().position(|byte| *byte == b';');
-        let (digits, extension) = line.split_at(end.unwrap_or(line.len()));
+        let (mut digits, extension) = line.split_at(end.unwrap_or(line.len()));
+        while let ([rest @ .., b' ' | b'\t'], true) = (digits, self.blanks) {
+            digits = rest;
+        }
         self.extensions += extension.len();
         if self.extensions > EXTENSIONS_MAX {
             return Err(Malformed("too many chunk extensions"));
@@ -147,7 +162,7 @@ fn take_line(buffer: &mut BytesMut) -> Result<Option<BytesMut>, Malformed> {
     Ok(Some(line))
 }
 
-fn take_trailers(buffer: &mut BytesMut) -> Result<Option<HeaderMap>, Malformed> {
+fn take_trailers(buffer: &mut BytesMut, blanks: bool) -> Result<Option<HeaderMap>, Malformed> {
     let Some(start) = buffer.first_chunk::<2>() else {
         return Ok(None);
     };
@@ -165,7 +180,10 @@ fn take_trailers(buffer: &mut BytesMut) -> Result<Option<HeaderMap>, Malformed> 
         }
         return Ok(None);
     };
-    let block = buffer.split_to(end + 4).freeze();
+    let mut block = buffer.split_to(end + 4).freeze();
+    if blanks {
+        block = without_blanks(&block);
+    }
     let mut parsed = [httparse::EMPTY_HEADER; TRAILER_FIELDS_MAX];
     let lines = match httparse::parse_headers(&block, &mut parsed) {
         Ok(httparse::Status::Complete((length, lines))) if length == block.len() => lines,
@@ -181,6 +199,22 @@ fn take_trailers(buffer: &mut BytesMut) -> Result<Option<HeaderMap>, Malformed> 
         trailers.append(name, value);
     }
     Ok(Some(trailers))
+}
+
+/// The same fields without blanks before their colons. A line that begins with a blank stays as it is, and is no field.
+fn without_blanks(block: &Bytes) -> Bytes {
+    let mut clean = Vec::with_capacity(block.len());
+    for line in block.split_inclusive(|byte| *byte == b'\n') {
+        let colon = line.iter().position(|byte| *byte == b':');
+        let (name, rest) = line.split_at(colon.unwrap_or(0));
+        let trimmed = name.trim_ascii_end();
+        let blank_only = name
+            .get(trimmed.len()..)
+            .is_some_and(|blanks| blanks.iter().all(|byte| matches!(byte, b' ' | b'\t')));
+        clean.extend_from_slice(if blank_only { trimmed } else { name });
+        clean.extend_from_slice(rest);
+    }
+    clean.into()
 }
 
 /// Sizes below 2^60, so that no arithmetic overflows.
@@ -209,7 +243,11 @@ mod tests {
 
     /// Feeds the parts one after the other.
     fn decode<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> Outcome {
-        let (mut decoder, mut buffer) = (Chunked::default(), BytesMut::new());
+        decode_by(Chunked::default(), parts)
+    }
+
+    fn decode_by<'p>(mut decoder: Chunked, parts: impl IntoIterator<Item = &'p [u8]>) -> Outcome {
+        let mut buffer = BytesMut::new();
         let (mut data, mut trailers, mut done) = (Vec::new(), Vec::new(), false);
         for part in parts {
             buffer.extend_from_slice(part);
@@ -300,6 +338,63 @@ mod tests {
             &trailers,
         ] {
             let outcome = decode([input.as_bytes()]);
+            assert!(
+                matches!(outcome, Outcome::Malformed(..)),
+                "{input:?}: {outcome:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_may_have_blanks_behind_a_size_and_before_a_colon() {
+        for input in [
+            "5 \r\nhello\r\n0\r\na: b\r\n\r\n",
+            "5\t \r\nhello\r\n0 \r\na : b\r\n\r\n",
+            "5 ;a=b\r\nhello\r\n0 ; c\r\na\t: b\r\n\r\n",
+            "5\t;a = b\r\nhello\r\n000\r\na :b\r\n\r\n",
+        ] {
+            let expected = Outcome::Complete {
+                data: b"hello".to_vec(),
+                trailers: vec![("a".into(), "b".into())],
+                rest: Vec::new(),
+            };
+            let bytes = input.as_bytes();
+            assert_eq!(
+                decode_by(Chunked::of_an_answer(), [bytes]),
+                expected,
+                "{input:?}"
+            );
+            let single = decode_by(Chunked::of_an_answer(), bytes.chunks(1));
+            assert_eq!(single, expected, "{input:?}");
+            assert!(
+                matches!(decode([bytes]), Outcome::Malformed(..)),
+                "a request: {input:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_answers_blanks_are_taken_nowhere_else() {
+        let long = format!("5{}\r\nhello\r\n", " ".repeat(300));
+        for input in [
+            " 5\r\nhello\r\n",
+            "\t5\r\nhello\r\n",
+            " \r\n",
+            " ;a\r\n",
+            "5 5\r\nhello\r\n",
+            "5 x\r\nhello\r\n",
+            "0 x5\r\nhello\r\n",
+            "5\x0b\r\nhello\r\n",
+            "5 \nhello\r\n0\r\n\r\n",
+            "5 \r;\r\nhello\r\n",
+            "0\r\n a: b\r\n\r\n",
+            "0\r\na: b\r\n folded : c\r\n\r\n",
+            "0\r\na b : c\r\n\r\n",
+            "0\r\n : b\r\n\r\n",
+            "0\r\na \r\n: b\r\n\r\n",
+            &long,
+        ] {
+            let outcome = decode_by(Chunked::of_an_answer(), [input.as_bytes()]);
             assert!(
                 matches!(outcome, Outcome::Malformed(..)),
                 "{input:?}: {outcome:?}"
