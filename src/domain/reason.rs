@@ -145,11 +145,11 @@ reasons! {
     RateLimited = "rate_limited", 429, "A rate limit is exceeded", "Wait for the time in Retry-After, or ask for a higher limit.";
 
     // The upstream.
-    UpstreamBusy = "upstream_busy", 503, "All connections to the upstream are in use", "Try again; the operator can raise the upstream's connections_max.";
-    UpstreamFailed = "upstream_failed", 502, "The upstream closed the connection early or sent an invalid answer", "The API's team can find the cause in its log.";
-    UpstreamTimeout = "upstream_timeout", 504, "The upstream did not answer in time", "Try again; the API's team can see why it is slow.";
-    UpstreamTls = "upstream_tls", 502, "The upstream's certificate is not accepted", "Set the upstream's authority in the configuration, and check the name.";
-    UpstreamUnreachable = "upstream_unreachable", 502, "The upstream cannot be reached", "Check that the API is running and its address is right.";
+    UpstreamBusy = "upstream_busy", 503, "All connections to the upstream are in use", "Try again after a pause; if that lasts, tell the operator the request_id.";
+    UpstreamFailed = "upstream_failed", 502, "The upstream closed the connection early or sent an invalid answer", "Look first whether the call took effect; give the operator the request_id.";
+    UpstreamTimeout = "upstream_timeout", 504, "The upstream did not answer in time", "The call may have taken effect: look before you repeat it, and give the operator the request_id.";
+    UpstreamTls = "upstream_tls", 502, "The upstream's certificate is not accepted", "Nothing was sent, and you cannot correct this: give the operator the request_id.";
+    UpstreamUnreachable = "upstream_unreachable", 502, "The upstream cannot be reached", "Nothing was sent: try again after a pause; if that lasts, give the operator the request_id.";
 
     // Ends without an answer, and faults of our own.
     ClientClosed = "client_closed", 499, "The client left before the answer was complete", "No action is needed if the client cancelled the call on purpose.";
