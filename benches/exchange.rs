@@ -77,7 +77,7 @@ use domain::snapshot::{Catalog, HostPolicies, KeyEntry, Snapshot};
 use domain::tcp::Tcp;
 use domain::tls_policy::TlsPolicy;
 use domain::token::Claims;
-use domain::upstream::{Endpoint, PoolBounds, Protocol, Timeouts, Upstream};
+use domain::upstream::{AnswerBounds, Endpoint, PoolBounds, Protocol, Timeouts, Upstream};
 use measure::How;
 use net::listener;
 use net::tcp::TcpOptions;
@@ -363,6 +363,7 @@ async fn upstream() -> Upstream {
         protocol: Protocol::Http1,
         timeouts: Timeouts::default(),
         pool: PoolBounds::default(),
+        http: AnswerBounds::default(),
         tcp: Tcp::default(),
         server_name: None,
         tls_generation: 0,

@@ -29,7 +29,7 @@ use crate::domain::tcp::Tcp;
 use crate::domain::tls_policy::TlsPolicy;
 use crate::domain::token::ClientAuthMethods;
 use crate::domain::upgrades::Upgrades;
-use crate::domain::upstream::{PoolBounds, Protocol, Timeouts, Upstream};
+use crate::domain::upstream::{AnswerBounds, PoolBounds, Protocol, Timeouts, Upstream};
 use foldhash::HashMap;
 
 /// The policies for client certificates, and the hosts that have them.
@@ -396,6 +396,11 @@ fn upstream(name: &Name, written: &upstreams::Upstream) -> Upstream {
             idle_max: count(pool.idle_max),
             idle_timeout: pool.idle_timeout.get(),
             age_max: pool.age_max.get(),
+        },
+        http: AnswerBounds {
+            header_bytes_max: usize::try_from(written.http.header_bytes_max.get())
+                .unwrap_or(usize::MAX),
+            headers_max: usize::from(written.http.headers_max),
         },
         tcp: Tcp::from(&written.tcp),
         server_name: written.tls.server_name.clone(),

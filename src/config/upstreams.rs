@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::address::EndpointAddress;
 use super::file::PemFile;
 use super::secret::SecretReference;
+use super::size::Size;
 use super::span::Span;
 use super::tcp::Tcp;
 use crate::domain::upstream;
@@ -26,6 +27,8 @@ pub struct Upstream {
     #[serde(default)]
     pub pool: Pool,
     #[serde(default)]
+    pub http: UpstreamHttp,
+    #[serde(default)]
     pub tcp: Tcp,
 }
 
@@ -42,7 +45,8 @@ pub enum Protocol {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpstreamTls {
-    /// The file of the trusted authorities for its certificate, in PEM; the system's when not set.
+    /// The file of the trusted authorities for its certificate, or of the certificate itself, in PEM; the system's
+    /// authorities when not set.
     pub ca: Option<PemFile>,
     /// The file of the gateway's client certificate and its chain, in PEM.
     pub client_cert: Option<PemFile>,
@@ -59,6 +63,7 @@ pub struct UpstreamTimeouts {
     /// The timeout for name resolution, connection and TLS handshake together.
     pub connect: Span,
     /// The timeout between the end of the request's head and the first byte of the answer, while no body is being sent.
+    /// Interim answers like `102 Processing` do not lengthen it.
     pub first_byte: Span,
     /// The timeout between two reads or two writes of a body.
     pub idle: Span,
@@ -80,6 +85,26 @@ pub struct Pool {
     pub idle_timeout: Span,
     /// The age after which a connection takes no further request, so that changed addresses take effect.
     pub age_max: Span,
+}
+
+/// Bounds of an answer's head. A larger one is refused with 502.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpstreamHttp {
+    /// Bytes of the head of an answer, at most 1MiB.
+    pub header_bytes_max: Size,
+    /// Header fields of an answer, at most 4096.
+    pub headers_max: u16,
+}
+
+impl Default for UpstreamHttp {
+    fn default() -> Self {
+        let bounds = upstream::AnswerBounds::default();
+        Self {
+            header_bytes_max: Size::from_kib(bounds.header_bytes_max as u64 >> 10),
+            headers_max: u16::try_from(bounds.headers_max).unwrap_or(u16::MAX),
+        }
+    }
 }
 
 impl Default for UpstreamTimeouts {

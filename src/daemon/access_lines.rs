@@ -57,6 +57,9 @@ fn answered(record: &AccessRecord, line: &mut JsonLine<'_>) {
     if let Some(cause) = &record.cause {
         line.text("cause", cause);
     }
+    if let Some(endpoint) = &record.endpoint {
+        line.text("endpoint", endpoint);
+    }
     if let Some(name) = &record.dropped_field {
         line.text("dropped_field", name);
     }
@@ -96,6 +99,7 @@ mod tests {
     use serde::Serialize;
 
     use super::*;
+    use crate::domain::cause::Cause;
     use crate::domain::certificate::SerialNumber;
     use crate::domain::id::{AppId, KeyId, RequestId};
     use crate::domain::time::Timestamp;
@@ -122,6 +126,8 @@ mod tests {
         reason: Option<&'static str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         cause: Option<&'r str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        endpoint: Option<&'r str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         dropped_field: Option<&'r str>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -158,6 +164,7 @@ mod tests {
             status: record.status,
             reason: record.reason.map(Reason::code),
             cause: record.cause.as_deref(),
+            endpoint: record.endpoint.as_deref(),
             dropped_field: record.dropped_field.as_deref(),
             app: record.app.map(|id| id.to_string()),
             key: record.key.map(|id| id.to_string()),
@@ -186,6 +193,7 @@ mod tests {
             status: 401,
             reason: Some(Reason::KeyWrong),
             cause: None,
+            endpoint: None,
             dropped_field: None,
             app: Some(AppId::from_bits(2)),
             key: None,
@@ -247,7 +255,8 @@ mod tests {
 
     #[test]
     fn what_we_say_ourselves_needs_no_escape() {
-        for plain in Reason::ALL.iter().map(|reason| reason.code()) {
+        let causes = Cause::ALL.iter().map(|cause| cause.as_str());
+        for plain in Reason::ALL.iter().map(|reason| reason.code()).chain(causes) {
             assert_eq!(
                 serde_json::to_string(plain).unwrap(),
                 format!("\"{plain}\"")
@@ -266,7 +275,10 @@ mod tests {
             (path, [host, route, hop, cause, caller, dropped]) in any::<Chosen>(),
             (millis, client, status, duration, upstream, bytes) in any::<Numbers>(),
             (request, app, key, serial) in any::<Ids>(),
-            reason in proptest::option::of(proptest::sample::select(Reason::ALL)),
+            (reason, endpoint) in (
+                proptest::option::of(proptest::sample::select(Reason::ALL)),
+                any::<Option<String>>(),
+            ),
             auth in proptest::option::of(proptest::sample::select(&AuthMethod::ALL[..])),
             protocol in proptest::sample::select(vec![
                 http::Version::HTTP_10,
@@ -290,6 +302,7 @@ mod tests {
                 status,
                 reason,
                 cause: cause.map(Into::into),
+                endpoint: endpoint.map(Into::into),
                 dropped_field: dropped.map(Into::into),
                 app: app.map(AppId::from_bits),
                 key: key.map(KeyId::from_bits),

@@ -34,6 +34,8 @@ pub struct AccessRecord {
     pub reason: Option<Reason>,
     /// What exactly led to the reason, in a few words that hold no secret.
     pub cause: Option<Box<str>>,
+    /// The endpoint that was tried last, where the cause is the upstream's.
+    pub endpoint: Option<Arc<str>>,
     /// The name of the first field that was taken off because of its name.
     pub dropped_field: Option<Box<str>>,
     pub app: Option<AppId>,

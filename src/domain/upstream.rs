@@ -14,6 +14,7 @@ pub struct Upstream {
     pub protocol: Protocol,
     pub timeouts: Timeouts,
     pub pool: PoolBounds,
+    pub http: AnswerBounds,
     pub tcp: Tcp,
     /// The name that certificates of its endpoints have to have; each endpoint's own host when there is none.
     pub server_name: Option<String>,
@@ -68,6 +69,24 @@ impl Default for Timeouts {
             connect: Duration::from_secs(3),
             first_byte: Duration::from_mins(1),
             idle: Duration::from_mins(1),
+        }
+    }
+}
+
+/// How large the head of an answer may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerBounds {
+    /// Bytes of the head, its first line included.
+    pub header_bytes_max: usize,
+    pub headers_max: usize,
+}
+
+impl Default for AnswerBounds {
+    fn default() -> Self {
+        // Twice what the frameworks of APIs allow by default, and little beside what a body holds in memory.
+        Self {
+            header_bytes_max: 128 << 10,
+            headers_max: 512,
         }
     }
 }

@@ -111,17 +111,23 @@ pub fn http2_server(bounds: &ServerBounds) -> server::Builder {
 /// HTTP/2 counts 32 bytes more for each field than it has.
 fn header_list_max(bounds: &ServerBounds) -> u32 {
     let fields = u32::try_from(bounds.headers_max).unwrap_or(u32::MAX);
-    bounds
-        .header_bytes_max
-        .saturating_add(fields.saturating_mul(32))
+    list_max(bounds.header_bytes_max, fields)
 }
 
-/// A client of HTTP/2 with prior knowledge, whose tasks stay on this thread.
-pub fn http2_client() -> client::conn::http2::Builder<LocalExec> {
+fn list_max(bytes: u32, fields: u32) -> u32 {
+    bytes.saturating_add(fields.saturating_mul(32))
+}
+
+/// A client of HTTP/2 with prior knowledge, whose tasks stay on this thread. An answer's head may have so many bytes and
+/// fields.
+pub fn http2_client(
+    header_bytes_max: u32,
+    headers_max: u32,
+) -> client::conn::http2::Builder<LocalExec> {
     let mut builder = client::conn::http2::Builder::new(LocalExec);
     builder
         .timer(TurnTimer::default())
-        .max_header_list_size(64 << 10)
+        .max_header_list_size(list_max(header_bytes_max, headers_max))
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)
         .keep_alive_interval(Duration::from_secs(20))

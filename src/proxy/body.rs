@@ -287,7 +287,10 @@ impl ResponseBody {
                     running.gave();
                 }
             }
-            Poll::Ready(Some(Err(error))) => recording.reason(error.reason),
+            Poll::Ready(Some(Err(error))) => {
+                recording.reason(error.reason);
+                recording.failed(error);
+            }
             Poll::Ready(None) => recording.complete(),
             Poll::Pending => {}
         }

@@ -2,7 +2,9 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
+use crate::domain::cause::Cause;
 use crate::domain::reason::Reason;
 
 /// Where an exchange failed.
@@ -23,6 +25,10 @@ pub struct Error {
     pub reason: Reason,
     /// Nothing was answered and the connection itself is to blame, so the same request may succeed on another one.
     pub retry: bool,
+    /// What exactly went wrong, where it is the upstream's side.
+    pub cause: Option<Cause>,
+    /// Where.
+    pub endpoint: Option<Arc<str>>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -32,6 +38,8 @@ impl Error {
             side,
             reason,
             retry: false,
+            cause: None,
+            endpoint: None,
             source: None,
         }
     }
@@ -46,6 +54,20 @@ impl Error {
 
     pub fn ours(reason: Reason) -> Self {
         Self::new(Side::Ours, reason)
+    }
+
+    /// Says what exactly went wrong.
+    #[must_use]
+    pub fn by(mut self, cause: Cause) -> Self {
+        self.cause = Some(cause);
+        self
+    }
+
+    /// Says where.
+    #[must_use]
+    pub fn at(mut self, endpoint: &Arc<str>) -> Self {
+        self.endpoint = Some(Arc::clone(endpoint));
+        self
     }
 
     /// Keeps what is below.

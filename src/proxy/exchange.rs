@@ -327,6 +327,7 @@ impl Exchange<'_> {
                 fields,
                 identity,
                 upgrade,
+                hints: request.hints.take(),
             }),
             strictest,
             expiry,
@@ -552,6 +553,7 @@ impl Exchange<'_> {
             recording.cause(offence.to_string());
         }
         if let Some(cause) = &refusal.cause {
+            recording.failed(cause);
             let source = std::error::Error::source(cause);
             tracing::debug!(request_id = %self.name.id, %cause, source, "exchange failed");
         }

@@ -20,6 +20,7 @@ use super::upstream::request::{AnyBody, BodyGone, Head, Reclaimed};
 use super::upstream::sender::Sender;
 use super::upstream::upstreams::Upstreams;
 use super::upstream::websocket;
+use crate::domain::cause::Cause;
 use crate::domain::policy::Permit;
 use crate::domain::reason::Reason;
 use crate::domain::upstream::{Protocol, Upstream};
@@ -103,6 +104,8 @@ struct Failed {
     sent: bool,
     /// Another connection may do: this one was kept, or the upstream has refused the request on it unread.
     elsewhere: bool,
+    /// Operators know of it already.
+    told: bool,
 }
 
 impl From<Error> for Failed {
@@ -112,6 +115,7 @@ impl From<Error> for Failed {
             body: Err(BodyGone),
             sent: false,
             elsewhere: false,
+            told: true,
         }
     }
 }
@@ -125,6 +129,7 @@ impl Exchange {
                 body: Ok(body),
                 sent,
                 elsewhere: true,
+                ..
             }) if error.retry && (!sent || head.method.is_idempotent()) => {
                 let upstream = &self.upstream.name;
                 tracing::debug!(%upstream, "trying a new connection");
@@ -133,13 +138,16 @@ impl Exchange {
             }
             other => other,
         };
-        match answer.map_err(|failed| failed.error)? {
+        match answer.map_err(|failed| self.tell(failed))? {
             // To an HTTP/2 client, success would mean that there is a tunnel.
             Answer::Response(response)
                 if head.method == Method::CONNECT && response.status.is_success() =>
             {
                 let error = Error::upstream(Reason::UpstreamFailed);
-                Err(error.because("the upstream ignored the upgrade"))
+                let error = error.by(Cause::AnswerUpgradeIgnored);
+                let error = error.because("the upstream ignored the upgrade");
+                self.pool.health().failures.note(&error);
+                Err(error)
             }
             Answer::Tunnel(mut answer, stream) => {
                 websocket::agree(&mut answer, head);
@@ -147,6 +155,14 @@ impl Exchange {
             }
             answer @ Answer::Response(_) => Ok(answer),
         }
+    }
+
+    /// What ends the exchange is told to operators, once.
+    fn tell(&self, failed: Failed) -> Error {
+        if !failed.told {
+            self.pool.health().failures.note(&failed.error);
+        }
+        failed.error
     }
 
     async fn run(&self, body: Option<AnyBody>, fresh: bool) -> Result<Answer, Failed> {
@@ -182,24 +198,26 @@ impl Exchange {
         let asked = Asked {
             head_only: self.head.method == Method::HEAD,
             upgrade: self.head.upgrade.as_ref(),
+            bounds: self.upstream.http,
         };
+        let (timeouts, hints) = (&self.upstream.timeouts, self.head.hints.as_deref());
         let connection = lease.connection();
         let mut sender = Sender::begin(connection, &self.head, body, checks);
-        let answer =
-            match http1::exchange(connection, &mut sender, asked, &self.upstream.timeouts).await {
-                Ok(answer) => answer,
-                Err(error) => {
-                    if error.retry {
-                        lease.learn(false);
-                    }
-                    return Err(Failed {
-                        error,
-                        sent: sender.has_begun(),
-                        body: sender.reclaim(),
-                        elsewhere: lease.rested.is_some(),
-                    });
+        let answer = match http1::exchange(connection, &mut sender, asked, timeouts, hints).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                if error.retry {
+                    lease.learn(false);
                 }
-            };
+                return Err(Failed {
+                    error: lease.blame(error),
+                    told: false,
+                    sent: sender.has_begun(),
+                    body: sender.reclaim(),
+                    elsewhere: lease.rested.is_some(),
+                });
+            }
+        };
         lease.learn(true);
         if answer.switched {
             let (connection, guard) = lease.into_connection();
@@ -227,7 +245,8 @@ impl Exchange {
             }) => {
                 return Err(Failed {
                     sent: body.is_err(),
-                    error,
+                    error: lease.blame(error),
+                    told: false,
                     body,
                     elsewhere: lease.reused || refused,
                 });

@@ -22,7 +22,7 @@ use crate::domain::policy::{Policy, Requirement};
 use crate::domain::route::{HostPattern, PathPattern, Route, Target};
 use crate::domain::scope::ScopeSet;
 use crate::domain::tcp::Tcp;
-use crate::domain::upstream::{Endpoint, PoolBounds, Timeouts};
+use crate::domain::upstream::{AnswerBounds, Endpoint, PoolBounds, Timeouts};
 use crate::net::http::LocalExec;
 use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::identity_fields::IdentityFields;
@@ -149,6 +149,7 @@ impl Client {
                 idle: Duration::from_secs(5),
             },
             pool: PoolBounds::default(),
+            http: AnswerBounds::default(),
             tcp: Tcp::default(),
             server_name: None,
             tls_generation: 0,
@@ -240,6 +241,7 @@ fn request<B>(method: Method, body: B) -> Outbound<B> {
                 HeaderValue::from_static("app_1"),
             )])),
             upgrade: None,
+            hints: None,
         }),
         body,
     }
@@ -555,13 +557,13 @@ fn an_answer_that_the_close_delimits_is_read_to_its_end() {
 #[test]
 fn nonsense_from_an_upstream_is_the_upstreams_failure() {
     run(async {
-        let flood = "HTTP/1.1 100 Continue\r\n\r\n".repeat(20) + OK;
+        let flood = "HTTP/1.1 100 Continue\r\n\r\n".repeat(20_000) + OK;
         for answer in [
             "nonsense",
             "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
             "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5 \r\nhello\r\n0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n 5\r\nhello\r\n0\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx",
             &flood,
         ] {

@@ -1,8 +1,11 @@
 //! Requests and answers on their way through, whatever version of HTTP they came by and leave by.
 
+use std::rc::Rc;
+
 use http::{Method, StatusCode, Uri, Version};
 
 use super::codec::field_list::FieldList;
+use super::hints::Hints;
 use super::target::{OddTarget, Target};
 
 /// A request without its body.
@@ -17,6 +20,8 @@ pub struct Request {
     pub fields: FieldList,
     /// What an extended CONNECT asks for in place of HTTP (RFC 8441).
     pub protocol: Option<h2::ext::Protocol>,
+    /// Where early hints go, if the caller can have them.
+    pub hints: Option<Rc<Hints>>,
 }
 
 /// An answer, or the head of one where `B` is nothing.
@@ -77,6 +82,7 @@ impl From<http::request::Parts> for Request {
             version: parts.version,
             fields: parts.headers.into(),
             protocol: parts.extensions.remove(),
+            hints: None,
         }
     }
 }

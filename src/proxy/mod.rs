@@ -16,6 +16,7 @@ pub mod respond;
 pub mod missing;
 pub mod message;
 pub mod target;
+pub mod hints;
 pub mod request;
 pub mod headers;
 pub mod odd_names;

@@ -17,6 +17,7 @@ use crate::domain::time::Timestamp;
 use crate::net::turn;
 
 use super::app_metrics::AppSeries;
+use super::error::Error;
 use super::ledger::Ledger;
 use super::metrics::{Open, RouteMetrics, WorkerMetrics};
 
@@ -99,6 +100,7 @@ impl Recording {
                 status: Reason::ClientClosed.status(),
                 reason: None,
                 cause: None,
+                endpoint: None,
                 dropped_field: None,
                 app: None,
                 key: None,
@@ -188,6 +190,16 @@ impl Recording {
     pub fn dropped_field(&mut self, name: Option<String>) {
         let bounded = |name: String| name.chars().take(DROPPED_MAX).collect::<String>().into();
         self.note(|record| record.dropped_field = name.map(bounded));
+    }
+
+    /// Says what went wrong at the upstream, if it was there.
+    pub fn failed(&mut self, error: &Error) {
+        if error.cause.is_some() {
+            self.note(|record| {
+                record.cause = error.cause.map(|cause| cause.as_str().into());
+                record.endpoint.clone_from(&error.endpoint);
+            });
+        }
     }
 
     /// What the request's body and the record know together.

@@ -45,7 +45,7 @@ use crate::domain::snapshot::{Catalog, CertificateEntry, HostPolicies, KeyEntry,
 use crate::domain::tcp::Tcp;
 use crate::domain::time::{Clock, Timestamp, Validity};
 use crate::domain::tls_policy::{ClientAuthMode, Reject, TlsPolicy, TlsVersion};
-use crate::domain::upstream::{Endpoint, PoolBounds, Protocol, Timeouts, Upstream};
+use crate::domain::upstream::{AnswerBounds, Endpoint, PoolBounds, Protocol, Timeouts, Upstream};
 use crate::net::http::{TokioIo, http2_client};
 use crate::net::listener;
 use crate::net::tcp::TcpOptions;
@@ -388,6 +388,7 @@ async fn upstream() -> Upstream {
         protocol: Protocol::Http1,
         timeouts: Timeouts::default(),
         pool: PoolBounds::default(),
+        http: AnswerBounds::default(),
         tcp: Tcp::default(),
         server_name: None,
         tls_generation: 0,
@@ -981,7 +982,8 @@ async fn http2_is_served_alike_and_told_when_its_certificate_ends() {
     let serving = async {
         let gateway = Gateway::start().await;
         let stream = TokioIo::new(gateway.handshake(true, true).await);
-        let (mut requests, connection) = http2_client().handshake(stream).await.unwrap();
+        let (mut requests, connection) =
+            http2_client(64 << 10, 128).handshake(stream).await.unwrap();
         let connection = tokio::task::spawn_local(connection);
         let get = |path: &str, fields: &[(&str, &str)]| {
             let mut request = http::Request::get(format!("https://localhost{path}"));

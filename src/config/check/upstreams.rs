@@ -14,6 +14,7 @@ pub fn check(config: &Config, findings: &mut Findings) {
         endpoints(upstream, &path, findings);
         tls(upstream, &path.key("tls"), findings);
         pool(upstream, &path.key("pool"), findings);
+        http(upstream, &path.key("http"), findings);
     }
 }
 
@@ -38,6 +39,21 @@ fn endpoints(upstream: &Upstream, path: &YamlPath, findings: &mut Findings) {
             "the endpoints of one upstream must be all https or all http: with both, some requests would not be encrypted",
         );
     }
+}
+
+/// Each answer that is read may hold as much.
+fn http(upstream: &Upstream, path: &YamlPath, findings: &mut Findings) {
+    let http = &upstream.http;
+    findings.add_if(
+        !(1 << 10..=1 << 20).contains(&http.header_bytes_max.get()),
+        path.key("header_bytes_max"),
+        "the head of an answer may have 1KiB to 1MiB",
+    );
+    findings.add_if(
+        !(1..=4096).contains(&http.headers_max),
+        path.key("headers_max"),
+        "an answer may have 1 to 4096 header fields",
+    );
 }
 
 fn tls(upstream: &Upstream, path: &YamlPath, findings: &mut Findings) {

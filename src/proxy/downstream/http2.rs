@@ -25,6 +25,7 @@ use crate::net::pulse::Pulse;
 use crate::net::targets::stream::{Paths, Targets, targets};
 use crate::net::turn::{self, InTurns};
 use crate::net::unsent::{Piece, Unsent};
+use crate::proxy::hints::Hints;
 use crate::proxy::message::Request;
 use crate::proxy::metrics::Closed;
 use crate::proxy::target::OddTarget;
@@ -221,10 +222,14 @@ fn begin<A: Answers + 'static>(
     request.odd_target = path.and_then(OddTarget::unjudged).map(Box::new);
     let length = promised(&request);
     let stream = if request.method != Method::CONNECT {
+        let hints = Rc::<Hints>::default();
+        request.hints = Some(Rc::clone(&hints));
         let body = StreamBody::new(incoming, length);
         let leftover = body.leftover();
         let answer = answers.answer(request, Incoming::Http2(body), None);
-        Stream::new(reply, answer).leaving(leftover, discard)
+        Stream::new(reply, answer)
+            .leaving(leftover, discard)
+            .hinting(hints)
     } else if length.is_none_or(|length| length == 0) {
         let (handover, upgrade) = Upgrade::offered();
         let answer = answers.answer(request, Incoming::Nothing, Some(upgrade));

@@ -147,6 +147,7 @@ fn read(head: &Bytes, bounds: HeadBounds) -> Result<RequestHead, Reason> {
             },
             fields: list,
             protocol: None,
+            hints: None,
         }))
     })
 }

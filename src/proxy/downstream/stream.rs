@@ -24,6 +24,7 @@ use crate::net::unsent::{Piece, Unsent};
 use crate::proxy::body::ResponseBody;
 use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::codec::fields::is_hop_by_hop;
+use crate::proxy::hints::Hints;
 use crate::proxy::message::Response;
 use crate::proxy::upgrade::Handover;
 use crate::proxy::upstream::deadline::Deadline;
@@ -45,6 +46,8 @@ pub struct Stream {
     tunnel: Option<(Handover, RecvStream)>,
     /// Where to find what nobody has read of the request, and how much of it to throw away.
     leftover: Option<(Leftover, Discard)>,
+    /// What the upstream hints at before its answer.
+    hints: Option<Rc<Hints>>,
 }
 
 impl Stream {
@@ -54,6 +57,7 @@ impl Stream {
             answer,
             tunnel: None,
             leftover: None,
+            hints: None,
         }
     }
 
@@ -73,6 +77,14 @@ impl Stream {
         }
     }
 
+    /// The same, which sends hints before the answer.
+    pub fn hinting(self, hints: Rc<Hints>) -> Self {
+        Self {
+            hints: Some(hints),
+            ..self
+        }
+    }
+
     /// Waits for the answer and sends it; stops as soon as the client takes its request back.
     pub async fn run<A: Answers>(self, answers: Rc<A>, flow: Flow) {
         let Self {
@@ -80,8 +92,9 @@ impl Stream {
             answer,
             tunnel,
             leftover,
+            hints,
         } = self;
-        let Some(response) = answered(answer, &mut reply).await else {
+        let Some(response) = answered(answer, hints.as_deref(), &mut reply).await else {
             return;
         };
         let date = answers.date();
@@ -129,13 +142,34 @@ async fn pass_over(mut rest: RecvStream, bounds: Discard) {
 /// Waits for the answer; none when the client has taken its request back, and then nothing of the exchange goes on.
 async fn answered(
     mut answer: BoxedAnswer,
+    hints: Option<&Hints>,
     reply: &mut SendResponse<Piece>,
 ) -> Option<Response<ResponseBody>> {
-    poll_fn(|cx| match answer.as_mut().poll(cx) {
-        Poll::Ready(response) => Poll::Ready(Some(response)),
-        Poll::Pending => reply.poll_reset(cx).map(|_gone| None),
+    poll_fn(|cx| {
+        let polled = answer.as_mut().poll(cx);
+        for fields in hints.map(Hints::take).unwrap_or_default() {
+            hint(fields, reply);
+        }
+        match polled {
+            Poll::Ready(response) => Poll::Ready(Some(response)),
+            Poll::Pending => reply.poll_reset(cx).map(|_gone| None),
+        }
     })
     .await
+}
+
+/// Sends a 103. Whoever has left does not need it.
+fn hint(fields: FieldList, reply: &mut SendResponse<Piece>) {
+    let mut head = http::Response::new(());
+    *head.status_mut() = StatusCode::EARLY_HINTS;
+    for (name, value) in fields {
+        if !is_hop_by_hop(&name) {
+            head.headers_mut().append(name, value);
+        }
+    }
+    if let Err(error) = reply.send_informational(head) {
+        tracing::debug!(%error, "early hints were not sent");
+    }
 }
 
 async fn send(

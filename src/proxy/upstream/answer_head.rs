@@ -1,4 +1,4 @@
-//! The head of an HTTP/1.1 answer: parsed strictly, cleaned of what is not the client's, and its body's length known.
+//! The head of an HTTP/1.1 answer: parsed within its bounds, cleaned of what is not the client's, and its body's length known.
 
 use std::mem::MaybeUninit;
 use std::time::Duration;
@@ -7,6 +7,8 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::keep_alive;
+use crate::domain::cause::Cause;
+use crate::domain::upstream::AnswerBounds;
 use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::codec::fields;
 use crate::proxy::codec::head_end::HeadEnd;
@@ -19,6 +21,7 @@ pub struct Asked<'a> {
     /// HEAD, whose answer has no body whatever it says.
     pub head_only: bool,
     pub upgrade: Option<&'a HeaderValue>,
+    pub bounds: AnswerBounds,
 }
 
 /// How long the body is.
@@ -46,8 +49,41 @@ pub struct AnswerHead {
 #[derive(Debug)]
 pub enum Parsed {
     /// 100, 102, 103 and the like; the final answer follows.
-    Interim,
+    Interim {
+        /// Its size.
+        bytes: usize,
+        /// The fields of a 103, as the caller may have them.
+        hints: Option<FieldList>,
+    },
     Final(AnswerHead),
+}
+
+/// An answer that cannot be read, or only in several ways.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the answer cannot be read")]
+pub struct BadAnswer {
+    pub cause: Cause,
+    #[source]
+    pub malformed: Malformed,
+}
+
+impl BadAnswer {
+    pub const fn new(cause: Cause, words: &'static str) -> Self {
+        Self {
+            cause,
+            malformed: Malformed(words),
+        }
+    }
+}
+
+/// What the codec finds wrong with a head is wrong with one of its fields.
+impl From<Malformed> for BadAnswer {
+    fn from(malformed: Malformed) -> Self {
+        Self {
+            cause: Cause::AnswerFieldInvalid,
+            malformed,
+        }
+    }
 }
 
 /// Parses heads out of a buffer that fills.
@@ -62,44 +98,71 @@ impl Parser {
         &mut self,
         buffer: &mut BytesMut,
         asked: Asked<'_>,
-    ) -> Result<Option<Parsed>, Malformed> {
+    ) -> Result<Option<Parsed>, BadAnswer> {
         if buffer.is_empty() {
             return Ok(None);
         }
         // The parser would skip empty lines, which are somebody's leftovers.
         if !buffer.starts_with(b"H") {
-            return Err(Malformed("the answer does not begin with HTTP"));
+            let words = "the answer does not begin with HTTP";
+            return Err(BadAnswer::new(Cause::AnswerNotHttp, words));
         }
+        let bytes_max = asked.bounds.header_bytes_max;
         match self.end.find(buffer)? {
-            Some(length) if length <= HEAD_MAX => {
+            Some(length) if length <= bytes_max => {
                 self.end = HeadEnd::default();
-                read(&buffer.split_to(length).freeze(), asked)
+                read(&buffer.split_to(length).freeze(), asked).map(Some)
             }
-            None if buffer.len() < HEAD_MAX => Ok(None),
-            _ => Err(Malformed("the head is too large")),
+            None if buffer.len() < bytes_max => Ok(None),
+            _ => {
+                let words = "the head is larger than http.header_bytes_max";
+                Err(BadAnswer::new(Cause::AnswerHeadTooLarge, words))
+            }
         }
     }
 }
 
 /// Reads a whole head, whose fields share its bytes.
-fn read(head: &Bytes, asked: Asked<'_>) -> Result<Option<Parsed>, Malformed> {
-    let mut lines = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+fn read(head: &Bytes, asked: Asked<'_>) -> Result<Parsed, BadAnswer> {
+    let fields_max = asked.bounds.headers_max;
+    let mut few = [const { MaybeUninit::uninit() }; FIELDS_USUAL];
+    let room = few.get_mut(..fields_max.min(FIELDS_USUAL));
+    match read_into(head, asked, room.unwrap_or_default()) {
+        Err(bad) if bad.cause == Cause::AnswerFieldsTooMany && fields_max > FIELDS_USUAL => {
+            let mut many = vec![MaybeUninit::uninit(); fields_max];
+            read_into(head, asked, &mut many)
+        }
+        read => read,
+    }
+}
+
+/// The same with room for so many fields.
+fn read_into<'h>(
+    head: &'h Bytes,
+    asked: Asked<'_>,
+    lines: &mut [MaybeUninit<httparse::Header<'h>>],
+) -> Result<Parsed, BadAnswer> {
     let mut response = httparse::Response::new(&mut []);
-    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
-        &mut response,
-        head,
-        &mut lines,
-    );
+    let parsed = parser().parse_response_with_uninit_headers(&mut response, head, lines);
     match parsed {
         Ok(httparse::Status::Complete(length)) if length == head.len() => {}
-        Err(httparse::Error::TooManyHeaders) => return Err(Malformed("the head is too large")),
-        _ => return Err(Malformed("the head is not HTTP")),
+        Err(httparse::Error::TooManyHeaders) => {
+            let words = "the head has more fields than http.headers_max";
+            return Err(BadAnswer::new(Cause::AnswerFieldsTooMany, words));
+        }
+        Err(httparse::Error::HeaderName | httparse::Error::HeaderValue) => {
+            return Err(Malformed("a line is not a field").into());
+        }
+        _ => return Err(BadAnswer::new(Cause::AnswerNotHttp, "the head is not HTTP")),
     }
     let is_1_1 = response.version == Some(1);
     let status = response
         .code
         .and_then(|code| StatusCode::from_u16(code).ok())
-        .ok_or(Malformed("the status is not one"))?;
+        .ok_or(BadAnswer::new(
+            Cause::AnswerNotHttp,
+            "the status is not one",
+        ))?;
     let mut found = Found::default();
     let mut kept = FieldList::with_capacity(response.headers.len() + FIELDS_OURS);
     for line in response.headers {
@@ -112,7 +175,15 @@ fn read(head: &Bytes, asked: Asked<'_>) -> Result<Option<Parsed>, Malformed> {
             kept.append(name, value);
         }
     }
-    found.judge(status, is_1_1, kept, asked)
+    found.judge(status, is_1_1, kept, asked, head.len())
+}
+
+/// Blanks between a name and its colon are taken away (RFC 9112, 5.1), before anything is judged by the name. Lines that
+/// are folded, or begin with a blank, are refused.
+fn parser() -> httparse::ParserConfig {
+    let mut config = httparse::ParserConfig::default();
+    config.allow_spaces_after_header_name_in_responses(true);
+    config
 }
 
 /// The fields that matter to us.
@@ -128,22 +199,32 @@ struct Found {
 }
 
 impl Found {
-    fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), Malformed> {
+    fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), BadAnswer> {
         match name.as_str() {
             "content-length" => {
-                let length = fields::read_length(value.as_bytes())?;
+                let length = fields::read_length(value.as_bytes());
+                let length = length.map_err(|malformed| BadAnswer {
+                    cause: Cause::AnswerLengthInvalid,
+                    malformed,
+                })?;
                 if self
                     .length
                     .as_ref()
                     .is_some_and(|(known, _)| *known != length)
                 {
-                    return Err(Malformed("there are two lengths"));
+                    let words = "there are two lengths";
+                    return Err(BadAnswer::new(Cause::AnswerLengthsDiffer, words));
                 }
                 self.length = Some((length, value.clone()));
             }
             "transfer-encoding" => {
-                if self.chunked || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
-                    return Err(Malformed("the transfer coding is not just chunked"));
+                if self.chunked || value.as_bytes().contains(&b',') {
+                    let words = "there are two transfer codings";
+                    return Err(BadAnswer::new(Cause::AnswerTwoTransferEncodings, words));
+                }
+                if !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
+                    let words = "the transfer coding is not chunked";
+                    return Err(BadAnswer::new(Cause::AnswerTransferEncodingUnknown, words));
                 }
                 self.chunked = true;
             }
@@ -156,13 +237,13 @@ impl Found {
                         self.nominated.push(name);
                     }
                     if self.nominated.len() > NOMINATED_MAX {
-                        return Err(Malformed("Connection names too many fields"));
+                        return Err(Malformed("Connection names too many fields").into());
                     }
                 }
             }
             "keep-alive" => self.kept_for = keep_alive::announced(value).or(self.kept_for),
             "upgrade" if self.upgrade.is_some() => {
-                return Err(Malformed("there are two Upgrade fields"));
+                return Err(Malformed("there are two Upgrade fields").into());
             }
             "upgrade" => self.upgrade = Some(value.clone()),
             _ => {}
@@ -176,19 +257,23 @@ impl Found {
         is_1_1: bool,
         mut fields: FieldList,
         asked: Asked<'_>,
-    ) -> Result<Option<Parsed>, Malformed> {
+        bytes: usize,
+    ) -> Result<Parsed, BadAnswer> {
         if self.chunked && self.length.is_some() {
-            return Err(Malformed("there are a length and a transfer coding"));
+            let words = "there are a length and a transfer coding";
+            return Err(BadAnswer::new(Cause::AnswerLengthAndChunked, words));
         }
         if self.chunked && !is_1_1 {
-            return Err(Malformed("HTTP/1.0 has no transfer codings"));
+            let words = "HTTP/1.0 has no transfer codings";
+            return Err(BadAnswer::new(Cause::AnswerTransferEncodingUnknown, words));
         }
         for name in &self.nominated {
             fields.remove(name);
         }
         let switched = status == StatusCode::SWITCHING_PROTOCOLS;
         if status.is_informational() && !switched {
-            return Ok(Some(Parsed::Interim));
+            let hints = (status == StatusCode::EARLY_HINTS).then_some(fields);
+            return Ok(Parsed::Interim { bytes, hints });
         }
         if switched {
             self.check_switch(asked)?;
@@ -215,7 +300,7 @@ impl Found {
         {
             fields.append(header::CONTENT_LENGTH, value);
         }
-        Ok(Some(Parsed::Final(AnswerHead {
+        Ok(Parsed::Final(AnswerHead {
             head: Response {
                 status,
                 fields,
@@ -225,28 +310,27 @@ impl Found {
             keep_alive: keep_alive && self.kept_for != Some(Duration::ZERO),
             kept_for: self.kept_for,
             switched,
-        })))
+        }))
     }
 
-    fn check_switch(&self, asked: Asked<'_>) -> Result<(), Malformed> {
+    fn check_switch(&self, asked: Asked<'_>) -> Result<(), BadAnswer> {
         let agreed = match (&self.upgrade, asked.upgrade) {
             (Some(answer), Some(asked)) => answer.as_bytes().eq_ignore_ascii_case(asked.as_bytes()),
             _ => false,
         };
         if !agreed {
-            return Err(Malformed(
-                "the upstream switches to a protocol that was not asked for",
-            ));
+            let words = "the upstream switches to a protocol that was not asked for";
+            return Err(BadAnswer::new(Cause::AnswerSwitchUnasked, words));
         }
         if self.chunked || self.length.as_ref().is_some_and(|(length, _)| *length > 0) {
-            return Err(Malformed("a switch of protocols has a body"));
+            return Err(Malformed("a switch of protocols has a body").into());
         }
         Ok(())
     }
 }
 
-const HEAD_MAX: usize = 64 << 10;
-const FIELDS_MAX: usize = 128;
+/// Most heads have fewer fields, and their places cost nothing.
+const FIELDS_USUAL: usize = 128;
 const NOMINATED_MAX: usize = 32;
 /// The request's id and how its limits stand, which the answer gets later.
 const FIELDS_OURS: usize = 3;
@@ -256,7 +340,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn parse(text: &str, asked: Asked<'_>) -> Result<Option<Parsed>, Malformed> {
+    fn parse(text: &str, asked: Asked<'_>) -> Result<Option<Parsed>, BadAnswer> {
         let mut buffer = BytesMut::from(text);
         Parser::default().take(&mut buffer, asked)
     }
@@ -306,7 +390,7 @@ mod tests {
     fn answers_without_a_body_have_none_whatever_they_say() {
         let asked = Asked {
             head_only: true,
-            upgrade: None,
+            ..Asked::default()
         };
         let text = "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n";
         let Ok(Some(Parsed::Final(answer))) = parse(text, asked) else {
@@ -337,8 +421,8 @@ mod tests {
 
     #[test]
     fn what_can_be_read_in_two_ways_is_refused() {
-        let many = "a: b\r\n".repeat(129);
-        let large = format!("a: {}\r\n", "b".repeat(70_000));
+        let many = "a: b\r\n".repeat(513);
+        let large = format!("a: {}\r\n", "b".repeat(132_000));
         let tokens = format!("Connection: {}\r\n", "a,".repeat(40));
         for fields in [
             "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
@@ -357,7 +441,16 @@ mod tests {
             "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
             "Transfer-Encoding: \x0bchunked\r\n",
             "Transfer-Encoding: xchunked\r\n",
-            "Transfer-Encoding : chunked\r\n",
+            "Transfer-Encoding : chunked\r\nContent-Length: 5\r\n",
+            "Transfer-Encoding: chunked\r\nContent-Length\t : 5\r\n",
+            "Transfer-Encoding : gzip\r\n",
+            "Content-Length : 5\r\nContent-Length: 6\r\n",
+            "Content-Length : 5\r\nContent-Length : 6\r\n",
+            "Content-Length :: 5\r\n",
+            "Content-Length \r\n: 5\r\n",
+            "Content- Length : 5\r\n",
+            "\tContent-Length : 5\r\n",
+            "a : b\r\n folded : c\r\n",
             "a: b\r\n folded\r\n",
             " a: b\r\n",
             ": b\r\n",
@@ -395,8 +488,8 @@ mod tests {
     fn a_switch_of_protocols_must_have_been_asked_for() {
         let websocket = HeaderValue::from_static("websocket");
         let asked = Asked {
-            head_only: false,
             upgrade: Some(&websocket),
+            ..Asked::default()
         };
         let text =
             "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
@@ -436,12 +529,104 @@ mod tests {
     }
 
     #[test]
+    fn blanks_before_a_colon_are_taken_away_and_change_nothing_else() {
+        let check = |fields: &str, framing: Framing| {
+            let head = head(&format!("HTTP/1.1 200 OK\r\nX-A : 1\r\n{fields}\r\n"));
+            assert_eq!(head.framing, framing, "{fields:?}");
+            assert_eq!(head.head.fields["x-a"], "1");
+        };
+        check("Content-Length : 5\r\n", Framing::Length(5));
+        check(
+            "Content-Length \t : 5\r\nContent-Length: 5\r\n",
+            Framing::Length(5),
+        );
+        check("Transfer-Encoding : chunked\r\n", Framing::Chunked);
+        let private = "Connection : x-b\r\nX-B : 1\r\nX-Countersign-App-Id : forged\r\n";
+        let answer = head(&format!(
+            "HTTP/1.1 200 OK\r\nKeep-Alive : timeout=5\r\n{private}\r\n"
+        ));
+        assert!(answer.head.fields.is_empty(), "{:?}", answer.head.fields);
+    }
+
+    #[test]
+    fn heads_are_read_up_to_the_bounds_of_their_upstream() {
+        let fields = |count: usize| format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(count));
+        let asked = |header_bytes_max, headers_max| Asked {
+            bounds: AnswerBounds {
+                header_bytes_max,
+                headers_max,
+            },
+            ..Asked::default()
+        };
+        let cause = |text: &str, asked| parse(text, asked).err().map(|bad| bad.cause);
+        for count in [100, 128, 129, 300] {
+            let text = fields(count);
+            assert_eq!(cause(&text, asked(text.len(), count)), None, "{count}");
+            let few = Some(Cause::AnswerFieldsTooMany);
+            assert_eq!(cause(&text, asked(text.len(), count - 1)), few, "{count}");
+            let small = Some(Cause::AnswerHeadTooLarge);
+            assert_eq!(cause(&text, asked(text.len() - 1, count)), small, "{count}");
+        }
+        let large = format!("HTTP/1.1 200 OK\r\na: {}\r\n\r\n", "b".repeat(70 << 10));
+        assert_eq!(cause(&large, Asked::default()), None);
+    }
+
+    #[test]
+    fn each_fault_has_its_cause() {
+        for (fields, cause) in [
+            (
+                "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+                Cause::AnswerLengthAndChunked,
+            ),
+            (
+                "Content-Length: 5\r\nContent-Length : 6\r\n",
+                Cause::AnswerLengthsDiffer,
+            ),
+            ("Content-Length: x\r\n", Cause::AnswerLengthInvalid),
+            ("Content-Length: 5, 5\r\n", Cause::AnswerLengthInvalid),
+            (
+                "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+                Cause::AnswerTwoTransferEncodings,
+            ),
+            (
+                "Transfer-Encoding: gzip, chunked\r\n",
+                Cause::AnswerTwoTransferEncodings,
+            ),
+            (
+                "Transfer-Encoding: gzip\r\n",
+                Cause::AnswerTransferEncodingUnknown,
+            ),
+            ("a b: c\r\n", Cause::AnswerFieldInvalid),
+            ("a: b\r\n folded\r\n", Cause::AnswerFieldInvalid),
+        ] {
+            let found = parse(
+                &format!("HTTP/1.1 200 OK\r\n{fields}\r\n"),
+                Asked::default(),
+            );
+            assert_eq!(found.unwrap_err().cause, cause, "{fields:?}");
+        }
+        for (text, cause) in [
+            ("SSH-2.0-x\r\n\r\n", Cause::AnswerNotHttp),
+            ("HTTP/2.0 200 OK\r\n\r\n", Cause::AnswerNotHttp),
+            ("HTTP/1.1 101 Switching\r\n\r\n", Cause::AnswerSwitchUnasked),
+        ] {
+            let found = parse(text, Asked::default());
+            assert_eq!(found.unwrap_err().cause, cause, "{text:?}");
+        }
+    }
+
+    #[test]
     fn interim_answers_are_told_apart() {
         for status in ["100 Continue", "103 Early Hints", "199 Odd"] {
             let text = format!("HTTP/1.1 {status}\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n");
             let mut buffer = BytesMut::from(text.as_str());
             let parsed = Parser::default().take(&mut buffer, Asked::default());
-            assert!(matches!(parsed, Ok(Some(Parsed::Interim))));
+            let Ok(Some(Parsed::Interim { bytes, hints })) = parsed else {
+                panic!("{parsed:?}");
+            };
+            assert_eq!(bytes, status.len() + 9 + 2 + 9 + 2);
+            let hints = hints.map(|fields| fields.len());
+            assert_eq!(hints, status.starts_with("103").then_some(1));
             assert!(buffer.starts_with(b"HTTP/1.1 200"));
         }
     }
@@ -452,7 +637,7 @@ mod tests {
             text in "HTTP/1\\.1 [1-5][0-9][0-9] OK\r\n(([a-zA-Z-]{1,8}|Content-Length|Connection|Transfer-Encoding): ([0-9]{1,3}|chunked|x|close)(\r\n|\n|\r\n |\r)){0,4}\r\n",
         ) {
             let describe = |parsed: Parsed| match parsed {
-                Parsed::Interim => "interim".to_owned(),
+                Parsed::Interim { bytes, hints } => format!("{bytes} {hints:?}"),
                 Parsed::Final(head) => format!("{:?} {:?} {}", head.head, head.framing, head.keep_alive),
             };
             let whole = parse(&text, Asked::default()).map(|parsed| parsed.map(describe));

@@ -9,6 +9,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 use tokio::time::Instant;
 
+use super::failures::Failures;
 use crate::domain::name::Name;
 use crate::domain::upstream::Upstream;
 use crate::net::resolve::Resolver;
@@ -24,6 +25,7 @@ pub struct Healths {
     ejections: IntCounterVec,
     requests: IntCounterVec,
     retries: IntCounterVec,
+    failures: IntCounterVec,
 }
 
 /// One upstream. A worker that finds out something tells it here; the others find out by themselves.
@@ -35,6 +37,7 @@ pub struct Health {
     ejections: IntCounter,
     requests: IntCounter,
     retries: IntCounter,
+    pub failures: Failures,
 }
 
 impl Healths {
@@ -67,9 +70,16 @@ impl Healths {
             retries: IntCounterVec::new(
                 Opts::new(
                     "countersign_upstream_retries_total",
-                    "Requests that were sent once more because a kept connection was dead.",
+                    "Requests that were sent once more on a new connection.",
                 ),
                 &["upstream"],
+            )?,
+            failures: IntCounterVec::new(
+                Opts::new(
+                    "countersign_upstream_failures_total",
+                    "Connections to an upstream that could not be opened and exchanges that failed there.",
+                ),
+                &["upstream", "cause"],
             )?,
         })
     }
@@ -101,6 +111,7 @@ impl Healths {
             ejections: self.ejections.with_label_values(&[upstream.name.as_str()]),
             requests: self.requests.with_label_values(&[upstream.name.as_str()]),
             retries: self.retries.with_label_values(&[upstream.name.as_str()]),
+            failures: Failures::new(upstream.name.clone(), self.begun, self.failures.clone()),
         });
         upstreams.insert(upstream.name.clone(), Arc::clone(&health));
         health
@@ -113,6 +124,7 @@ impl Collector for Healths {
         all.extend(self.ejections.desc());
         all.extend(self.requests.desc());
         all.extend(self.retries.desc());
+        all.extend(self.failures.desc());
         all
     }
 
@@ -131,6 +143,7 @@ impl Collector for Healths {
         all.extend(self.ejections.collect());
         all.extend(self.requests.collect());
         all.extend(self.retries.collect());
+        all.extend(self.failures.collect());
         all
     }
 }

@@ -9,25 +9,33 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::answer_head::{AnswerHead, Asked, Framing, Parsed, Parser};
+use super::answer_head::{AnswerHead, Asked, BadAnswer, Framing, Parsed, Parser};
 use super::body::AnswerBody;
 use super::connection::Connection;
 use super::pool::Lease;
 use super::sender::{SendError, Sender, Waits};
+use crate::crypto::tls;
+use crate::domain::cause::Cause;
 use crate::domain::reason::Reason;
 use crate::domain::upstream::Timeouts;
+use crate::net::tls::is_refusal;
 use crate::proxy::codec::chunked::{Chunked, Piece};
 use crate::proxy::codec::coding::Coding;
 use crate::proxy::codec::fields;
 use crate::proxy::codec::malformed::Malformed;
 use crate::proxy::error::Error;
+use crate::proxy::hints::Hints;
 
 /// Sends the request and waits for the head of its answer, which may come while the body is still being sent.
+///
+/// Interim answers before it do not count, but for their bytes and the time, which they do not lengthen. Hints among
+/// them go to the caller, if it has a place for them.
 pub async fn exchange(
     connection: &mut Connection,
     sender: &mut Sender,
     asked: Asked<'_>,
     timeouts: &Timeouts,
+    hints: Option<&Hints>,
 ) -> Result<AnswerHead, Error> {
     let mut parser = Parser::default();
     let mut interim = 0;
@@ -46,15 +54,21 @@ pub async fn exchange(
         }
         // What comes before we have said a word answers nothing of ours.
         while sender.has_begun() {
-            match parser
-                .take(&mut connection.input, asked)
-                .map_err(nonsense)?
-            {
+            match parser.take(&mut connection.input, asked).map_err(bad)? {
                 Some(Parsed::Final(head)) => return Poll::Ready(Ok(head)),
-                Some(Parsed::Interim) if interim == INTERIM_MAX => {
-                    return Poll::Ready(Err(nonsense(Malformed("too many interim answers"))));
+                Some(Parsed::Interim { bytes, hints: said }) => {
+                    interim += bytes;
+                    if interim > INTERIM_BYTES_MAX {
+                        let words = "interim answers have no end";
+                        return Poll::Ready(Err(bad(BadAnswer::new(
+                            Cause::AnswerInterimFlood,
+                            words,
+                        ))));
+                    }
+                    if let Some((hints, said)) = hints.zip(said) {
+                        hints.give(said);
+                    }
                 }
-                Some(Parsed::Interim) => interim += 1,
                 None => match connection.poll_fill(cx) {
                     Poll::Ready(Ok(0)) => {
                         let cause = broken
@@ -75,6 +89,7 @@ pub async fn exchange(
                 .take()
                 .unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
             let error = Error::upstream(Reason::UpstreamFailed).because(cause);
+            let error = error.by(Cause::ClosedBeforeAnswer);
             return Poll::Ready(Err(error.worth_a_retry()));
         }
         let situation = Some((waits, sender.progress()));
@@ -90,7 +105,8 @@ pub async fn exchange(
         ready!(connection.deadline.poll(cx));
         Poll::Ready(Err(match waits {
             Some(Waits::Client) => Error::downstream(Reason::BodyTimeout),
-            Some(Waits::Upstream) | None => Error::upstream(Reason::UpstreamTimeout),
+            Some(Waits::Upstream) => late(Cause::RequestStalled),
+            None => late(Cause::AnswerTimeout),
         }))
     })
     .await
@@ -99,7 +115,13 @@ pub async fn exchange(
 /// A connection that ended before the answer did. Where nothing at all was answered, the upstream has most
 /// likely closed it for being idle, and another connection may do.
 fn died(cause: io::Error, connection: &Connection, interim: usize) -> Error {
-    let error = Error::upstream(Reason::UpstreamFailed).because(cause);
+    // Since TLS 1.3 an upstream refuses our certificate only after our side of the handshake.
+    let (reason, told) = if is_refusal(&cause) {
+        (Reason::UpstreamTls, tls::upstream_cause(&cause))
+    } else {
+        (Reason::UpstreamFailed, Cause::ClosedBeforeAnswer)
+    };
+    let error = Error::upstream(reason).by(told).because(cause);
     if connection.input.is_empty() && interim == 0 {
         error.worth_a_retry()
     } else {
@@ -107,8 +129,26 @@ fn died(cause: io::Error, connection: &Connection, interim: usize) -> Error {
     }
 }
 
-fn nonsense(malformed: Malformed) -> Error {
-    Error::upstream(Reason::UpstreamFailed).because(malformed)
+fn bad(answer: BadAnswer) -> Error {
+    Error::upstream(Reason::UpstreamFailed)
+        .by(answer.cause)
+        .because(answer)
+}
+
+fn bad_chunk(malformed: Malformed) -> Error {
+    Error::upstream(Reason::UpstreamFailed)
+        .by(Cause::AnswerChunkInvalid)
+        .because(malformed)
+}
+
+fn broke_off(error: io::Error) -> Error {
+    Error::upstream(Reason::UpstreamFailed)
+        .by(Cause::ClosedInAnswer)
+        .because(error)
+}
+
+fn late(cause: Cause) -> Error {
+    Error::upstream(Reason::UpstreamTimeout).by(cause)
 }
 
 /// A body that is still arriving.
@@ -143,7 +183,7 @@ pub fn body(mut lease: Lease, head: &AnswerHead, sender: Sender, idle: Duration)
             }
             Coding::Length(length)
         }
-        Framing::Chunked => Coding::Chunked(Chunked::default()),
+        Framing::Chunked => Coding::Chunked(Chunked::of_an_answer()),
         Framing::UntilClose => Coding::UntilClose,
     };
     AnswerBody::from(Http1Body {
@@ -181,10 +221,10 @@ impl Http1Body {
                 self.end();
                 None
             }
-            Err(error) => {
-                self.lease = None;
-                Some(Err(error))
-            }
+            Err(error) => Some(Err(match self.lease.take() {
+                Some(lease) => lease.fail(error),
+                None => error,
+            })),
         })
     }
 
@@ -207,7 +247,7 @@ impl Http1Body {
             }
         }
         loop {
-            if let Some(piece) = self.coding.take(&mut connection.input).map_err(nonsense)? {
+            if let Some(piece) = self.coding.take(&mut connection.input).map_err(bad_chunk)? {
                 return Poll::Ready(Ok(match piece {
                     Piece::Data(data) => Some(Frame::data(data)),
                     Piece::Trailers(mut trailers) => {
@@ -223,15 +263,11 @@ impl Http1Body {
                 }
                 Poll::Ready(Ok(0)) => {
                     let cause = io::Error::from(io::ErrorKind::UnexpectedEof);
-                    return Poll::Ready(
-                        Err(Error::upstream(Reason::UpstreamFailed).because(cause)),
-                    );
+                    return Poll::Ready(Err(broke_off(cause)));
                 }
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => {
-                    return Poll::Ready(
-                        Err(Error::upstream(Reason::UpstreamFailed).because(error)),
-                    );
+                    return Poll::Ready(Err(broke_off(error)));
                 }
                 Poll::Pending => break,
             }
@@ -241,7 +277,7 @@ impl Http1Body {
             connection.deadline.set(self.idle);
         }
         ready!(connection.deadline.poll(cx));
-        Poll::Ready(Err(Error::upstream(Reason::UpstreamTimeout)))
+        Poll::Ready(Err(late(Cause::AnswerStalled)))
     }
 
     pub fn is_end_stream(&self) -> bool {
@@ -256,8 +292,8 @@ impl Http1Body {
     }
 }
 
-/// More than any honest upstream sends before an answer.
-const INTERIM_MAX: usize = 8;
+/// An hour of one short interim answer a second, and many hints. What is read of them is dropped or handed on at once.
+const INTERIM_BYTES_MAX: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -370,10 +406,17 @@ mod tests {
             fields: FieldList::new(),
             identity: Rc::new(IdentityFields::default()),
             upgrade: None,
+            hints: None,
         };
         let mut sender = Sender::begin(&mut connection, &head, body, false);
         let timeouts = Timeouts::default();
-        let ask = exchange(&mut connection, &mut sender, Asked::default(), &timeouts);
+        let ask = exchange(
+            &mut connection,
+            &mut sender,
+            Asked::default(),
+            &timeouts,
+            None,
+        );
         let answer = async {
             let mut request = Vec::new();
             while !request.ends_with(end.as_bytes()) {

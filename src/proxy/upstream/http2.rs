@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http2::SendRequest;
 use tokio::time::Instant;
 
@@ -19,8 +20,9 @@ use super::deadline::Deadline;
 use super::pool::SharedLease;
 use super::replay::Taken;
 use super::request::{AnyBody, BodyGone, Head, Reclaimed};
+use crate::domain::cause::Cause;
 use crate::domain::reason::Reason;
-use crate::domain::upstream::Timeouts;
+use crate::domain::upstream::{AnswerBounds, Timeouts};
 use crate::net::http::{LocalExec, TokioIo, http2_client};
 use crate::net::stream::Stream;
 use crate::proxy::codec::field_list::FieldList;
@@ -51,17 +53,23 @@ impl fmt::Debug for Http2 {
 
 impl Http2 {
     /// Begins to speak HTTP/2 on a new stream. Its task ends when the last user is gone.
-    pub async fn open(stream: Stream, tls: bool, time: Duration) -> Result<Self, Error> {
+    pub async fn open(
+        stream: Stream,
+        tls: bool,
+        time: Duration,
+        bounds: &AnswerBounds,
+    ) -> Result<Self, Error> {
         if tls && !stream.alpn_h2() {
-            return Err(
-                Error::upstream(Reason::UpstreamTls).because("the upstream does not agree on h2")
-            );
+            let error = Error::upstream(Reason::UpstreamTls).by(Cause::TlsNoHttp2);
+            return Err(error.because("the upstream does not agree on h2"));
         }
-        let shake_hands = http2_client().handshake(TokioIo::new(stream));
+        let fields = u32::try_from(bounds.headers_max).unwrap_or(u32::MAX);
+        let bytes = u32::try_from(bounds.header_bytes_max).unwrap_or(u32::MAX);
+        let shake_hands = http2_client(bytes, fields).handshake(TokioIo::new(stream));
         let (sender, connection) = tokio::time::timeout(time, shake_hands)
             .await
-            .map_err(|elapsed| Error::upstream(Reason::UpstreamUnreachable).because(elapsed))?
-            .map_err(|error| Error::upstream(Reason::UpstreamUnreachable).because(error))?;
+            .map_err(|elapsed| unreachable(Cause::ConnectTimeout).because(elapsed))?
+            .map_err(|error| unreachable(Cause::Http2Failed).because(error))?;
         let allowed = Rc::new(Cell::new(STREAMS_MAX));
         tokio::task::spawn_local(drive(connection, Rc::clone(&allowed)));
         let now = Instant::now();
@@ -103,6 +111,10 @@ impl Http2 {
     pub fn quiet_for(&self, now: Instant) -> Option<Duration> {
         (self.in_flight.get() == 0).then(|| now - self.quiet_since.get())
     }
+}
+
+fn unreachable(cause: Cause) -> Error {
+    Error::upstream(Reason::UpstreamUnreachable).by(cause)
 }
 
 /// Runs the connection, and keeps an eye on how many streams the upstream allows.
@@ -188,50 +200,67 @@ pub async fn exchange(
     })
     .await;
     let response = match answered {
-        None if sending.wants.get() => {
-            return Err(Error::downstream(Reason::BodyTimeout).into());
-        }
-        None => return Err(Error::upstream(Reason::UpstreamTimeout).into()),
         Some(Ok(response)) => response,
-        Some(Err(mut refused)) => {
-            let message = refused.take_message();
-            let error = refused.into_error();
-            let (died, refused) = (has_died(&error), is_refused(&error));
-            if died {
-                connection.dead.set(true);
-            }
-            let error = sending.failure(error);
-            let body = if error.side != Side::Upstream {
-                Err(BodyGone)
-            } else if message.is_some() || refused {
-                // Given back, it has not been sent.
-                sending.reclaim()
-            } else if died && harmless {
-                Ok(None)
-            } else {
-                Err(BodyGone)
-            };
-            let error = if body.is_ok() {
-                error.worth_a_retry()
-            } else {
-                error
-            };
-            return Err(Unanswered {
-                error,
-                body,
-                refused,
-            });
-        }
+        Some(Err(refused)) => return Err(unanswered(connection, &sending, refused, harmless)),
+        None => return Err(late(&sending).into()),
     };
     sending.answered();
     if head.upgrade.is_some() && response.status().is_success() {
         let mut response = response;
         let upgraded = hyper::upgrade::on(&mut response)
             .await
-            .map_err(|error| sending.failure(error))?;
+            .map_err(|error| sending.failure(error, Cause::ClosedBeforeAnswer))?;
         return Ok(Outcome::Tunnel(response.map(|_| ()), upgraded));
     }
     Ok(Outcome::Answer(response, sending))
+}
+
+/// What has become of a request without an answer.
+fn unanswered(
+    connection: &Http2,
+    sending: &Sending,
+    mut refused: TrySendError<Request<RequestBody>>,
+    harmless: bool,
+) -> Unanswered {
+    let message = refused.take_message();
+    let error = refused.into_error();
+    let (died, refused) = (has_died(&error), is_refused(&error));
+    if died {
+        connection.dead.set(true);
+    }
+    let error = sending.failure(error, Cause::ClosedBeforeAnswer);
+    let body = if error.side != Side::Upstream {
+        Err(BodyGone)
+    } else if message.is_some() || refused {
+        // Given back, it has not been sent.
+        sending.reclaim()
+    } else if died && harmless {
+        Ok(None)
+    } else {
+        Err(BodyGone)
+    };
+    let error = if body.is_ok() {
+        error.worth_a_retry()
+    } else {
+        error
+    };
+    Unanswered {
+        error,
+        body,
+        refused,
+    }
+}
+
+/// Who has let the exchange wait for too long.
+fn late(sending: &Sending) -> Error {
+    if sending.wants.get() {
+        return Error::downstream(Reason::BodyTimeout);
+    }
+    Error::upstream(Reason::UpstreamTimeout).by(if sending.done.get() {
+        Cause::AnswerTimeout
+    } else {
+        Cause::RequestStalled
+    })
 }
 
 /// Whether it is the connection that failed, or the upstream that is leaving it, rather than this one stream.
@@ -350,13 +379,21 @@ impl Sending {
         }
     }
 
-    /// What hyper says went wrong, unless it was the client's own body.
-    fn failure(&self, error: hyper::Error) -> Error {
-        let (side, reason) = self
-            .failed
-            .get()
-            .unwrap_or((Side::Upstream, Reason::UpstreamFailed));
-        Error::new(side, reason).because(error)
+    /// What hyper says went wrong, unless it was the client's own body; `closed` is the cause if the connection ended.
+    fn failure(&self, error: hyper::Error, closed: Cause) -> Error {
+        if let Some((side, reason)) = self.failed.get() {
+            return Error::new(side, reason).because(error);
+        }
+        let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
+        let cause = match cause {
+            _ if is_refused(&error) => Cause::StreamRefused,
+            _ if has_died(&error) => closed,
+            Some(cause) if h2::Error::is_reset(cause) && cause.is_remote() => Cause::StreamReset,
+            _ => Cause::Http2Failed,
+        };
+        Error::upstream(Reason::UpstreamFailed)
+            .by(cause)
+            .because(error)
     }
 }
 
@@ -476,7 +513,10 @@ impl Http2Body {
                     }
                     Err(frame) => frame,
                 }),
-                Err(error) => Err(self.sending.failure(error)),
+                Err(error) => {
+                    let error = self.sending.failure(error, Cause::ClosedInAnswer);
+                    Err(self.fail(error))
+                }
             });
             if self.incoming.is_end_stream() || !matches!(frame, Some(Ok(_))) {
                 self.lease = None;
@@ -487,8 +527,17 @@ impl Http2Body {
             self.deadline.set(self.idle);
         }
         ready!(self.deadline.poll(cx));
+        let error = Error::upstream(Reason::UpstreamTimeout).by(Cause::AnswerStalled);
+        let error = self.fail(error);
         self.lease = None;
-        Poll::Ready(Some(Err(Error::upstream(Reason::UpstreamTimeout))))
+        Poll::Ready(Some(Err(error)))
+    }
+
+    fn fail(&self, error: Error) -> Error {
+        match &self.lease {
+            Some(lease) => lease.fail(error),
+            None => error,
+        }
     }
 
     pub fn is_end_stream(&self) -> bool {

@@ -4,6 +4,7 @@ pub mod upstreams;
 pub mod pool;
 pub mod balance;
 pub mod health;
+pub mod failures;
 pub mod request;
 pub mod replay;
 pub mod http1;

@@ -18,13 +18,15 @@ use super::health::Health;
 use super::http2::{Http2, STREAMS_MAX};
 use super::idle::{Choice, IdleList};
 use super::upstreams::Connectors;
+use crate::crypto::tls;
+use crate::domain::cause::Cause;
 use crate::domain::reason::Reason;
 use crate::domain::upstream::{Protocol, Upstream};
 use crate::net::dial::{Destination, DialError};
 use crate::net::resolve::Resolver;
 use crate::net::stream::Stream;
 use crate::net::turn;
-use crate::proxy::error::Error;
+use crate::proxy::error::{Error, Side};
 use crate::proxy::tcp;
 
 /// The connections to one upstream.
@@ -49,6 +51,8 @@ pub struct Pool {
 #[derive(Debug)]
 struct EndpointPool {
     tls: bool,
+    /// As it is configured.
+    text: Arc<str>,
     destination: Destination,
     load: Load,
     /// Where it stands among the upstream's endpoints.
@@ -75,6 +79,7 @@ impl Pool {
         let endpoints = upstream.endpoints.iter().enumerate();
         let endpoints = endpoints.map(|(place, endpoint)| EndpointPool {
             place,
+            text: endpoint.to_string().into(),
             tls: endpoint.tls,
             destination: Destination::new(resolver.name(&endpoint.host, endpoint.port))
                 .proving(upstream.server_name.as_deref())
@@ -205,11 +210,13 @@ impl Pool {
             };
             match attempt(place, endpoint, now).await {
                 Ok(done) => return Ok(done),
-                Err(error) if error.side == crate::proxy::error::Side::Upstream => {
+                Err(error) if error.side == Side::Upstream => {
                     let now = Instant::now();
                     let newly = !endpoint.load.is_ejected(now);
                     self.health.spared(place, endpoint.load.fail(now), newly);
                     tried.add(place);
+                    let error = error.at(&endpoint.text);
+                    self.health.failures.note(&error);
                     last = Some(error);
                 }
                 Err(error) => return Err(error),
@@ -269,10 +276,14 @@ impl Pool {
                 self.health.takes_connections(endpoint.place);
                 Ok(stream)
             }
-            Err(error @ DialError::Tls(_)) => {
-                Err(Error::upstream(Reason::UpstreamTls).because(error))
+            Err(error) => {
+                let reason = match &error {
+                    DialError::Tls(_) => Reason::UpstreamTls,
+                    _ => Reason::UpstreamUnreachable,
+                };
+                let cause = dial_cause(&error);
+                Err(Error::upstream(reason).by(cause).because(error))
             }
-            Err(error) => Err(Error::upstream(Reason::UpstreamUnreachable).because(error)),
         }
     }
 
@@ -287,7 +298,10 @@ impl Pool {
         let time = self.upstream().timeouts.connect;
         let _turn = tokio::time::timeout(time, endpoint.opening.lock())
             .await
-            .map_err(|late| Error::upstream(Reason::UpstreamUnreachable).because(late))?;
+            .map_err(|late| {
+                let error = Error::upstream(Reason::UpstreamUnreachable);
+                error.by(Cause::ConnectTimeout).because(late)
+            })?;
         // Even when none of them is wanted, those that are dead must not be taken for the upstream's full number.
         let kept = self.shareable(endpoint);
         if !fresh && let Some(connection) = kept {
@@ -301,7 +315,12 @@ impl Pool {
         }
         let opening = Counted::one_more(&self.open);
         let stream = Box::pin(self.dial(endpoint)).await?;
-        let opened = Http2::open(stream, endpoint.tls, upstream.timeouts.connect);
+        let opened = Http2::open(
+            stream,
+            endpoint.tls,
+            upstream.timeouts.connect,
+            &upstream.http,
+        );
         let connection = Rc::new(Box::pin(opened).await?);
         opening.keep();
         endpoint.shared.borrow_mut().push(Rc::clone(&connection));
@@ -355,6 +374,13 @@ impl Pool {
 
     fn closed(&self) {
         self.open.set(self.open.get().saturating_sub(1));
+    }
+
+    fn blame(&self, place: usize, error: Error) -> Error {
+        match self.endpoints.get(place) {
+            Some(endpoint) if error.side == Side::Upstream => error.at(&endpoint.text),
+            _ => error,
+        }
     }
 
     fn idle_closed(&self) {
@@ -465,6 +491,18 @@ impl Lease {
             .expect("a lease has its connection until it is given up")
     }
 
+    /// The error, with the place that it happened at.
+    pub fn blame(&self, error: Error) -> Error {
+        self.pool.blame(self.place, error)
+    }
+
+    /// The same, which ends an exchange and so is told to operators.
+    pub fn fail(&self, error: Error) -> Error {
+        let error = self.blame(error);
+        self.pool.health.failures.note(&error);
+        error
+    }
+
     /// The upstream has answered, or it had closed the connection before it could.
     pub fn learn(&self, answered: bool) {
         let Some((rest, endpoint)) = self.rested.zip(self.pool.endpoints.get(self.place)) else {
@@ -529,6 +567,20 @@ pub struct SharedLease {
     _slot: Option<Slot>,
 }
 
+impl SharedLease {
+    /// The error, with the place that it happened at.
+    pub fn blame(&self, error: Error) -> Error {
+        self.pool.blame(self.place, error)
+    }
+
+    /// The same, which ends an exchange and so is told to operators.
+    pub fn fail(&self, error: Error) -> Error {
+        let error = self.blame(error);
+        self.pool.health.failures.note(&error);
+        error
+    }
+}
+
 impl Drop for SharedLease {
     fn drop(&mut self) {
         self.connection.end();
@@ -536,6 +588,25 @@ impl Drop for SharedLease {
             endpoint.load.end();
         }
         self.pool.sweep_later();
+    }
+}
+
+fn dial_cause(error: &DialError) -> Cause {
+    use std::io::ErrorKind as Kind;
+    match error {
+        DialError::Resolve(_) => Cause::NameUnknown,
+        DialError::Timeout(_) => Cause::ConnectTimeout,
+        DialError::Tls(error) => tls::upstream_cause(error),
+        DialError::Connect(error) => match error.kind() {
+            Kind::ConnectionRefused => Cause::ConnectRefused,
+            Kind::TimedOut => Cause::ConnectTimeout,
+            Kind::HostUnreachable | Kind::NetworkUnreachable => Cause::ConnectUnreachable,
+            Kind::UnexpectedEof
+            | Kind::ConnectionReset
+            | Kind::ConnectionAborted
+            | Kind::BrokenPipe => Cause::ConnectClosed,
+            _ => Cause::ConnectFailed,
+        },
     }
 }
 

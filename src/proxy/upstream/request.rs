@@ -9,6 +9,7 @@ use http_body::Body;
 
 use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::error::Error;
+use crate::proxy::hints::Hints;
 use crate::proxy::identity_fields::IdentityFields;
 use crate::proxy::target::Target;
 
@@ -23,6 +24,8 @@ pub struct Head {
     pub identity: Rc<IdentityFields>,
     /// The protocol that is asked for in place of HTTP, for example `websocket`.
     pub upgrade: Option<HeaderValue>,
+    /// Where early hints go.
+    pub hints: Option<Rc<Hints>>,
 }
 
 /// A body of either side, whatever it is made of.

@@ -93,6 +93,7 @@ mod tests {
             fields: list,
             identity: Rc::new(identity),
             upgrade: None,
+            hints: None,
         }
     }
 

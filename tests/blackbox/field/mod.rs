@@ -47,3 +47,7 @@ fn sent_as(gateway: &Gateway, bytes: &str) -> Answer {
     connection.answer()
 }
 mod clients;
+mod early_upstreams;
+mod upstream_answers;
+mod upstream_failures;
+mod pinned_upstreams;

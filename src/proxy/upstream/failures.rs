@@ -1,0 +1,154 @@
+//! What operators hear of an upstream that fails: a count of each failure, and few lines of log however many there are.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::iter::successors;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus::IntCounterVec;
+use tokio::time::Instant;
+
+use crate::domain::cause::Cause;
+use crate::domain::name::Name;
+use crate::proxy::error::Error;
+
+/// The failures of one upstream, of all workers together.
+#[derive(Debug)]
+pub struct Failures {
+    upstream: Name,
+    begun: Instant,
+    count: IntCounterVec,
+    told: Box<[Told]>,
+}
+
+/// When a cause was told last, and how often it was not since.
+#[derive(Debug, Default)]
+struct Told {
+    /// In milliseconds; 0 when it never was.
+    at: AtomicU64,
+    held_back: AtomicU64,
+}
+
+impl Failures {
+    pub fn new(upstream: Name, begun: Instant, count: IntCounterVec) -> Self {
+        Self {
+            upstream,
+            begun,
+            count,
+            told: Cause::ALL.iter().map(|_| Told::default()).collect(),
+        }
+    }
+
+    /// Counts a failure; tells of it if its cause has not been told lately.
+    pub fn note(&self, error: &Error) {
+        let Some(cause) = error.cause else {
+            return;
+        };
+        let labels = [self.upstream.as_str(), cause.as_str()];
+        self.count.with_label_values(&labels).inc();
+        let Some(held_back) = self.is_due(cause, self.begun.elapsed()) else {
+            return;
+        };
+        tracing::warn!(
+            upstream = %self.upstream,
+            endpoint = error.endpoint.as_deref(),
+            cause = cause.as_str(),
+            error = %Words(error),
+            held_back,
+            "an upstream failed"
+        );
+    }
+
+    /// How often the cause was held back, if it is to be told now.
+    fn is_due(&self, cause: Cause, elapsed: Duration) -> Option<u64> {
+        let told = self.told.get(cause as usize)?;
+        let now = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let now = now.saturating_add(1);
+        let last = told.at.load(Ordering::Relaxed);
+        let due = last == 0 || now.saturating_sub(last) >= TOLD_EVERY_MS;
+        let mine = due
+            && told
+                .at
+                .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if mine {
+            return Some(told.held_back.swap(0, Ordering::Relaxed));
+        }
+        told.held_back.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+}
+
+/// What is below an error, in the libraries' words.
+struct Words<'e>(&'e Error);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let causes = successors(self.0.source(), |&cause| cause.source());
+        let mut last = String::new();
+        for cause in causes {
+            let words = cause.to_string();
+            // Some say their own cause's words as theirs.
+            if last.ends_with(&words) {
+                continue;
+            }
+            if !last.is_empty() {
+                f.write_str(": ")?;
+            }
+            f.write_str(&words)?;
+            last = words;
+        }
+        Ok(())
+    }
+}
+
+/// Often enough to be seen, seldom enough to read.
+const TOLD_EVERY_MS: u64 = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::reason::Reason;
+    use prometheus::Opts;
+
+    fn failures() -> Failures {
+        let count = IntCounterVec::new(Opts::new("failures", "x"), &["upstream", "cause"]);
+        Failures::new("orders".parse().unwrap(), Instant::now(), count.unwrap())
+    }
+
+    #[test]
+    fn a_cause_is_told_at_once_and_then_seldom_with_what_was_held_back() {
+        let failures = failures();
+        let at = |cause, seconds| failures.is_due(cause, Duration::from_secs(seconds));
+        assert_eq!(at(Cause::ConnectRefused, 0), Some(0));
+        for second in 0..9 {
+            assert_eq!(at(Cause::ConnectRefused, second), None);
+        }
+        assert_eq!(at(Cause::TlsName, 5), Some(0), "each cause by itself");
+        assert_eq!(at(Cause::ConnectRefused, 10), Some(9));
+        assert_eq!(at(Cause::ConnectRefused, 11), None);
+        assert_eq!(at(Cause::ConnectRefused, 30), Some(1));
+    }
+
+    #[test]
+    fn every_failure_with_a_cause_is_counted() {
+        let failures = failures();
+        for _ in 0..3 {
+            failures.note(&Error::upstream(Reason::UpstreamFailed).by(Cause::StreamReset));
+        }
+        failures.note(&Error::downstream(Reason::ClientClosed));
+        let labels = ["orders", "stream_reset"];
+        assert_eq!(failures.count.with_label_values(&labels).get(), 3);
+    }
+
+    #[test]
+    fn an_errors_words_are_those_below_it_each_said_once() {
+        let io = std::io::Error::other("certificate expired");
+        let error = Error::upstream(Reason::UpstreamTls).because(io);
+        assert_eq!(Words(&error).to_string(), "certificate expired");
+        let wrapped = crate::net::dial::DialError::Tls(std::io::Error::other("bad"));
+        let error = Error::upstream(Reason::UpstreamTls).because(wrapped);
+        assert_eq!(Words(&error).to_string(), "the TLS handshake failed: bad");
+    }
+}
