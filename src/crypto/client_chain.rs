@@ -111,6 +111,9 @@ impl ClientChain {
         };
         match why {
             CertificateError::BadEncoding | CertificateError::UnknownIssuer => error,
+            // An issuer of ours is named, and whether it signed cannot be said: nobody verifies such signatures.
+            CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => error,
             // An issuer of the same name and another key is another issuer. What is left of this
             // error then means one thing: the client does not hold the key of its certificate.
             CertificateError::BadSignature => CertificateError::UnknownIssuer.into(),

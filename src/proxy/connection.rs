@@ -106,13 +106,14 @@ async fn open(
     let timeouts = &worker.settings.timeouts;
     let deadline = began + timeouts.handshake;
     let mut seat = worker.seats.take(arrival.place)?;
-    accept::first_byte(&stream, deadline).await?;
-    let origin = accept::admit(&mut seat, &mut stream, remote, &worker.settings, deadline).await?;
-    *address = origin.address;
-    // Behind a PROXY header the client speaks for the first time; a load balancer's check leaves there.
+    // A load balancer names its client first, and may leave without a word. Any other client is counted for its
+    // address before it is waited for.
     if accept::is_announced(remote, &worker.settings) {
         accept::first_byte(&stream, deadline).await?;
     }
+    let origin = accept::admit(&mut seat, &mut stream, remote, &worker.settings, deadline).await?;
+    *address = origin.address;
+    accept::first_byte(&stream, deadline).await?;
     // When the name is known, and not before: a client may take its time to the first byte.
     let pick = |sni: Option<&str>| {
         let snapshot = worker.snapshot.load();
