@@ -171,7 +171,7 @@ pub async fn unix(socket: LocalSocket, router: Router, how: Listening) {
                 tracing::warn!(
                     uid,
                     suppressed,
-                    "a local user was turned away from the admin socket"
+                    "a local user was refused at the admin socket"
                 );
             }
             continue;
