@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::support::gateway::{Gateway, HOST, config};
-use crate::support::process::run;
+use crate::support::process::{Background, run};
 use crate::support::upstream::Echo;
 
 /// What each of them posts: more than fits into the buffers on the way.
@@ -17,7 +17,8 @@ const BODY_BYTES: usize = 3 << 20;
 const REFUSALS: usize = 5;
 
 const ROUTES: &str = "      - { match: { path: /orders }, require: mtls, upstream: api }
-      - { match: { path: /small }, require: mtls, upstream: api, body_max: 1MiB }";
+      - { match: { path: /small }, require: mtls, upstream: api, body_max: 1MiB }
+      - { match: { prefix: /orders.Orders }, require: mtls, upstream: api }";
 
 #[test]
 fn curl_is_served_over_http1_and_reads_why_it_is_refused() {
@@ -118,6 +119,47 @@ fn java_with_a_key_of_keytools_is_served_over_http1_and_over_http2_and_reads_why
         let gateway = gateway();
         let shown = keystore(&gateway, "acme");
         check_with(&program, &gateway, &shown);
+    }
+}
+
+#[test]
+fn grpc_is_served_and_reads_why_it_is_refused() {
+    let program = Program::python("python_grpc.py", &[]);
+    let dir = tempfile::tempdir().unwrap();
+    let python = installed("python/bin/python");
+    let file = source("python_grpc.py");
+    let args = [file.to_str().unwrap(), "serve"];
+    let api = Background::start(dir.path(), python.to_str().unwrap(), &args, &[]);
+    let url = format!("http://127.0.0.1:{}", api.ready.trim());
+    let small = ROUTES.replace("/orders.Orders }", "/orders.Orders }, body_max: 1MiB");
+    let text = |routes: &str| {
+        let text = config(&url, routes).replace(HOST, "localhost");
+        text.replace("] }\nhosts", "], protocol: http2 }\nhosts")
+    };
+    let gateway = Gateway::start(&text(ROUTES));
+    let shown = Shown::enrolled(&gateway, "acme");
+    let call = |call: &Call| program.run(&gateway, &shown, call);
+    let served = call(&Call::served("grpc"));
+    let served: Vec<_> = served
+        .iter()
+        .map(|(status, body)| (&**status, body["body_bytes"].as_u64()))
+        .collect();
+    assert_eq!(served, [("OK", Some(BODY_BYTES as u64))]);
+    let without = Call::refused("grpc").without_certificate();
+    refused_by_grpc("cert_missing", &call(&without));
+    gateway.configure(&text(&small));
+    gateway.cli(&["reload"]).ok();
+    refused_by_grpc("body_too_large", &call(&Call::refused("grpc")));
+    gateway.cli(&["cert", "revoke", &shown.id, "--yes"]).ok();
+    refused_by_grpc("cert_revoked", &call(&Call::refused("grpc")));
+}
+
+#[track_caller]
+fn refused_by_grpc(reason: &str, answers: &[(String, Value)]) {
+    assert_eq!(answers.len(), REFUSALS);
+    for (status, body) in answers {
+        assert_ne!(status, "OK");
+        assert_eq!(body["reason"], reason, "{status} {body}");
     }
 }
 
