@@ -377,7 +377,7 @@ impl Connection {
             match seen {
                 Stage::Cut(why) | Stage::Ending(why @ Closed::Ended) => return why,
                 Stage::Open | Stage::Leaving | Stage::Ending(_) => {
-                    seen = self.stage_after(seen).await
+                    seen = self.stage_after(seen).await;
                 }
             }
         }

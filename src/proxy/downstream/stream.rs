@@ -264,7 +264,7 @@ where
                     patience.renew();
                     poll_fn(|cx| match poll_room(&mut outgoing, cx) {
                         Poll::Pending => patience.poll(cx, &mut outgoing).map(Err),
-                        ready => ready,
+                        ready @ Poll::Ready(_) => ready,
                     })
                     .await?;
                 }

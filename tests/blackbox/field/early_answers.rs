@@ -117,7 +117,7 @@ fn a_body_that_turns_out_too_long_is_refused_in_the_middle() {
     let scene = Scene::with("");
     let mut connection = scene.gateway.stranger().connect();
     connection.send(&head("/small", "Transfer-Encoding: chunked\r\n"));
-    let chunk = [b"10000\r\n".as_slice(), &[b'x'; 0x10000], b"\r\n"].concat();
+    let chunk = [b"10000\r\n".as_slice(), &vec![b'x'; 0x10000], b"\r\n"].concat();
     for _ in 0..48 {
         connection.try_send(&chunk).unwrap();
     }
@@ -207,7 +207,7 @@ fn who_never_stops_sending_is_left_in_the_end() {
     let mut floods = scene.gateway.stranger().connect();
     floods.send(&head("/partner", "Content-Length: 99999999999\r\n"));
     assert!(floods.try_answer().is_some());
-    let (_, sent) = borne(&mut floods, &[b'x'; 1 << 16], Duration::from_micros(1));
+    let (_, sent) = borne(&mut floods, &vec![b'x'; 1 << 16], Duration::from_micros(1));
     assert!(sent < 32 << 20, "{sent}");
 }
 

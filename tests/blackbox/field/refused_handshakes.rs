@@ -38,7 +38,7 @@ fn plain_http_is_answered_in_words_whatever_it_asks_for() {
     let (echo, gateway) = start();
     let body = [
         b"POST / HTTP/1.1\r\nContent-Length: 3000000\r\n\r\n".as_slice(),
-        &[b'x'; 3_000_000],
+        &vec![b'x'; 3_000_000],
     ];
     let requests: [&[&[u8]]; 6] = [
         &[b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"],

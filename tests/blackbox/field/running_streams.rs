@@ -31,7 +31,7 @@ fn endless() -> String {
             while stream.take_error().is_ok_and(|error| error.is_none())
                 && stream.write(b"").is_ok()
             {
-                pause(Duration::from_secs(60));
+                pause(Duration::from_mins(1));
             }
             return;
         }
@@ -293,7 +293,7 @@ fn a_client_that_reads_nothing_costs_no_more_however_many_streams_it_opens() {
         assert_eq!(gateway.stranger().get("/").status, 200);
         let before = gateway.resident();
         let asked = echo.requests();
-        let connections: Vec<Frames> = (0..4).map(|_| deaf(&gateway, streams)).collect();
+        let connections = [(); 4].map(|()| deaf(&gateway, streams));
         let mut last = 0;
         eventually("as much is held as will be", || {
             let now = gateway.resident();
