@@ -99,7 +99,7 @@ fn judged_by(mut report: Value, judge: &str) -> Value {
     report
 }
 
-/// What somebody wants to know before anything else, in one line.
+/// The verdict, in one line.
 fn headline(report: &Value) -> String {
     let text = |name: &str| report.get(name).and_then(Value::as_str).unwrap_or_default();
     match verdict(report) {

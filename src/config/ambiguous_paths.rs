@@ -1,4 +1,4 @@
-//! Which kinds of ambiguous paths a route takes: none, all, or a list.
+//! The kinds of ambiguous paths that a route accepts: none, all, or a list.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -109,7 +109,7 @@ impl PemFile {
             .expect("load reads every file before it hands the configuration out")
     }
 
-    /// What the file held, if it could be read.
+    /// The file's text, if it could be read.
     pub fn fetched(&self) -> Option<&str> {
         self.text.as_deref()
     }

@@ -32,24 +32,24 @@ pub fn environment() -> Vec<(String, String)> {
 #[derive(Debug)]
 pub struct Loaded {
     pub config: Config,
-    /// What is worth a look all the same.
+    /// Problems that do not refuse the configuration.
     pub warnings: Vec<Problem>,
 }
 
-/// What was found in the files that a configuration names.
+/// The findings in the files that a configuration names.
 #[derive(Debug, Default)]
 pub struct Examined {
     pub faults: Vec<Finding>,
     pub warnings: Vec<Finding>,
 }
 
-/// Loads a configuration file, or says everything that is wrong with it.
+/// Loads a configuration file, or reports all its problems.
 pub fn load(path: &Path, layers: &Layers) -> Result<Config, Problems> {
     let loaded = load_examined(path, layers, |_| Examined::default())?;
     Ok(loaded.config)
 }
 
-/// The same, with what `examine` finds in the files that it names. Those that could not be read are told of already.
+/// The same, with the findings of `examine` in the files that it names. Unreadable files are reported already.
 pub fn load_examined(
     path: &Path,
     layers: &Layers,

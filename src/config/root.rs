@@ -109,7 +109,7 @@ impl Config {
         self.directory.join(&self.data_directory)
     }
 
-    /// Whether anything of the gateway lies in the data directory; every part of it may have a place elsewhere.
+    /// True if the gateway keeps anything in the data directory; each part can have another place.
     pub fn uses_data_directory(&self) -> bool {
         let parts = [
             self.authority_directory(),

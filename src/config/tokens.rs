@@ -16,13 +16,13 @@ pub struct Tokens {
     /// The issuer and audience of access tokens: the `https` origin that partners call, without a path. Without an
     /// issuer, no tokens are issued.
     pub issuer: Option<String>,
-    /// How clients may prove themselves at `POST /oauth2/token`, by the names of RFC 8414: with the key as secret
-    /// (`client_secret_basic`, `client_secret_post`), or with a certificate of the key's App alone
-    /// (`tls_client_auth`). With the last one, a certificate is all that a route which requires `mtls_and_token` asks
-    /// for: whoever has the certificate can get a token with every scope of the key.
+    /// Client authentication methods at `POST /oauth2/token`, by the names of RFC 8414: the key as the secret
+    /// (`client_secret_basic`, `client_secret_post`), or a certificate of the key's App alone (`tls_client_auth`). With
+    /// `tls_client_auth`, a certificate is the only factor on a route that requires `mtls_and_token`: anyone who has it
+    /// can get a token with every scope of the key.
     #[schemars(with = "Vec<String>", extend("items" = client_auth_schema()))]
     pub client_auth: Vec<ClientAuthMethod>,
-    /// How long an access token counts.
+    /// The lifetime of an access token.
     pub ttl: Span,
     /// The lifetime of an access token that is bound to a certificate.
     pub ttl_bound: Span,

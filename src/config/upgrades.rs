@@ -1,4 +1,4 @@
-//! Which protocols a route opens in place of HTTP: `WebSocket`, none, or a list of names.
+//! The protocols that a route tunnels: `WebSocket`, none, or a list of names.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -161,7 +161,7 @@ impl Places {
 fn lost(what: &str, path: &Path, store: &Path) -> String {
     format!(
         "{what} {} is missing, and the store {} was in use with it; restore it from a backup, \
-         or move the store and {} away to begin anew",
+         or move the store and {} away to start with an empty store",
         path.display(),
         store.display(),
         mark_of(store).display()
@@ -181,7 +181,8 @@ fn beside(store: &Path, suffix: &str) -> PathBuf {
 
 fn mark_store(store: &Path) -> anyhow::Result<()> {
     let mark = mark_of(store);
-    let text = "The store beside this file is in use. Delete both to begin anew.\n";
+    let text =
+        "The store next to this file is in use. Delete both files to start with an empty store.\n";
     std::fs::write(&mark, text).with_context(|| format!("writing {}", mark.display()))
 }
 

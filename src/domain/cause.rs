@@ -1,4 +1,4 @@
-//! What exactly went wrong at an upstream, in words for operators: the access log, the log and the metrics use them.
+//! The exact cause of an upstream's failure, in words for operators: the access log, the log and the metrics use it.
 
 use std::fmt;
 
@@ -50,7 +50,7 @@ causes! {
     TlsNotYetValid = "tls_not_yet_valid",
     /// The upstream has refused the handshake with an alert.
     TlsRefused = "tls_refused",
-    /// What answers does not speak TLS.
+    /// The server does not speak TLS.
     TlsNotSpoken = "tls_not_spoken",
     /// The upstream does not speak HTTP/2.
     TlsNoHttp2 = "tls_no_http2",

@@ -1,9 +1,9 @@
-//! What becomes of field names that servers read in different ways.
+//! The treatment of field names that servers read in different ways.
 
-/// What is done with a field whose name has other characters than letters, digits and hyphens.
+/// The treatment of a field whose name has other characters than letters, digits and hyphens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum HeaderNames {
-    /// The field is taken off the request.
+    /// The field is removed from the request.
     #[default]
     Drop,
     /// The request is refused.

@@ -1,12 +1,12 @@
 //! Characters that some servers read as others, which separate or end the parts of a path.
 
-/// What a server reads that normalises text (Unicode's form NFKC), where one of `. / \ % ; # ?` comes out of it.
+/// The text that a server reads after normalisation (Unicode's form NFKC), if it has one of `. / \ % ; # ?`.
 pub fn read_as(character: char) -> Option<&'static str> {
     let place = TABLE.binary_search_by_key(&character, |(known, _)| *known);
     TABLE.get(place.ok()?).map(|(_, text)| *text)
 }
 
-/// Whether a character shows nothing: servers are known to cut such ones off the ends of a name.
+/// True for an invisible character: servers are known to cut these off the ends of a name.
 pub fn is_blank(character: char) -> bool {
     character.is_whitespace()
         || character.is_control()

@@ -1,4 +1,4 @@
-//! What makes a path one that gateways and upstreams are known to read in different ways.
+//! The oddities of a path that gateways and upstreams are known to read in different ways.
 
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +42,7 @@ impl Oddity {
         }
     }
 
-    /// What a caller is told about it.
+    /// The detail for the caller.
     pub const fn says(self) -> &'static str {
         match self {
             Self::Backslashes => "The path holds a backslash, which some servers read as a slash",

@@ -57,7 +57,7 @@ impl<'a> Path<'a> {
         self.raw
     }
 
-    /// How else it may be read; nothing for a path that all readers read alike.
+    /// Other readings of the path; none for a path that all readers read alike.
     pub fn readings(&self) -> Option<&Readings> {
         self.readings.as_deref()
     }
@@ -80,7 +80,7 @@ const fn never(byte: u8, at: usize) -> InvalidPath {
     }
 }
 
-/// Whether a segment is `.` or `..`, or is empty and not the last.
+/// True if a segment is `.` or `..`, or is empty and not the last.
 fn has_odd_segment(raw: &str) -> bool {
     let segments = raw.as_bytes().split(|byte| *byte == b'/');
     let mut segments = segments.skip(1).peekable();
@@ -294,7 +294,7 @@ mod tests {
             }
         }
 
-        /// Who decodes, cuts and resolves as much as anybody does finds no way up in a path without oddities.
+        /// A reader that decodes, cuts and resolves as much as any known server finds no way up in a path without oddities.
         #[test]
         fn a_path_without_oddities_has_no_way_up(
             parts in proptest::collection::vec(

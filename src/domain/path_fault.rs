@@ -1,13 +1,13 @@
-//! A text that is no path at all, whatever a route allows.
+//! A text that is not a path, which no route can allow.
 
-/// What is wrong, and at which byte.
+/// The fault of a path, and its byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{} (byte {at})", fault.says())]
 pub struct InvalidPath {
     pub fault: PathFault,
     /// Counted from 0.
     pub at: usize,
-    /// How many bytes of the path it is.
+    /// The number of bytes.
     pub length: usize,
 }
 
@@ -37,7 +37,7 @@ impl PathFault {
         }
     }
 
-    /// What a caller is told about it.
+    /// The detail for the caller.
     pub const fn says(self) -> &'static str {
         match self {
             Self::Control => "The path holds a blank or a control character",

@@ -11,7 +11,7 @@ use super::lookalikes::{is_blank, read_as};
 use super::oddity::{Oddities, Oddity};
 use super::path_fault::{InvalidPath, PathFault};
 
-/// What a path comes to.
+/// The result of a survey: the form that is matched, and other readings.
 #[derive(Debug)]
 pub struct Survey {
     /// The form that is matched.
@@ -19,13 +19,13 @@ pub struct Survey {
     pub readings: Option<Readings>,
 }
 
-/// How else a path may be read.
+/// Other readings of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readings {
     pub oddities: Oddities,
     /// The first place of each kind in the path as it came.
     pub places: Vec<(Oddity, Range<usize>)>,
-    /// What other readers make of the path.
+    /// The paths that other readers see.
     pub others: Vec<String>,
     /// The least depth at which any reader is after a `..`; it may be above the root.
     pub floor: i32,
@@ -205,7 +205,7 @@ enum Leading {
     Nonsense,
 }
 
-/// What `bytes` begin with, and how many of them it takes.
+/// The first element of `bytes`, and its length.
 fn leading(bytes: &[Placed<u8>]) -> (Leading, usize) {
     let mut window = [0; 4];
     for (to, (from, _)) in window.iter_mut().zip(bytes) {
@@ -360,7 +360,7 @@ impl RawSegment {
     }
 }
 
-/// Where a reader is that has resolved what came so far.
+/// The position of a reader that has resolved the segments so far.
 struct Way {
     segments: Vec<String>,
     /// The path ends with a slash.

@@ -53,7 +53,7 @@ impl Requirement {
         !matches!(self, Self::None | Self::Mtls)
     }
 
-    /// Whether nobody is let in without a certificate.
+    /// True if callers without a certificate are refused.
     pub const fn needs_certificate(self) -> bool {
         matches!(self, Self::Mtls | Self::MtlsAndKey | Self::MtlsAndToken)
     }

@@ -32,7 +32,7 @@ pub struct AccessRecord {
     pub status: u16,
     /// The reason of a refusal or cut; absent after success.
     pub reason: Option<Reason>,
-    /// What exactly led to the reason, in a few words that hold no secret.
+    /// The exact cause of the reason, in a few words without a secret.
     pub cause: Option<Box<str>>,
     /// The endpoint that was tried last, where the cause is the upstream's.
     pub endpoint: Option<Arc<str>>,

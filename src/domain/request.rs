@@ -1,4 +1,4 @@
-//! What routes and policies may look at of a request.
+//! The parts of a request that routes and policies use.
 
 use std::borrow::Cow;
 

@@ -41,7 +41,7 @@ pub struct Route {
     pub identity_headers: Arc<IdentityHeaders>,
     /// The protocols that are tunnelled when `Upgrade` or an extended CONNECT asks for one.
     pub upgrades: Upgrades,
-    /// What becomes of field names with odd characters.
+    /// The treatment of field names with odd characters.
     pub header_names: HeaderNames,
 }
 
@@ -181,7 +181,7 @@ impl PathPattern {
         Self::read(text, true)
     }
 
-    /// How many segments it names.
+    /// The number of segments.
     fn depth(&self) -> i32 {
         i32::try_from(self.segments.len()).unwrap_or(i32::MAX)
     }
@@ -363,7 +363,7 @@ impl RouteTable {
         Ok(route)
     }
 
-    /// Whether there is a route that serves any host.
+    /// True if a route serves any host.
     pub fn serves_any_host(&self) -> bool {
         !self.any.is_empty()
     }
@@ -729,7 +729,7 @@ mod tests {
         check(&table, "GET", "a.test", "/plain/a%2Fb", &slashes);
     }
 
-    /// Where nothing else is served, an encoded slash is the operator's to allow, and a way up is not.
+    /// Without another route, the operator can allow an encoded slash, but not a way up.
     #[test]
     fn a_reading_that_leads_nowhere_is_no_other_route() {
         let table = RouteTable::new(vec![exact("open", "a.test", "/items/{id}")]).unwrap();

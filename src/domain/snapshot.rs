@@ -45,7 +45,7 @@ pub struct Catalog {
     pub tls_policies: HostPolicies,
     /// `iss` and `aud` of access tokens.
     pub issuer: Arc<str>,
-    /// How clients may prove themselves at the token endpoint.
+    /// The methods of client authentication at the token endpoint.
     pub client_auth: ClientAuthMethods,
 }
 

@@ -1,8 +1,8 @@
-//! What stands around a secret and is none of it, as files, shells and spreadsheets leave it there.
+//! Stray characters around a secret, as files, shells and spreadsheets leave them.
 
-/// What stands before or after a secret, in a sentence that shows nothing of it; `None` when it stands alone.
+/// The stray characters before or after a secret, in a sentence that shows nothing of it; `None` without any.
 ///
-/// Whether the secret itself is right is not looked at, so the answer is the same for one that is and one that is not.
+/// The secret itself is not checked, so the answer is the same for a right and a wrong one.
 pub fn stray(secret: &str) -> Option<&'static str> {
     let first = secret.chars().next()?;
     let last = secret.chars().next_back()?;

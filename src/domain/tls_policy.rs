@@ -1,6 +1,6 @@
 //! The TLS policy of a host: what a handshake asks of a client, and whether an earlier handshake asked enough.
 
-/// Whether clients are asked for a certificate.
+/// The request for a client certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ClientAuthMode {
     Off,
@@ -27,8 +27,8 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// The demands of a handshake. Two policies are the same when they demand the same, whatever configuration they come
-/// from: a connection outlives the configuration that it was opened under.
+/// The demands of a handshake. Two policies with the same demands are equal, also if they come from different
+/// configurations: a connection outlives the configuration under which it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TlsPolicy {
     mode: ClientAuthMode,
@@ -71,7 +71,7 @@ impl TlsPolicy {
         self.oldest
     }
 
-    /// Whether a handshake under this policy proved all that one under `now` would have proved.
+    /// True if a handshake under this policy proved all that one under `now` would have proved.
     ///
     /// `needs_certificate` says that the request needs one: a client that was never asked cannot have shown any.
     /// How a certificate is rejected does not matter, because the registry is asked on every request.

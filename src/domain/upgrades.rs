@@ -55,7 +55,7 @@ impl fmt::Display for Protocol {
 pub struct Upgrades(Box<[Protocol]>);
 
 impl Upgrades {
-    /// Whether it has the protocol of that name, whose case does not matter.
+    /// True if it has the protocol of that name, in upper or lower case.
     pub fn name(&self, protocol: &[u8]) -> bool {
         let named = |known: &Protocol| known.0.as_bytes().eq_ignore_ascii_case(protocol);
         self.0.iter().any(named)

@@ -73,7 +73,7 @@ impl Default for Timeouts {
     }
 }
 
-/// How large the head of an answer may be.
+/// The maximum size of the head of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnswerBounds {
     /// Bytes of the head, its first line included.

@@ -37,7 +37,11 @@ pub fn check(bytes: &[u8]) -> bool {
         );
     }
     let value = host.value.to_str().unwrap();
-    assert_eq!(normal_host(value).as_deref(), Some(name), "another is told");
+    assert_eq!(
+        normal_host(value).as_deref(),
+        Some(name),
+        "another host is forwarded"
+    );
     for said in [field, target].into_iter().flatten() {
         let said = std::str::from_utf8(said).unwrap();
         assert_eq!(normal_host(said).as_deref(), Some(name), "{said:?} is lost");

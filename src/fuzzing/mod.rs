@@ -8,7 +8,7 @@
     clippy::panic,
     clippy::string_slice,
     clippy::unwrap_used,
-    reason = "a property that does not hold panics, which is how a fuzzer is told"
+    reason = "a property that does not hold panics, which a fuzzer detects"
 )]
 
 pub mod request_head;

@@ -36,7 +36,7 @@ pub enum InvalidForm {
     Encoding,
     #[error("the parameter {0} is there more than once")]
     Repeated(&'static str),
-    /// What stands around the client's secret, as [`stray`] says it.
+    /// The characters around the client's secret, as [`stray`] names them.
     #[error("{0}")]
     Secret(&'static str),
     #[error("there are too many parameters")]

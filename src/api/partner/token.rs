@@ -114,7 +114,7 @@ fn form(request: &Request<Bytes>) -> Result<Form, Refusal> {
     })
 }
 
-/// A token is good for one audience, which is the issuer: whoever asks for another one must not get it (RFC 8707, 2).
+/// A token is valid for one audience, which is the issuer: a request for another one is refused (RFC 8707, 2).
 fn judge_resources(form: &Form, issuer: &str) -> Result<(), Refusal> {
     let ours = origin(issuer);
     if form
