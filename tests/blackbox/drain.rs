@@ -66,7 +66,11 @@ fn an_interrupt_drains_and_a_second_signal_ends_at_once() {
     // Half a minute is what drain.timeout would have given.
     assert_eq!(gateway.wait(Duration::from_secs(10)), Some(0));
     assert!(running.try_answer().is_none());
-    assert!(gateway.log().contains("second time"), "{}", gateway.log());
+    assert!(
+        gateway.log().contains("second stop signal"),
+        "{}",
+        gateway.log()
+    );
 }
 
 #[test]

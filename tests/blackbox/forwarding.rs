@@ -177,7 +177,7 @@ fn an_upstream_that_talks_nonsense_is_502_and_nothing_of_it_passes() {
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, identity\r\n\r\n",
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nsmuggled",
         b"HTTP/1.1 200 OK\r\nA: b\r\n folded\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length : 3\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nContent-Length : 3\r\nContent-Length: 4\r\n\r\nabc",
         b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
         b"",
     ] {
@@ -218,29 +218,36 @@ fn an_answer_that_breaks_off_is_not_passed_off_as_whole() {
 fn a_dead_pooled_connection_is_retried_for_idempotent_requests_only() {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    let served = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&served);
-    // Answers one request as if the connection could be kept, and ends it when the next one comes.
+    let opened = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&opened);
+    // Keeps a connection for a second request, and ends it when a third one comes.
     let upstream = misbehaving(move |mut stream, _| {
         count.fetch_add(1, Ordering::SeqCst);
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-        let _ = crate::support::upstream::read_head(&mut stream);
+        for _ in 0..2 {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            let _ = crate::support::upstream::read_head(&mut stream);
+        }
     });
     let text = config(&upstream, OPEN).replace("workers: 2", "workers: 1");
     let gateway = Gateway::start(&text);
     let mut connection = gateway.stranger().connect();
-    assert_eq!(connection.get("/").status, 200);
+    for _ in 0..2 {
+        assert_eq!(connection.get("/").status, 200);
+    }
+    assert_eq!(opened.load(Ordering::SeqCst), 1);
     assert_eq!(
         connection.get("/").status,
         200,
         "retried on a fresh connection"
     );
+    assert_eq!(connection.get("/").status, 200);
+    assert_eq!(opened.load(Ordering::SeqCst), 2);
     assert_eq!(
         connection.request("POST", "/", &[], b"once").status,
         502,
         "a POST is not sent twice"
     );
-    assert_eq!(served.load(Ordering::SeqCst), 2);
+    assert_eq!(opened.load(Ordering::SeqCst), 2);
 }
 
 #[test]

@@ -240,7 +240,7 @@ fn a_reader_of_the_access_log_that_has_stopped_does_not_hold_up_the_end() {
     drop(connection);
     gateway.signal("TERM");
     assert_eq!(gateway.wait(Duration::from_secs(30)), Some(0));
-    assert!(gateway.log().contains("the access log takes no lines"));
+    assert!(gateway.log().contains("the access log accepts no lines"));
 }
 
 /// `increase()` does not see the first event of a series that begins with it.
@@ -698,7 +698,6 @@ fn bytes_that_are_no_request_are_answered_and_recorded() {
     for (sent, status, reason) in [
         (&b"nonsense\r\n\r\n"[..], 400, "request_malformed"),
         (b"GET / HTTP/1.1\nHost: api.example.test\n\n", 400, "request_malformed"),
-        (b"GET /open#x HTTP/1.1\r\nHost: api.example.test\r\n\r\n", 400, "path_invalid"),
         (b"POST /open HTTP/1.1\r\nHost: api.example.test\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "request_malformed"),
     ] {
         let mut connection = gateway.stranger().connect();

@@ -10,6 +10,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 use tokio::time::Instant;
 
 use super::failures::Failures;
+use crate::domain::cause::Cause;
 use crate::domain::name::Name;
 use crate::domain::upstream::Upstream;
 use crate::net::resolve::Resolver;
@@ -100,6 +101,11 @@ impl Healths {
             && known.spared_until.len() == upstream.endpoints.len()
         {
             return Arc::clone(known);
+        }
+        // `increase()` does not see the first event of a series that begins with it.
+        for cause in Cause::ALL {
+            let labels = [upstream.name.as_str(), cause.as_str()];
+            self.failures.with_label_values(&labels);
         }
         let health = Arc::new(Health {
             begun: self.begun,
