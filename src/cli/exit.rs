@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use crate::api::client::{ClientError, Refusal};
+use crate::daemon::lock::InUse;
 
 use super::output::plain;
 
@@ -195,7 +196,11 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self::new(Exit::Failed, format!("{error:#}"))
+        let exit = match error.downcast_ref::<InUse>() {
+            Some(_) => Exit::Conflict,
+            None => Exit::Failed,
+        };
+        Self::new(exit, format!("{error:#}"))
     }
 }
 

@@ -18,10 +18,14 @@ use super::output::Format;
 Examples:
   countersign serve --config countersign.yaml
   COUNTERSIGN_LOG__LEVEL=debug countersign serve")]
-pub(super) struct Serve {}
+pub(super) struct Serve {
+    /// Begin with an empty store although an authority or a token signing key is there already: for the first start
+    /// with an authority of your own. No certificate or key from before is known then.
+    #[arg(long)]
+    new_store: bool,
+}
 
 impl Serve {
-    #[expect(clippy::unused_self, reason = "every command runs the same way")]
     pub(super) fn run(&self, global: &Global) -> Result<Exit, Failure> {
         // A service manager must not start it again and again with the same bad configuration, hence a code of its own.
         let config_path = config::file(global.config.as_deref())
@@ -31,6 +35,7 @@ impl Serve {
         serve(&ServeOptions {
             config,
             config_path,
+            new_store: self.new_store,
             output_json: global.output == Format::Json,
         })?;
         Ok(Exit::Done)
@@ -51,7 +56,7 @@ mod tests {
                 config: Some(path),
                 ..Global::default()
             };
-            let failure = Serve {}.run(&global).unwrap_err();
+            let failure = Serve { new_store: false }.run(&global).unwrap_err();
             assert_eq!(failure.exit, Exit::ConfigInvalidAtStart, "{failure}");
         }
     }

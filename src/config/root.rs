@@ -108,6 +108,18 @@ impl Config {
         self.directory.join(&self.data_directory)
     }
 
+    /// Whether anything of the gateway lies in the data directory; every part of it may have a place elsewhere.
+    pub fn uses_data_directory(&self) -> bool {
+        let parts = [
+            self.authority_directory(),
+            self.token_signing_key(),
+            self.admin_socket(),
+            self.store_path(),
+        ];
+        let directory = self.data_directory();
+        parts.iter().any(|part| part.starts_with(&directory))
+    }
+
     /// Holds `root.pem`, `root.key`, `issuing.pem` and `issuing.key`.
     pub fn authority_directory(&self) -> PathBuf {
         self.place(self.authority.directory.as_deref(), "authority")

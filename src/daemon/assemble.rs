@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use prometheus::Registry;
 use serde_json::json;
@@ -19,9 +19,11 @@ use super::drain::Course;
 use super::dropped::Dropped;
 use super::gauges::Gauges;
 use super::local::Local;
+use super::lock::Locks;
 use super::registry_view::LiveRegistry;
 use super::reload::{Running, ca_pem};
 use super::settings::tcp_options;
+use super::trust::Trust;
 use super::world::{Ground, Served, World};
 use super::{access_lines, pump, settings};
 use crate::api::admin::operations::Operations;
@@ -37,8 +39,6 @@ use crate::config::listeners::Partners;
 use crate::config::logs::LogTarget;
 use crate::config::root::Config;
 use crate::config::tcp::Tcp;
-use crate::control::authority;
-use crate::control::key_ring::TokenKeys;
 use crate::control::metrics::ControlMetrics;
 use crate::control::publish::Publisher;
 use crate::control::service::{Control, Parts};
@@ -57,9 +57,7 @@ use crate::net::listener;
 use crate::net::tls::ServerConfig;
 use crate::proxy::ledger::Ledger;
 use crate::proxy::plane::{Proxy, Wiring};
-use crate::store::measured::Measured;
 use crate::store::repository::Store;
-use crate::store::sqlite::backend::SqliteStore;
 use crate::telemetry::access_log::{self, AccessLog, Destination};
 use crate::telemetry::metrics::{self, BuildInfo};
 use crate::telemetry::runtimes::Runtimes;
@@ -79,6 +77,8 @@ pub struct Assembled {
     /// Cancelled when admin and ops listeners are to close.
     pub closing: CancellationToken,
     pub store: Arc<dyn Store>,
+    /// Released when the process ends, and not before.
+    _locks: Locks,
 }
 
 /// Where the gateway listens.
@@ -90,8 +90,21 @@ pub struct Addresses {
     pub socket: PathBuf,
 }
 
+/// What a start needs besides its configuration.
+#[derive(Debug)]
+pub struct Start {
+    /// The proof that no other gateway runs from the same directory or store.
+    pub locks: Locks,
+    /// Whether an empty store may be made beside an authority that is there already.
+    pub new_store: bool,
+}
+
 /// Builds everything and opens the listeners. Whatever cannot be trusted or opened is an error, and nothing serves.
-pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Assembled> {
+pub async fn assemble(
+    config: &Config,
+    config_path: &Path,
+    start: Start,
+) -> anyhow::Result<Assembled> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let workers = workers(config);
     let shares = Shares::of(config, workers, descriptors::raise());
@@ -105,7 +118,7 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
     metrics::register(&registry, &build)?;
     let gauges = Gauges::register(&registry)?;
 
-    let trust = Trust::open(config, &clock, &registry)?;
+    let trust = Trust::open(config, &clock, &registry, start.new_store)?;
     let control_metrics = ControlMetrics::register(&registry)?;
     let (outlet, publications) = mpsc::channel(pump::WAITING_MAX);
     let verification_keys = trust.token_keys.verification_keys().await;
@@ -281,6 +294,7 @@ pub async fn assemble(config: &Config, config_path: &Path) -> anyhow::Result<Ass
         tasks,
         closing,
         store: trust.store,
+        _locks: start.locks,
     })
 }
 
@@ -338,94 +352,6 @@ impl Operators<'_> {
             .spawn(listen::tcp(ops_listener, None, ops_router, how));
         Ok((admin, ops))
     }
-}
-
-/// What has to be loaded and right before anything may serve.
-struct Trust {
-    store: Arc<dyn Store>,
-    authority: Arc<Authority>,
-    token_keys: TokenKeys,
-    /// What was made on this start: the action and the subject of its audit event.
-    created: Vec<(&'static str, String)>,
-}
-
-impl Trust {
-    fn open(config: &Config, clock: &Arc<dyn Clock>, registry: &Registry) -> anyhow::Result<Self> {
-        let data = config.data_directory();
-        std::fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
-        let directory = config.authority_directory();
-        let store_path = config.store_path();
-        let key = config.token_signing_key();
-        let had_store = authority::exists(&store_path);
-        // What partners trust is not made anew beside a registry of what it signed: they would all be refused,
-        // and whatever took the files away would go unnoticed.
-        if had_store || !store_was_never_there(&store_path) {
-            if !authority::is_there(&directory) {
-                bail!(lost("the authority", &directory, &store_path));
-            }
-            if !authority::exists(&key) {
-                bail!(lost("the signing key", &key, &store_path));
-            }
-        }
-        let authority = authority::open_or_create(&directory, &**clock)
-            .with_context(|| format!("loading the authority from {}", directory.display()))?;
-        // An authority whose registry is gone would refuse every partner, and nobody would know why.
-        if !authority.created && !had_store && !store_was_never_there(&store_path) {
-            bail!(
-                "the authority in {} has a registry, and its store {} is missing; restore it from a backup",
-                directory.display(),
-                store_path.display()
-            );
-        }
-        // The store comes last: once it is there, so is everything else.
-        let lifetime = config.tokens.ttl.get().max(config.tokens.ttl_bound.get());
-        let token_keys = TokenKeys::open(&key, lifetime, clock.now())
-            .with_context(|| format!("loading the signing key {}", key.display()))?;
-        let store = SqliteStore::open(&store_path)
-            .with_context(|| format!("opening the store {}", store_path.display()))?;
-        mark_store(&store_path)?;
-        let mut created = Vec::new();
-        if authority.created {
-            created.push(("authority.create", authority.value.id().to_string()));
-        }
-        if token_keys.created {
-            let kid = token_keys.value.signer().load().verification_key().kid;
-            created.push(("token_key.create", kid));
-        }
-        Ok(Self {
-            created,
-            store: Arc::new(Measured::register(Arc::new(store), registry)?),
-            authority: Arc::new(authority.value),
-            token_keys: token_keys.value,
-        })
-    }
-}
-
-fn lost(what: &str, path: &Path, store: &Path) -> String {
-    format!(
-        "{what} {} is missing, and the store {} was in use with it; restore it from a backup, \
-         or move the store and {} away to begin anew",
-        path.display(),
-        store.display(),
-        mark_of(store).display()
-    )
-}
-
-/// Beside the store lies a mark that there was one, so that a lost store is not taken for a first start.
-fn mark_of(store: &Path) -> PathBuf {
-    let mut name = store.as_os_str().to_owned();
-    name.push(".exists");
-    PathBuf::from(name)
-}
-
-fn store_was_never_there(store: &Path) -> bool {
-    !authority::exists(&mark_of(store))
-}
-
-fn mark_store(store: &Path) -> anyhow::Result<()> {
-    let mark = mark_of(store);
-    let text = "The store beside this file is in use. Delete both to begin anew.\n";
-    std::fs::write(&mark, text).with_context(|| format!("writing {}", mark.display()))
 }
 
 /// Before the first world is built; it serves nobody.

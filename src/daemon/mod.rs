@@ -1,6 +1,8 @@
 //! The running process: it knows every room, and wires them once.
 
 pub mod serve;
+pub mod lock;
+pub mod trust;
 pub mod assemble;
 pub mod world;
 pub mod settings;

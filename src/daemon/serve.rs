@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::assemble::{Addresses, assemble};
+use super::assemble::{Addresses, Start, assemble};
 use super::lifecycle::{self, Signals};
+use super::lock::Locks;
 use crate::config::logs::LogFormat as WrittenFormat;
 use crate::config::root::Config;
 use crate::telemetry::logging::{self, LogFormat, LogSettings};
@@ -17,6 +18,8 @@ use crate::telemetry::logging::{self, LogFormat, LogSettings};
 pub struct ServeOptions {
     pub config: Config,
     pub config_path: PathBuf,
+    /// Whether an empty store may be made beside an authority that is there already.
+    pub new_store: bool,
     /// The ready line as JSON.
     pub output_json: bool,
 }
@@ -30,10 +33,14 @@ pub fn serve(options: &ServeOptions) -> anyhow::Result<()> {
             WrittenFormat::Text => LogFormat::Text,
         },
     })?;
+    let start = Start {
+        locks: Locks::take(&options.config)?,
+        new_store: options.new_store,
+    };
     let runtime = control_runtime()?;
     let served = runtime.block_on(async {
         let signals = Signals::listen()?;
-        let assembled = assemble(&options.config, &options.config_path).await?;
+        let assembled = assemble(&options.config, &options.config_path, start).await?;
         lifecycle::start(&assembled).await;
         say_ready(&assembled.addresses, options.output_json)?;
         lifecycle::run(assembled, signals, (&options.config.drain).into()).await

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::support::gateway::{Gateway, config};
+use crate::support::gateway::{Circumstances, Gateway, config};
 use crate::support::pki::{self, Stranger};
 use crate::support::process::run;
 use crate::support::upstream::Echo;
@@ -37,6 +37,14 @@ fn bring_along(dir: &Path, extensions: &str) {
     fs::set_permissions(ours.join("issuing.key"), mode).unwrap();
 }
 
+/// The first start with an authority of one's own.
+const NEW_STORE: Circumstances<'_> = Circumstances {
+    args: &["--new-store"],
+    variables: &[],
+    ulimit: None,
+    unread: false,
+};
+
 const ISSUING: &str = "basicConstraints=critical,CA:TRUE,pathlen:0
 keyUsage=critical,keyCertSign,cRLSign
 subjectKeyIdentifier=hash
@@ -49,7 +57,11 @@ fn an_authority_that_was_brought_along_signs_and_is_trusted() {
     bring_along(dir.path(), ISSUING);
     let file = |dir: &Path, name: &str| fs::read(dir.join("authority").join(name)).unwrap();
     let before = ["root.pem", "issuing.pem", "issuing.key"].map(|name| file(dir.path(), name));
-    let gateway = Gateway::start_in(dir, &config(&echo.url(), MTLS));
+    let text = config(&echo.url(), MTLS);
+    let (code, log, dir) = Gateway::try_start_in(dir, &text).expect_err("no store, not asked for");
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("--new-store"), "{log}");
+    let gateway = Gateway::start_by(dir, &text, NEW_STORE);
     let after = ["root.pem", "issuing.pem", "issuing.key"].map(|name| file(gateway.dir(), name));
     assert!(before == after, "the files are the operator's");
     assert!(!gateway.dir().join("authority/root.key").exists());
@@ -89,7 +101,7 @@ fn an_authority_that_was_brought_along_signs_and_is_trusted() {
 fn an_authority_that_cannot_work_is_not_served_with() {
     let text = config("http://127.0.0.1:1", MTLS);
     let refused = |dir: tempfile::TempDir, what: &str| {
-        let (code, log, _) = Gateway::try_start_in(dir, &text).expect_err(what);
+        let (code, log, _) = Gateway::try_start_by(dir, &text, NEW_STORE).expect_err(what);
         assert!(matches!(code, Some(1 | 78)), "{what}: {code:?} {log}");
         log
     };

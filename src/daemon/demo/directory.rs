@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use crate::daemon::lock::make_private;
+
 /// The host whose API the demo protects.
 pub const HOST: &str = "localhost";
 
@@ -38,7 +40,7 @@ pub struct Directory(PathBuf);
 
 impl Directory {
     pub fn open(path: &Path) -> anyhow::Result<Self> {
-        fs::create_dir_all(path).with_context(|| format!("making {}", path.display()))?;
+        make_private(path).with_context(|| format!("making {}", path.display()))?;
         Ok(Self(std::path::absolute(path)?))
     }
 

@@ -16,8 +16,9 @@ use crate::api::client::AdminClient;
 use crate::api::echo;
 use crate::api::listen::{self, Listening};
 use crate::config::load::{self, Layers};
-use crate::daemon::assemble::{Addresses, Assembled, assemble};
+use crate::daemon::assemble::{Addresses, Assembled, Start, assemble};
 use crate::daemon::lifecycle::{self, Drain, Signals};
+use crate::daemon::lock::DirectoryLock;
 use crate::daemon::serve::control_runtime;
 use crate::net::listener;
 use crate::net::tcp::TcpOptions;
@@ -50,6 +51,8 @@ pub fn demo(options: &DemoOptions) -> anyhow::Result<bool> {
 async fn show(options: &DemoOptions) -> anyhow::Result<bool> {
     let signals = Signals::listen()?;
     let directory = Directory::open(&options.dir)?;
+    // Before the configuration is written: another demo may run from it.
+    let lock = DirectoryLock::take(directory.root())?;
     let upstream = match &options.upstream {
         Some(url) => url.clone(),
         None => start_echo()?,
@@ -71,7 +74,11 @@ async fn show(options: &DemoOptions) -> anyhow::Result<bool> {
     };
     let config =
         load::load(&directory.config(), &layers).map_err(|problems| anyhow!("{problems}"))?;
-    let assembled = assemble(&config, &directory.config()).await?;
+    let start = Start {
+        locks: lock.with_store(&config.store_path())?,
+        new_store: false,
+    };
+    let assembled = assemble(&config, &directory.config(), start).await?;
     drop(settled);
     lifecycle::start(&assembled).await;
     let ca_pem = assembled.running.control.authority().ca_pem().to_owned();

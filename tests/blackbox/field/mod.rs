@@ -5,3 +5,4 @@ mod early_answers;
 mod refused_handshakes;
 mod draining;
 mod running_streams;
+mod directories;

@@ -33,6 +33,8 @@ pub struct Gateway {
 pub struct Circumstances<'a> {
     /// More in its environment.
     pub variables: &'a [(&'a str, &'a Path)],
+    /// More on its command line.
+    pub args: &'a [&'a str],
     /// What the shell's `ulimit` is told before.
     pub ulimit: Option<&'static str>,
     /// Nobody reads its standard output after the ready line.
@@ -89,7 +91,8 @@ impl Gateway {
         Self::try_start_by(dir, config, Circumstances::default())
     }
 
-    fn try_start_by(
+    /// The same in circumstances that are not the usual ones.
+    pub fn try_start_by(
         dir: TempDir,
         config: &str,
         how: Circumstances<'_>,
@@ -108,6 +111,7 @@ impl Gateway {
         };
         let mut child = command
             .args(["serve", "--config", "countersign.yaml", "--output", "json"])
+            .args(how.args)
             .current_dir(dir.path())
             .envs(how.variables.iter().copied())
             .stdin(Stdio::null())

@@ -1,0 +1,249 @@
+//! What a start trusts: the store, the authority and the key that signs tokens; loaded whole, or made on the first start.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use prometheus::Registry;
+
+use crate::config::root::Config;
+use crate::control::authority;
+use crate::control::key_ring::TokenKeys;
+use crate::crypto::authority::Authority;
+use crate::domain::time::Clock;
+use crate::store::measured::Measured;
+use crate::store::repository::Store;
+use crate::store::sqlite::backend::SqliteStore;
+
+/// What follows the store's name in that of the file that is there while a first start is not finished.
+const UNFINISHED: &str = ".unfinished";
+
+/// What has to be loaded and right before anything may serve.
+pub struct Trust {
+    pub store: Arc<dyn Store>,
+    pub authority: Arc<Authority>,
+    pub token_keys: TokenKeys,
+    /// What was made on this start: the action and the subject of its audit event.
+    pub created: Vec<(&'static str, String)>,
+}
+
+impl Trust {
+    /// Loads it all. With `new_store`, an empty store may be made beside an authority that is there already.
+    pub fn open(
+        config: &Config,
+        clock: &Arc<dyn Clock>,
+        registry: &Registry,
+        new_store: bool,
+    ) -> anyhow::Result<Self> {
+        let places = Places::of(config);
+        places.refuse_remains(new_store)?;
+        places.begin()?;
+        let directory = &places.authority;
+        let authority = authority::open_or_create(directory, &**clock)
+            .with_context(|| format!("loading the authority from {}", directory.display()))?;
+        // The store comes last: once it is there, so is everything else.
+        let key = &places.token_key;
+        let lifetime = config.tokens.ttl.get().max(config.tokens.ttl_bound.get());
+        let token_keys = TokenKeys::open(key, lifetime, clock.now())
+            .with_context(|| format!("loading the signing key {}", key.display()))?;
+        let store = SqliteStore::open(&places.store)
+            .with_context(|| format!("opening the store {}", places.store.display()))?;
+        mark_store(&places.store)?;
+        places.finish()?;
+        let mut created = Vec::new();
+        if authority.created {
+            created.push(("authority.create", authority.value.id().to_string()));
+        }
+        if token_keys.created {
+            let kid = token_keys.value.signer().load().verification_key().kid;
+            created.push(("token_key.create", kid));
+        }
+        Ok(Self {
+            created,
+            store: Arc::new(Measured::register(Arc::new(store), registry)?),
+            authority: Arc::new(authority.value),
+            token_keys: token_keys.value,
+        })
+    }
+}
+
+/// Where the parts lie.
+struct Places {
+    authority: PathBuf,
+    token_key: PathBuf,
+    store: PathBuf,
+    /// There from the beginning of a first start to its end: what else is there then was made by it.
+    unfinished: PathBuf,
+}
+
+impl Places {
+    fn of(config: &Config) -> Self {
+        Self {
+            authority: config.authority_directory(),
+            token_key: config.token_signing_key(),
+            store: config.store_path(),
+            unfinished: beside(&config.store_path(), UNFINISHED),
+        }
+    }
+
+    /// Notes that a first start begins, so that the next start may go on where this one fails.
+    fn begin(&self) -> anyhow::Result<()> {
+        let is_there = authority::is_there(&self.authority)
+            || authority::exists(&self.token_key)
+            || authority::exists(&self.store);
+        if is_there {
+            return Ok(());
+        }
+        let text = "A first start was not finished. The next one removes this file.\n";
+        std::fs::write(&self.unfinished, text)
+            .with_context(|| format!("writing {}", self.unfinished.display()))
+    }
+
+    fn finish(&self) -> anyhow::Result<()> {
+        match std::fs::remove_file(&self.unfinished) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("removing {}", self.unfinished.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses to make what is missing beside what is left of an earlier life: partners trust the one by the other,
+    /// they would all be refused, and whatever took the files away would go unnoticed.
+    fn refuse_remains(&self, new_store: bool) -> anyhow::Result<()> {
+        let store_is_there = authority::exists(&self.store);
+        let store_was_there = authority::exists(&mark_of(&self.store));
+        let authority_is_there = authority::is_there(&self.authority);
+        let key_is_there = authority::exists(&self.token_key);
+        if store_is_there || store_was_there {
+            if !authority_is_there {
+                bail!(lost("the authority", &self.authority, &self.store));
+            }
+            if !key_is_there {
+                bail!(lost("the signing key", &self.token_key, &self.store));
+            }
+        }
+        if store_is_there || !(authority_is_there || key_is_there) {
+            return Ok(());
+        }
+        let (what, path) = if authority_is_there {
+            ("the authority", &self.authority)
+        } else {
+            ("the signing key", &self.token_key)
+        };
+        if store_was_there {
+            bail!(
+                "{what} {} was in use with the store {}, which is missing; restore the store from a backup. \
+                 To begin with an empty one, in which no partner is known, delete {} and start once with \
+                 `countersign serve --new-store`",
+                path.display(),
+                self.store.display(),
+                mark_of(&self.store).display()
+            );
+        }
+        if authority::exists(&self.unfinished) {
+            return Ok(());
+        }
+        if !new_store {
+            bail!(
+                "{what} {} is there, and the store {} is missing; restore the store from a backup. \
+                 To begin with an empty one, in which no partner is known, for example with an authority of your own, \
+                 start once with `countersign serve --new-store`",
+                path.display(),
+                self.store.display()
+            );
+        }
+        tracing::warn!(store = %self.store.display(), "the store begins empty: no certificate or key from before is known");
+        Ok(())
+    }
+}
+
+fn lost(what: &str, path: &Path, store: &Path) -> String {
+    format!(
+        "{what} {} is missing, and the store {} was in use with it; restore it from a backup, \
+         or move the store and {} away to begin anew",
+        path.display(),
+        store.display(),
+        mark_of(store).display()
+    )
+}
+
+/// Beside the store lies a mark that there was one, so that a lost store is not taken for a first start.
+fn mark_of(store: &Path) -> PathBuf {
+    beside(store, ".exists")
+}
+
+fn beside(store: &Path, suffix: &str) -> PathBuf {
+    let mut name = store.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn mark_store(store: &Path) -> anyhow::Result<()> {
+    let mark = mark_of(store);
+    let text = "The store beside this file is in use. Delete both to begin anew.\n";
+    std::fs::write(&mark, text).with_context(|| format!("writing {}", mark.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// What lies where, whether an empty store is asked for, and what has to be in the refusal.
+    #[test]
+    fn nothing_is_made_beside_what_is_left_unless_it_is_asked_for() {
+        for (there, new_store, refusal) in [
+            ("", false, None),
+            ("authority key store mark", false, None),
+            ("authority key store", false, None),
+            ("authority key", false, Some("--new-store")),
+            ("authority", false, Some("--new-store")),
+            ("key", false, Some("--new-store")),
+            ("authority key", true, None),
+            ("authority", true, None),
+            ("key", true, None),
+            ("authority unfinished", false, None),
+            ("authority key unfinished", false, None),
+            (
+                "authority key unfinished mark",
+                false,
+                Some("store.db.exists"),
+            ),
+            ("authority key mark", false, Some("store.db.exists")),
+            ("authority key mark", true, Some("store.db.exists")),
+            ("mark", true, Some("the authority")),
+            ("authority store", true, Some("the signing key")),
+            ("key store", true, Some("the authority")),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let places = Places {
+                authority: dir.path().join("authority"),
+                token_key: dir.path().join("token.key"),
+                store: dir.path().join("store.db"),
+                unfinished: dir.path().join("store.db.unfinished"),
+            };
+            for part in there.split_whitespace() {
+                let path = match part {
+                    "authority" => {
+                        fs::create_dir(&places.authority).unwrap();
+                        places.authority.join("issuing.pem")
+                    }
+                    "key" => places.token_key.clone(),
+                    "store" => places.store.clone(),
+                    "unfinished" => places.unfinished.clone(),
+                    _ => mark_of(&places.store),
+                };
+                fs::write(path, "x").unwrap();
+            }
+            let said = places.refuse_remains(new_store).err();
+            let said = said.map(|error| error.to_string());
+            match (&said, refusal) {
+                (None, None) => {}
+                (Some(said), Some(part)) => assert!(said.contains(part), "{there}: {said}"),
+                other => panic!("{there} {new_store}: {other:?}"),
+            }
+        }
+    }
+}
