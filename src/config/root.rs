@@ -24,7 +24,7 @@ use crate::domain::name::Name;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The version of this format; there is only 1.
+    /// The version of this format; there is only 1. It has to be written.
     pub version: u32,
     /// Where the gateway keeps what it makes: the store, the authority, the key that signs tokens, the local
     /// admin socket. A relative path begins at this file's directory, here and everywhere below.
@@ -53,6 +53,9 @@ pub struct Config {
     /// The directory of the configuration file.
     #[serde(skip)]
     pub directory: PathBuf,
+    /// Variables of the environment that begin as settings do and are Kubernetes' own.
+    #[serde(skip)]
+    pub ignored_variables: Vec<String>,
 }
 
 /// How the gateway stops.
@@ -98,6 +101,7 @@ impl Default for Config {
             metrics: Metrics::default(),
             drain: Drain::default(),
             directory: PathBuf::new(),
+            ignored_variables: Vec::new(),
         }
     }
 }
