@@ -14,7 +14,8 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::operations::{
-    Answer, ConfigProblem, DrainProgress, DrainState, Operations, ReloadRefusal, Reloaded, Status,
+    Answer, ConfigProblem, DrainProgress, DrainState, ListeningAt, Operations, ReloadRefusal,
+    Reloaded, Status,
 };
 use super::router::router;
 use super::state::AdminState;
@@ -39,7 +40,7 @@ struct Process {
 }
 
 impl Operations for Process {
-    fn reload(&self) -> Answer<'_, Result<Reloaded, ReloadRefusal>> {
+    fn reload(&self, _allow_empty: bool) -> Answer<'_, Result<Reloaded, ReloadRefusal>> {
         let count = self.reloads.fetch_add(1, Ordering::SeqCst) + 1;
         Box::pin(async move {
             if count % 2 == 1 {
@@ -97,6 +98,10 @@ impl Operations for Process {
                 started_at: Timestamp::from_unix_seconds(0),
                 ready: true,
                 draining: false,
+                configuration: "/etc/countersign/countersign.yaml".to_owned(),
+                addresses: ListeningAt::default(),
+                ends: Vec::new(),
+                upstreams: Vec::new(),
             }
         })
     }
