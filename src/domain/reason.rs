@@ -44,7 +44,7 @@ reasons! {
     AddressConnections = "address_connections", 0, "Too many connections from one address",
         "Reuse connections, or ask the operator to raise the limit per address.";
     ConnectionLimit = "connection_limit", 0, "The gateway holds as many connections as it may",
-        "Try again later; the operator can raise listeners.partners.connections_max or add a replica.";
+        "Try again later; the operator can raise listeners.partners.connections_max.";
     HandshakeFailed = "handshake_failed", 0, "The TLS handshake failed",
         "Use TLS 1.2 or 1.3 with a common cipher suite, and check that the client sends what it should.";
     HandshakeTimeout = "handshake_timeout", 0, "The TLS handshake took too long",
@@ -138,7 +138,7 @@ reasons! {
     // Not now.
     AuthRateLimited = "auth_rate_limited", 429, "Too many failed attempts from this address",
         "Wait for the time in Retry-After, then try with a valid credential.";
-    Draining = "draining", 503, "The gateway is shutting down", "Connect again; another replica or the restarted gateway answers.";
+    Draining = "draining", 503, "The gateway is shutting down", "Connect again; the restarted gateway answers.";
     Overloaded = "overloaded", 503, "The gateway is at a limit of its own", "Try again after the time in Retry-After.";
     RateLimited = "rate_limited", 429, "A rate limit is used up", "Wait for the time in Retry-After, or ask for a higher limit.";
 
@@ -179,7 +179,8 @@ reasons! {
     InputInvalid = "input_invalid", 422, "The input is not valid", "Read the detail and correct the input.";
     NotFound = "not_found", 404, "There is no such thing", "Check the id or name.";
     ScopeInvalid = "scope_invalid", 400, "The scope asked for is more than the key allows", "Ask for scopes that the key has.";
-    StoreUnavailable = "store_unavailable", 503, "The store does not answer, so nothing was changed", "Try again; traffic is not affected.";
+    StoreUnavailable = "store_unavailable", 503, "The store cannot be used, so nothing was changed",
+        "Remove the cause and try again; the gateway's log says more. Traffic is not affected.";
     Unconfirmed = "unconfirmed", 503, "The change is stored, and not yet confirmed by the data plane",
         "Look at what is stored before trying again; the gateway's log says why its workers do not answer.";
 }
