@@ -127,7 +127,8 @@ impl Problem {
         if self.0.status.is_server_error() {
             tracing::error!(%request_id, reason = %self.0.reason, cause = chain(self.0.source.as_deref()), "a request failed");
         }
-        let body = Bytes::from(self.document(request_id).to_string());
+        // A line of its own in a terminal: without an end, the prompt would stick to it.
+        let body = Bytes::from(self.document(request_id).to_string() + "\n");
         let mut answer = http::Response::new(body);
         *answer.status_mut() = self.0.status;
         let fields = answer.headers_mut();

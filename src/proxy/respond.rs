@@ -35,7 +35,7 @@ pub struct Circumstances<'a> {
 pub fn refuse(refusal: &Refusal, about: Circumstances<'_>) -> Response<Bytes> {
     let shown = refusal.reason.shown();
     let status = status(shown, &refusal.extra);
-    let body = problem(shown, status, &refusal.extra, about).to_string();
+    let body = problem(shown, status, &refusal.extra, about).to_string() + "\n";
     let mut response = Response::new(status, Bytes::from(body));
     let fields = &mut response.fields;
     fields.insert(
