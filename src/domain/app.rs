@@ -72,7 +72,7 @@ mod tests {
                     name: name.parse().unwrap(),
                     state: AppState::Revoked,
                     contact: None,
-                    created_at: crate::domain::time::Timestamp::from_unix_seconds(0),
+                    created_at: Timestamp::from_unix_seconds(0),
                 };
                 app.name_given_up()
             };
