@@ -132,7 +132,8 @@ impl Problem {
                 tracing::error!(%request_id, %reason, cause, suppressed, "a request failed");
             }
         }
-        let body = Bytes::from(self.document(request_id).to_string());
+        // A line of its own in a terminal: without an end, the prompt would stick to it.
+        let body = Bytes::from(self.document(request_id).to_string() + "\n");
         let mut answer = http::Response::new(body);
         *answer.status_mut() = self.0.status;
         let fields = answer.headers_mut();

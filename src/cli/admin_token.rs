@@ -8,7 +8,7 @@ use super::client::Admin;
 use super::confirm::Confirmation;
 use super::duration::Span;
 use super::exit::{Exit, Failure};
-use super::key::SecretArgs;
+use super::key::{SecretArgs, show};
 use super::listing::{self, Extent, Query};
 use super::output::{self, Column};
 
@@ -89,8 +89,9 @@ impl AdminToken {
         let admin = Admin::find(global)?;
         match self {
             Self::Create(create) => {
+                let file = create.secret.open()?;
                 let answer = admin.post("/admin-tokens", create.body()).await?;
-                return create.secret.show(global.output, answer, "token");
+                return show(file, global.output, answer, "token");
             }
             Self::List(list) => {
                 let query = Query::default();

@@ -8,7 +8,7 @@ use super::client::AdminArgs;
 use super::output::Format;
 use super::{
     admin_token, app, audit, cert, completions, config, csr, demo, drain, key, man, reload, serve,
-    status, token_key,
+    status, store, token_key,
 };
 
 /// An mTLS gateway that signs its partners' certificates and enforces them.
@@ -106,6 +106,8 @@ pub(super) enum Command {
     AdminToken(admin_token::AdminToken),
     #[command(subcommand)]
     TokenKey(token_key::TokenKey),
+    #[command(subcommand)]
+    Store(store::Store),
     Reload(reload::Reload),
     Drain(drain::Drain),
     Status(status::Status),
@@ -163,6 +165,7 @@ mod tests {
             "admin-token create ci --role operator --expires 30d",
             "admin-token list",
             "admin-token revoke adm_1 --yes",
+            "store backup /var/backups/countersign.db",
             "reload",
             "drain",
             "status --output json",

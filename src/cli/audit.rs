@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 
+use super::app_names::name_apps;
 use super::args::Global;
 use super::client::Admin;
 use super::exit::{Exit, Failure};
@@ -49,9 +50,9 @@ impl Audit {
             .with("app", list.app.as_deref())
             .with("action", list.action.as_deref())
             .with("subject", list.subject.as_deref());
-        let listed = Admin::find(global)?
-            .list("/audit", &query, &list.extent)
-            .await?;
+        let admin = Admin::find(global)?;
+        let mut listed = admin.list("/audit", &query, &list.extent).await?;
+        name_apps(&admin, global.output, &mut listed.items).await;
         listed.print(global.output, COLUMNS)?;
         Ok(Exit::Done)
     }

@@ -1,19 +1,21 @@
 //! `countersign cert`: the partners' certificates.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::daemon::inspect::csr_text;
 
+use super::app_names::{name_app, name_apps};
 use super::args::Global;
 use super::client::Admin;
 use super::confirm::Confirmation;
 use super::duration::Span;
 use super::exit::{Exit, Failure};
-use super::files::{self, Readers};
+use super::files;
 use super::listing::{self, Extent, Query};
+use super::new_file::{NewFile, Readers};
 use super::output::{self, Column, Format};
 
 /// Sign, list and revoke the partners' certificates.
@@ -49,6 +51,9 @@ pub(super) struct Sign {
     /// Write the certificate and its chain to this file instead of to stdout.
     #[arg(short = 'o', long = "out", value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Replace the file if it exists.
+    #[arg(long, requires = "out")]
+    force: bool,
 }
 
 /// List certificates.
@@ -77,7 +82,7 @@ pub(super) struct List {
 /// Show one certificate.
 #[derive(Args, Debug)]
 pub(super) struct Which {
-    /// The certificate's id (crt_…).
+    /// The certificate's id (crt_…), its serial number or its SHA-256 fingerprint.
     id: String,
 }
 
@@ -87,7 +92,7 @@ pub(super) struct Which {
     after_help = "Example:\n  countersign cert revoke crt_01j… --reason key-compromise --yes"
 )]
 pub(super) struct Revoke {
-    /// The certificate's id (crt_…).
+    /// The certificate's id (crt_…), its serial number or its SHA-256 fingerprint.
     id: String,
     /// The reason; after key-compromise, the same key is never signed again.
     #[arg(long, value_enum, default_value_t)]
@@ -169,9 +174,10 @@ impl Cert {
             Self::Sign(sign) => sign.run(&admin, global.output).await,
             Self::List(list) => list.run(&admin, global.output).await,
             Self::Get(which) => {
-                let answer = admin
+                let mut answer = admin
                     .get(&listing::path("/certificates", &which.id, ""))
                     .await?;
+                name_app(&admin, global.output, &mut answer, "certificate").await;
                 output::print(&output::thing(global.output, &answer, "certificate"))?;
                 Ok(Exit::Done)
             }
@@ -182,7 +188,12 @@ impl Cert {
 
 impl Sign {
     async fn run(self, admin: &Admin, format: Format) -> Result<Exit, Failure> {
-        let answer = admin.post("/certificates", self.body()?).await?;
+        let body = self.body()?;
+        let out = self.out.as_deref().filter(|out| *out != Path::new("-"));
+        let out = out.map(|out| NewFile::open(out, Readers::Everyone, self.force));
+        let out = out.transpose()?;
+        let mut answer = admin.post("/certificates", body).await?;
+        name_app(admin, format, &mut answer, "certificate").await;
         let chain = chain(&answer).ok_or_else(|| {
             Failure::new(
                 Exit::Failed,
@@ -190,19 +201,19 @@ impl Sign {
             )
         })?;
         let about = output::thing(format, &answer, "certificate");
-        match (&self.out, format) {
-            (Some(out), _) => {
-                files::write(out, chain.as_bytes(), Readers::Everyone)?;
-                output::print(&about)?;
-                output::remark(&format!("Written to {}", out.display()));
-            }
-            // `cert sign … > acme.pem` gets the certificate; what is said about it stays on the terminal.
-            (None, Format::Table) => {
-                output::remark(&about);
-                output::print(&chain)?;
-            }
-            (None, Format::Json | Format::Yaml) => output::print(&about)?,
+        let Some(out) = out else {
+            hand_over(format, &about, &chain)?;
+            return Ok(Exit::of_receipt(&answer));
+        };
+        let written = format!("Written to {}", out.path().display());
+        if let Err(failure) = out.write(chain.as_bytes()) {
+            hand_over(format, &about, &chain)?;
+            return Err(
+                failure.help("the certificate is signed and active; it is on stdout instead")
+            );
         }
+        output::print(&about)?;
+        output::remark(&written);
         Ok(Exit::of_receipt(&answer))
     }
 
@@ -216,7 +227,18 @@ impl Sign {
     }
 }
 
-/// The leaf and then the authority's certificate, as TLS clients expect in a certificate file.
+/// `cert sign … > acme.pem` gets the certificate; what is said about it stays on the terminal.
+fn hand_over(format: Format, about: &str, chain: &str) -> Result<(), Failure> {
+    match format {
+        Format::Table => {
+            output::remark(about);
+            output::print(chain)
+        }
+        Format::Json | Format::Yaml => output::print(about),
+    }
+}
+
+/// The leaf and then the authority's certificate, as TLS clients want their certificate file.
 fn chain(answer: &Value) -> Option<String> {
     let text = |name: &str| answer.get(name).and_then(Value::as_str);
     let leaf = text("pem");
@@ -235,7 +257,8 @@ impl List {
             .with("app", self.app.as_deref())
             .with("state", self.state.map(State::as_str))
             .with("expiring", self.expiring.as_ref().map(Span::as_str));
-        let listed = admin.list("/certificates", &query, &self.extent).await?;
+        let mut listed = admin.list("/certificates", &query, &self.extent).await?;
+        name_apps(admin, format, &mut listed.items).await;
         listed.print(format, COLUMNS)?;
         Ok(self.verdict(&listed.items))
     }
@@ -255,9 +278,10 @@ impl Revoke {
         self.confirmation
             .ask(&format!("Revoke the certificate {id} permanently?"))?;
         let path = listing::path("/certificates", &self.id, "/revoke");
-        let answer = admin
+        let mut answer = admin
             .post(&path, json!({"reason": self.reason.as_str()}))
             .await?;
+        name_app(admin, format, &mut answer, "certificate").await;
         output::print(&output::thing(format, &answer, "certificate"))?;
         Ok(Exit::Done)
     }

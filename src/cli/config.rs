@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::config::annotate;
 use crate::config::load::{Layers, environment, load};
+use crate::config::places::places;
 use crate::config::problem::{Problem, Problems};
 use crate::config::root::Config as Settings;
 use crate::config::schema;
@@ -137,14 +138,46 @@ pub(super) fn read(file: &Path) -> Result<Settings, Problems> {
 
 /// The local socket of the gateway with this configuration; the default socket without a configuration.
 pub(super) fn admin_socket(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    let (settings, damage) = places_of(named, "name the gateway's socket with --admin-socket")?;
+    let socket = settings.admin_socket();
+    if let Some(damage) = damage {
+        output::remark(&format!(
+            "{damage}; the gateway is looked for at {}",
+            socket.display()
+        ));
+    }
+    Ok(socket)
+}
+
+/// The file of the store that a gateway of the configuration has.
+pub(super) fn store(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    let (settings, damage) = places_of(named, "name the configuration with --config")?;
+    let store = settings.store_path();
+    if let Some(damage) = damage {
+        output::remark(&format!(
+            "{damage}; the store is looked for at {}",
+            store.display()
+        ));
+    }
+    Ok(store)
+}
+
+/// Only the places of a configuration, whose other mistakes are no concern of a running gateway, and a warning where
+/// the file cannot be read as a whole.
+fn places_of(named: Option<&Path>, help: &str) -> Result<(Settings, Option<String>), Failure> {
     let Some(file) = named.map(Path::to_owned).or_else(found) else {
-        return Ok(Settings::default().admin_socket());
+        return Ok((Settings::default(), None));
     };
-    let settings = read(&file).map_err(|problems| {
-        let message =
-            format!("cannot read the admin socket's path from the configuration:\n{problems}");
-        Failure::new(Exit::Invalid, message)
-            .help("fix the configuration, or name the socket with --admin-socket")
+    let shown = file.display();
+    let places = places(&file, &environment()).map_err(|error| {
+        Failure::new(
+            Exit::Invalid,
+            format!("cannot read the configuration {shown}: {error}"),
+        )
+        .help(help)
     })?;
-    Ok(settings.admin_socket())
+    let damage = places
+        .damage
+        .map(|damage| format!("warning: {shown} cannot be read as a whole ({damage})"));
+    Ok((places.config, damage))
 }

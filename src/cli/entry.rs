@@ -27,6 +27,7 @@ fn run(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::Config(config) => config.run(global),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
+        Command::Store(store) => store.run(global),
         Command::Csr(csr) => wait(csr.run(global)),
         Command::App(app) => wait(app.run(global)),
         Command::Cert(cert) => wait(cert.run(global)),

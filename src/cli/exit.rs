@@ -92,11 +92,7 @@ impl Failure {
 
     /// A file or stream that could not be read or written; the message names it.
     pub(super) fn io(doing: impl fmt::Display, error: &std::io::Error) -> Self {
-        let exit = match error.kind() {
-            std::io::ErrorKind::NotFound => Exit::NotFound,
-            _ => Exit::Failed,
-        };
-        Self::new(exit, format!("{doing}: {error}"))
+        Self::new(Exit::Failed, format!("{doing}: {error}"))
     }
 
     /// The failure as a script reads it on stderr with `--output json`.
@@ -146,7 +142,11 @@ fn refused(refusal: &Refusal) -> Failure {
     let mut message = plain(&refusal.title);
     let help = refusal.help.as_deref().filter(|help| !help.is_empty());
     // Where there is nothing exact to say, the detail repeats the help.
-    if !refusal.detail.is_empty() && help != Some(&refusal.detail) {
+    let is_new = |text: &str| {
+        let words = |text: &str| text.trim_end_matches('.').to_lowercase();
+        !text.is_empty() && words(text) != words(&refusal.title)
+    };
+    if is_new(&refusal.detail) && help != Some(&refusal.detail) {
         let _ = write!(message, ": {}", plain(&refusal.detail));
     }
     if let Some(reason) = refusal.reason {
@@ -331,10 +331,10 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_found_is_not_found() {
+    fn a_local_file_that_is_missing_is_not_a_thing_that_the_gateway_lacks() {
         let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
-        assert_eq!(Failure::io("cannot read x", &missing).exit, Exit::NotFound);
-        let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
-        assert_eq!(Failure::io("cannot read x", &denied).exit, Exit::Failed);
+        assert_eq!(Failure::io("cannot read x", &missing).exit, Exit::Failed);
+        let document = json!({"status": 404, "title": "", "detail": ""});
+        assert_eq!(refusal(document).exit, Exit::NotFound);
     }
 }

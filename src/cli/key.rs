@@ -2,19 +2,20 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
+use super::app_names::{name_app, name_apps};
 use super::args::Global;
 use super::cert::{RevocationReason, State};
 use super::client::Admin;
 use super::confirm::Confirmation;
 use super::duration::Span;
 use super::exit::{Exit, Failure};
-use super::files::{self, Readers};
 use super::listing::{self, Extent, Query};
+use super::new_file::{NewFile, Readers};
 use super::output::{self, Column, Format};
 
 /// Create, rotate and revoke the partners' keys, which they exchange for access tokens.
@@ -107,6 +108,9 @@ pub(super) struct SecretArgs {
     /// Write the secret to this file, which only its owner can read, instead of to stdout.
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
+    /// Replace the file if it exists.
+    #[arg(long, requires = "secret_file")]
+    force: bool,
 }
 
 /// The environment of a key.
@@ -141,24 +145,30 @@ impl Key {
         let admin = Admin::find(global)?;
         match self {
             Self::Create(create) => {
-                let answer = admin.post("/keys", create.body()).await?;
-                return create.secret.show(global.output, answer, "key");
+                let file = create.secret.open()?;
+                let mut answer = admin.post("/keys", create.body()).await?;
+                name_app(&admin, global.output, &mut answer, "key").await;
+                return show(file, global.output, answer, "key");
             }
             Self::Rotate(rotate) => {
+                let file = rotate.secret.open()?;
                 let path = listing::path("/keys", &rotate.id, "/rotate");
                 let body = json!({"overlap": rotate.overlap.as_str()});
-                let answer = admin.post(&path, body).await?;
-                return rotate.secret.show(global.output, answer, "key");
+                let mut answer = admin.post(&path, body).await?;
+                name_app(&admin, global.output, &mut answer, "key").await;
+                return show(file, global.output, answer, "key");
             }
             Self::List(list) => {
                 let query = Query::default()
                     .with("app", list.app.as_deref())
                     .with("state", list.state.map(State::as_str));
-                let listed = admin.list("/keys", &query, &list.extent).await?;
+                let mut listed = admin.list("/keys", &query, &list.extent).await?;
+                name_apps(&admin, global.output, &mut listed.items).await;
                 listed.print(global.output, COLUMNS)?;
             }
             Self::Get(which) => {
-                let answer = admin.get(&listing::path("/keys", &which.id, "")).await?;
+                let mut answer = admin.get(&listing::path("/keys", &which.id, "")).await?;
+                name_app(&admin, global.output, &mut answer, "key").await;
                 output::print(&output::thing(global.output, &answer, "key"))?;
             }
             Self::Revoke(revoke) => {
@@ -168,7 +178,8 @@ impl Key {
                 revoke.confirmation.ask(&question)?;
                 let path = listing::path("/keys", &revoke.id, "/revoke");
                 let body = json!({"reason": revoke.reason.as_str()});
-                let answer = admin.post(&path, body).await?;
+                let mut answer = admin.post(&path, body).await?;
+                name_app(&admin, global.output, &mut answer, "key").await;
                 output::print(&output::thing(global.output, &answer, "key"))?;
             }
         }
@@ -190,48 +201,63 @@ impl Create {
 }
 
 impl SecretArgs {
-    /// Prints the new key and its secret, only once. The exit code says whether the key is in force on every
-    /// worker.
-    pub(super) fn show(
-        &self,
-        format: Format,
-        mut answer: Value,
-        name: &str,
-    ) -> Result<Exit, Failure> {
-        let exit = Exit::of_receipt(&answer);
-        let secret = answer
-            .get("secret")
-            .and_then(Value::as_str)
-            .map(str::to_owned)
-            .ok_or_else(|| {
-                Failure::new(
-                    Exit::Failed,
-                    "the key was created, but the answer does not contain its secret",
-                )
-                .help("revoke the key and create another")
-            })?;
-        if let Some(file) = &self.secret_file {
-            // Printed even when the file cannot be written: the id is needed to revoke what nobody has.
-            let written = files::write(file, format!("{secret}\n").as_bytes(), Readers::Owner);
-            if let Some(fields) = answer.as_object_mut() {
-                fields.remove("secret");
-            }
-            output::print(&output::thing(format, &answer, name))?;
-            return written.map(|()| exit).map_err(|failure| {
-                failure.help("the secret is lost: revoke the key and create another")
-            });
-        }
-        let mut text = output::thing(format, &answer, name);
-        if format == Format::Table {
-            let _ = writeln!(text, "\nsecret  {secret}");
-        }
-        output::print(&text)?;
-        output::remark("The secret is shown only once: store it now.");
-        Ok(exit)
+    /// Opens the file for the secret, before one is made.
+    pub(super) fn open(&self) -> Result<Option<NewFile>, Failure> {
+        let file = self.secret_file.as_deref();
+        let file = file.filter(|file| *file != Path::new("-"));
+        let file = file.map(|file| NewFile::open(file, Readers::Owner, self.force));
+        file.transpose()
     }
 }
 
-/// A network or a single address, checked for typing mistakes.
+/// Prints what was made and hands over its secret, this one time. The exit code says whether it is valid everywhere
+/// already.
+pub(super) fn show(
+    file: Option<NewFile>,
+    format: Format,
+    mut answer: Value,
+    name: &str,
+) -> Result<Exit, Failure> {
+    let exit = Exit::of_receipt(&answer);
+    let secret = answer
+        .get("secret")
+        .and_then(Value::as_str)
+        .map(str::to_owned)
+        .ok_or_else(|| {
+            Failure::new(Exit::Failed, "it is made, but the answer has no secret")
+                .help("revoke it and make another")
+        })?;
+    let Some(file) = file else {
+        print_with_secret(format, &answer, name, &secret)?;
+        return Ok(exit);
+    };
+    if let Err(failure) = file.write(format!("{secret}\n").as_bytes()) {
+        print_with_secret(format, &answer, name, &secret)?;
+        return Err(failure.help("the secret is on stdout instead"));
+    }
+    if let Some(fields) = answer.as_object_mut() {
+        fields.remove("secret");
+    }
+    output::print(&output::thing(format, &answer, name))?;
+    Ok(exit)
+}
+
+fn print_with_secret(
+    format: Format,
+    answer: &Value,
+    name: &str,
+    secret: &str,
+) -> Result<(), Failure> {
+    let mut text = output::thing(format, answer, name);
+    if format == Format::Table {
+        let _ = writeln!(text, "\nsecret  {secret}");
+    }
+    output::print(&text)?;
+    output::remark("The secret is shown this one time: store it now.");
+    Ok(())
+}
+
+/// An address or a network, as far as a typing mistake can be seen here.
 fn network(text: &str) -> Result<String, &'static str> {
     const EXPECTED: &str =
         "a network is an address and a prefix length: 203.0.113.0/24 or 2001:db8::/32";
@@ -282,9 +308,11 @@ mod tests {
         let path = dir.path().join("acme.key");
         let to_file = SecretArgs {
             secret_file: Some(path.clone()),
+            force: false,
         };
+        let file = to_file.open().unwrap();
         let answer = json!({"key": {"id": "key_1"}, "secret": "sk_test_x"});
-        let exit = to_file.show(Format::Json, answer, "key").unwrap();
+        let exit = show(file, Format::Json, answer, "key").unwrap();
         assert_eq!(exit, Exit::Done);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "sk_test_x\n");
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
@@ -297,21 +325,22 @@ mod tests {
         let path = dir.path().join("acme.key");
         let to_file = SecretArgs {
             secret_file: Some(path.clone()),
+            force: false,
         };
+        let file = to_file.open().unwrap();
         let answer = json!({
             "key": {"id": "key_1"},
             "secret": "sk_test_x",
             "receipt": {"version": 3, "confirmed": false, "workers": 0, "connections_closed": 0},
         });
-        let exit = to_file.show(Format::Table, answer, "key").unwrap();
+        let exit = show(file, Format::Table, answer, "key").unwrap();
         assert_eq!(exit, Exit::Unconfirmed);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "sk_test_x\n");
     }
 
     #[test]
     fn an_answer_without_a_secret_is_no_success() {
-        let to_stdout = SecretArgs { secret_file: None };
-        let failure = to_stdout.show(Format::Json, json!({}), "key").unwrap_err();
+        let failure = show(None, Format::Json, json!({}), "key").unwrap_err();
         assert_eq!(failure.exit, Exit::Failed);
     }
 }

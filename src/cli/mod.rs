@@ -15,6 +15,7 @@ mod csr;
 mod audit;
 mod admin_token;
 mod token_key;
+mod store;
 mod reload;
 mod drain;
 mod status;
@@ -23,8 +24,10 @@ mod man;
 
 mod client;
 mod listing;
+mod app_names;
 mod confirm;
 mod duration;
 mod files;
+mod new_file;
 mod output;
 mod exit;

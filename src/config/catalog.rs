@@ -432,7 +432,7 @@ mod tests {
 
     fn config(hosts: &str) -> Config {
         let text = format!(
-            "hosts:\n{hosts}upstreams: {{up: {{endpoints: [\"http://127.0.0.1:1\"]}}}}\ntokens: {{issuer: \"https://a.test\"}}\n"
+            "version: 1\nhosts:\n{hosts}upstreams: {{up: {{endpoints: [\"http://127.0.0.1:1\"]}}}}\ntokens: {{issuer: \"https://a.test\"}}\n"
         );
         load_text(&text, Path::new("c.yaml"), &Layers::default())
             .unwrap_or_else(|problems| panic!("{problems}"))

@@ -88,6 +88,15 @@ fn read_bytes(path: &Path, bytes_max: u64) -> std::io::Result<Option<Zeroizing<V
     Ok((u64::try_from(read).unwrap_or(u64::MAX) <= bytes_max).then_some(bytes))
 }
 
+/// Reads the beginning of a file, whatever it is.
+pub(super) fn read_prefix(path: &Path, bytes_max: usize) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let bytes_max = u64::try_from(bytes_max).unwrap_or(u64::MAX);
+    let file = std::fs::File::open(path)?;
+    file.take(bytes_max).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// A PEM file that is no secret, and its text once [`super::load`] has read it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "PathBuf", into = "PathBuf")]

@@ -7,7 +7,7 @@ use super::decode::{Decoded, decode};
 use super::document::{BYTES_MAX, Fault, Node, Place, Value, parse};
 use super::fetch::{congestion_controls, fetch};
 use super::file::{Surroundings, read_text};
-use super::overlay::{keys_of_variable, lay};
+use super::overlay::{is_ignored, keys_of_variable, lay};
 use super::path::YamlPath;
 use super::problem::{Finding, Problem, Problems, Shown, Source};
 use super::root::Config;
@@ -113,6 +113,9 @@ fn load_whole(
         // What leans on a refused part would be told of twice, or of what stands elsewhere in the list.
         across.retain(|finding| !pruned.iter().any(|pruned| leans_on(&finding.path, pruned)));
         findings.extend(across);
+        let ignored = layers.environment.iter();
+        let ignored = ignored.filter(|(name, value)| is_ignored(name, value));
+        config.ignored_variables = ignored.map(|(name, _)| name.clone()).collect();
         if problems.is_empty() && findings.is_empty() {
             let withheld = sensitive_lines(&written, &warnings);
             let placed = |finding| placed(finding, &written, &sources, &withheld).1;
@@ -132,7 +135,7 @@ fn load_whole(
 }
 
 /// The directory of a file; `.` for a bare name.
-fn directory_of(path: &Path) -> PathBuf {
+pub(super) fn directory_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent.to_owned(),
         _ => PathBuf::from("."),

@@ -29,9 +29,11 @@ pub mod secret;
 pub mod file;
 
 pub mod load;
+pub mod places;
 pub mod path;
 pub mod document;
 pub mod overlay;
+pub mod kubernetes;
 pub mod decode;
 pub mod fetch;
 pub mod check;

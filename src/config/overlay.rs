@@ -1,6 +1,7 @@
 //! Layers over the file: the environment (`COUNTERSIGN_SECTION__KEY`), then flags (`section.key`).
 
 use super::document::{Entry, Node, Place, Value, parse};
+use super::kubernetes::is_of_a_service;
 
 /// Variables of the command line, which are no settings.
 const NOT_SETTINGS: [&str; 8] = [
@@ -19,8 +20,15 @@ const PREFIX: &str = "COUNTERSIGN_";
 /// The keys of a variable, outermost first, if it is a setting. An empty variable is not set.
 pub fn keys_of_variable<'v>(name: &'v str, value: &str) -> Option<Vec<&'v str>> {
     let setting = name.strip_prefix(PREFIX)?;
-    let counts = !value.is_empty() && !NOT_SETTINGS.contains(&setting);
-    counts.then(|| setting.split("__").collect())
+    let is_setting =
+        !value.is_empty() && !NOT_SETTINGS.contains(&setting) && !is_of_a_service(setting, value);
+    is_setting.then(|| setting.split("__").collect())
+}
+
+/// Whether a variable begins as settings do, and is one that Kubernetes sets for a Service.
+pub fn is_ignored(name: &str, value: &str) -> bool {
+    let setting = name.strip_prefix(PREFIX);
+    setting.is_some_and(|setting| is_of_a_service(setting, value))
 }
 
 /// The error of a value that cannot be laid over the file.
@@ -123,6 +131,8 @@ mod tests {
             ("COUNTERSIGN_WORKERS", "2", Some(vec!["WORKERS"])),
             ("COUNTERSIGN_WORKERS", "", None),
             ("COUNTERSIGN_ADMIN_TOKEN", "cs_admin_x", None),
+            ("COUNTERSIGN_PORT", "tcp://10.0.0.1:8443", None),
+            ("COUNTERSIGN_PORT", "8443", Some(vec!["PORT"])),
             ("PATH", "/bin", None),
         ] {
             assert_eq!(keys_of_variable(name, value), expected, "{name}");

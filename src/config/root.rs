@@ -25,7 +25,7 @@ use crate::domain::name::Name;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The version of this format; there is only 1.
+    /// The version of this format; there is only 1. It has to be written.
     pub version: u32,
     /// The directory for the gateway's own files: the store, the authority, the key that signs tokens, the local
     /// admin socket. All relative paths in this file are relative to the file's directory.
@@ -54,6 +54,9 @@ pub struct Config {
     /// The directory of the configuration file.
     #[serde(skip)]
     pub directory: PathBuf,
+    /// Variables of the environment that begin as settings do and are Kubernetes' own.
+    #[serde(skip)]
+    pub ignored_variables: Vec<String>,
 }
 
 /// The shutdown of the gateway.
@@ -99,6 +102,7 @@ impl Default for Config {
             metrics: Metrics::default(),
             drain: Drain::default(),
             directory: PathBuf::new(),
+            ignored_variables: Vec::new(),
         }
     }
 }

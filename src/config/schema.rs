@@ -9,6 +9,7 @@ pub fn schema() -> Value {
     let settings = schemars::generate::SchemaSettings::draft2020_12();
     let mut schema = settings.into_generator().into_root_schema_for::<Config>();
     schema.insert("title".to_owned(), json!("Countersign"));
+    schema.insert("required".to_owned(), json!(["version", "hosts"]));
     let mut schema = schema.to_value();
     if let Some(types) = schema.get_mut("$defs").and_then(Value::as_object_mut) {
         types.values_mut().for_each(take_nothing);

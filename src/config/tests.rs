@@ -4,6 +4,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
+use super::document::{Value as Node, parse};
 use super::load::{Layers, load, load_text};
 use super::problem::Problems;
 use super::root::Config;
@@ -21,9 +22,19 @@ fn load_with(
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect()
     };
+    // What every configuration says, where the case is about something else.
+    let always = [("version", "1"), ("hosts", "{z.test: {}}")];
+    let says = |key: &str| {
+        text.lines()
+            .any(|line| line.starts_with(&format!("{key}:")))
+    };
+    let takes_keys =
+        parse(text, 0).is_ok_and(|root| matches!(root.value, Node::Mapping(_) | Node::Null));
+    let missing = always.iter().filter(|(key, _)| takes_keys && !says(key));
+    let missing: Vec<_> = missing.copied().collect();
     let layers = Layers {
         environment: own(environment),
-        flags: own(flags),
+        flags: own(&[flags, &missing].concat()),
     };
     load_text(text, Path::new("/nowhere/c.yaml"), &layers)
 }
@@ -62,20 +73,32 @@ fn check_route(route: &str, rest: &str, place: &str, words: &str) {
 }
 
 #[test]
-fn an_empty_file_is_a_configuration() {
-    for text in [
-        "",
-        "# nothing\n",
-        "version: 1\n",
-        "hosts:\nupstreams:\nlog:\n",
+fn a_file_that_says_nothing_is_no_configuration() {
+    let path = Path::new("/nowhere/c.yaml");
+    for (text, missing) in [
+        ("", &["version", "hosts"][..]),
+        ("# nothing\n", &["version", "hosts"]),
+        ("{}\n", &["version", "hosts"]),
+        ("null\n", &["version", "hosts"]),
+        ("hosts:\nupstreams:\nlog:\n", &["version", "hosts"]),
+        ("version:\nhosts: {a.test: {}}\n", &["version"]),
+        ("hosts: {a.test: {}}\n", &["version"]),
+        ("version: 1\n", &["hosts"]),
+        ("version: 1\nhosts: {}\n", &["hosts"]),
     ] {
-        let config = load_with(text, &[], &[]).unwrap_or_else(|problems| panic!("{problems}"));
-        assert_eq!(config.directory, Path::new("/nowhere"));
-        assert_eq!(
-            config.store_path(),
-            Path::new("/var/lib/countersign/countersign.db")
+        let refused = load_text(text, path, &Layers::default()).unwrap_err();
+        let found: Vec<_> = refused.0.iter().map(|problem| &*problem.path).collect();
+        assert!(
+            missing.iter().all(|path| found.contains(path)),
+            "{text}: {found:?}"
         );
+        assert_eq!(found.len(), missing.len(), "{text}: {found:?}");
     }
+    let text = "version: 1\nhosts: {a.test: {}}\nupstreams:\nlog:\n";
+    let config = load_text(text, path, &Layers::default()).unwrap();
+    assert_eq!(config.directory, Path::new("/nowhere"));
+    let store = Path::new("/var/lib/countersign/countersign.db");
+    assert_eq!(config.store_path(), store);
 }
 
 #[test]
@@ -732,7 +755,7 @@ fn secrets_and_files_are_read_when_the_configuration_is() {
     file("api.key", "-----BEGIN PRIVATE KEY-----\nx\n");
     file(
         "c.yaml",
-        "tls: {certificates: [{cert: api.pem, key: \"${file:api.key}\"}]}\nkeys: {pepper: \"${env:PEPPER}\"}\n",
+        "version: 1\nhosts: {a.test: {}}\ntls: {certificates: [{cert: api.pem, key: \"${file:api.key}\"}]}\nkeys: {pepper: \"${env:PEPPER}\"}\n",
     );
     let pepper = "p".repeat(32);
     let with = |pepper: &str| Layers {

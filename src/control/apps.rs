@@ -46,14 +46,20 @@ impl Control {
         let detail = json!({"name": app.name, "contact": app.contact});
         let event = event(actor, now, "app.create", &id, Some(id), detail);
         let created = self.commit(move |store| {
-            if store.app_by_name(&app.name)?.is_some() {
-                let name = &app.name;
-                return Err(Error::conflict(format!("there is an App {name} already")));
+            let mut touched = vec![Touched::App(app.clone())];
+            if let Some(other) = store.app_by_name(&app.name)? {
+                if other.state != AppState::Revoked {
+                    let name = &app.name;
+                    return Err(Error::conflict(format!("there is an App {name} already")));
+                }
+                // The store gives its name away as the new App is made.
+                let name = other.name_given_up();
+                touched.push(Touched::App(App { name, ..other }));
             }
             Ok(Plan {
                 changes: vec![Change::CreateApp(app.clone())],
                 event,
-                touched: vec![Touched::App(app.clone())],
+                touched,
                 ended: Vec::new(),
                 value: app,
             })

@@ -17,7 +17,7 @@ use crate::domain::app::App;
 use crate::domain::certificate::{Certificate, Profile};
 use crate::domain::credential::{CredentialId, CredentialState, Ended, RevocationReason};
 use crate::domain::id::CertificateId;
-use crate::domain::listing::{CertificateFilter, Page};
+use crate::domain::listing::{CertificateFilter, CertificateMark, Page};
 use crate::domain::name::Name;
 use crate::domain::reason::Reason;
 use crate::domain::snapshot::CertificateEntry;
@@ -111,6 +111,31 @@ impl Control {
         let now = self.now();
         self.read(move |store| Ok(as_of(find(store, id)?, now)))
             .await
+    }
+
+    /// The certificate with this id, fingerprint or serial number.
+    pub async fn certificate_id(&self, text: &str) -> Result<CertificateId, Error> {
+        if let Ok(id) = text.parse() {
+            return Ok(id);
+        }
+        let missing = Error::not_found("certificate", text);
+        let Ok(mark) = text.parse::<CertificateMark>() else {
+            return Err(missing);
+        };
+        let found = self
+            .read(move |store| Ok(store.certificates_by_mark(&mark)?))
+            .await?;
+        match found.as_slice() {
+            [] => Err(missing),
+            [one] => Ok(one.id),
+            several => {
+                let ids: Vec<_> = several.iter().map(|one| one.id.to_string()).collect();
+                Err(Error::conflict(format!(
+                    "several certificates have this serial number: {}; name one by its id",
+                    ids.join(", ")
+                )))
+            }
+        }
     }
 
     pub async fn certificates(

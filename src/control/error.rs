@@ -58,10 +58,15 @@ impl From<StoreError> for Error {
         let (reason, detail) = match &error {
             StoreError::Conflict(conflict) => explain(*conflict),
             StoreError::Missing => (Reason::NotFound, "the object to change does not exist"),
-            StoreError::Unavailable(_) => (
-                Reason::StoreUnavailable,
-                "the store does not answer, so nothing was changed",
-            ),
+            StoreError::Unavailable(cause) => {
+                let (reason, detail) = (Reason::StoreUnavailable, cause.to_string());
+                let source = Some(error.into());
+                return Self {
+                    reason,
+                    detail,
+                    source,
+                };
+            }
             StoreError::Corrupt { .. } => (
                 Reason::Internal,
                 "the store contains a value that cannot be read; the log has its place",

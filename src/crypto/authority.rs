@@ -278,6 +278,11 @@ impl Authority {
         self.leaf.validity.not_after.min(self.root.not_after)
     }
 
+    /// When the root ends, and when the issuing certificate.
+    pub fn ends(&self) -> (Timestamp, Timestamp) {
+        (self.root.not_after, self.leaf.validity.not_after)
+    }
+
     /// What partners download to trust the gateway: the issuing certificate and the roots, in PEM.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::addresses::Addresses;
 use super::clock::SystemClock;
 use super::descriptors::{self, Shares};
 use super::drain::Course;
@@ -74,15 +75,6 @@ pub struct Assembled {
     pub store: Arc<dyn Store>,
     /// Released when the process ends, and not before.
     _locks: Locks,
-}
-
-/// Where the gateway listens.
-#[derive(Clone, Debug)]
-pub struct Addresses {
-    pub partners: SocketAddr,
-    pub admin: SocketAddr,
-    pub ops: SocketAddr,
-    pub socket: PathBuf,
 }
 
 /// What a start needs besides its configuration.
@@ -243,6 +235,7 @@ pub async fn assemble(
     let running = Arc::new(Running {
         config_path: config_path.to_owned(),
         started_with: config.clone(),
+        in_force: ArcSwap::from_pointee(config.clone()),
         shares,
         control: control.clone(),
         live: view,
@@ -261,6 +254,7 @@ pub async fn assemble(
         stopping: CancellationToken::new(),
         drain: Course::default(),
         reloading: Mutex::new(()),
+        addresses: OnceLock::new(),
     });
 
     let closing = CancellationToken::new();
@@ -282,6 +276,8 @@ pub async fn assemble(
         ops,
         socket: absolute(&config.admin_socket()),
     };
+    // Set once: nobody else does.
+    let _ = running.addresses.set(addresses.clone());
     Ok(Assembled {
         running,
         proxy,

@@ -196,6 +196,7 @@ mod tests {
     #[test]
     fn pools_are_held_to_their_share() {
         let text = "version: 1
+hosts: { a.test: {} }
 upstreams:
   one: { endpoints: [\"http://127.0.0.1:1\"], pool: { connections_max: 300 } }
   two: { endpoints: [\"http://127.0.0.1:2\"], pool: { connections_max: 100 } }

@@ -73,7 +73,10 @@ impl Gauges {
                 "A digest of the configuration that is in force; the value is always 1.",
                 &["hash"],
             )?,
-            store_up: gauge("countersign_store_up", "Whether the store answers.")?,
+            store_up: gauge(
+                "countersign_store_up",
+                "Whether the store can be read and written.",
+            )?,
             snapshot_version: gauge(
                 "countersign_snapshot_version",
                 "The snapshot that the data plane decides by.",

@@ -109,7 +109,7 @@ pub async fn run(assembled: Assembled, mut signals: Signals, drain: Drain) -> an
             Told::Reload => {
                 announce_reload();
                 // A refusal is in the log and in the metrics already, and the old configuration serves on.
-                let reloaded = running.reload().await;
+                let reloaded = running.reload(false).await;
                 tell_systemd(&[NotifyState::Ready]);
                 assembled
                     .tasks
@@ -215,10 +215,10 @@ async fn keep_house(running: Arc<Running>, store: Arc<dyn Store>) {
 async fn look_around(running: &Running, store: &Arc<dyn Store>) {
     let now = running.clock.now();
     let store = Arc::clone(store);
-    let asked = tokio::task::spawn_blocking(move || store.revision());
-    let up = matches!(asked.await, Ok(Ok(_)));
-    running.health.set_store_up(up);
-    running.gauges.store_is_up(up);
+    let asked = tokio::task::spawn_blocking(move || store.check()).await;
+    let asked = asked.map_err(anyhow::Error::from);
+    let asked = asked.and_then(|asked| asked.map_err(anyhow::Error::from));
+    tell_of_store(running, asked);
     running.renew_served();
     if let Err(error) = running.control.forget_token_keys().await {
         tracing::warn!(%error, "expired token keys could not be removed");
@@ -229,6 +229,23 @@ async fn look_around(running: &Running, store: &Arc<dyn Store>) {
     match running.control.credential_counts(now).await {
         Ok(counts) => running.gauges.counted(&counts),
         Err(error) => tracing::warn!(%error, "credentials could not be counted"),
+    }
+}
+
+fn tell_of_store(running: &Running, asked: anyhow::Result<()>) {
+    let up = asked.is_ok();
+    let was_up = running.health.set_store_up(up);
+    running.gauges.store_is_up(up);
+    match asked {
+        Err(error) if was_up => {
+            let error = format!("{error:#}");
+            tracing::error!(
+                error,
+                "the store cannot be used: traffic flows, and changes are refused"
+            );
+        }
+        Ok(()) if !was_up => tracing::info!("the store can be used again"),
+        _ => {}
     }
 }
 

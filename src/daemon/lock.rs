@@ -60,9 +60,20 @@ impl Locks {
 impl DirectoryLock {
     /// Locks a data directory; makes it when there is none.
     pub fn take(directory: &Path) -> anyhow::Result<Self> {
-        make_private(directory).with_context(|| format!("making {}", directory.display()))?;
+        make_private(directory)
+            .map_err(|error| may_not(error, directory))
+            .with_context(|| format!("making {}", directory.display()))?;
         // The lock belongs to the file and not to its name, so other paths to the directory find it locked too.
-        let file = lock(&directory.join(FILE), "the data directory", directory)?;
+        let file =
+            lock(&directory.join(FILE), "the data directory", directory).map_err(|error| {
+                match error.downcast::<io::Error>() {
+                    Ok(error) => may_not(error, directory).context(format!(
+                        "locking the data directory {}",
+                        directory.display()
+                    )),
+                    Err(error) => error,
+                }
+            })?;
         Ok(Self { _file: file })
     }
 
@@ -79,6 +90,20 @@ fn lock_store(store: &Path) -> anyhow::Result<File> {
     let mut name = resolved(store).into_os_string();
     name.push(STORE_SUFFIX);
     lock(Path::new(&name), "the store", store)
+}
+
+/// An error with its cure, where the user may not write.
+fn may_not(error: io::Error, directory: &Path) -> anyhow::Error {
+    let denied = error.kind() == io::ErrorKind::PermissionDenied;
+    let error = anyhow::Error::from(error);
+    if !denied {
+        return error;
+    }
+    error.context(format!(
+        "this user may not write in {}; set data_directory in the configuration, or COUNTERSIGN_DATA_DIRECTORY, to a \
+         directory of this user",
+        directory.display()
+    ))
 }
 
 /// Makes a directory that its owner alone can enter; one that is there stays as it is.

@@ -2,6 +2,8 @@
 
 pub mod serve;
 pub mod lock;
+pub mod addresses;
+pub mod status;
 pub mod trust;
 pub mod assemble;
 pub mod world;
@@ -22,4 +24,5 @@ mod dropped;
 pub mod access_lines;
 pub mod clock;
 pub mod inspect;
+pub mod backup;
 pub mod demo;

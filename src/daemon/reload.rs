@@ -1,8 +1,8 @@
 //! A reload: the new world built beside the old and put in its place, or the old one kept and the reason said.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
@@ -11,14 +11,15 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use super::addresses::Addresses;
 use super::descriptors::Shares;
 use super::drain::Course;
 use super::gauges::Gauges;
 use super::registry_view::LiveRegistry;
 use super::world::{Ground, Served, World};
-use super::{examine, restart};
+use super::{examine, restart, status};
 use crate::api::admin::operations::{
-    Answer, ConfigProblem, DrainProgress, Operations, ReloadRefusal, Reloaded, Status,
+    Answer, ConfigProblem, DrainProgress, ListeningAt, Operations, ReloadRefusal, Reloaded, Status,
 };
 use crate::api::ops::health::Health;
 use crate::config::load::Loaded;
@@ -45,6 +46,8 @@ pub struct Running {
     pub config_path: PathBuf,
     /// The configuration that the process started with: what a reload does not reach is as it says.
     pub started_with: Config,
+    /// The configuration that the last reload put in force.
+    pub in_force: ArcSwap<Config>,
     /// How its open files were shared out then.
     pub shares: Shares,
     pub control: Control,
@@ -70,12 +73,14 @@ pub struct Running {
     pub drain: Course,
     /// One reload at a time.
     pub reloading: Mutex<()>,
+    /// Where it listens; known when every listener is open.
+    pub addresses: OnceLock<Addresses>,
 }
 
 impl Running {
-    async fn reload_now(&self) -> Result<Reloaded, ReloadRefusal> {
+    async fn reload_now(&self, allow_empty: bool) -> Result<Reloaded, ReloadRefusal> {
         let _one_at_a_time = self.reloading.lock().await;
-        let reloaded = self.replace().await;
+        let reloaded = self.replace(allow_empty).await;
         match &reloaded {
             Ok(reloaded) => {
                 let generation = reloaded.generation;
@@ -111,9 +116,12 @@ impl Running {
         reloaded
     }
 
-    async fn replace(&self) -> Result<Reloaded, ReloadRefusal> {
+    async fn replace(&self, allow_empty: bool) -> Result<Reloaded, ReloadRefusal> {
         let Loaded { config, warnings } =
             examine::load(&self.config_path).map_err(|problems| refused(&problems))?;
+        if !allow_empty {
+            keeps_routes(&self.in_force.load(), &config)?;
+        }
         examine::log_warnings(&warnings);
         let generation = self.generation.load(Ordering::Acquire) + 1;
         let successor = self
@@ -131,6 +139,7 @@ impl Running {
         if let Some(successor) = successor {
             self.succeed(successor).await;
         }
+        self.in_force.store(Arc::new(config.clone()));
         // What the catalogue in force needs stays beside what its successor needs, until that one is in force: a
         // handshake and a connection to an upstream belong to the snapshot that they are made for.
         let both = self.policies.load().followed_by(world.policies);
@@ -150,10 +159,11 @@ impl Running {
         self.policies.store(Arc::new(settled));
         self.connectors.store(Arc::new(world.connectors));
         self.gauges.reloaded(&config, self.clock.now());
+        let restart_needed = restart::needed(&self.started_with, &config);
         Ok(Reloaded {
             generation,
             revision: self.control.publisher().current().revision,
-            restart_needed: restart::needed(&self.started_with, &config),
+            restart_needed,
         })
     }
 
@@ -227,8 +237,8 @@ impl Running {
 }
 
 impl Operations for Running {
-    fn reload(&self) -> Answer<'_, Result<Reloaded, ReloadRefusal>> {
-        Box::pin(self.reload_now())
+    fn reload(&self, allow_empty: bool) -> Answer<'_, Result<Reloaded, ReloadRefusal>> {
+        Box::pin(self.reload_now(allow_empty))
     }
 
     fn drain(&self) -> Answer<'_, ()> {
@@ -249,9 +259,51 @@ impl Operations for Running {
             started_at: self.started_at,
             ready: self.health.is_ready(),
             draining: self.health.is_draining(),
+            configuration: absolute(&self.config_path).display().to_string(),
+            addresses: self
+                .addresses
+                .get()
+                .map(ListeningAt::from)
+                .unwrap_or_default(),
+            ends: status::ends(
+                &self.control.authority(),
+                &self.served.load().certificates.not_after(),
+            ),
+            upstreams: status::upstreams(&self.in_force.load()),
         };
         Box::pin(async move { status })
     }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Refuses a configuration without a route in place of one with some: a file that was cut short, or half written.
+fn keeps_routes(running: &Config, next: &Config) -> Result<(), ReloadRefusal> {
+    let count = |config: &Config| {
+        config
+            .hosts
+            .values()
+            .map(|host| host.routes.len())
+            .sum::<usize>()
+    };
+    let (had, has) = (count(running), count(next));
+    if has > 0 || had == 0 {
+        return Ok(());
+    }
+    let problem = ConfigProblem {
+        path: "hosts".to_owned(),
+        line: None,
+        column: None,
+        message: format!(
+            "no host has a route, and the running configuration has {had}: every call would be answered with 404"
+        ),
+        suggestion: Some("countersign reload --allow-empty, if that is meant".to_owned()),
+    };
+    Err(ReloadRefusal::Refused {
+        problems: vec![problem],
+    })
 }
 
 fn refused(problems: &Problems) -> ReloadRefusal {

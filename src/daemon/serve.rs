@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::assemble::{Addresses, Start, assemble};
+use super::addresses::Addresses;
+use super::assemble::{Start, assemble};
 use super::examine;
 use super::lifecycle::{self, Signals};
 use super::lock::Locks;
@@ -37,6 +38,13 @@ pub fn serve(options: &ServeOptions) -> anyhow::Result<()> {
             WrittenFormat::Text => LogFormat::Text,
         },
     })?;
+    let ignored = &options.config.ignored_variables;
+    if !ignored.is_empty() {
+        tracing::warn!(
+            variables = ignored.join(" "),
+            "variables that Kubernetes sets for a Service are ignored; enableServiceLinks: false keeps them out"
+        );
+    }
     let start = Start {
         locks: Locks::take(&options.config)?,
         new_store: options.new_store,

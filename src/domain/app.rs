@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::id::AppId;
-use super::name::Name;
+use super::name::{NAME_CHARS_MAX, Name};
 use super::time::Timestamp;
 
 /// The state of an App, which decides whether its credentials are valid.
@@ -39,4 +39,49 @@ pub struct App {
     /// The contact for this App; free text of at most 200 characters.
     pub contact: Option<String>,
     pub created_at: Timestamp,
+}
+
+/// Characters of a revoked App's id that its name ends with once another App has taken the name.
+const NAME_END: usize = 10;
+
+impl App {
+    /// The name that a revoked App goes on under when another one takes its own: the end of its id tells them apart.
+    pub fn name_given_up(&self) -> Name {
+        let id = self.id.to_string();
+        let end: String = id.chars().skip(id.len().saturating_sub(NAME_END)).collect();
+        let begin = self.name.as_str().chars();
+        let begin: String = begin.take(NAME_CHARS_MAX - NAME_END - 1).collect();
+        let name = format!("{begin}.{end}").parse();
+        name.unwrap_or_else(|_| self.name.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_given_up_stays_a_name_and_tells_apps_apart() {
+        for (name, begin) in [
+            ("acme", "acme."),
+            ("a-name-of-thirty-characters-xx", "a-name-of-thirty-ch."),
+        ] {
+            let given_up = |bits| {
+                let app = App {
+                    id: AppId::from_bits(bits),
+                    name: name.parse().unwrap(),
+                    state: AppState::Revoked,
+                    contact: None,
+                    created_at: Timestamp::from_unix_seconds(0),
+                };
+                app.name_given_up()
+            };
+            assert!(
+                given_up(1).as_str().starts_with(begin),
+                "{}",
+                given_up(1).as_str()
+            );
+            assert_ne!(given_up(1), given_up(2));
+        }
+    }
 }

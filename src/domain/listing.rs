@@ -1,5 +1,6 @@
 //! Queries of lists: the part, and the filters.
 
+use super::certificate::{Fingerprint, SerialNumber};
 use super::credential::CredentialState;
 use super::id::AppId;
 use super::time::Timestamp;
@@ -37,7 +38,42 @@ pub type CertificateFilter = CredentialFilter;
 /// The filter for keys.
 pub type KeyFilter = CredentialFilter;
 
-/// The filter for audit events; every condition that is set must hold.
+/// What a certificate is known by besides its id, as other programs show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateMark {
+    Fingerprint(Fingerprint),
+    Serial(SerialNumber),
+}
+
+impl std::str::FromStr for CertificateMark {
+    type Err = InvalidCertificateMark;
+
+    /// Reads hexadecimal digits in upper or lower case, with colons or blanks between them or without.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim().trim_start_matches("0x");
+        let mut digits: String = text
+            .chars()
+            .filter(|&mark| mark != ':' && mark != ' ')
+            .collect();
+        if let Ok(fingerprint) = digits.parse() {
+            return Ok(Self::Fingerprint(fingerprint));
+        }
+        if digits.len() % 2 == 1 {
+            digits.insert(0, '0');
+        }
+        let serial = digits.parse().map(Self::Serial);
+        serial.ok().ok_or(InvalidCertificateMark)
+    }
+}
+
+/// A text that is neither a fingerprint nor a serial number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a certificate's fingerprint has 64 hexadecimal digits, and its serial number has at most 40"
+)]
+pub struct InvalidCertificateMark;
+
+/// Which audit events are asked for: those for which every condition holds that is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditFilter {
     pub app: Option<AppId>,
@@ -45,4 +81,42 @@ pub struct AuditFilter {
     pub action: Option<String>,
     /// The whole id of what was changed.
     pub subject: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_read_as_other_programs_write_it() {
+        let fingerprint = "ab".repeat(32);
+        let spaced = ["AB"; 32].join(":");
+        for text in [&fingerprint, &spaced] {
+            let mark: CertificateMark = text.parse().unwrap();
+            let known = fingerprint.parse().unwrap();
+            assert_eq!(mark, CertificateMark::Fingerprint(known), "{text}");
+        }
+        let serial: SerialNumber = "0a1b2c".parse().unwrap();
+        for text in [
+            "0a1b2c",
+            "0A1B2C",
+            "0a:1b:2c",
+            "A1B2C",
+            "0x0a1b2c",
+            " 0A 1B 2C ",
+        ] {
+            assert_eq!(
+                text.parse::<CertificateMark>(),
+                Ok(CertificateMark::Serial(serial)),
+                "{text}"
+            );
+        }
+        for text in ["", "acme", "00", "crt_01", &"ab".repeat(21)] {
+            assert_eq!(
+                text.parse::<CertificateMark>(),
+                Err(InvalidCertificateMark),
+                "{text}"
+            );
+        }
+    }
 }

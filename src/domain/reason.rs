@@ -44,7 +44,7 @@ reasons! {
     AddressConnections = "address_connections", 0, "Too many connections from one address",
         "Reuse connections, or ask the operator to raise the limit per address.";
     ConnectionLimit = "connection_limit", 0, "The gateway has reached its connection limit",
-        "Try again later; the operator can raise listeners.partners.connections_max or add a replica.";
+        "Try again later; the operator can raise listeners.partners.connections_max.";
     HandshakeFailed = "handshake_failed", 0, "The TLS handshake failed",
         "Use TLS 1.2 or 1.3 with a common cipher suite, and check the client's TLS configuration.";
     HandshakeTimeout = "handshake_timeout", 0, "The TLS handshake took too long",
@@ -140,7 +140,7 @@ reasons! {
     // Not now.
     AuthRateLimited = "auth_rate_limited", 429, "Too many failed attempts from this address",
         "Wait for the time in Retry-After, then try with a valid credential.";
-    Draining = "draining", 503, "The gateway is shutting down", "Connect again; another replica or the restarted gateway answers.";
+    Draining = "draining", 503, "The gateway is shutting down", "Connect again; the restarted gateway answers.";
     Overloaded = "overloaded", 503, "The gateway has reached an internal limit", "Try again after the time in Retry-After.";
     RateLimited = "rate_limited", 429, "A rate limit is exceeded", "Wait for the time in Retry-After, or ask for a higher limit.";
 
@@ -181,7 +181,8 @@ reasons! {
     InputInvalid = "input_invalid", 422, "The input is not valid", "Read the detail and correct the input.";
     NotFound = "not_found", 404, "No object with this id or name exists", "Check the id or name.";
     ScopeInvalid = "scope_invalid", 400, "The requested scope exceeds the key's scopes", "Request scopes that the key has.";
-    StoreUnavailable = "store_unavailable", 503, "The store does not answer, so nothing was changed", "Try again; traffic is not affected.";
+    StoreUnavailable = "store_unavailable", 503, "The store cannot be used, so nothing was changed",
+        "Remove the cause and try again; the gateway's log says more. Traffic is not affected.";
     Unconfirmed = "unconfirmed", 503, "The change is stored, but not yet confirmed by every worker",
         "Check what is stored before you try again; the gateway's log says why its workers do not answer.";
 }

@@ -15,7 +15,7 @@ use crate::domain::api_key::ApiKey;
 use crate::domain::app::App;
 use crate::domain::certificate::{Certificate, Fingerprint};
 use crate::domain::id::{AdminTokenId, AppId, AuditEventId, CertificateId, KeyId};
-use crate::domain::listing::{AuditFilter, CertificateFilter, KeyFilter, Page};
+use crate::domain::listing::{AuditFilter, CertificateFilter, CertificateMark, KeyFilter, Page};
 use crate::domain::name::Name;
 use crate::domain::record::AuditEvent;
 
@@ -35,6 +35,7 @@ pub struct Measured {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
     Change,
+    Check,
     Get,
     List,
     Load,
@@ -42,8 +43,9 @@ enum Operation {
 }
 
 impl Operation {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Change,
+        Self::Check,
         Self::Get,
         Self::List,
         Self::Load,
@@ -53,6 +55,7 @@ impl Operation {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Change => "change",
+            Self::Check => "check",
             Self::Get => "get",
             Self::List => "list",
             Self::Load => "load",
@@ -136,6 +139,10 @@ impl Store for Measured {
         self.timed(Operation::Revision, |store| store.revision())
     }
 
+    fn check(&self) -> Result<(), Error> {
+        self.timed(Operation::Check, |store| store.check())
+    }
+
     fn app(&self, id: AppId) -> Result<Option<App>, Error> {
         self.timed(Operation::Get, |store| store.app(id))
     }
@@ -158,6 +165,10 @@ impl Store for Measured {
         page: &Page<CertificateId>,
     ) -> Result<Vec<Certificate>, Error> {
         self.timed(Operation::List, |store| store.certificates(filter, page))
+    }
+
+    fn certificates_by_mark(&self, mark: &CertificateMark) -> Result<Vec<Certificate>, Error> {
+        self.timed(Operation::List, |store| store.certificates_by_mark(mark))
     }
 
     fn certificates_by_key(&self, digest: &Fingerprint) -> Result<Vec<Certificate>, Error> {

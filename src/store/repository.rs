@@ -8,7 +8,7 @@ use crate::domain::api_key::ApiKey;
 use crate::domain::app::App;
 use crate::domain::certificate::{Certificate, Fingerprint};
 use crate::domain::id::{AdminTokenId, AppId, AuditEventId, CertificateId, KeyId};
-use crate::domain::listing::{AuditFilter, CertificateFilter, KeyFilter, Page};
+use crate::domain::listing::{AuditFilter, CertificateFilter, CertificateMark, KeyFilter, Page};
 use crate::domain::name::Name;
 use crate::domain::record::AuditEvent;
 use crate::domain::shelf::Shelf;
@@ -28,6 +28,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// How many times the store was changed; 0 for a new one.
     fn revision(&self) -> Result<u64, Error>;
 
+    /// Finds out whether the store can be read and written; writes nothing that anybody reads.
+    fn check(&self) -> Result<(), Error>;
+
     fn app(&self, id: AppId) -> Result<Option<App>, Error>;
     fn app_by_name(&self, name: &Name) -> Result<Option<App>, Error>;
     fn apps(&self, page: &Page<AppId>) -> Result<Vec<App>, Error>;
@@ -38,6 +41,8 @@ pub trait Store: Send + Sync + fmt::Debug {
         filter: &CertificateFilter,
         page: &Page<CertificateId>,
     ) -> Result<Vec<Certificate>, Error>;
+    /// The certificates with this fingerprint or serial number; each authority counts its own serial numbers.
+    fn certificates_by_mark(&self, mark: &CertificateMark) -> Result<Vec<Certificate>, Error>;
     /// Every certificate that was ever registered with this public key.
     fn certificates_by_key(&self, digest: &Fingerprint) -> Result<Vec<Certificate>, Error>;
 

@@ -38,12 +38,12 @@ fn bring_along(dir: &Path, extensions: &str) {
 }
 
 /// The first start with an authority of one's own.
-const NEW_STORE: Circumstances<'_> = Circumstances {
-    args: &["--new-store"],
-    variables: &[],
-    ulimit: None,
-    unread: false,
-};
+fn new_store() -> Circumstances<'static> {
+    Circumstances {
+        args: &["--new-store"],
+        ..Circumstances::default()
+    }
+}
 
 const ISSUING: &str = "basicConstraints=critical,CA:TRUE,pathlen:0
 keyUsage=critical,keyCertSign,cRLSign
@@ -61,7 +61,7 @@ fn an_authority_that_was_brought_along_signs_and_is_trusted() {
     let (code, log, dir) = Gateway::try_start_in(dir, &text).expect_err("no store, not asked for");
     assert_eq!(code, Some(1), "{log}");
     assert!(log.contains("--new-store"), "{log}");
-    let gateway = Gateway::start_by(dir, &text, NEW_STORE);
+    let gateway = Gateway::start_by(dir, &text, new_store());
     let after = ["root.pem", "issuing.pem", "issuing.key"].map(|name| file(gateway.dir(), name));
     assert!(before == after, "the files are the operator's");
     assert!(!gateway.dir().join("authority/root.key").exists());
@@ -101,7 +101,7 @@ fn an_authority_that_was_brought_along_signs_and_is_trusted() {
 fn an_authority_that_cannot_work_is_not_served_with() {
     let text = config("http://127.0.0.1:1", MTLS);
     let refused = |dir: tempfile::TempDir, what: &str| {
-        let (code, log, _) = Gateway::try_start_by(dir, &text, NEW_STORE).expect_err(what);
+        let (code, log, _) = Gateway::try_start_by(dir, &text, new_store()).expect_err(what);
         assert!(matches!(code, Some(1 | 78)), "{what}: {code:?} {log}");
         log
     };

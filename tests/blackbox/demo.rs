@@ -181,7 +181,7 @@ fn the_readmes_tour_is_the_demos_and_its_answers_are_as_they_are_shown() {
         }
         rest = after;
     }
-    let (_, metrics) = pasted.stdout.rsplit_once("== 7\n").unwrap();
+    let (_, metrics) = pasted.stdout.rsplit_once("== 6\n").unwrap();
     assert!(metrics.contains("reason=\"cert_revoked\"} 1"), "{metrics}");
     assert!(
         metrics.contains("countersign_tokens_issued_total"),

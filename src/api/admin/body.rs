@@ -118,8 +118,15 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
             serde_json::error::Category::Data => Reason::InputInvalid,
             _ => Reason::RequestMalformed,
         };
-        Problem::new(reason).detail(format!("The body cannot be used: {error}."))
+        Problem::new(reason).detail(format!("The body cannot be used: {}.", fault(&error)))
     })
+}
+
+/// What is wrong with a body, without its place in it: bodies are written by programs, in one long line.
+fn fault(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    said.strip_suffix(&place).unwrap_or(&said).to_owned()
 }
 
 #[cfg(test)]

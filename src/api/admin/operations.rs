@@ -15,7 +15,8 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// The process's own operations.
 pub trait Operations: Send + Sync + fmt::Debug {
     /// Reads the configuration again; one that is refused leaves the running one untouched.
-    fn reload(&self) -> Answer<'_, Result<Reloaded, ReloadRefusal>>;
+    /// One that drops every route is refused too, unless `allow_empty` says that it is meant.
+    fn reload(&self, allow_empty: bool) -> Answer<'_, Result<Reloaded, ReloadRefusal>>;
     /// Begins to drain: new connections are refused, what was accepted is finished. Asking again changes nothing.
     fn drain(&self) -> Answer<'_, ()>;
     /// The progress of the drain. During the drain, the answer waits a moment for its end.
@@ -66,6 +67,38 @@ pub struct Status {
     pub started_at: Timestamp,
     pub ready: bool,
     pub draining: bool,
+    /// The file that a reload reads.
+    pub configuration: String,
+    pub addresses: ListeningAt,
+    /// When the authority and the server's certificates end.
+    pub ends: Vec<End>,
+    /// The upstreams of the configuration in force.
+    pub upstreams: Vec<StatusUpstream>,
+}
+
+/// Where the gateway listens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ListeningAt {
+    pub partners: String,
+    pub admin: String,
+    pub ops: String,
+    pub socket: String,
+}
+
+/// When a certificate ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct End {
+    /// `root`, `issuing`, or `server` and its first name.
+    pub certificate: String,
+    #[schema(value_type = String, format = DateTime)]
+    pub not_after: Timestamp,
+}
+
+/// An upstream and its endpoints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StatusUpstream {
+    pub name: String,
+    pub endpoints: Vec<String>,
 }
 
 /// The state of a drain.

@@ -14,7 +14,8 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::operations::{
-    Answer, ConfigProblem, DrainProgress, DrainState, Operations, ReloadRefusal, Reloaded, Status,
+    Answer, ConfigProblem, DrainProgress, DrainState, ListeningAt, Operations, ReloadRefusal,
+    Reloaded, Status,
 };
 use super::router::router;
 use super::state::AdminState;
@@ -39,7 +40,7 @@ struct Process {
 }
 
 impl Operations for Process {
-    fn reload(&self) -> Answer<'_, Result<Reloaded, ReloadRefusal>> {
+    fn reload(&self, _allow_empty: bool) -> Answer<'_, Result<Reloaded, ReloadRefusal>> {
         let count = self.reloads.fetch_add(1, Ordering::SeqCst) + 1;
         Box::pin(async move {
             if count % 2 == 1 {
@@ -97,6 +98,10 @@ impl Operations for Process {
                 started_at: Timestamp::from_unix_seconds(0),
                 ready: true,
                 draining: false,
+                configuration: "/etc/countersign/countersign.yaml".to_owned(),
+                addresses: ListeningAt::default(),
+                ends: Vec::new(),
+                upstreams: Vec::new(),
             }
         })
     }
@@ -221,7 +226,6 @@ async fn an_app_is_made_found_and_ended() {
         assert_eq!(changed["receipt"]["confirmed"], true, "{changed}");
     }
     for (line, body, refusal) in [
-        ("POST /api/v1/apps", new, (409, Reason::Conflict)),
         (
             "POST /api/v1/apps",
             json!({"name": "A b"}),
@@ -281,6 +285,11 @@ async fn an_app_is_made_found_and_ended() {
             expected,
             "{line} {body}"
         );
+    }
+    // The name of an App that is revoked for ever is free, and then taken.
+    for (status, reason) in [(201, ""), (409, "conflict")] {
+        let answer = gateway.refusal("POST /api/v1/apps", new.clone()).await;
+        assert_eq!(answer, (status, reason.to_owned()));
     }
 }
 

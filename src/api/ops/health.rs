@@ -48,9 +48,9 @@ impl Health {
         self.draining.store(true, Ordering::Release);
     }
 
-    /// A store that is down degrades: traffic flows, and only changes wait.
-    pub fn set_store_up(&self, up: bool) {
-        self.store_down.store(!up, Ordering::Release);
+    /// A store that is down degrades: traffic flows, and only changes wait. Says whether it was up before.
+    pub fn set_store_up(&self, up: bool) -> bool {
+        !self.store_down.swap(!up, Ordering::AcqRel)
     }
 
     pub fn has_started(&self) -> bool {

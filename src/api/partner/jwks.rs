@@ -12,7 +12,7 @@ use crate::domain::token::VerificationKey;
 /// All keys that verify tokens now, the retiring ones included.
 pub fn answer(snapshot: &Snapshot) -> Response<Bytes> {
     let keys: Vec<Value> = snapshot.verification_keys.iter().filter_map(jwk).collect();
-    let body = json!({ "keys": keys }).to_string();
+    let body = json!({ "keys": keys }).to_string() + "\n";
     service::answer(
         "application/jwk-set+json",
         Keep::FiveMinutes,

@@ -119,5 +119,9 @@ pub fn answer(kind: &'static str, keep: Keep, body: Bytes) -> Response<Bytes> {
 
 /// An answer in JSON.
 pub fn json(keep: Keep, body: &Value) -> Response<Bytes> {
-    answer("application/json", keep, Bytes::from(body.to_string()))
+    answer(
+        "application/json",
+        keep,
+        Bytes::from(body.to_string() + "\n"),
+    )
 }

@@ -56,7 +56,7 @@ mod tests {
     /// The findings at the four places, on a kernel that has these algorithms.
     fn found(tcp: &str, offered: Option<&str>) -> Vec<String> {
         let text = format!(
-            "listeners: {{partners: {{tcp: {tcp}}}}}\nadmin: {{tcp: {tcp}}}\nops: {{tcp: {tcp}}}\n\
+            "version: 1\nhosts: {{a.test: {{}}}}\nlisteners: {{partners: {{tcp: {tcp}}}}}\nadmin: {{tcp: {tcp}}}\nops: {{tcp: {tcp}}}\n\
              upstreams: {{up: {{endpoints: [\"http://127.0.0.1:1\"], tcp: {tcp}}}}}\n"
         );
         let config = load_text(&text, Path::new("c.yaml"), &Layers::default());

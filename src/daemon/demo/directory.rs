@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -22,14 +22,28 @@ pub struct Listen {
 }
 
 impl Listen {
-    /// Where it listens beside the partners' address. Whoever shows the demo to others shows them that one only:
-    /// the ops listener asks nobody who they are.
-    pub fn beside(partners: SocketAddr, any_ports: bool) -> Self {
-        let own = |port: u16| SocketAddr::from(([127, 0, 0, 1], if any_ports { 0 } else { port }));
+    /// Where it listens: as it was asked, or on this machine alone, so that somebody who shows the demo to others
+    /// shows them the partners' port only. Without a word, any port does when the usual one is taken or when any
+    /// does for partners; the tour says which.
+    pub fn settle(
+        partners: SocketAddr,
+        admin: Option<SocketAddr>,
+        ops: Option<SocketAddr>,
+        any_ports: bool,
+    ) -> Self {
+        let own = |port: u16| {
+            let usual = SocketAddr::from(([127, 0, 0, 1], port));
+            let is_free = || TcpListener::bind(usual).is_ok();
+            if any_ports || !is_free() {
+                SocketAddr::from(([127, 0, 0, 1], 0))
+            } else {
+                usual
+            }
+        };
         Self {
             partners,
-            admin: own(7443),
-            ops: own(7444),
+            admin: admin.unwrap_or_else(|| own(7443)),
+            ops: ops.unwrap_or_else(|| own(7444)),
         }
     }
 }
@@ -80,6 +94,26 @@ impl Directory {
         self.0.join("server-key.id")
     }
 
+    /// Files of curl's options: who calls, without a variable that each shell writes in its own way.
+    pub fn write_curl_files(&self) -> anyhow::Result<()> {
+        let read = |path: PathBuf| Self::read(&path).unwrap_or_default();
+        let (key, id) = (read(self.server_key()), read(self.server_key_id()));
+        let token = read(self.admin_token());
+        let partner = "cacert = \"ca.pem\"\ncert = \"partner.pem\"\nkey = \"partner.key\"\n";
+        Self::write(&self.0.join("partner.curl"), partner)?;
+        Self::write_secret(
+            &self.0.join("server-key.curl"),
+            &format!("user = \"{id}:{key}\"\n"),
+        )?;
+        Self::write_secret(
+            &self.0.join("operator.curl"),
+            &format!(
+                "cacert = \"ca.pem\"\nheader = \"Authorization: Bearer {token}\"\n\
+                 header = \"Content-Type: application/json\"\n"
+            ),
+        )
+    }
+
     pub fn admin_token(&self) -> PathBuf {
         self.0.join("admin-token")
     }
@@ -115,7 +149,9 @@ impl Directory {
     }
 
     /// Writes the configuration for a gateway at these addresses.
-    pub fn write_config(&self, listen: Listen, upstream: &str) -> anyhow::Result<()> {
+    ///
+    /// Every path of an API of your own is behind the gateway; the echo answers below `/orders`.
+    pub fn write_config(&self, listen: Listen, upstream: &str, prefix: &str) -> anyhow::Result<()> {
         let Listen {
             partners,
             admin,
@@ -138,7 +174,7 @@ hosts:
   {HOST}:
     require: mtls_and_token
     routes:
-      - match: {{ prefix: /orders }}
+      - match: {{ prefix: {prefix} }}
         scopes: [orders:read]
         limit: {{ per: app, rate: 100/s, burst: 200 }}
         upstream: api

@@ -34,7 +34,7 @@ pub async fn prepare(
         .await?;
         Directory::write_secret(&directory.admin_token(), text(&made, "/secret")?)?;
     }
-    Ok(())
+    directory.write_curl_files()
 }
 
 async fn app(admin: &AdminClient) -> anyhow::Result<()> {

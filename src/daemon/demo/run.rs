@@ -16,7 +16,8 @@ use crate::api::client::AdminClient;
 use crate::api::echo;
 use crate::api::listen::{self, Listening};
 use crate::config::load::{self, Layers};
-use crate::daemon::assemble::{Addresses, Assembled, Start, assemble};
+use crate::daemon::addresses::Addresses;
+use crate::daemon::assemble::{Assembled, Start, assemble};
 use crate::daemon::lifecycle::{self, Drain, Signals};
 use crate::daemon::lock::DirectoryLock;
 use crate::daemon::serve::control_runtime;
@@ -29,6 +30,9 @@ use crate::telemetry::logging::{self, LogFormat, LogSettings};
 pub struct DemoOptions {
     pub dir: PathBuf,
     pub listen: SocketAddr,
+    /// Where the admin API and the metrics listen, if not where the demo finds room.
+    pub admin: Option<SocketAddr>,
+    pub ops: Option<SocketAddr>,
     /// An API of your own instead of the echo.
     pub upstream: Option<String>,
     /// Take the tour and end.
@@ -67,7 +71,12 @@ async fn show(options: &DemoOptions) -> anyhow::Result<bool> {
         Some(listener) => listener.local_addr()?,
         None => options.listen,
     };
-    directory.write_config(Listen::beside(partners, any_ports), &upstream)?;
+    let listen = Listen::settle(partners, options.admin, options.ops, any_ports);
+    let prefix = match &options.upstream {
+        Some(_) => "/",
+        None => "/orders",
+    };
+    directory.write_config(listen, &upstream, prefix)?;
     let layers = Layers {
         environment: Vec::new(),
         flags: Vec::new(),

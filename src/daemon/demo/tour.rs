@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::directory::{Directory, HOST};
 use super::partner::{self, Answer, Partner};
-use crate::daemon::assemble::Addresses;
+use crate::daemon::addresses::Addresses;
 
 /// The tour as text, for a person with `curl`.
 pub fn text(directory: &Directory, addresses: &Addresses) -> String {
@@ -19,27 +19,26 @@ pub fn text(directory: &Directory, addresses: &Addresses) -> String {
 Paste these commands into a second terminal. They use curl and the files in one directory.
 
   cd {root}
-  partner="--cert partner.pem --key partner.key"
 
 1. A request without a certificate is refused, with a reason:
   curl --cacert ca.pem https://{HOST}:{port}/orders
 
 2. With the partner's certificate, whoami returns your identity:
-  curl --cacert ca.pem $partner https://{HOST}:{port}/.well-known/countersign/whoami
+  curl -K partner.curl https://{HOST}:{port}/.well-known/countersign/whoami
 
 3. The server key is exchanged for a token of 60 minutes, bound to the certificate:
-  token=$(curl -s --cacert ca.pem $partner -u "$(cat server-key.id):$(cat server-key)" \
-    -d grant_type=client_credentials https://{HOST}:{port}/oauth2/token | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+  curl -s -K partner.curl -K server-key.curl -d grant_type=client_credentials https://{HOST}:{port}/oauth2/token \
+    | sed 's/.*"access_token":"\([^"]*\)".*/header = "Authorization: Bearer \1"/' > token.curl
 
 4. The call, and the headers that the API received:
-  curl --cacert ca.pem $partner -H "Authorization: Bearer $token" https://{HOST}:{port}/orders/7
+  curl -K partner.curl -K token.curl https://{HOST}:{port}/orders/7
 
 5. The operator revokes the certificate, which closes its open connections:
-  curl --cacert ca.pem -H "Authorization: Bearer $(cat admin-token)" -H "Content-Type: application/json" \
-    -d '{{"reason":"superseded"}}' https://{HOST}:{admin}/api/v1/certificates/$(cat partner.id)/revoke
+  curl -K operator.curl -d '{{"reason":"superseded"}}' \
+    https://{HOST}:{admin}/api/v1/certificates/$(cat partner.id)/revoke
 
 6. The same call is refused, with the reason:
-  curl --cacert ca.pem $partner -H "Authorization: Bearer $token" https://{HOST}:{port}/orders/7
+  curl -K partner.curl -K token.curl https://{HOST}:{port}/orders/7
 
 7. The metrics count all of it:
   curl -s http://{ops}/metrics | grep -E '^countersign_(auth_decisions|tokens_issued|http_requests)_total.* [1-9]'

@@ -58,9 +58,21 @@ pub(super) fn list(connection: &Connection, page: &Page<AppId>) -> Result<Vec<Ap
     APPS.list(connection, &query, values, read)
 }
 
+/// Takes its name from an App that is revoked for ever; it goes on under one that ends as its id does.
+fn give_up_name(connection: &Connection, app: &App) -> Result<(), Error> {
+    let name = app.name_given_up();
+    connection
+        .prepare_cached("UPDATE apps SET name = ? WHERE id = ?")?
+        .execute(params![name.as_str(), u128::from(app.id).to_be_bytes()])?;
+    Ok(())
+}
+
 pub(super) fn create(connection: &Connection, app: &App) -> Result<(), Error> {
-    if find_by_name(connection, &app.name)?.is_some() {
-        return Err(Conflict::NameTaken.into());
+    if let Some(other) = find_by_name(connection, &app.name)? {
+        if other.state != AppState::Revoked {
+            return Err(Conflict::NameTaken.into());
+        }
+        give_up_name(connection, &other)?;
     }
     connection
         .prepare_cached(

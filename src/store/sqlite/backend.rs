@@ -7,13 +7,14 @@ use super::super::change::Change;
 use super::super::error::Error;
 use super::super::repository::{Contents, Store};
 use super::pool::Pool;
+use super::probe::{self, WriteProof};
 use super::{admin_tokens, apps, audit, certificates, changes, early, file, keys};
 use crate::domain::admin::AdminToken;
 use crate::domain::api_key::ApiKey;
 use crate::domain::app::App;
 use crate::domain::certificate::{Certificate, Fingerprint};
 use crate::domain::id::{AdminTokenId, AppId, AuditEventId, CertificateId, KeyId};
-use crate::domain::listing::{AuditFilter, CertificateFilter, KeyFilter, Page};
+use crate::domain::listing::{AuditFilter, CertificateFilter, CertificateMark, KeyFilter, Page};
 use crate::domain::name::Name;
 use crate::domain::record::AuditEvent;
 
@@ -26,6 +27,7 @@ pub struct SqliteStore {
     pool: Pool,
     /// What was read while the file was checked, until somebody wants it.
     early: Mutex<Option<Contents>>,
+    proof: WriteProof,
 }
 
 impl SqliteStore {
@@ -38,6 +40,7 @@ impl SqliteStore {
         Ok(Self {
             pool: Pool::new(writer, readers?),
             early: Mutex::new(early),
+            proof: WriteProof::default(),
         })
     }
 
@@ -57,6 +60,7 @@ impl SqliteStore {
         Ok(Self {
             pool: Pool::new(file::open_in_memory()?, Vec::new()),
             early: Mutex::default(),
+            proof: WriteProof::default(),
         })
     }
 }
@@ -81,6 +85,16 @@ impl Store for SqliteStore {
 
     fn revision(&self) -> Result<u64, Error> {
         self.pool.read(changes::revision)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.revision()?;
+        if self.proof.is_needed() {
+            let written = self.pool.write(probe::write);
+            self.proof.note(&written);
+            written?;
+        }
+        Ok(())
     }
 
     fn app(&self, id: AppId) -> Result<Option<App>, Error> {
@@ -108,6 +122,11 @@ impl Store for SqliteStore {
     ) -> Result<Vec<Certificate>, Error> {
         self.pool
             .read(|connection| certificates::list(connection, filter, page))
+    }
+
+    fn certificates_by_mark(&self, mark: &CertificateMark) -> Result<Vec<Certificate>, Error> {
+        self.pool
+            .read(|connection| certificates::find_by_mark(connection, mark))
     }
 
     fn certificates_by_key(&self, digest: &Fingerprint) -> Result<Vec<Certificate>, Error> {
@@ -144,7 +163,10 @@ impl Store for SqliteStore {
     }
 
     fn change(&self, changes: &[Change], event: &AuditEvent) -> Result<u64, Error> {
-        self.pool
-            .write(|connection| changes::make(connection, changes, event))
+        let made = self
+            .pool
+            .write(|connection| changes::make(connection, changes, event));
+        self.proof.note(&made);
+        made
     }
 }

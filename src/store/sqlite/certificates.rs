@@ -9,7 +9,7 @@ use super::table::{Record, Table};
 use crate::domain::certificate::{Certificate, Fingerprint, KeyAlgorithm, SerialNumber};
 use crate::domain::credential::{CredentialState, RevocationReason};
 use crate::domain::id::{AppId, AuthorityId, CertificateId};
-use crate::domain::listing::{CertificateFilter, Page};
+use crate::domain::listing::{CertificateFilter, CertificateMark, Page};
 use crate::domain::shelf::Shelf;
 use crate::domain::snapshot::CertificateEntry;
 use crate::domain::time::{Timestamp, Validity};
@@ -148,6 +148,24 @@ pub(super) fn find(
 ) -> Result<Option<Certificate>, Error> {
     let found = select(connection, "WHERE id = ?", [u128::from(id).to_be_bytes()])?;
     Ok(found.into_iter().next())
+}
+
+pub(super) fn find_by_mark(
+    connection: &Connection,
+    mark: &CertificateMark,
+) -> Result<Vec<Certificate>, Error> {
+    match mark {
+        CertificateMark::Fingerprint(fingerprint) => select(
+            connection,
+            "WHERE fingerprint = ? ORDER BY id",
+            [fingerprint.as_bytes()],
+        ),
+        CertificateMark::Serial(serial) => select(
+            connection,
+            "WHERE serial = ? ORDER BY id",
+            [serial.as_bytes()],
+        ),
+    }
 }
 
 pub(super) fn find_by_key(

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use rusqlite::ffi;
+use rusqlite::{ErrorCode, ffi};
 
 use super::super::error::{Conflict, Error};
 
@@ -35,6 +35,33 @@ pub(super) enum Refusal {
     },
 }
 
+/// Why a store that was opened cannot be used now.
+#[derive(Debug, thiserror::Error)]
+#[error("{cause}")]
+pub(super) struct Trouble {
+    cause: &'static str,
+    source: rusqlite::Error,
+}
+
+/// What an operator has to look at.
+fn cause(error: &rusqlite::Error) -> &'static str {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::CannotOpen) => "the store's file cannot be opened",
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "another process has locked the store"
+        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => "the store's file is damaged",
+        Some(ErrorCode::DiskFull) => "the disk that holds the store is full",
+        Some(ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
+            "the store's file or its file system is read-only"
+        }
+        Some(ErrorCode::SystemIoFailure) => {
+            "the disk that holds the store reports an error: a quota or a limit on file sizes is reached, or it is broken"
+        }
+        _ => "the store does not answer",
+    }
+}
+
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         Self::Unavailable(Box::new(refusal))
@@ -49,7 +76,10 @@ impl From<rusqlite::Error> for Error {
                 Conflict::Duplicate.into()
             }
             Some(ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => Self::Missing,
-            _ => Self::Unavailable(Box::new(error)),
+            _ => Self::Unavailable(Box::new(Trouble {
+                cause: cause(&error),
+                source: error,
+            })),
         }
     }
 }

@@ -82,6 +82,14 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, Error> {
     Ok(connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?)
 }
 
+/// Opens a connection that only reads a store that another process may have open; refuses what is no store.
+pub(super) fn open_other(path: &Path) -> Result<Connection, Error> {
+    inspect(path)?;
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    is_ours(&connection, path)?;
+    Ok(connection)
+}
+
 /// Opens a database that lives as long as its connection.
 #[cfg(test)]
 pub(super) fn open_in_memory() -> Result<Connection, Error> {

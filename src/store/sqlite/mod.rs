@@ -1,6 +1,7 @@
 //! The store in one SQLite file: the first choice wherever one gateway runs alone.
 
 pub mod backend;
+pub mod copy;
 
 mod changes;
 mod apps;
@@ -16,6 +17,7 @@ mod file;
 mod early;
 mod migrate;
 mod pool;
+mod probe;
 mod error;
 
 #[cfg(test)]

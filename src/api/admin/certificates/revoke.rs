@@ -8,7 +8,6 @@ use utoipa::ToSchema;
 use super::view::ChangedCertificateView;
 use crate::api::admin::authenticate::Operator;
 use crate::api::admin::body::OptionalBody;
-use crate::api::admin::list::id;
 use crate::api::admin::state::AdminState;
 use crate::api::problem::Problem;
 use crate::domain::credential::RevocationReason;
@@ -25,7 +24,7 @@ pub struct RevokeCertificate {
 /// Revokes a certificate permanently, and closes the connections that were opened with it.
 #[utoipa::path(
     post, path = "/api/v1/certificates/{certificate}/revoke", tag = "certificates", operation_id = "revoke_certificate",
-    params(("certificate" = String, Path, description = "The certificate's id.")),
+    params(("certificate" = String, Path, description = "The certificate's id, fingerprint or serial number.")),
     request_body = Option<RevokeCertificate>, responses((status = 200, body = ChangedCertificateView))
 )]
 pub async fn revoke(
@@ -34,7 +33,7 @@ pub async fn revoke(
     Path(certificate): Path<String>,
     OptionalBody(body): OptionalBody<RevokeCertificate>,
 ) -> Result<Json<ChangedCertificateView>, Problem> {
-    let certificate = id("certificate", &certificate)?;
+    let certificate = state.control.certificate_id(&certificate).await?;
     let revoked = state
         .control
         .revoke_certificate(&actor, certificate, body.reason)

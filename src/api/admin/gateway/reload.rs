@@ -2,10 +2,12 @@
 
 use axum::Json;
 use axum::extract::State;
+use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::api::admin::authenticate::Admin;
-use crate::api::admin::body::{Nothing, OptionalBody};
+use crate::api::admin::body::OptionalBody;
 use crate::api::admin::operations::{ReloadRefusal, Reloaded};
 use crate::api::admin::state::AdminState;
 use crate::api::problem::Problem;
@@ -15,17 +17,26 @@ use crate::domain::reason::Reason;
 const UNCONFIRMED: &str = "Stored, not confirmed: the new configuration has replaced the old one, \
     and the data plane did not answer in time that it goes by it.";
 
+/// How to reload.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reload {
+    /// Take a configuration that has no route although the running one has some.
+    allow_empty: bool,
+}
+
 /// Reads the configuration again. One that is refused leaves the running one untouched.
 #[utoipa::path(
     post, path = "/api/v1/reload", tag = "gateway", operation_id = "reload",
+    request_body = Option<Reload>,
     responses((status = 200, body = Reloaded))
 )]
 pub async fn reload(
     State(state): State<AdminState>,
     Admin(actor): Admin,
-    _nothing: OptionalBody<Nothing>,
+    OptionalBody(asked): OptionalBody<Reload>,
 ) -> Result<Json<Reloaded>, Problem> {
-    match state.operations.reload().await {
+    match state.operations.reload(asked.allow_empty).await {
         Ok(reloaded) => {
             note(
                 &state,
@@ -47,9 +58,13 @@ pub async fn reload(
                 json!({"accepted": false, "problems": count}),
             )
             .await;
+            let counted = match count {
+                1 => "1 problem".to_owned(),
+                _ => format!("{count} problems"),
+            };
             Err(Problem::new(Reason::InputInvalid)
                 .detail(format!(
-                    "The configuration has {count} problems, and the running one stays in force."
+                    "The configuration has {counted}, and the running one stays in force."
                 ))
                 .member("problems", json!(problems)))
         }
