@@ -231,23 +231,24 @@ fn a_dead_pooled_connection_is_retried_for_idempotent_requests_only() {
     let text = config(&upstream, OPEN).replace("workers: 2", "workers: 1");
     let gateway = Gateway::start(&text);
     let mut connection = gateway.stranger().connect();
+    // The endpoint was seen to keep a connection, so the POST goes over it.
     for _ in 0..2 {
         assert_eq!(connection.get("/").status, 200);
     }
-    assert_eq!(opened.load(Ordering::SeqCst), 1);
-    assert_eq!(
-        connection.get("/").status,
-        200,
-        "retried on a fresh connection"
-    );
-    assert_eq!(connection.get("/").status, 200);
-    assert_eq!(opened.load(Ordering::SeqCst), 2);
     assert_eq!(
         connection.request("POST", "/", &[], b"once").status,
         502,
         "a POST is not sent twice"
     );
-    assert_eq!(opened.load(Ordering::SeqCst), 2);
+    assert_eq!(opened.load(Ordering::SeqCst), 1);
+    for _ in 0..3 {
+        assert_eq!(
+            connection.get("/").status,
+            200,
+            "retried on a fresh connection"
+        );
+    }
+    assert_eq!(opened.load(Ordering::SeqCst), 3);
 }
 
 #[test]
