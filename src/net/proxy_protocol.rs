@@ -81,6 +81,13 @@ where
         }
         bytes.push(stream.read_u8().await.map_err(HeaderError::Io)?);
     }
+    // The library takes every word that begins like this for UNKNOWN.
+    if let Some(rest) = bytes.strip_prefix(b"PROXY UNKNOWN")
+        && rest != b"\r\n"
+        && !rest.starts_with(b" ")
+    {
+        return Err(HeaderError::Malformed);
+    }
     Ok(bytes)
 }
 
@@ -144,6 +151,9 @@ mod tests {
         for bytes in [
             &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x00\x00\x00"[..],
             b"PROXY TCP4 nonsense\r\n",
+            b"PROXY UNKNOWNX 192.0.2.1\r\n",
+            b"PROXY UNKNOWN\t\r\n",
+            b"PROXY UNKNOWN\rx\r\n",
             b"PROXY TCP4 192.0.2.1 192.0.2.2 5000 443",
             &[b"PROXY ".as_slice(), &[b'x'; 200], b"\r\n"].concat(),
             b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
