@@ -182,8 +182,8 @@ mod tests {
     #[test]
     fn a_certificate_in_the_file_is_trusted_as_itself_whatever_it_says_of_authority() {
         for is_ca in kinds() {
-            let pinned = made(&["api.test"], is_ca.clone());
-            let other = made(&["api.test"], is_ca.clone());
+            let pinned = made(&["api.test"], is_ca);
+            let other = made(&["api.test"], is_ca);
             assert_eq!(
                 verify(&[&pinned.der], &pinned.der, "api.test", YEAR_2026),
                 None

@@ -99,12 +99,12 @@ impl Body for Replay {
     fn is_end_stream(&self) -> bool {
         self.data.is_empty()
             && self.trailers.is_none()
-            && self.rest.as_ref().is_none_or(|rest| rest.is_end_stream())
+            && self.rest.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         let rest = self.rest.as_ref();
-        let rest = rest.map_or_else(|| SizeHint::with_exact(0), |rest| rest.size_hint());
+        let rest = rest.map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
         let mut whole = SizeHint::new();
         whole.set_lower(rest.lower().saturating_add(self.bytes));
         if let Some(upper) = rest.upper() {
