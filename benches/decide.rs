@@ -315,7 +315,7 @@ impl Scene {
                 upstreams: foldhash::HashMap::default(),
                 tls_policies: HostPolicies::default(),
                 issuer: "https://api.example.com".into(),
-                client_auth: countersign::domain::token::ClientAuthMethods::default(),
+                client_auth: domain::token::ClientAuthMethods::default(),
             }),
             apps: Shelf::build(apps(size)),
             certificates: Shelf::build(certificates(size)),

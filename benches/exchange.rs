@@ -211,7 +211,7 @@ impl Gateway {
             upstreams: std::iter::once((upstream.name.clone(), Arc::new(upstream))).collect(),
             tls_policies: HostPolicies::default(),
             issuer: ISSUER.into(),
-            client_auth: countersign::domain::token::ClientAuthMethods::default(),
+            client_auth: domain::token::ClientAuthMethods::default(),
         };
         let snapshot = Snapshot {
             version: 1,

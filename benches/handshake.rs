@@ -160,7 +160,7 @@ impl Scene {
             upstreams: foldhash::HashMap::default(),
             tls_policies: HostPolicies::default(),
             issuer: "".into(),
-            client_auth: countersign::domain::token::ClientAuthMethods::default(),
+            client_auth: domain::token::ClientAuthMethods::default(),
         };
         let snapshot = Snapshot {
             version: 1,

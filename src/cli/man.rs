@@ -54,7 +54,7 @@ fn write_pages(command: &Command, dir: &Path) -> io::Result<()> {
     std::fs::write(dir.join(page.get_filename()), text)
 }
 
-/// How the command is written, with what each option takes.
+/// The command as it is written, with what each option takes.
 fn synopsis(command: &Command) -> String {
     let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
     let mut line = name.to_owned();
@@ -97,7 +97,7 @@ fn as_written(arg: &Arg) -> String {
     }
 }
 
-/// What follows the options in `--help`, each part of it a section under its own title.
+/// The text after the options in `--help`, each part of it a section under its own title.
 fn after(command: &Command) -> String {
     let help = command
         .get_after_long_help()

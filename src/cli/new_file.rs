@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::exit::{Exit, Failure};
 
-/// Who may read a file that a command writes.
+/// The permissions of a file that a command writes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Readers {
     Everyone,
@@ -32,7 +32,7 @@ pub(super) struct NewFile {
     made: Made,
 }
 
-/// What has to be done with the open file.
+/// The use of the open file.
 #[derive(Debug)]
 enum Made {
     /// It stands in its place, which was free.

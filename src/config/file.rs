@@ -88,7 +88,7 @@ fn read_bytes(path: &Path, bytes_max: u64) -> std::io::Result<Option<Zeroizing<V
     Ok((u64::try_from(read).unwrap_or(u64::MAX) <= bytes_max).then_some(bytes))
 }
 
-/// Reads the beginning of a file, whatever it is.
+/// Reads the beginning of a file of any kind.
 pub(super) fn read_prefix(path: &Path, bytes_max: usize) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let bytes_max = u64::try_from(bytes_max).unwrap_or(u64::MAX);

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-/// Whether Kubernetes sets a variable of this name to this value. `setting` is the name without our prefix. A setting
+/// True if Kubernetes sets a variable of this name to this value. `setting` is the name without our prefix. A setting
 /// that is misspelt as one of these names has another value, and stays a mistake.
 pub fn is_of_a_service(setting: &str, value: &str) -> bool {
     // Between sections a setting has two underscores; a Service's name becomes one word with single ones.

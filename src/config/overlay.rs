@@ -25,7 +25,7 @@ pub fn keys_of_variable<'v>(name: &'v str, value: &str) -> Option<Vec<&'v str>> 
     is_setting.then(|| setting.split("__").collect())
 }
 
-/// Whether a variable begins as settings do, and is one that Kubernetes sets for a Service.
+/// True if a variable begins as settings do, and is one that Kubernetes sets for a Service.
 pub fn is_ignored(name: &str, value: &str) -> bool {
     let setting = name.strip_prefix(PREFIX);
     setting.is_some_and(|setting| is_of_a_service(setting, value))

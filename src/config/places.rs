@@ -1,4 +1,4 @@
-//! Where a gateway's socket and store are, read from a configuration that may have mistakes elsewhere.
+//! The places of a gateway's socket and store, read from a configuration that may have mistakes elsewhere.
 //!
 //! The commands that administer a running gateway need its socket and nothing else of the file: a typing mistake in a
 //! route, or a file that is half edited, must not keep an operator from revoking a certificate.
@@ -15,12 +15,12 @@ use super::root::Config;
 /// The sections that say where the socket and the store are.
 const SECTIONS: [&str; 3] = ["admin", "data_directory", "store"];
 
-/// What a configuration says of places.
+/// The places that a configuration names.
 #[derive(Debug)]
 pub struct Places {
     /// Its places are as the file and the environment say, as far as these can be read; all else is at its default.
     pub config: Config,
-    /// Why the file as a whole is not YAML, with the line; the places come from those sections that are.
+    /// The reason why the file as a whole is not YAML, with the line; the places come from those sections that are.
     pub damage: Option<String>,
 }
 

@@ -110,9 +110,11 @@ impl ClientChain {
             return error;
         };
         match why {
-            CertificateError::BadEncoding | CertificateError::UnknownIssuer => error,
-            // An issuer of ours is named, and whether it signed cannot be said: nobody verifies such signatures.
-            CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+            // With an unsupported algorithm an issuer of ours is named, and whether it signed cannot be said: nobody
+            // verifies such signatures.
+            CertificateError::BadEncoding
+            | CertificateError::UnknownIssuer
+            | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
             | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => error,
             // An issuer of the same name and another key is another issuer. What is left of this
             // error then means one thing: the client does not hold the key of its certificate.

@@ -218,12 +218,12 @@ mod tests {
     fn a_directory_is_made_for_its_owner_alone_and_one_that_is_there_stays_as_it_is() {
         let root = tempfile::tempdir().unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        let made = root.path().join("a/b");
-        make_private(&made).unwrap();
-        assert_eq!(mode(&made), 0o700);
-        fs::set_permissions(&made, fs::Permissions::from_mode(0o750)).unwrap();
-        make_private(&made).unwrap();
-        assert_eq!(mode(&made), 0o750);
+        let directory = root.path().join("a/b");
+        make_private(&directory).unwrap();
+        assert_eq!(mode(&directory), 0o700);
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o750)).unwrap();
+        make_private(&directory).unwrap();
+        assert_eq!(mode(&directory), 0o750);
         fs::write(root.path().join("file"), "").unwrap();
         make_private(&root.path().join("file")).unwrap_err();
     }

@@ -38,7 +38,7 @@ pub type CertificateFilter = CredentialFilter;
 /// The filter for keys.
 pub type KeyFilter = CredentialFilter;
 
-/// What a certificate is known by besides its id, as other programs show it.
+/// A mark by which a certificate is known besides its id, as other programs show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CertificateMark {
     Fingerprint(Fingerprint),
@@ -73,7 +73,7 @@ impl std::str::FromStr for CertificateMark {
 )]
 pub struct InvalidCertificateMark;
 
-/// Which audit events are asked for: those for which every condition holds that is set.
+/// The filter for audit events; every condition that is set must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditFilter {
     pub app: Option<AppId>,

@@ -49,8 +49,8 @@ pub const fn status(reason: Reason, http: u16) -> Status {
         (Reason::BodyTimeout | Reason::RequestTimeout | Reason::UpstreamTimeout, _) => {
             Status::DeadlineExceeded
         }
-        // Another connection is let in.
-        (Reason::HostMismatch, 421) => Status::Unavailable,
+        // 421: another connection is let in.
+        (Reason::HostMismatch, 421) | (_, 502..=504) => Status::Unavailable,
         (_, 401) => Status::Unauthenticated,
         (_, 403) => Status::PermissionDenied,
         (_, 404) => Status::NotFound,
@@ -58,7 +58,6 @@ pub const fn status(reason: Reason, http: u16) -> Status {
         (_, 413 | 414 | 429 | 431) => Status::ResourceExhausted,
         (_, 499) => Status::Cancelled,
         (_, 400..=498) => Status::InvalidArgument,
-        (_, 502..=504) => Status::Unavailable,
         _ => Status::Internal,
     }
 }

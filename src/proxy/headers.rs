@@ -215,7 +215,7 @@ impl Credentials<'_> {
         };
         match name.as_str() {
             "authorization" => {
-                !(looked_at && is_bearer(value)) && !own_credentials::is_ours(value, issuer)
+                !(looked_at && is_bearer(value) || own_credentials::is_ours(value, issuer))
             }
             "x-api-key" => !looked_at && !own_credentials::is_ours(value, issuer),
             _ => true,

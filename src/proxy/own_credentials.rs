@@ -98,12 +98,10 @@ mod tests {
             format!("basic  {basic}"),
             format!("Bearer {ours_token}"),
             format!("DPoP {ours_token}"),
-            ours_token.clone(),
+            ours_token,
             format!(
                 "Bearer {}",
-                token(&format!(
-                    "{{\"a\":\"\\u0041\",\"iss\":\"https:\\/\\/api.example.test\"}}"
-                ))
+                token("{\"a\":\"\\u0041\",\"iss\":\"https:\\/\\/api.example.test\"}")
             ),
             format!("Bearer a.{}.b", "A".repeat(CLAIMS_MAX + 1)),
         ] {

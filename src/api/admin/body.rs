@@ -122,7 +122,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     })
 }
 
-/// What is wrong with a body, without its place in it: bodies are written by programs, in one long line.
+/// The fault of a body, without its place in it: bodies are written by programs, in one long line.
 fn fault(error: &serde_json::Error) -> String {
     let said = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());

@@ -70,13 +70,13 @@ pub struct Status {
     /// The file that a reload reads.
     pub configuration: String,
     pub addresses: ListeningAt,
-    /// When the authority and the server's certificates end.
+    /// The ends of the authority's and the server's certificates.
     pub ends: Vec<End>,
     /// The upstreams of the configuration in force.
     pub upstreams: Vec<StatusUpstream>,
 }
 
-/// Where the gateway listens.
+/// The addresses that the gateway listens on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ListeningAt {
     pub partners: String,
@@ -85,7 +85,7 @@ pub struct ListeningAt {
     pub socket: String,
 }
 
-/// When a certificate ends.
+/// The end of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct End {
     /// `root`, `issuing`, or `server` and its first name.

@@ -44,7 +44,7 @@ impl Table {
             let (prefix, added) = match first {
                 0x80.. => {
                     let index = rest.integer(7)?;
-                    walked.path = walked.path.or(self.replaced(index));
+                    walked.path = walked.path.or_else(|| self.replaced(index));
                     continue;
                 }
                 0x40..0x80 => (6, true),

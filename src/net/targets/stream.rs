@@ -315,7 +315,7 @@ mod tests {
             }
         };
         let mut read = Vec::new();
-        let (_, all) = tokio::join!(write, targets.read_to_end(&mut read));
+        let ((), all) = tokio::join!(write, targets.read_to_end(&mut read));
         all.unwrap();
         (read, [1, 3, 5].map(|stream| paths.take(stream)))
     }

@@ -173,7 +173,9 @@ struct Program {
 
 impl Program {
     fn new(command: &Path, args: &[&str], needs: &[&str]) -> Self {
-        needs.iter().for_each(|tool| need(tool));
+        for tool in needs {
+            need(tool);
+        }
         Self {
             command: command.to_owned(),
             args: args.iter().map(|arg| (*arg).to_owned()).collect(),

@@ -14,7 +14,8 @@ fn empty(good: &str) -> Vec<String> {
         good.lines()
             .take(lines)
             .map(|line| format!("{line}\n"))
-            .collect()
+            .collect::<Vec<_>>()
+            .concat()
     };
     let hosts = good.find("hosts:").unwrap();
     let mut all: Vec<String> = [

@@ -74,6 +74,10 @@ fn failures(gateway: &Gateway, callers: usize, requests: usize, pause: Duration)
             failed
         })
     };
+    #[expect(
+        clippy::needless_collect,
+        reason = "all callers begin before one is waited for"
+    )]
     let threads: Vec<_> = (0..callers).map(calls).collect();
     threads.into_iter().map(|one| one.join().unwrap()).sum()
 }

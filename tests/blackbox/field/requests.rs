@@ -197,7 +197,8 @@ fn a_file_that_is_no_request_is_named_with_the_cure() {
     let text = fs::read_to_string(&made.csr).unwrap();
     let key = fs::read_to_string(&made.key).unwrap();
     let bare: String = text.lines().filter(|line| !line.starts_with('-')).collect();
-    let quoted: String = text.lines().map(|line| format!("> {line}\n")).collect();
+    let quoted: Vec<_> = text.lines().map(|line| format!("> {line}\n")).collect();
+    let quoted = quoted.concat();
     for (bytes, words) in [
         (bare, "base64 without its lines"),
         (quoted, "as a mail program quotes"),

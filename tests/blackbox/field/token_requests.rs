@@ -99,7 +99,8 @@ fn a_secret_with_something_around_it_is_told_its_true_cause() {
         let mut answers = Vec::new();
         for (id, secret) in [(&id, &*good), (&revoked, &old), (&id, "nonsense")] {
             let secret = format!("{before}{secret}{after}");
-            let escaped: String = secret.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            let escaped: Vec<_> = secret.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            let escaped = escaped.concat();
             let form = format!("{grant}&client_id={id}&client_secret={escaped}");
             for answer in [
                 ask(&partner, "/oauth2/token", &basic(id, &secret), grant),

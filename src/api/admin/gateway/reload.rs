@@ -17,7 +17,7 @@ use crate::domain::reason::Reason;
 const UNCONFIRMED: &str = "Stored, not confirmed: the new configuration has replaced the old one, \
     and the data plane did not answer in time that it goes by it.";
 
-/// How to reload.
+/// The options of a reload.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Reload {
