@@ -137,17 +137,25 @@ impl From<ClientError> for Failure {
 const UNREACHABLE: &str = "is it running, and is this the right place? --admin-socket, --admin-url and --config \
                            say where to look; the socket is for root and the gateway's own user";
 
+/// The words of a detail that its title does not have, as they go on behind the title.
+fn beyond(title: &str, detail: &str) -> String {
+    let repeated = detail.split_at_checked(title.len());
+    let repeated = repeated.filter(|(begin, _)| begin.eq_ignore_ascii_case(title));
+    match repeated {
+        Some((_, ".")) => String::new(),
+        Some((_, rest)) if !rest.starts_with(char::is_alphanumeric) => rest.to_owned(),
+        _ if detail.is_empty() => String::new(),
+        _ => format!(": {detail}"),
+    }
+}
+
 /// A refusal of the admin API.
 fn refused(refusal: &Refusal) -> Failure {
     let mut message = plain(&refusal.title);
     let help = refusal.help.as_deref().filter(|help| !help.is_empty());
     // Where there is nothing exact to say, the detail repeats the help.
-    let is_new = |text: &str| {
-        let words = |text: &str| text.trim_end_matches('.').to_lowercase();
-        !text.is_empty() && words(text) != words(&refusal.title)
-    };
-    if is_new(&refusal.detail) && help != Some(&refusal.detail) {
-        let _ = write!(message, ": {}", plain(&refusal.detail));
+    if help != Some(&refusal.detail) {
+        message.push_str(&plain(&beyond(&refusal.title, &refusal.detail)));
     }
     if let Some(reason) = refusal.reason {
         let _ = write!(message, " ({reason})");
@@ -294,6 +302,22 @@ mod tests {
             refusal(document("Make a new key.")).to_string(),
             "error: The key is weak (csr_key_weak)\n  help: Make a new key."
         );
+    }
+
+    #[test]
+    fn what_the_title_says_is_not_said_again() {
+        for (detail, expected) in [
+            ("", ""),
+            ("The key is weak.", ""),
+            (
+                "the key is weak; make a new key pair",
+                "; make a new key pair",
+            ),
+            ("The key is weakened", ": The key is weakened"),
+            ("RSA with 1024 bits.", ": RSA with 1024 bits."),
+        ] {
+            assert_eq!(beyond("The key is weak", detail), expected, "{detail}");
+        }
     }
 
     #[test]
