@@ -225,8 +225,12 @@ impl Credentials<'_> {
 
 /// Whether a value is of the one scheme that is looked at here.
 fn is_bearer(value: &HeaderValue) -> bool {
-    let scheme = value.as_bytes().split(|byte| *byte == b' ').next();
-    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
+    match value.as_bytes().split_at_checked(b"bearer".len()) {
+        Some((scheme, rest)) => {
+            scheme.eq_ignore_ascii_case(b"bearer") && matches!(rest.first(), None | Some(b' '))
+        }
+        None => false,
+    }
 }
 
 /// Takes off everything that must not reach an upstream; gives back the families that the caller tried to set.
