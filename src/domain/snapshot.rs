@@ -170,24 +170,22 @@ impl Snapshot {
     /// The expiry of the caller's proof that expires first, with the reason then; a token expires with its key.
     pub fn proved_until(&self, caller: &Caller) -> Option<(Timestamp, Reason)> {
         let certificate = caller.certificate.proved();
-        let bearer = caller.bearer.proved();
-        let key = bearer.and_then(|bearer| self.keys.get(&bearer.key()));
-        let token = match bearer {
-            Some(Bearer::Token { claims, .. }) => Some(claims.expires_at),
-            Some(Bearer::Key { .. }) | None => None,
+        let mut first = certificate.map(|proof| (proof.validity.not_after, Reason::CertExpired));
+        let mut sooner = |end: Timestamp, reason| {
+            if first.is_none_or(|(known, _)| end < known) {
+                first = Some((end, reason));
+            }
         };
-        let ends = [
-            (
-                certificate.map(|proof| proof.validity.not_after),
-                Reason::CertExpired,
-            ),
-            (key.and_then(|key| key.expires_at), Reason::KeyExpired),
-            (token, Reason::TokenExpired),
-        ];
-        let ends = ends
-            .into_iter()
-            .filter_map(|(end, reason)| Some((end?, reason)));
-        ends.min_by_key(|(end, _)| *end)
+        if let Some(bearer) = caller.bearer.proved() {
+            let key = self.keys.get(&bearer.key());
+            if let Some(end) = key.and_then(|key| key.expires_at) {
+                sooner(end, Reason::KeyExpired);
+            }
+            if let Bearer::Token { claims, .. } = bearer {
+                sooner(claims.expires_at, Reason::TokenExpired);
+            }
+        }
+        first
     }
 
     /// A key that is valid at `now`, and its App; the function's caller compares the secret.
