@@ -9,7 +9,7 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::server::StartHandshake;
-use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
+use tokio_rustls::{FallibleAccept, LazyConfigAcceptor, TlsConnector};
 
 use super::cork::Corked;
 use super::discard::{Discard, discard_rest};
@@ -110,13 +110,12 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     F: FnOnce(Option<&str>) -> (P, Arc<ServerConfig>),
 {
-    let start = hello(stream).await?;
-    let sni = start
-        .client_hello()
-        .server_name()
-        .map(str::to_ascii_lowercase);
-    let (policy, config) = pick(sni.as_deref());
-    let stream = finish(start, config).await?;
+    let Chosen {
+        sni,
+        policy,
+        accepting,
+    } = choose(hello(stream).await?, pick);
+    let stream = finish(accepting).await?;
     let session = stream.inner().get_ref().1;
     Ok(Handshake {
         sni,
@@ -157,16 +156,37 @@ where
     Err(refused)
 }
 
-async fn finish<S>(
-    start: StartHandshake<Greeting<S>>,
-    config: Arc<ServerConfig>,
-) -> Result<ServerStream<S>, Refused<S>>
+/// A handshake whose configuration is chosen.
+struct Chosen<S, P> {
+    sni: Option<String>,
+    policy: P,
+    accepting: FallibleAccept<Corked<S>>,
+}
+
+/// Chooses the configuration by the client's first message. Not `async`: what it is given would be stored in the
+/// handshake's future twice, which is moved for every connection.
+fn choose<S, P, F>(start: StartHandshake<Greeting<S>>, pick: F) -> Chosen<S, P>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: FnOnce(Option<&str>) -> (P, Arc<ServerConfig>),
+{
+    let hello = start.client_hello();
+    let sni = hello.server_name().map(str::to_ascii_lowercase);
+    let (policy, config) = pick(sni.as_deref());
+    let stream = Corked::keeping(start.io.into_inner());
+    let start = StartHandshake::from_parts(start.accepted, stream);
+    Chosen {
+        sni,
+        policy,
+        accepting: start.into_stream(config).into_fallible(),
+    }
+}
+
+async fn finish<S>(mut accepting: FallibleAccept<Corked<S>>) -> Result<ServerStream<S>, Refused<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let stream = Corked::keeping(start.io.into_inner());
-    let start = StartHandshake::from_parts(start.accepted, stream);
-    match start.into_stream(config).into_fallible().await {
+    match (&mut accepting).await {
         Ok(stream) => {
             let mut stream = Box::new(stream);
             stream.get_mut().0.uncork();
@@ -231,6 +251,14 @@ mod tests {
         let deadline = Instant::now() + Duration::from_millis(20);
         let result = accept(ours, never, deadline).await;
         assert!(matches!(result, Err(AcceptError::Timeout(_))));
+    }
+
+    #[test]
+    fn a_handshakes_future_stays_small() {
+        let (stream, _far) = duplex(1);
+        let deadline = Instant::now();
+        // It is moved twice for every connection, and is a part of what each task of a connection holds.
+        assert!(size_of_val(&accept(stream, never, deadline)) <= 4 << 10);
     }
 
     #[tokio::test(flavor = "current_thread")]
