@@ -20,7 +20,7 @@ def add_arguments(parser):
     """What is run, and where."""
     work = pathlib.Path(tempfile.gettempdir()) / f"countersign-compare-{os.getuid()}"
     parser.add_argument("directory", type=pathlib.Path)
-    parser.add_argument("--gateway", type=pathlib.Path, default=BENCHES.parent / "target/release/countersign")
+    parser.add_argument("--gateway", type=pathlib.Path, default=BENCHES.parent / "target/plain/countersign")
     parser.add_argument("--load", type=pathlib.Path, default=work / "target/load/release/load")
 
 
