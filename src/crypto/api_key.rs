@@ -1,7 +1,7 @@
-//! Server keys and admin tokens as texts: made, read, hashed.
+//! Server keys and admin tokens as texts: generated, parsed, hashed.
 //!
-//! `sk_live_` + 26 characters of the id + 43 random characters of base 62 (256 bits) + 6 of checksum.
-//! The checksum lets typing errors and secret scanners be told from guesses without a look-up.
+//! Form: `sk_live_` + 26 characters of the id + 43 random characters of base 62 (256 bits) + 6 of checksum. The
+//! checksum distinguishes typing errors from guesses without a look-up, and lets secret scanners recognise a key.
 
 use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
@@ -22,13 +22,14 @@ const CHECKSUM_CHARS: usize = 6;
 
 const ADMIN_PREFIX: &str = "cs_admin_";
 
-/// Turns secrets into the digests under which they are kept.
+/// The hasher of secrets: the store keeps their digests only.
 pub struct SecretHasher {
     pepper: Option<hmac::Key>,
 }
 
 impl SecretHasher {
-    /// With a pepper a stolen store cannot be searched for guessed secrets at all; without one, 256 random bits must do.
+    /// A hasher with a pepper makes a stolen store useless for testing guessed secrets; without one, the protection is
+    /// the 256 random bits.
     pub fn new(pepper: Option<Secret>) -> Self {
         let key = |text: Secret| hmac::Key::new(hmac::HMAC_SHA256, text.expose().as_bytes());
         Self {
@@ -48,7 +49,7 @@ impl SecretHasher {
         }
     }
 
-    /// Whether `text` is what `digest` was made from; takes as long either way.
+    /// True if `text` is what `digest` was made from; constant time.
     pub fn matches(&self, text: &str, digest: &SecretDigest) -> bool {
         hash::constant_time_eq(&self.digest(text).0, &digest.0)
     }
@@ -67,7 +68,7 @@ pub fn generate_key(id: KeyId, environment: Environment) -> Secret {
     generate(key_prefix(environment), u128::from(id))
 }
 
-/// The id that a server key names, if it is written as keys are. Whether it is the right key only its digest tells.
+/// The id in a server key, if its form is a key's. Only the digest shows that it is the right key.
 pub fn parse_key(text: &str) -> Result<KeyId, Reason> {
     [Environment::Live, Environment::Test]
         .into_iter()
@@ -81,7 +82,7 @@ pub fn generate_admin_token(id: AdminTokenId) -> Secret {
     generate(ADMIN_PREFIX, u128::from(id))
 }
 
-/// The id that an admin token names, if it is written as they are.
+/// The id in an admin token, if its form is an admin token's.
 pub fn parse_admin_token(text: &str) -> Option<AdminTokenId> {
     parse(ADMIN_PREFIX, text).map(AdminTokenId::from_bits)
 }
@@ -103,7 +104,7 @@ fn generate(prefix: &str, id: u128) -> Secret {
     Secret::new(text)
 }
 
-/// Appends random characters; bytes from 248 on are left out, so that each character is equally likely.
+/// Appends random characters; bytes from 248 on are skipped, so that each character is equally likely.
 fn push_random(text: &mut String) {
     let mut missing = SECRET_CHARS;
     while missing > 0 {

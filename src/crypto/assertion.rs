@@ -1,4 +1,4 @@
-//! Assertions: short-lived JWTs by which an upstream verifies who calls, signed with the key of access tokens.
+//! Assertions: short-lived JWTs by which an upstream verifies the caller, signed with the token key.
 
 use std::sync::Arc;
 
@@ -14,25 +14,26 @@ use crate::domain::scope::ScopeSet;
 use crate::domain::time::Timestamp;
 use crate::domain::token::Subject;
 
-/// No reader of access tokens takes this type (RFC 8725, 3.11), so an upstream cannot call back with what it got.
+/// The JWT type of assertions. No reader of access tokens accepts it (RFC 8725, 3.11), so an upstream cannot call back
+/// with an assertion.
 const TYPE: &str = "countersign-assertion+jwt";
 
-/// Signs assertions and nothing else: what a room gets that has to tell upstreams who calls.
+/// The capability to sign assertions and nothing else, for a room that identifies callers to upstreams.
 #[derive(Debug)]
 pub struct AssertionSigner {
-    /// Replaced when the key is rotated.
+    /// The current signer, replaced when the token key is rotated.
     signer: Arc<ArcSwap<TokenSigner>>,
 }
 
-/// Which key an assertion was signed with. It gives nobody the key.
+/// The identifier of the key that signed an assertion. It gives no access to the key.
 #[derive(Debug)]
 pub struct SignedBy(Arc<TokenSigner>);
 
-/// What an upstream is assured of.
+/// The claims about a caller that an upstream verifies.
 #[derive(Clone, Copy, Debug)]
 pub struct Assertion<'a> {
     pub issuer: &'a str,
-    /// Whom it is for. Another upstream that is handed it refuses it.
+    /// The upstream that the assertion is for. Another upstream that gets it refuses it.
     pub audience: &'a str,
     pub app: AppId,
     pub app_name: &'a Name,
@@ -60,14 +61,14 @@ impl AssertionSigner {
         (text, SignedBy(signer))
     }
 
-    /// Whether the key is the one that signs now: an earlier one may not be published any more.
+    /// True if the key is the one that signs now: an earlier one may no longer be published.
     pub fn is_current(&self, key: &SignedBy) -> bool {
         Arc::ptr_eq(&key.0, &self.signer.load())
     }
 }
 
-/// The claims as they are written. There is no `jti`: an assertion serves several requests, and an upstream that
-/// took each only once would refuse all but the first.
+/// The claims in their JSON form. There is no `jti`: an assertion serves several requests, and an upstream that
+/// accepted each only once would refuse all but the first.
 #[derive(Serialize)]
 struct Body<'a> {
     iss: &'a str,
@@ -196,12 +197,12 @@ mod tests {
         assert_eq!(body.get("cnf"), None);
     }
 
-    /// An upstream gets one with every request, so it must be worth nothing at the gate.
+    /// An upstream gets an assertion with every request, so the gateway must not accept one.
     #[test]
     fn an_assertion_is_no_access_token() {
         let (tokens, signer) = signers();
         let (name, scopes) = ("acme".parse().unwrap(), "orders:read".parse().unwrap());
-        // Even when an operator has made the issuer its audience, which the configuration refuses.
+        // Also when an operator has set the issuer as its audience, which the configuration refuses.
         let (text, _) = signer.sign(&Assertion {
             audience: ISSUER,
             ..assertion(&name, &scopes)

@@ -1,4 +1,5 @@
-//! The certificate authority: made or brought along, tested when loaded, and checking each certificate it signs.
+//! The certificate authority: generated or the operator's own, tested when loaded, and checking each certificate it
+//! signs.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -20,16 +21,17 @@ use crate::domain::name::Name;
 use crate::domain::secret::Secret;
 use crate::domain::time::{Timestamp, Validity};
 
-/// How long a root counts that we make: longer than anyone keeps a deployment unchanged.
+/// The lifetime of a generated root: longer than anyone keeps a deployment unchanged.
 const ROOT_LIFETIME: Duration = Duration::from_hours(24 * 3652);
 
-/// How long an issuing authority counts that we make: it is replaced while its root stays.
+/// The lifetime of a generated issuing authority: it is replaced while its root stays.
 const ISSUING_LIFETIME: Duration = Duration::from_hours(24 * 1826);
 
-/// The lifetime of a server certificate with its back-dating: 90 days, the most that Mozilla's TLS profiles recommend.
+/// The lifetime of a server certificate with its back-dating: 90 days, the maximum that Mozilla's TLS profiles
+/// recommend.
 const SERVER_LIFETIME: Duration = Duration::from_hours(24 * 90);
 
-/// The most characters of a common name (RFC 5280, upper bounds).
+/// The maximum number of characters of a common name (RFC 5280, upper bounds).
 const COMMON_NAME_CHARS_MAX: usize = 64;
 
 /// An authority that can sign.
@@ -38,9 +40,9 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
     leaf: Leaf,
-    /// When the root counts that the issuing certificate leads to.
+    /// The validity of the root that the issuing certificate leads to.
     root: Validity,
-    /// All that were brought, those that do not count now too.
+    /// All configured roots, including those that are not valid now.
     roots: Vec<(CertificateDer<'static>, Validity)>,
     id: AuthorityId,
     chain_pem: String,
@@ -50,7 +52,7 @@ pub struct Authority {
     retired: Vec<CertificateDer<'static>>,
 }
 
-/// A root and an issuing authority, new, as they are kept in files.
+/// A new root and a new issuing authority, as they are kept in files.
 #[derive(Debug)]
 #[expect(
     clippy::struct_field_names,
@@ -63,15 +65,15 @@ pub struct GeneratedAuthority {
     pub issuing_key_pem: Secret,
 }
 
-/// Whom a client certificate names.
+/// The names in a client certificate.
 #[derive(Clone, Copy, Debug)]
 pub struct LeafNames<'n> {
     pub app: AppId,
-    /// Becomes the common name.
+    /// The common name.
     pub name: &'n Name,
 }
 
-/// A certificate that was just signed, and verified after it.
+/// A certificate after it was signed and verified.
 #[derive(Clone, Debug)]
 pub struct Issued {
     pub pem: String,
@@ -79,7 +81,7 @@ pub struct Issued {
     pub leaf: Leaf,
 }
 
-/// Why an authority cannot be made, loaded or asked to sign.
+/// An authority that cannot be generated, loaded or used to sign.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
     #[error("the authority's {part} cannot be read")]
@@ -136,7 +138,7 @@ pub enum AuthorityError {
 }
 
 impl Authority {
-    /// Makes a root and an issuing authority, both with P-256 keys.
+    /// Generates a root and an issuing authority, both with P-256 keys.
     pub fn generate(name: &str, now: Timestamp) -> Result<GeneratedAuthority, AuthorityError> {
         let root_key = keypair::generate().map_err(AuthorityError::Key)?;
         let issuing_key = keypair::generate().map_err(AuthorityError::Key)?;
@@ -159,10 +161,10 @@ impl Authority {
         })
     }
 
-    /// Takes an authority into use: everything that could go wrong at the first request goes wrong here.
+    /// Loads an authority. Everything that could fail at the first request fails here.
     ///
-    /// `root_certs_pem` may hold several certificates; one of them that counts now has to lead to the issuing
-    /// certificate. Those that do not count now are trusted by nobody.
+    /// `root_certs_pem` may hold several certificates; one of those that are valid now has to lead to the issuing
+    /// certificate. Roots that are not valid now are not trusted.
     pub fn load(
         issuing_cert_pem: &str,
         issuing_key_pem: &Secret,
@@ -178,7 +180,7 @@ impl Authority {
         let key = keypair::from_secret(issuing_key_pem).map_err(AuthorityError::Key)?;
         let leaf = judge_issuing(&certificate, &key, now)?;
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(AuthorityError::Sign)?;
-        // Whoever verifies chains does not look at the dates of what they end in.
+        // Verifiers of chains do not check the dates of an anchor.
         let counting = roots.iter().filter(|(_, span)| span.contains(now));
         let counting = counting.map(|(root, _)| root);
         let mut authority = Self::assemble(issuer, certificate, leaf, counting);
@@ -187,9 +189,9 @@ impl Authority {
         Ok(authority)
     }
 
-    /// The same, trusting the issuing certificates that it had before, too: partners who send only their leaf are
-    /// verified by them until it ends. Each has to be signed by a root of this authority; those that do not count now,
-    /// or whose root does not, are trusted by nobody.
+    /// The same authority, which also trusts its earlier issuing certificates: they verify partners who send only their
+    /// leaf, until it expires. Each has to be signed by a root of this authority. Those that are not valid now, or
+    /// whose root is not, are not trusted.
     pub fn with_retired(
         mut self,
         retired_certs_pem: &str,
@@ -222,13 +224,13 @@ impl Authority {
         Ok(self)
     }
 
-    /// Whether both are one authority with the same trust.
+    /// True if both are one authority with the same trust.
     pub fn is_same(&self, other: &Self) -> bool {
         self.certificate == other.certificate && self.anchors == other.anchors
     }
 
-    /// Refuses to take the place of `running` when something that it trusts would not be trusted any more: nobody
-    /// loses his certificate by a reload. What has ended meanwhile is not missed.
+    /// Refuses to replace `running` if a certificate that it trusts would no longer be trusted: a reload must not
+    /// invalidate a partner's certificate. A certificate that has expired meanwhile is not required.
     pub fn may_succeed(&self, running: &Self, now: Timestamp) -> Result<(), AuthorityError> {
         let forgotten = |anchor: &&CertificateDer<'_>| !self.anchors.contains(anchor);
         for anchor in running.anchors.iter().filter(forgotten) {
@@ -273,17 +275,17 @@ impl Authority {
         self.id
     }
 
-    /// Until when the issuing certificate and its root count, and so everything that was signed.
+    /// The earlier end of the issuing certificate and its root, and so the end of everything that was signed.
     pub fn not_after(&self) -> Timestamp {
         self.leaf.validity.not_after.min(self.root.not_after)
     }
 
-    /// When the root ends, and when the issuing certificate.
+    /// The ends of the root and of the issuing certificate.
     pub fn ends(&self) -> (Timestamp, Timestamp) {
         (self.root.not_after, self.leaf.validity.not_after)
     }
 
-    /// What partners download to trust the gateway: the issuing certificate and the roots, in PEM.
+    /// The certificates that partners download to trust the gateway: the issuing certificate and the roots, in PEM.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
@@ -293,14 +295,14 @@ impl Authority {
         &self.chain_pem
     }
 
-    /// What may stand between a leaf and the roots, in DER: the issuing certificate, and those before it.
+    /// The certificates between a leaf and the roots, in DER: the issuing certificate and the earlier ones.
     pub fn issuers(&self) -> Vec<Vec<u8>> {
         let all = [&self.certificate].into_iter().chain(&self.retired);
         all.map(|certificate| certificate.to_vec()).collect()
     }
 
-    /// What client certificates have to lead to. The issuing certificate is one of them, so that
-    /// partners who send only their leaf are verified too.
+    /// The trust anchors of client certificates. The issuing certificate is one of them, so that partners who send only
+    /// their leaf are verified too.
     pub fn anchors(&self) -> Vec<CertificateDer<'static>> {
         self.anchors.clone()
     }
@@ -331,7 +333,7 @@ impl Authority {
         Ok(issued)
     }
 
-    /// Makes a key and a certificate for a server of ours: the chain in PEM, and the key.
+    /// Generates a key and a certificate for one of our servers: the chain in PEM, and the key.
     pub fn issue_server(
         &self,
         hosts: &[String],
@@ -355,7 +357,7 @@ impl Authority {
         Ok((issued.pem + &self.chain_pem, keypair::to_secret(&key)))
     }
 
-    /// The span of a leaf: back-dated, and never outside of the issuer's and the root's.
+    /// The validity of a leaf: back-dated, and always within the issuer's and the root's.
     fn span(
         &self,
         backdate: Duration,
@@ -409,8 +411,8 @@ impl Authority {
             .map_err(AuthorityError::SelfTest)
     }
 
-    /// Signs a certificate that nobody gets, and verifies it up to the issuing certificate and up to a root.
-    /// Gives the span of that root; of several, that which ends last.
+    /// Signs a certificate that is discarded, and verifies it up to the issuing certificate and up to a root. Returns
+    /// that root's validity; of several roots, the validity that ends last.
     fn self_test(
         &self,
         roots: &[(CertificateDer<'static>, Validity)],
@@ -446,7 +448,7 @@ impl Authority {
 
 #[cfg(test)]
 impl Authority {
-    /// Another issuing authority below a root: its certificate and its key, in PEM.
+    /// Generates another issuing authority below a root: its certificate and its key, in PEM.
     pub fn generate_issuing(
         root_cert_pem: &str,
         root_key_pem: &Secret,
@@ -702,7 +704,7 @@ mod tests {
         )
     }
 
-    /// A root for each span, all with one name and key, and an issuing authority below them.
+    /// A root for each validity, all with one name and key, and an issuing authority below them.
     fn under(roots: &[Validity], issuing: Validity) -> Result<Authority, AuthorityError> {
         let key = KeyPair::generate().unwrap();
         let params = |span| issue::root("Corp Root", span).unwrap();
@@ -726,7 +728,7 @@ mod tests {
             let refused = under(&[span], day).unwrap_err();
             assert!(matches!(refused, AuthorityError::RootNotNow(at) if at == span));
         }
-        // Beside one that counts, it is not trusted and harms nothing.
+        // Beside a valid root, an expired one is not trusted and does no harm.
         let ended = hours(-48, -1);
         for roots in [[ended, day], [day, ended]] {
             let authority = under(&roots, day).unwrap();
@@ -910,7 +912,7 @@ mod tests {
         assert!(matches!(bring(&own), Err(AuthorityError::WeakKey)));
     }
 
-    /// rcgen writes other bytes for such a name, and no chain would verify: better said at once.
+    /// rcgen writes other bytes for such a name, and no chain would verify: loading reports it.
     #[test]
     fn a_subject_that_cannot_be_written_again_is_noticed_at_load() {
         let with_components = |types: [u64; 2]| {
@@ -926,7 +928,7 @@ mod tests {
         };
         let mut own = with_components([25, 26]);
         assert!(bring(&own).is_ok());
-        // rcgen cannot repeat a type itself: the second one is made the same as the first, and signed anew.
+        // rcgen cannot repeat a type itself: the second one is made the same as the first, and signed again.
         own.chain = vec![replace_and_sign(&own, [100, 1, 26], [100, 1, 25])];
         let leaf = x509::read_leaf(&own.chain[0]).unwrap();
         assert_eq!(leaf.subject, "DC=corp,DC=com,CN=Corp CA");

@@ -1,5 +1,5 @@
 //! A certificate with its chain and its private key, out of the files that an operator has: the leaf is found by the
-//! key, put first, and what is odd about the chain is said.
+//! key and put first, and oddities of the chain are reported.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::x509::{self, MalformedCertificate};
 use crate::domain::secret::Secret;
 use crate::domain::time::{Timestamp, Validity};
 
-/// How long before its end a certificate is worth a warning: as long as those who renew by hand need.
+/// The remaining lifetime at which a certificate is worth a warning: time enough for a renewal by hand.
 const SOON: Duration = Duration::from_hours(30 * 24);
 
 /// A chain in the order in which it is sent, and the private key of its first certificate.
@@ -26,7 +26,7 @@ pub struct Chain {
     reordered: bool,
 }
 
-/// Why files do not give a chain and its private key.
+/// Files that give no chain and private key.
 #[derive(Debug, thiserror::Error)]
 pub enum ChainError {
     #[error("the certificate cannot be read")]
@@ -47,7 +47,7 @@ pub enum ChainError {
 }
 
 impl ChainError {
-    /// Whether the private key is at fault, and not the certificate.
+    /// True if the private key is at fault, and not the certificate.
     pub const fn is_of_key(&self) -> bool {
         matches!(
             self,
@@ -56,7 +56,7 @@ impl ChainError {
     }
 }
 
-/// What is odd about a chain that can be used all the same.
+/// An oddity of a chain that can still be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Remark {
     Alone { issuer: String },
@@ -90,12 +90,12 @@ impl Chain {
         x509::read_leaf(first)
     }
 
-    /// What TLS needs of it.
+    /// The chain and the key in the form that rustls takes.
     pub fn certified_key(self) -> CertifiedKey {
         CertifiedKey::new(self.certificates, self.key)
     }
 
-    /// Everything that is odd about it.
+    /// All oddities of the chain.
     pub fn remarks(&self, now: Timestamp) -> Result<Vec<Remark>, MalformedCertificate> {
         let mut remarks: Vec<Remark> = of_time(&self.leaf()?.validity, now).into_iter().collect();
         if self.reordered {
@@ -152,7 +152,8 @@ fn of_time(validity: &Validity, now: Timestamp) -> Option<Remark> {
     }
 }
 
-/// Where the certificate is that the key belongs to. A file may hold an older one of the same key behind it.
+/// The place of the certificate that the key belongs to. A file may hold an older certificate of the same key behind
+/// it.
 fn place_of_leaf(
     certificates: &[CertificateDer<'static>],
     key: &dyn SigningKey,
@@ -174,7 +175,7 @@ fn place_of_leaf(
     }
 }
 
-/// The leaf, then each issuer of the one before, then whatever else there is in its order.
+/// The leaf, then each issuer of the one before, then all other certificates in their order.
 fn in_order(
     mut rest: Vec<CertificateDer<'static>>,
     leaf: usize,

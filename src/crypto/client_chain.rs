@@ -1,8 +1,8 @@
-//! The chain of a client certificate: webpki's check, and what RFC 5280 asks of authorities beyond it.
+//! The chain of a client certificate: webpki's check, and the rules of RFC 5280 for authorities beyond it.
 //!
-//! webpki does not look at the key usage of an intermediate, nor at the path length of the anchor that a chain ends
-//! in. And it judges the dates and the use of a certificate before its issuer, so that a certificate of a stranger is
-//! refused for what it says about itself.
+//! webpki does not check the key usage of an intermediate, nor the path length of the anchor that a chain ends in. And
+//! it checks the dates and the use of a certificate before its issuer, so that it refuses a certificate of another
+//! authority for its dates or its use.
 
 use std::sync::Arc;
 
@@ -14,16 +14,16 @@ use rustls::{CertificateError, Error, RootCertStore};
 use super::provider::provider;
 use super::x509;
 
-/// Signatures that are verified to find out whether an issuer is one of ours, after a chain was refused. A client
-/// chooses the chain, so this bounds what a refusal costs: about a millisecond.
+/// The maximum number of signatures that are verified to find out whether an issuer is one of ours, after a chain was
+/// refused. A client chooses the chain, so this bounds the cost of a refusal: about a millisecond.
 const SIGNATURES_MAX: usize = 12;
 
-/// The anchors of client certificates, and the check of what leads to them.
+/// The anchors of client certificates, and the check of chains to them.
 #[derive(Debug)]
 pub struct ClientChain {
     anchors: Vec<CertificateDer<'static>>,
     all: Arc<dyn ClientCertVerifier>,
-    /// The anchors again, by the number of authorities that may stand between one of them and a leaf.
+    /// The same anchors, by the number of authorities that may stand between one of them and a leaf.
     by_depth: Vec<(usize, Arc<dyn ClientCertVerifier>)>,
 }
 
@@ -54,7 +54,7 @@ impl ClientChain {
         &*self.all
     }
 
-    /// Verifies that a certificate leads to an anchor at a moment.
+    /// Verifies that a certificate leads to an anchor at a given time.
     pub fn verify(
         &self,
         leaf: &CertificateDer<'_>,
@@ -70,7 +70,7 @@ impl ClientChain {
         verified.map_err(|error| self.precise(error, leaf, &between))
     }
 
-    /// The intermediates that may sign certificates. An anchor needs nobody above it.
+    /// The intermediates that may sign certificates. An anchor needs no issuer.
     fn authorities<'c>(&self, intermediates: &[CertificateDer<'c>]) -> Vec<CertificateDer<'c>> {
         let signs = |certificate: &&CertificateDer<'_>| {
             !self.anchors.iter().any(|anchor| anchor == *certificate)
@@ -80,7 +80,7 @@ impl ClientChain {
     }
 
     /// Verifies by the anchors of each depth, with as many intermediates as these allow. TLS sends each certificate
-    /// before the one that signed it, so those that count come first.
+    /// before the one that signed it, so the intermediates to use come first.
     fn verify_below(
         &self,
         leaf: &CertificateDer<'_>,
@@ -99,7 +99,7 @@ impl ClientChain {
         Err(refused)
     }
 
-    /// webpki's word on the chain, made precise.
+    /// webpki's error about the chain, made precise.
     fn precise(
         &self,
         error: Error,
@@ -110,8 +110,8 @@ impl ClientChain {
             return error;
         };
         match why {
-            // With an unsupported algorithm an issuer of ours is named, and whether it signed cannot be said: nobody
-            // verifies such signatures.
+            // With an unsupported algorithm the certificate names one of our issuers, and its signature cannot be
+            // verified.
             CertificateError::BadEncoding
             | CertificateError::UnknownIssuer
             | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
@@ -119,7 +119,7 @@ impl ClientChain {
             // An issuer of the same name and another key is another issuer. What is left of this
             // error then means one thing: the client does not hold the key of its certificate.
             CertificateError::BadSignature => CertificateError::UnknownIssuer.into(),
-            // What a certificate says about itself matters only if it is one of ours.
+            // A fault of the certificate itself matters only if one of our authorities signed it.
             _ if !self.leads_to_us(leaf, between) => CertificateError::UnknownIssuer.into(),
             CertificateError::Other(_)
                 if x509::read_usage(leaf).is_ok_and(|usage| usage.authority) =>
@@ -130,7 +130,7 @@ impl ClientChain {
         }
     }
 
-    /// Whether the issuers of a certificate end in an anchor, whatever their dates and uses.
+    /// True if the issuers of a certificate end in an anchor. Dates and uses are not checked.
     fn leads_to_us(&self, leaf: &CertificateDer<'_>, between: &[CertificateDer<'_>]) -> bool {
         let mut left = SIGNATURES_MAX;
         let mut signed = |by: &CertificateDer<'_>, certificate: &CertificateDer<'_>| {
@@ -162,7 +162,7 @@ fn is_unknown_issuer(error: &Error) -> bool {
     )
 }
 
-/// webpki's verifier of what leads to these anchors.
+/// webpki's verifier of chains to these anchors.
 pub(super) fn verifier(
     anchors: Vec<CertificateDer<'static>>,
 ) -> Result<Arc<dyn ClientCertVerifier>, Error> {
@@ -172,7 +172,7 @@ pub(super) fn verifier(
         .map_err(|error| Error::General(error.to_string()))
 }
 
-/// A store of these anchors; refuses one that cannot be read.
+/// A store of these anchors; refuses an anchor that cannot be read.
 pub(super) fn store(anchors: Vec<CertificateDer<'static>>) -> Result<RootCertStore, Error> {
     let mut store = RootCertStore::empty();
     anchors
@@ -193,7 +193,7 @@ mod tests {
     use crate::crypto::testing::{client_params, hours, now};
     use crate::domain::time::{Timestamp, Validity};
 
-    /// An authority of a test's own, that may break the rules.
+    /// A test's own authority, which may break the rules.
     struct Made {
         certificate: CertificateDer<'static>,
         issuer: Issuer<'static, KeyPair>,
@@ -386,7 +386,7 @@ mod tests {
                     "{whose}, {what}"
                 );
             }
-            // One of ours is told what is wrong with it.
+            // A certificate of ours gets its own fault as the error.
             let found = verify(&[&ours], &ours.leaf(&params), &[]).unwrap_err();
             assert_ne!(found, CertificateError::UnknownIssuer, "ours, {what}");
         }

@@ -1,4 +1,4 @@
-//! What our certificates look like: each kind as the parameters that it is made from.
+//! The forms of our certificates: the parameters of each kind.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use super::random;
 use crate::domain::time::{Timestamp, Validity};
 
-/// How far every certificate that is not a partner's is back-dated, for clocks that are slow.
+/// The back-dating of every certificate that is not a partner's, for clocks that are slow.
 pub const BACKDATE: Duration = Duration::from_mins(5);
 
 /// A root that signs issuing authorities.
@@ -64,7 +64,7 @@ fn leaf(
     validity: Validity,
 ) -> Result<CertificateParams, rcgen::Error> {
     let mut params = base(common_name, validity)?;
-    // Says CA:FALSE, and is what makes rcgen write the subject key identifier.
+    // Writes CA:FALSE, and makes rcgen write the subject key identifier.
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![purpose];

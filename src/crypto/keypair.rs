@@ -1,4 +1,4 @@
-//! Private keys: made here, kept as PKCS #8 in PEM, never seen elsewhere but as a [`Secret`].
+//! Private keys: generated here, kept as PKCS #8 in PEM, and seen elsewhere only as a [`Secret`].
 
 use rcgen::KeyPair;
 use zeroize::Zeroizing;
@@ -18,7 +18,7 @@ pub fn to_secret(pair: &KeyPair) -> Secret {
     Secret::new(pem::encode("PRIVATE KEY", &der))
 }
 
-/// A private key that cannot be read, or not be used.
+/// A private key that cannot be read or cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     #[error("the private key cannot be read")]
@@ -27,7 +27,7 @@ pub enum KeyError {
     Kind(#[from] rcgen::Error),
 }
 
-/// Reads a private key in PEM, whichever of the usual forms it has.
+/// Reads a private key in PEM, in any of the usual forms.
 pub fn from_secret(text: &Secret) -> Result<KeyPair, KeyError> {
     let der = pem::private_key(text)?;
     Ok(KeyPair::try_from(&der)?)

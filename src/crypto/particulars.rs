@@ -1,4 +1,4 @@
-//! The particulars of a certificate: what upstreams read of one in header fields, as texts.
+//! The particulars of a certificate: the texts that upstreams get in header fields.
 //!
 //! They are read when a field is made from them and not with every handshake, since few gateways need them.
 
@@ -8,7 +8,7 @@ use super::hash;
 use super::subject::{self, Attribute};
 use super::x509::{MalformedCertificate, is_signed_by, parse};
 
-/// What a certificate says of its holder and of whoever signed it.
+/// The facts about a certificate's holder and issuer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Particulars {
     /// The subject in the form of RFC 2253, printable ASCII only.
@@ -18,9 +18,9 @@ pub struct Particulars {
     /// The issuer in the same form.
     pub issuer: String,
     pub issuer_attributes: Vec<Attribute>,
-    /// As the certificate holds them: to be escaped by whoever writes them down.
+    /// The names as the certificate holds them: a writer has to escape them.
     pub names: Vec<AlternativeName>,
-    /// SHA-1 of the whole certificate. Nothing is decided by it; other proxies tell it.
+    /// SHA-1 of the whole certificate. No decision depends on it; other proxies send it.
     pub sha1: [u8; 20],
 }
 
@@ -60,11 +60,11 @@ impl Issuers {
         Self(issuing)
     }
 
-    /// The chain above a leaf, which the root is no part of; empty when another authority has signed it.
+    /// The chain above a leaf, without the root; empty when another authority has signed the leaf.
     pub fn above(&self, leaf: &[u8]) -> &[Vec<u8>] {
         let named: Vec<_> = self.0.iter().filter(|issuer| names(leaf, issuer)).collect();
         let issuer = match &named[..] {
-            // The handshake has verified the leaf, so there is nothing to choose.
+            // The handshake has verified the leaf, so there is only one candidate.
             [only] => Some(*only),
             several => several
                 .iter()
@@ -75,7 +75,7 @@ impl Issuers {
     }
 }
 
-/// Whether a certificate names this one as its issuer.
+/// True if a certificate names this one as its issuer.
 fn names(leaf: &[u8], issuer: &[u8]) -> bool {
     match (parse(leaf), parse(issuer)) {
         (Ok(leaf), Ok(issuer)) => leaf.issuer().as_raw() == issuer.subject().as_raw(),
@@ -165,7 +165,7 @@ mod tests {
     fn a_leaf_of_before_is_told_of_with_the_one_that_signed_it() {
         let pki = Pki::new();
         let (root, key) = (&pki.generated.root_cert_pem, &pki.generated.root_key_pem);
-        // Nothing keeps an operator from giving both the same name.
+        // An operator may give both the same name.
         let (cert, key) = Authority::generate_issuing(root, key, "Test Issuing", now()).unwrap();
         let next = Authority::load(&cert, &key, root, now()).unwrap();
         let retired = &pki.generated.issuing_cert_pem;

@@ -1,4 +1,4 @@
-//! rustls's client verifier: the chain first, then the usage of the certificate, then the registry's word.
+//! rustls's client verifier: the chain first, then the usage of the certificate, then the registry.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -22,13 +22,13 @@ use crate::domain::reason::Reason;
 use crate::domain::time::{Timestamp, Validity};
 use crate::domain::tls_policy::{ClientAuthMode, Reject};
 
-/// What the verifier asks the registry. Whoever answers knows the time.
+/// The registry as the verifier sees it. The implementation knows the time.
 pub trait RegistryView: Send + Sync + std::fmt::Debug {
-    /// Whether a certificate that chains to us counts now.
+    /// Refuses a certificate that chains to us and is not valid now.
     fn judge(&self, fingerprint: &Fingerprint, validity: &Validity) -> Result<(), Reason>;
 }
 
-/// A reason that no TLS alert has a name for, carried inside of rustls's error.
+/// A reason without a TLS alert of its own, carried inside of rustls's error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.title())]
 pub struct Refused(pub Reason);
@@ -54,7 +54,7 @@ pub fn client_verifier(
     }))
 }
 
-/// Verifies a certificate of our own making as a peer would.
+/// Verifies one of our own certificates as a peer would.
 pub(super) fn verify_chain(
     leaf: &[u8],
     intermediates: &[CertificateDer<'_>],
@@ -86,39 +86,40 @@ pub(super) fn verify_chain(
     }
 }
 
-/// What a certificate of ours is for.
+/// The purpose of a certificate of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     ClientAuth,
     ServerAuth,
 }
 
-/// The chain, the usage, and the registry's word.
+/// The verifier: the chain, the usage, and the registry.
 #[derive(Debug)]
 struct Verifier {
     chain: ClientChain,
-    /// Certificates whose chain was built and whose usage was judged by this very verifier, and found good.
+    /// Certificates whose chain and usage this verifier has verified and accepted.
     known: Cache<Fingerprint, Known>,
     mandatory: bool,
     reject: Reject,
     registry: Arc<dyn RegistryView>,
 }
 
-/// What was verified once need not be verified again: a signature stays good.
+/// The result of a verification, kept so that it need not be repeated: a signature stays valid.
 ///
-/// A verifier is made for one set of anchors and goes with it, so what it knows never outlives an authority. Only
-/// what was found good is remembered, by the digest of every byte of the certificate. That the client holds the key
-/// is proved in each handshake, and whether the certificate counts is asked of the registry each time.
+/// A verifier is made for one set of anchors and dropped with it, so its cache never outlives an authority. Only
+/// accepted certificates are cached, by the digest of every byte of the certificate. Each handshake proves that the
+/// client holds the key and asks the registry whether the certificate is valid.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     validity: Validity,
-    /// When the chain was verified, and until when all of it is valid. At any other time it is verified anew.
+    /// The time of the verification, and the time until which the whole chain is valid. Outside of them the chain is
+    /// verified again.
     since: Timestamp,
     until: Timestamp,
 }
 
 impl Verifier {
-    /// What is known of a certificate, if that holds at `now`.
+    /// The cached result for a certificate, if it holds at `now`.
     fn known(&self, fingerprint: &Fingerprint, now: Timestamp) -> Option<Known> {
         let known = self.known.get(fingerprint)?;
         (known.since <= now && now <= known.until).then_some(known)
@@ -127,7 +128,8 @@ impl Verifier {
     fn remember(&self, leaf: &Leaf, intermediates: &[CertificateDer<'_>], now: Timestamp) {
         let mut until = leaf.validity.not_after;
         for intermediate in intermediates {
-            // One that cannot be read is no part of the chain; it may be for all we know, so nothing is remembered.
+            // A certificate that cannot be read is no part of the chain as far as we know, but it may be, so nothing is
+            // cached.
             let Ok(read) = x509::read_leaf(intermediate) else {
                 return;
             };
@@ -144,7 +146,7 @@ impl Verifier {
     }
 }
 
-/// Certificates that a verifier knows, about 150 bytes each. One that has been forgotten is verified again.
+/// The maximum number of cached certificates, about 150 bytes each. One that was evicted is verified again.
 const KNOWN_MAX: usize = 1 << 16;
 
 impl ClientCertVerifier for Verifier {
@@ -152,7 +154,8 @@ impl ClientCertVerifier for Verifier {
         self.mandatory
     }
 
-    /// Clients with several certificates choose by these; without them some offer any certificate.
+    /// The names of the authorities, by which clients with several certificates choose; without them some offer any
+    /// certificate.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.chain.verifier().root_hint_subjects()
     }
@@ -200,7 +203,7 @@ thread_local! {
 
 /// Takes the certificate, in DER, that a verifier refused last on this thread.
 ///
-/// rustls says why a certificate was refused and not which one it was. Whoever polls a handshake takes it after each
+/// rustls reports the fault of a certificate without the certificate. The poller of a handshake takes it after each
 /// poll: nothing else is verified on the thread meanwhile.
 pub fn take_refused() -> Option<Vec<u8>> {
     REFUSED.take()
@@ -224,8 +227,8 @@ impl Verifier {
             return Ok(ClientCertVerified::assertion());
         }
         let leaf = read(end_entity)?;
-        // One that is expired or not valid yet passes when it is to be explained: the chain is
-        // verified at the moment of its validity that is nearest to now.
+        // An expired or not yet valid certificate passes when it is to be explained: the chain is verified at the
+        // moment of its validity that is nearest to now.
         let at = match self.reject {
             Reject::Alert => now,
             Reject::Explain => nearest(now, &leaf.validity),
@@ -247,8 +250,8 @@ fn read(certificate: &CertificateDer<'_>) -> Result<Leaf, Error> {
     leaf.ok_or_else(|| CertificateError::BadEncoding.into())
 }
 
-/// webpki does not look at the key usage, and takes a leaf without an extended key usage for any use.
-/// Such leaves chain to us only if an authority that was brought along made them for something else.
+/// Checks the usage. webpki does not check the key usage, and accepts a leaf without an extended key usage for any use.
+/// Such leaves chain to us only if an operator's own authority made them for another use.
 fn judge_usage(certificate: &CertificateDer<'_>, leaf: &Leaf) -> Result<(), Error> {
     let usage = x509::read_usage(certificate)
         .ok()
@@ -261,7 +264,7 @@ fn judge_usage(certificate: &CertificateDer<'_>, leaf: &Leaf) -> Result<(), Erro
     Ok(())
 }
 
-/// The alert that comes nearest to a reason.
+/// The TLS alert that is nearest to a reason.
 fn of_the_registry(reason: Reason) -> Error {
     let error = match reason {
         Reason::CertExpired => CertificateError::Expired,
@@ -276,7 +279,7 @@ fn of_the_registry(reason: Reason) -> Error {
 fn nearest(now: UnixTime, validity: &Validity) -> UnixTime {
     let seconds = |at: Timestamp| u64::try_from(at.unix_seconds()).unwrap_or(0);
     let at = now.as_secs();
-    // Not `clamp`: it panics when a certificate's dates are the wrong way round.
+    // Not `clamp`: it panics when a certificate ends before it begins.
     let at = at
         .min(seconds(validity.not_after))
         .max(seconds(validity.not_before));
@@ -302,7 +305,7 @@ mod tests {
         KeyPair, KeyUsagePurpose,
     };
 
-    /// A registry that says the same of every certificate.
+    /// A registry with one answer for every certificate.
     #[derive(Debug)]
     struct Word(Result<(), Reason>);
 
@@ -386,7 +389,7 @@ mod tests {
     #[test]
     fn other_authorities_get_the_alert_whatever_they_signed() {
         let pki = Pki::new();
-        // Its authority bears the same names; only the keys differ.
+        // Its authority has the same names; only the keys differ.
         let other = Pki::new();
         for identity in [
             other.client(&client_params(hours(-1, 1))),
@@ -485,7 +488,7 @@ mod tests {
         assert_eq!(explain(&pki, &identity), Ok(true));
     }
 
-    /// A certificate is public: whoever copies it has to be stopped by not having its key.
+    /// A certificate is public: anyone who copies it lacks its key, and is refused.
     #[test]
     fn a_stolen_certificate_is_nothing_without_its_key() {
         let pki = Pki::new();
@@ -507,7 +510,7 @@ mod tests {
         }
     }
 
-    /// A registry whose word can be changed.
+    /// A registry whose answer can be changed.
     #[derive(Debug)]
     struct Changing(std::sync::Mutex<Result<(), Reason>>);
 
@@ -580,7 +583,7 @@ mod tests {
                 other.client(&client_params(hours(-1, 1))),
                 self_signed(&client_params(hours(-1, 1))),
             ] {
-                // Explained or refused: neither is remembered.
+                // Explained or refused: neither is cached.
                 let _told = verify(&verifier, &identity, now());
                 assert_eq!(verifier.known.len(), 0);
             }
@@ -602,7 +605,7 @@ mod tests {
             verify(&verifier, &forged, now()),
             Err(Reason::CertUntrusted)
         );
-        // An authority that has been removed: the verifier for what is trusted now knows nothing of before.
+        // An authority that has been removed: the verifier for the current trust knows nothing of the earlier one.
         let (verifier, _) = knowing(&twin, Reject::Explain);
         assert_eq!(
             verify(&verifier, &genuine, now()),

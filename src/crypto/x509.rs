@@ -1,4 +1,4 @@
-//! Certificates: DER → what the domain keeps of one, and what one may be used for.
+//! Certificates: the parts of one that the domain keeps, read from DER, and its permitted uses.
 
 use rustls::pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
@@ -11,7 +11,7 @@ use super::{hash, public_key, subject};
 use crate::domain::certificate::{Fingerprint, KeyAlgorithm, SerialNumber};
 use crate::domain::time::{Timestamp, Validity};
 
-/// What we read of an end-entity certificate. Reading trusts nothing: the chain is verified elsewhere.
+/// The parts of an end-entity certificate that we read. Reading trusts nothing: the chain is verified elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leaf {
     /// SHA-256 of the whole certificate.
@@ -20,17 +20,17 @@ pub struct Leaf {
     pub key_digest: Fingerprint,
     pub serial: SerialNumber,
     pub validity: Validity,
-    /// In the form of RFC 2253, printable ASCII only.
+    /// The subject in the form of RFC 2253, printable ASCII only.
     pub subject: String,
     /// Alternative names with their kind, for example `DNS:a.example.com` and `URI:countersign:app:…`.
     pub sans: Vec<String>,
-    /// The kind of key; `None` when it is one that we do not accept.
+    /// The kind of key; `None` for a kind that we do not accept.
     pub key: Option<KeyAlgorithm>,
-    /// The certificate itself, where somebody asked for it to be kept.
+    /// The certificate itself, if a caller of the room keeps it.
     pub der: Option<Box<[u8]>>,
 }
 
-/// What a certificate says it may be used for.
+/// The uses that a certificate permits.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a bit of its own in the certificate"
@@ -38,22 +38,22 @@ pub struct Leaf {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
     pub authority: bool,
-    /// `None` when there is no key usage extension at all.
+    /// True if the key usage extension allows signatures; `None` when there is no such extension.
     pub digital_signature: Option<bool>,
-    /// Whether the key usage extension allows signing certificates.
+    /// True if the key usage extension allows signing certificates.
     pub signs_certificates: bool,
-    /// Whether the key usage extension allows signing revocation lists.
+    /// True if the key usage extension allows signing revocation lists.
     pub signs_lists: bool,
-    /// Whether clientAuth is named; anyExtendedKeyUsage or a missing extension do not count.
+    /// True if clientAuth is named; anyExtendedKeyUsage or a missing extension is not enough.
     pub client_auth: bool,
 }
 
-/// What a certificate may sign.
+/// The permission of a certificate to sign others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SigningAuthority {
-    /// Whether it is an authority whose key usage, if it has any, allows signing certificates.
+    /// True if it is an authority whose key usage, if it has any, allows signing certificates.
     pub signs: bool,
-    /// The most authorities that may stand between it and a leaf.
+    /// The maximum number of authorities between it and a leaf.
     pub depth: usize,
 }
 
@@ -78,7 +78,7 @@ pub fn read_leaf(der: &[u8]) -> Result<Leaf, MalformedCertificate> {
     })
 }
 
-/// Reads what a certificate may be used for.
+/// Reads the uses that a certificate permits.
 pub fn read_usage(der: &[u8]) -> Result<Usage, MalformedCertificate> {
     let certificate = parse(der)?;
     let basic = unique(certificate.basic_constraints())?;
@@ -98,7 +98,7 @@ pub fn read_issuer(der: &[u8]) -> Result<String, MalformedCertificate> {
     Ok(subject::to_rfc2253(parse(der)?.issuer()))
 }
 
-/// Reads what a certificate may sign.
+/// Reads the permission of a certificate to sign others.
 pub fn read_authority(der: &[u8]) -> Result<SigningAuthority, MalformedCertificate> {
     let certificate = parse(der)?;
     let basic = unique(certificate.basic_constraints())?.map(|extension| extension.value);
@@ -112,12 +112,12 @@ pub fn read_authority(der: &[u8]) -> Result<SigningAuthority, MalformedCertifica
     })
 }
 
-/// Whether a certificate says that `issuer` signed it.
+/// True if a certificate names `issuer` as its issuer.
 pub fn is_named_issuer(der: &[u8], issuer: &[u8]) -> Result<bool, MalformedCertificate> {
     Ok(parse(der)?.issuer() == parse(issuer)?.subject())
 }
 
-/// Whether a certificate says that it may not sign others. One that says nothing of it may be an old authority.
+/// True if a certificate says that it may not sign others. One that says nothing about it may be an old authority.
 pub fn is_no_authority(der: &[u8]) -> Result<bool, MalformedCertificate> {
     let certificate = parse(der)?;
     let basic = unique(certificate.basic_constraints())?;
@@ -139,7 +139,7 @@ pub fn read_public_key(der: &[u8]) -> Result<Vec<u8>, MalformedCertificate> {
     Ok(parse(der)?.public_key().raw.to_vec())
 }
 
-/// Whether `issuer` signed a certificate: the names fit, and the signature verifies.
+/// True if `issuer` signed a certificate: the names match, and the signature verifies.
 pub fn is_signed_by(der: &[u8], issuer: &[u8]) -> Result<bool, MalformedCertificate> {
     let (certificate, issuer) = (parse(der)?, parse(issuer)?);
     Ok(certificate.issuer() == issuer.subject()
@@ -148,7 +148,7 @@ pub fn is_signed_by(der: &[u8], issuer: &[u8]) -> Result<bool, MalformedCertific
             .is_ok())
 }
 
-/// Who signed a certificate; `None` when it names itself.
+/// The issuer of a certificate; `None` when it names itself.
 pub fn foreign_issuer(der: &[u8]) -> Result<Option<String>, MalformedCertificate> {
     let certificate = parse(der)?;
     let is_own = certificate.issuer() == certificate.subject();
@@ -175,7 +175,7 @@ pub(super) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, MalformedCertific
     }
 }
 
-/// An extension that stands twice says two things, so it says nothing.
+/// An extension that occurs twice is contradictory, so it is refused.
 fn unique<T, E>(found: Result<T, E>) -> Result<T, MalformedCertificate> {
     found.ok().ok_or(MalformedCertificate)
 }
