@@ -1,4 +1,4 @@
-//! Certificate signing requests (PKCS #10): proven, judged, and reduced to the one thing we take from them, the key.
+//! Certificate signing requests (PKCS #10): verified, judged, and reduced to the one part that we use, the public key.
 
 use aws_lc_rs::signature::{self, UnparsedPublicKey};
 use serde::Serialize;
@@ -23,9 +23,9 @@ use super::{csr_file, der, hash, subject};
 use crate::domain::certificate::{Fingerprint, KeyAlgorithm};
 use crate::domain::reason::Reason;
 
-/// A public key whose owner has proved to hold the private half, and which the profile accepts.
+/// A public key that the profile accepts and whose owner has proved to hold the private half.
 ///
-/// Nothing else of the request is kept, so nothing else of it can get into a certificate.
+/// Nothing else of the CSR is kept, so nothing else of it can get into a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Csr {
     spki: Vec<u8>,
@@ -44,13 +44,13 @@ impl Csr {
         self.key
     }
 
-    /// SHA-256 of the `SubjectPublicKeyInfo`: what the registry knows the key by.
+    /// SHA-256 of the `SubjectPublicKeyInfo`, by which the registry knows the key.
     pub const fn key_digest(&self) -> Fingerprint {
         self.key_digest
     }
 }
 
-/// Why a request is not signed, in words for the partner.
+/// A refusal to sign a CSR, in words for the partner.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct CsrRefusal {
@@ -58,7 +58,7 @@ pub struct CsrRefusal {
     pub detail: String,
 }
 
-/// What a request says and what we think of it, for `countersign csr inspect`.
+/// The content of a CSR and our judgement of it, for `countersign csr inspect`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CsrReport {
     pub verdict: Verdict,
@@ -68,17 +68,17 @@ pub struct CsrReport {
     pub key: Option<KeyAlgorithm>,
     pub key_bits: Option<usize>,
     pub signature_algorithm: Option<String>,
-    /// Whether the request is signed by its own key; unknown when we do not verify its algorithm.
+    /// True if the CSR is signed by its own key; absent when we do not verify its algorithm.
     pub signature_valid: Option<bool>,
-    /// Names and extensions that the request asks for. They are shown, and never granted.
+    /// Names and extensions that the CSR asks for. They are shown, and never granted.
     pub requested: Vec<String>,
     pub key_digest: Option<Fingerprint>,
-    /// The kinds of key that it was judged by.
+    /// The kinds of key that are allowed.
     pub keys_allowed: Vec<KeyAlgorithm>,
 }
 
 impl CsrReport {
-    /// The same, refused for something that the request itself does not show.
+    /// The same report, refused for a reason that the CSR itself does not show.
     #[must_use]
     pub fn refused(self, reason: Reason, detail: impl Into<String>) -> Self {
         Self {
@@ -90,7 +90,7 @@ impl CsrReport {
     }
 }
 
-/// Whether a request would be signed.
+/// The judgement: signed or refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
@@ -98,13 +98,13 @@ pub enum Verdict {
     Refused,
 }
 
-/// Judges a request in PEM or DER by what is `allowed`.
+/// Judges a CSR in PEM or DER by the `allowed` kinds of key.
 pub fn judge(input: &[u8], allowed: &[KeyAlgorithm]) -> Result<Csr, CsrRefusal> {
     let der = to_der(input)?;
     judge_parsed(&parse(&der)?, allowed)
 }
 
-/// Describes a request and judges it by what is `allowed`.
+/// Describes a CSR and judges it by the `allowed` kinds of key.
 pub fn inspect(input: &[u8], allowed: &[KeyAlgorithm]) -> CsrReport {
     let der = match to_der(input) {
         Ok(der) => der,
@@ -166,7 +166,7 @@ fn to_der(input: &[u8]) -> Result<Vec<u8>, CsrRefusal> {
     csr_file::to_der(input).map_err(|fault| malformed(fault.to_string()))
 }
 
-/// A request whose public key can be looked at.
+/// A CSR with its public key in a form that can be examined.
 struct Request<'d> {
     parts: Pkcs10<'d>,
     spki: SubjectPublicKeyInfo<'d>,
@@ -255,9 +255,10 @@ fn judge_signature(request: &Request<'_>, key: KeyAlgorithm) -> Result<(), CsrRe
     Err(refuse(Reason::CsrSignature, detail))
 }
 
-/// Whether the parameters beside an algorithm's name are among those that say nothing, or what they say is verified.
+/// True if the parameters beside an algorithm's name add nothing to it, or are those with which the signature is
+/// verified.
 ///
-/// PKCS #1's NULL may be left out (RFC 4055, 5). ECDSA has none, and tools that write NULL all the same mean none.
+/// PKCS #1's NULL may be left out (RFC 4055, 5). ECDSA has none, and tools that write NULL there mean none.
 fn has_its_parameters(parts: &Pkcs10<'_>, known: &Signature) -> bool {
     let parameters = parts.algorithm_parameters;
     let tag = parameters.map(|value| value.tag);
@@ -269,7 +270,7 @@ fn has_its_parameters(parts: &Pkcs10<'_>, known: &Signature) -> bool {
     }
 }
 
-/// Whether the request is signed by the key that it contains: the proof that its sender holds the private half.
+/// True if the CSR is signed by the key that it contains: the proof that its sender holds the private half.
 fn is_proved(request: &Request<'_>, key: KeyAlgorithm) -> bool {
     let Request { parts, spki } = request;
     if parts.algorithm_oid() != OID_SIG_ECDSA_WITH_SHA512 {
@@ -278,7 +279,7 @@ fn is_proved(request: &Request<'_>, key: KeyAlgorithm) -> bool {
             verify_signature(spki, &algorithm, &signature, parts.info.raw).is_ok()
         });
     }
-    // x509-parser does not know this one, which Java writes when it is asked for SHA512withECDSA.
+    // x509-parser does not know this one, which Java writes for SHA512withECDSA.
     let algorithm = match key {
         KeyAlgorithm::P256 => &signature::ECDSA_P256_SHA512_ASN1,
         KeyAlgorithm::P384 => &signature::ECDSA_P384_SHA512_ASN1,
@@ -289,7 +290,7 @@ fn is_proved(request: &Request<'_>, key: KeyAlgorithm) -> bool {
         .is_ok()
 }
 
-/// Refuses what would make an authority of a partner. Other wishes are harmless, because none is granted, so they need
+/// Refuses a request for the rights of an authority. Other wishes are harmless, because none is granted, so they need
 /// not even be readable.
 fn judge_wish(wish: &Wish<'_>) -> Result<(), CsrRefusal> {
     let at = wish.at;
@@ -317,7 +318,7 @@ fn judge_wish(wish: &Wish<'_>) -> Result<(), CsrRefusal> {
     })
 }
 
-/// What an extension holds, if it can be read and nothing is left of it.
+/// The value of an extension, if it can be parsed and has no bytes after it.
 fn whole<'d, T: FromDer<'d, x509_parser::error::X509Error>>(value: &'d [u8]) -> Option<T> {
     match T::from_der(value) {
         Ok(([], read)) => Some(read),
@@ -369,14 +370,14 @@ fn extended_key_usage(usage: &ExtendedKeyUsage<'_>) -> String {
     )
 }
 
-/// A signature algorithm that requests come with.
+/// A signature algorithm of CSRs.
 struct Signature {
     oid: Oid<'static>,
     name: &'static str,
     keys: SignedBy,
 }
 
-/// Whose signatures of an algorithm we accept.
+/// The keys whose signatures of an algorithm we accept.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SignedBy {
     Ecdsa,
@@ -397,7 +398,7 @@ impl SignedBy {
     }
 }
 
-/// What is not here is refused by its number; what is here for nobody is refused by its name.
+/// Algorithms that are not listed are refused by their number; those listed for no key are refused by their name.
 static SIGNATURES: [Signature; 12] = [
     algorithm(
         OID_SIG_ECDSA_WITH_SHA256,
@@ -580,7 +581,7 @@ mod tests {
         }
     }
 
-    /// The names of what is refused, with its place: `openssl asn1parse` counts the same way.
+    /// The names of refused parts, with their place: `openssl asn1parse` counts the same way.
     #[test]
     fn a_refusal_names_the_part_and_its_place() {
         for (text, words) in [
@@ -613,7 +614,7 @@ mod tests {
         assert!(refusal.detail.contains(&at), "{}", refusal.detail);
     }
 
-    /// Parts of a request that are not used, each in a way that some tool writes it.
+    /// Unused parts of a CSR, each in a form that some tool writes.
     #[test]
     fn what_is_not_used_is_not_judged() {
         let utf8 = |text: &str| der::value(0x0c, &[text.as_bytes()]);
@@ -708,7 +709,7 @@ mod tests {
             assert_eq!(report.verdict, Verdict::Accepted, "{what}: {report:?}");
             assert_eq!(report.signature_valid, Some(true), "{what}");
         }
-        // What would make an authority of a partner is refused in whichever attribute it stands.
+        // A request for the rights of an authority is refused in either attribute.
         let wants = der::value(der::SEQUENCE, &[&[1, 1, 0xff]]);
         for kind in [EXTENSIONS, &[0x2b, 6, 1, 4, 1, 0x82, 0x37, 2, 1, 14]] {
             for (value, reason) in [
@@ -740,7 +741,7 @@ mod tests {
         )
     }
 
-    /// A request of these parts with a key of its own, signed.
+    /// A CSR of these parts with a new key, signed.
     fn signed(version: u8, subject: &[u8], attributes: &[u8]) -> Vec<u8> {
         use aws_lc_rs::rand::SystemRandom;
         use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
@@ -760,7 +761,7 @@ mod tests {
         der::value(der::SEQUENCE, &[&info, &algorithm, &signature])
     }
 
-    /// Parameters beside the signature's algorithm: PKCS #1's NULL may be left out, and no other may come.
+    /// Parameters beside the signature's algorithm: PKCS #1's NULL may be left out, and no other is allowed.
     #[test]
     fn parameters_that_say_nothing_may_be_left_out() {
         let null = der::value(der::NULL, &[]);
@@ -807,7 +808,7 @@ mod tests {
         assert_eq!(refusal.reason, Reason::CsrMalformed);
     }
 
-    /// Whoever changes a request of someone else, or copies someone else's key into one, proves nothing.
+    /// Anyone who changes another's CSR, or copies another's key into one, proves nothing.
     #[test]
     fn no_changed_byte_goes_unnoticed() {
         for text in [sample!("p256"), sample!("rsa2048"), sample!("ed25519")] {

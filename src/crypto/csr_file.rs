@@ -1,4 +1,4 @@
-//! The one request in a file: PEM or DER, in whichever encoding it was saved, and nothing that should not be shown.
+//! The one CSR in a file: PEM or DER, in any encoding that tools save, and nothing confidential.
 
 use rustls::pki_types::PrivateKeyDer;
 
@@ -7,15 +7,15 @@ use super::pem_fault::{InvalidPem, Wanted, of_label};
 use super::x509;
 use crate::domain::text;
 
-/// The most bytes of a request: one with an RSA key of 4096 bits has less than 3 KiB.
+/// The maximum number of bytes of a CSR: one with an RSA key of 4096 bits has less than 3 KiB.
 pub const INPUT_BYTES_MAX: usize = 64 * 1024;
 
-/// Why there is no request in a file.
+/// A file without a CSR.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoRequest {
     #[error("the request is larger than 64 KiB")]
     TooLarge,
-    /// It has left its owner's machine, so it is no longer only its owner's.
+    /// A private key that was sent to us is no longer known to its owner alone.
     #[error(
         "this contains a private key: it never leaves its machine; make a new key and send only the request"
     )]
@@ -26,7 +26,7 @@ pub enum NoRequest {
     Pem(#[from] InvalidPem),
 }
 
-/// The request in DER. Blocks of other kinds beside it are passed over.
+/// The CSR in DER. Blocks of other kinds beside it are skipped.
 pub fn to_der(input: &[u8]) -> Result<Vec<u8>, NoRequest> {
     if input.len() > INPUT_BYTES_MAX {
         return Err(NoRequest::TooLarge);
@@ -49,7 +49,7 @@ pub fn to_der(input: &[u8]) -> Result<Vec<u8>, NoRequest> {
     }
 }
 
-/// The request as a text, which is how JSON carries it: DER becomes PEM, everything else is decoded.
+/// The CSR as a text, which is how JSON carries it: DER becomes PEM, everything else is decoded.
 pub fn to_text(input: &[u8]) -> String {
     if is_der(input) {
         return pem::encode("CERTIFICATE REQUEST", input);
@@ -57,7 +57,7 @@ pub fn to_text(input: &[u8]) -> String {
     text::decode(input).into_owned()
 }
 
-/// What bytes are that are no request in DER, where that can be told.
+/// The kind of bytes that are no CSR in DER, if it can be recognised.
 pub fn seems(der: &[u8]) -> Option<String> {
     if PrivateKeyDer::try_from(der).is_ok() {
         return Some(NoRequest::PrivateKey.to_string());
@@ -68,7 +68,7 @@ pub fn seems(der: &[u8]) -> Option<String> {
     None
 }
 
-/// DER begins with a sequence and a length of more than a byte, which is no text.
+/// True if the bytes begin with a sequence and a length of more than a byte, as DER does and no text.
 fn is_der(input: &[u8]) -> bool {
     input.first() == Some(&0x30) && input.get(1).is_none_or(|length| !length.is_ascii_graphic())
 }
@@ -77,7 +77,7 @@ fn is_private(section: &Section) -> bool {
     section.label.ends_with("PRIVATE KEY")
 }
 
-/// The second label is an old one that Java's keytool and Windows still write.
+/// The label of a CSR, or an old one that Java's keytool and Windows still write.
 fn is_request(section: &Section) -> bool {
     matches!(
         &*section.label,

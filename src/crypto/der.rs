@@ -1,4 +1,4 @@
-//! Values in DER, read one after the other with their places: as much of it as taking signed structures apart needs.
+//! Values in DER, read one after the other with their places: the part of DER that signed structures need.
 
 pub const BOOLEAN: u8 = 0x01;
 pub const INTEGER: u8 = 0x02;
@@ -11,10 +11,10 @@ pub const SET: u8 = 0x31;
 /// `[0]` around other values.
 pub const CONTEXT_0: u8 = 0xa0;
 
-/// One value as it was found.
+/// One value with its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Value<'d> {
-    /// Where its tag is, from 0, as `openssl asn1parse` counts.
+    /// The offset of its tag, from 0, as `openssl asn1parse` counts.
     pub at: usize,
     pub tag: u8,
     pub content: &'d [u8],
@@ -26,14 +26,14 @@ pub struct Value<'d> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{part}, at byte {at}, {how}")]
 pub struct Fault {
-    /// What is expected there, for example `the signature`.
+    /// The expected part, for example `the signature`.
     pub part: &'static str,
     pub at: usize,
     pub how: &'static str,
 }
 
 impl<'d> Value<'d> {
-    /// Reads what the value holds.
+    /// A reader of the values inside this value.
     pub const fn values(&self) -> Reader<'d> {
         Reader {
             rest: self.content,
@@ -58,7 +58,7 @@ impl<'d> Reader<'d> {
         self.rest.is_empty()
     }
 
-    /// The next value, whatever it is.
+    /// The next value, of any tag.
     pub fn any(&mut self, part: &'static str) -> Result<Value<'d>, Fault> {
         let at = self.at;
         let fault = |how| Fault { part, at, how };
@@ -87,7 +87,7 @@ impl<'d> Reader<'d> {
         })
     }
 
-    /// The next value, which has this tag.
+    /// The next value, if it has this tag.
     pub fn value(&mut self, tag: u8, part: &'static str) -> Result<Value<'d>, Fault> {
         let value = self.any(part)?;
         if value.tag == tag {
@@ -97,7 +97,7 @@ impl<'d> Reader<'d> {
         Err(Fault { part, at, how })
     }
 
-    /// Refuses anything that is left.
+    /// Refuses bytes after the last value.
     pub const fn end(&self, part: &'static str) -> Result<(), Fault> {
         if self.is_empty() {
             return Ok(());
@@ -108,9 +108,9 @@ impl<'d> Reader<'d> {
     }
 }
 
-/// How long tag and length are, and the content behind them.
+/// The length of tag and length field, and the length of the content behind them.
 fn length_of(bytes: &[u8], first: u8) -> Result<(usize, usize), &'static str> {
-    /// A longer length names more than any input holds.
+    /// A longer length exceeds every input.
     const OCTETS_MAX: usize = 4;
     if first < 0x80 {
         return Ok((2, usize::from(first)));

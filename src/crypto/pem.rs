@@ -1,4 +1,4 @@
-//! PEM (RFC 7468): texts in which DER travels. The one reader of certificates, private keys and requests in files.
+//! PEM (RFC 7468): texts that hold DER. The one reader of certificates, private keys and CSRs in files.
 
 use data_encoding::BASE64;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -10,11 +10,11 @@ use crate::domain::secret::Secret;
 /// One section of a PEM text.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Section {
-    /// What stands between `BEGIN` and the dashes, for example `CERTIFICATE REQUEST`.
+    /// The label between `BEGIN` and the dashes, for example `CERTIFICATE REQUEST`.
     pub label: String,
     /// The line of its `BEGIN`, from 1.
     pub line: usize,
-    /// Whether its headers say that a passphrase encrypts it (RFC 1421).
+    /// True if its headers say that it is encrypted with a passphrase (RFC 1421).
     pub encrypted: bool,
     pub der: Zeroizing<Vec<u8>>,
 }
@@ -121,7 +121,7 @@ fn section<'t>(
     })
 }
 
-/// Appends a line of base64; gives back the first character that is none.
+/// Appends a line of base64; returns the first character that is not base64.
 fn push(body: &mut String, line: &str) -> Result<(), char> {
     for character in line.chars().filter(|character| !character.is_whitespace()) {
         if !character.is_ascii_alphanumeric() && !matches!(character, '+' | '/' | '=') {
@@ -132,7 +132,7 @@ fn push(body: &mut String, line: &str) -> Result<(), char> {
     Ok(())
 }
 
-/// The label of a boundary line; short, so that errors which repeat it are.
+/// The label of a boundary line; bounded, because errors repeat it.
 fn boundary<'t>(line: &'t str, start: &str) -> Option<&'t str> {
     const LABEL_CHARS_MAX: usize = 40;
     line.strip_prefix(start)?
@@ -187,7 +187,7 @@ mod tests {
         }
     }
 
-    /// Each is how some tool or transport leaves a file.
+    /// Each case is the output of some tool or transport.
     #[test]
     fn a_section_is_found_in_whatever_surrounds_it() {
         let plain = encode("CERTIFICATE", DER);

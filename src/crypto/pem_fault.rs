@@ -1,6 +1,6 @@
-//! Texts that are not the PEM that was asked for: what they seem to be instead, and how to get what is wanted.
+//! Texts that are not the expected PEM: their likely form, and the way to get the expected one.
 
-/// A text that is not PEM, or not the PEM that was asked for.
+/// A text that is not PEM, or not the expected PEM.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPem {
     #[error("{0}")]
@@ -34,7 +34,7 @@ pub enum InvalidPem {
     },
 }
 
-/// What a text was expected to hold.
+/// The expected content of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     Certificate,
@@ -52,13 +52,13 @@ impl Wanted {
     }
 }
 
-/// Why a private key that only a passphrase opens is not what was wanted; `None` for any other section.
+/// The fault of a private key that is encrypted with a passphrase; `None` for any other section.
 pub fn of_encryption(label: &str, encrypted: bool, line: usize) -> Option<InvalidPem> {
     let encrypted = encrypted || label == "ENCRYPTED PRIVATE KEY";
     encrypted.then_some(InvalidPem::Encrypted(line))
 }
 
-/// Why a section of this label is not what was wanted.
+/// The fault of a section with this label.
 pub fn of_label(wanted: Wanted, label: &str) -> InvalidPem {
     use Wanted as W;
     let cure = match (wanted, label) {
@@ -90,7 +90,7 @@ pub fn of_label(wanted: Wanted, label: &str) -> InvalidPem {
     }
 }
 
-/// Why there is no section in a text.
+/// The fault of a text without a section.
 pub fn of_text(text: &str) -> InvalidPem {
     if let Some(place) = text.find("-----BEGIN ") {
         return of_boundary(text, place);
@@ -112,7 +112,7 @@ pub fn of_text(text: &str) -> InvalidPem {
     })
 }
 
-/// Why the first boundary in a text is none.
+/// The fault of the first boundary in a text.
 fn of_boundary(text: &str, place: usize) -> InvalidPem {
     let (before, rest) = text.split_at(place);
     let line = before.rsplit(['\n', '\r']).next().unwrap_or_default();
@@ -140,7 +140,8 @@ fn of_boundary(text: &str, place: usize) -> InvalidPem {
     InvalidPem::Nothing("the line -----BEGIN …----- is not written as it should be")
 }
 
-/// What a text is that was never one: its characters are its bytes (see [`crate::domain::text::decode`]).
+/// The kind of binary file that a text was decoded from: its characters are its bytes (see
+/// [`crate::domain::text::decode`]).
 fn binary(text: &str) -> Option<&'static str> {
     const PKCS7: &str = "*\u{86}H\u{86}\u{f7}\r\u{1}\u{7}\u{2}";
     if text.starts_with("\u{fe}\u{ed}\u{fe}\u{ed}") {
@@ -170,7 +171,7 @@ fn binary(text: &str) -> Option<&'static str> {
 }
 
 fn is_bare_base64(text: &str) -> bool {
-    /// Less is a word that happens to be base64.
+    /// A shorter text may be a word that happens to be base64.
     const CHARS_MIN: usize = 64;
     let joined: String = text.chars().filter(|c| !c.is_whitespace()).collect();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=-_".contains(&byte);

@@ -1,17 +1,17 @@
-//! PKCS #10 (RFC 2986) taken apart: only what is used of a request is read, and each fault names its place.
+//! PKCS #10 (RFC 2986) parsed: only the used parts of a CSR are read, and each fault names its place.
 //!
-//! The request's own signature covers all of its first part, so what is not used there may be anything: a subject of
-//! odd strings, attributes that nobody asked for, or none.
+//! The CSR's own signature covers all of its first part, so the unused parts may be anything: a subject of odd strings,
+//! unknown attributes, or none.
 
 use x509_parser::asn1_rs::oid;
 use x509_parser::oid_registry::Oid;
 
 use super::der::{self, Fault, Reader, Value};
 
-/// A request as its parts.
+/// The parts of a CSR.
 #[derive(Clone, Copy, Debug)]
 pub struct Pkcs10<'d> {
-    /// What is signed.
+    /// The part that is signed.
     pub info: Value<'d>,
     pub subject: Value<'d>,
     pub public_key: Value<'d>,
@@ -25,13 +25,13 @@ pub struct Pkcs10<'d> {
     pub signature_bytes: &'d [u8],
 }
 
-/// An extension that a request asks for.
+/// An extension that a CSR asks for.
 #[derive(Clone, Debug)]
 pub struct Wish<'d> {
-    /// Where it begins.
+    /// The offset of its first byte.
     pub at: usize,
     pub oid: Oid<'d>,
-    /// What the extension holds, in DER.
+    /// The value of the extension, in DER.
     pub value: &'d [u8],
 }
 
@@ -40,7 +40,7 @@ static EXTENSION_REQUESTS: [Oid<'static>; 2] =
     [oid!(1.2.840.113549.1.9.14), oid!(1.3.6.1.4.1.311.2.1.14)];
 
 impl<'d> Pkcs10<'d> {
-    /// Takes a request in DER apart.
+    /// Parses a CSR in DER.
     pub fn read(bytes: &'d [u8]) -> Result<Self, Fault> {
         let mut reader = Reader::new(bytes);
         let whole = reader.value(der::SEQUENCE, "the request")?;
@@ -55,7 +55,7 @@ impl<'d> Pkcs10<'d> {
         read_version(parts.value(der::INTEGER, "the version")?)?;
         let subject = parts.value(der::SEQUENCE, "the subject")?;
         let public_key = parts.value(der::SEQUENCE, "the public key")?;
-        // RFC 2986 wants them even when there are none, and some tools leave them out then.
+        // RFC 2986 requires them even when there are none, and some tools leave them out then.
         let attributes = if parts.is_empty() {
             None
         } else {
@@ -89,7 +89,7 @@ impl<'d> Pkcs10<'d> {
         Oid::new(self.algorithm_oid.content.into())
     }
 
-    /// The extensions that the request asks for, in all of its attributes: a second list must not go unseen.
+    /// The extensions that the CSR asks for, in all of its attributes: a second list must not be missed.
     pub fn wishes(&self) -> Result<Vec<Wish<'d>>, Fault> {
         let mut wishes = Vec::new();
         let Some(attributes) = self.attributes else {
@@ -141,8 +141,8 @@ fn read_wishes<'d>(mut list: Reader<'d>, wishes: &mut Vec<Wish<'d>>) -> Result<(
     Ok(())
 }
 
-/// There is one version of PKCS #10, and its number is 0. Tools that write the number of X.509's version 2 or 3
-/// there mean the same, and nothing is read in another way for it.
+/// Checks the version. PKCS #10 has one, and its number is 0. Tools that write the number of X.509's version 2 or 3
+/// mean the same, and the version changes nothing in the parsing.
 fn read_version(version: Value<'_>) -> Result<(), Fault> {
     if matches!(version.content, [0..=2]) {
         return Ok(());

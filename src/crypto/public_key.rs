@@ -1,4 +1,4 @@
-//! Public keys: which kind one is, and whether it is one that we let anyone use.
+//! Public keys: their kinds, and the checks that refuse weak ones.
 
 use rcgen::PublicKeyData;
 use x509_parser::asn1_rs::Tag;
@@ -12,7 +12,7 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::domain::certificate::KeyAlgorithm;
 
-/// Why a public key is not accepted.
+/// A public key that is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFault {
     #[error("the public key {0}")]
@@ -23,7 +23,7 @@ pub enum KeyFault {
     Weak(String),
 }
 
-/// The kind of a public key; refuses what is weak, unusual, or written in another way than DER prescribes.
+/// The kind of a public key; refuses a key that is weak, unusual, or not in DER's form.
 pub fn classify(spki: &SubjectPublicKeyInfo<'_>) -> Result<KeyAlgorithm, KeyFault> {
     let algorithm = &spki.algorithm.algorithm;
     let key = spki.subject_public_key.data.as_ref();
@@ -96,7 +96,7 @@ fn rsa(key: &[u8]) -> Result<KeyAlgorithm, KeyFault> {
 }
 
 fn elliptic(spki: &SubjectPublicKeyInfo<'_>, point: &[u8]) -> Result<KeyAlgorithm, KeyFault> {
-    // Parameters spelled out instead of a curve's name have let attackers choose the generator (CVE-2020-0601).
+    // Explicit parameters instead of a curve's name have let attackers choose the generator (CVE-2020-0601).
     let Some(curve) = curve(spki) else {
         let kind = "an elliptic curve key has to name its curve".to_owned();
         return Err(KeyFault::Kind(kind));
@@ -118,7 +118,7 @@ fn elliptic(spki: &SubjectPublicKeyInfo<'_>, point: &[u8]) -> Result<KeyAlgorith
     }
 }
 
-/// Points of small order: anyone can make signatures that verify under them. The sign bit is not looked at.
+/// Points of small order: anyone can make signatures that verify under them. The sign bit is ignored.
 const ED25519_SMALL_ORDER: [&str; 7] = [
     "0000000000000000000000000000000000000000000000000000000000000000",
     "0100000000000000000000000000000000000000000000000000000000000000",
@@ -156,7 +156,7 @@ fn curve<'k>(spki: &'k SubjectPublicKeyInfo<'_>) -> Option<x509_parser::der_pars
         .filter(|_| parameters.tag() == Tag::Oid)
 }
 
-/// Whether the key, written again, gives the same bytes: what is signed is then exactly what was sent.
+/// True if the encoded key equals the bytes that came: the certificate then holds exactly the key that was sent.
 fn is_canonical(spki: &SubjectPublicKeyInfo<'_>) -> bool {
     rcgen::SubjectPublicKeyInfo::from_der(spki.raw)
         .is_ok_and(|read| read.subject_public_key_info() == spki.raw)

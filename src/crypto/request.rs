@@ -1,4 +1,4 @@
-//! A key pair and a request for a certificate, as a partner makes them; for the demo, which plays the partner.
+//! A key pair and a CSR, as a partner makes them; for the demo, which plays the partner.
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 
@@ -11,7 +11,7 @@ pub struct KeyAndRequest {
     pub csr_pem: String,
 }
 
-/// Makes a P-256 key pair and a request for it.
+/// Generates a P-256 key pair and a CSR for it.
 pub fn generate(common_name: &str) -> Result<KeyAndRequest, rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();

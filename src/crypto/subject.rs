@@ -39,9 +39,9 @@ pub fn to_rfc2253(name: &X509Name<'_>) -> String {
 /// One attribute of a distinguished name, for example the common name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attribute {
-    /// The attribute's type, in dots and digits.
+    /// The attribute's type, as an OID in dots and digits.
     pub oid: String,
-    /// As the certificate holds it: to be escaped by whoever writes it down.
+    /// The value as the certificate holds it: a writer has to escape it.
     pub value: String,
 }
 
@@ -57,7 +57,7 @@ pub fn attributes(name: &X509Name<'_>) -> Vec<Attribute> {
         .collect()
 }
 
-/// An alternative name, for example `DNS:api.example.com`; `None` for kinds that identify nobody here.
+/// An alternative name, for example `DNS:api.example.com`; `None` for kinds that identify no caller.
 pub fn alternative(name: &GeneralName<'_>) -> Option<String> {
     match name {
         GeneralName::DNSName(text) => Some(format!("DNS:{}", escape(text))),
@@ -104,7 +104,7 @@ pub fn address(octets: &[u8]) -> Option<String> {
     v4.or(v6).ok()
 }
 
-/// RFC 2253, 2.4, and everything outside printable ASCII as `\XX`.
+/// Escapes a text by RFC 2253, 2.4, and everything outside printable ASCII as `\XX`.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for (place, byte) in text.bytes().enumerate() {
