@@ -1,4 +1,4 @@
-//! Digests, and comparing them without telling by the time taken where they differ.
+//! Digests, and their comparison in constant time.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest;
@@ -12,7 +12,7 @@ pub fn sha256(data: &[u8]) -> [u8; 32] {
     output
 }
 
-/// SHA-1 of `data`, which the handshake of WebSocket is made with (RFC 6455, 4.2.2). It protects nothing.
+/// SHA-1 of `data`, for the handshake of WebSocket (RFC 6455, 4.2.2). It protects nothing.
 pub fn sha1(data: &[u8]) -> [u8; 20] {
     let mut output = [0_u8; 20];
     output.copy_from_slice(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, data).as_ref());
@@ -24,7 +24,7 @@ pub fn fingerprint(der: &[u8]) -> Fingerprint {
     Fingerprint::from_bytes(sha256(der))
 }
 
-/// Whether both are the same; takes as long wherever they differ. Only their lengths can be told from outside.
+/// True if both are equal; constant time for texts of one length. Only the lengths show from outside.
 pub fn constant_time_eq(one: &[u8], other: &[u8]) -> bool {
     verify_slices_are_equal(one, other).is_ok()
 }

@@ -1,7 +1,7 @@
-//! Access tokens as JWTs (RFC 9068): signed with ES256, read strictly, and the keys published as a JWKS.
+//! Access tokens as JWTs (RFC 9068): signed with ES256, parsed strictly, and the keys published as a JWKS.
 //!
-//! One spelling counts: three parts of canonical base64url, a header of exactly `alg`, `kid` and `typ`, and
-//! claims that are all ours. Readers that accept more have been talked into accepting too much.
+//! One spelling is valid: three parts of canonical base64url, a header of exactly `alg`, `kid` and `typ`, and the
+//! claims that we issue. Parsers that accept more have been attacked through it.
 
 use aws_lc_rs::error::KeyRejected;
 use aws_lc_rs::rand::SystemRandom;
@@ -23,16 +23,16 @@ use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::domain::token::{Claims, Subject, VerificationKey};
 
-/// The most characters of a token: the longest scope set fits, and reading stays cheap.
+/// The maximum number of characters of a token: the longest scope set fits, and parsing stays cheap.
 const TOKEN_CHARS_MAX: usize = 8 * 1024;
 
-/// How far another replica's clock may be ahead of ours.
+/// The maximum by which another replica's clock may be ahead of ours.
 const CLOCK_SKEW_SECONDS: i64 = 60;
 
 const ALGORITHM: &str = "ES256";
 const TYPE: &str = "at+jwt";
 
-/// Signs access tokens.
+/// The signer of access tokens.
 pub struct TokenSigner {
     pair: EcdsaKeyPair,
     kid: String,
@@ -40,7 +40,7 @@ pub struct TokenSigner {
     header: String,
 }
 
-/// Why a signing key cannot be used.
+/// A signing key that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SignerError {
     #[error("the token signing key cannot be read")]
@@ -58,7 +58,7 @@ impl TokenSigner {
         Secret::new(pem::encode("PRIVATE KEY", document.as_ref()))
     }
 
-    /// Takes a key in use.
+    /// Loads a signing key.
     pub fn load(key: &Secret) -> Result<Self, SignerError> {
         let key = pem::private_key(key)?;
         let der = key.secret_der();
@@ -78,7 +78,7 @@ impl TokenSigner {
         header(&self.kid, typ)
     }
 
-    /// Signs what stands behind a header of this key.
+    /// Signs a body, behind a header of this key.
     pub(super) fn seal(&self, header: &str, body: &impl Serialize) -> String {
         let mut token = header.to_owned();
         token.push_str(&encode(body));
@@ -91,7 +91,7 @@ impl TokenSigner {
         token
     }
 
-    /// Signs any header and body, as an issuer with bugs would.
+    /// Signs any header and body, as a faulty issuer would.
     #[cfg(any(test, fuzzing))]
     pub fn seal_text(&self, header: &str, body: &str) -> String {
         let part = |text: &str| BASE64URL_NOPAD.encode(text.as_bytes());
@@ -118,10 +118,10 @@ impl std::fmt::Debug for TokenSigner {
     }
 }
 
-/// Reads a token that `issuer` signed for itself, and that counts at `now`.
+/// Parses a token that `issuer` signed for itself, and that is valid at `now`.
 ///
-/// The signature is verified before anything in the claims is looked at. Whether the App, the Key and the
-/// certificate still count, and whether the bound certificate was presented, is the walk's question.
+/// The signature is verified before the claims are read. The exchange checks that the App, the Key and the certificate
+/// are still valid, and that the bound certificate was presented.
 pub fn verify(
     token: &str,
     keys: &[VerificationKey],
@@ -171,7 +171,7 @@ fn header(kid: &str, typ: &str) -> String {
     format!("{}.", encode(&header))
 }
 
-/// The claims of a token, as they are written.
+/// The claims of a token, in their JSON form.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Body {
@@ -188,7 +188,7 @@ struct Body {
     cnf: Option<Confirmation>,
 }
 
-/// What a token is bound to (RFC 8705, 3.1).
+/// The certificate that a token is bound to (RFC 8705, 3.1).
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Confirmation {
@@ -244,7 +244,7 @@ fn read(body: &[u8]) -> Result<Claims, Reason> {
     })
 }
 
-/// A token that speaks for no user has its client for its subject (RFC 9068, 2.2).
+/// The user of a token. A token without a user has its client as its subject (RFC 9068, 2.2).
 fn subject(body: &Body) -> Result<Option<Subject>, Reason> {
     if body.sub == body.client_id.to_string() {
         return Ok(None);
@@ -262,7 +262,7 @@ fn binding(confirmation: &Confirmation) -> Result<Fingerprint, Reason> {
     Ok(Fingerprint::from_bytes(digest))
 }
 
-/// The key that the header names; its algorithm is the only one that counts.
+/// The key that the header names; only this key's algorithm is accepted.
 fn select<'k>(header: &[u8], keys: &'k [VerificationKey]) -> Result<&'k VerificationKey, Reason> {
     let header: Header = object(header)?;
     if header.alg != ALGORITHM || header.typ != TYPE {
@@ -273,7 +273,7 @@ fn select<'k>(header: &[u8], keys: &'k [VerificationKey]) -> Result<&'k Verifica
         .ok_or(Reason::TokenSignature)
 }
 
-/// Reads a JSON object; serde would take an array for a struct as well.
+/// Parses a JSON object; serde would accept an array for a struct as well.
 fn object<'j, T: Deserialize<'j>>(json: &'j [u8]) -> Result<T, Reason> {
     if json.first() != Some(&b'{') {
         return Err(Reason::TokenMalformed);
@@ -283,7 +283,7 @@ fn object<'j, T: Deserialize<'j>>(json: &'j [u8]) -> Result<T, Reason> {
         .ok_or(Reason::TokenMalformed)
 }
 
-/// Canonical base64url without padding; set bits after the end, blanks and other alphabets are refused.
+/// Decodes canonical base64url without padding; set bits after the end, blanks and other alphabets are refused.
 fn decode(part: &str) -> Result<Vec<u8>, Reason> {
     BASE64URL_NOPAD
         .decode(part.as_bytes())
@@ -304,7 +304,7 @@ fn coordinates(point: &[u8]) -> Option<(String, String)> {
     Some((BASE64URL_NOPAD.encode(x), BASE64URL_NOPAD.encode(y)))
 }
 
-/// The thumbprint of a key (RFC 7638): the same on every replica, and new when the key is.
+/// The thumbprint of a key (RFC 7638): the same on every replica, and another for another key.
 fn thumbprint(point: &[u8]) -> String {
     let (x, y) = coordinates(point).unwrap_or_default();
     let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);

@@ -17,8 +17,8 @@ use rustls::{
 use super::x509;
 use crate::domain::time::Timestamp;
 
-/// Trusts a certificate that is in the file, byte for byte, as itself: by its name and its dates. Any other has to lead
-/// to an authority in the file.
+/// The verifier that trusts a certificate in the file, byte for byte, as itself: by its name and its dates. Any other
+/// certificate has to lead to an authority in the file.
 #[derive(Debug)]
 pub struct PinnedVerifier {
     pinned: Vec<CertificateDer<'static>>,
@@ -34,7 +34,7 @@ impl PinnedVerifier {
     ) -> Result<Arc<Self>, Error> {
         let mut roots = RootCertStore::empty();
         for certificate in &certificates {
-            // webpki takes every anchor for an authority, whatever its certificate says.
+            // webpki takes every anchor for an authority and ignores what its certificate says.
             let vouches = !x509::is_no_authority(certificate).is_ok_and(|leaf| leaf);
             if vouches {
                 roots.add(certificate.clone())?;
@@ -104,7 +104,7 @@ impl ServerCertVerifier for PinnedVerifier {
     }
 }
 
-/// What is still asked of a certificate that is trusted as itself.
+/// The remaining checks of a certificate that is trusted as itself.
 fn verify_itself(
     certificate: &CertificateDer<'_>,
     name: &ServerName<'_>,

@@ -1,19 +1,19 @@
-//! Random bytes, and the bits of ids that sort by the time they were made.
+//! Random bytes, and the bits of ids that sort by their time of creation.
 
 use std::cell::RefCell;
 
 use crate::domain::time::Timestamp;
 
-/// As many random bytes as the caller's array holds, from the system's generator.
+/// Random bytes from the system's generator, as many as the caller's array holds.
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0_u8; N];
     aws_lc_rs::rand::fill(&mut bytes).expect("the generator was seeded when the process began");
     bytes
 }
 
-/// As many random bytes for what has to be distinct and nothing more: ids, never secrets.
+/// Random bytes for values that only have to be distinct: ids, never secrets.
 ///
-/// Each call of the generator costs about as much as a thousand of its bytes, so it is asked for many at once.
+/// Each call of the generator costs about as much as a thousand of its bytes, so one call fetches many.
 pub fn distinct<const N: usize>() -> [u8; N] {
     const { assert!(N <= STOCK, "fits into the stock") };
     thread_local! {

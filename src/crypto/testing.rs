@@ -54,7 +54,7 @@ impl Pki {
         }
     }
 
-    /// What the issuing key signs for `params` and a new key.
+    /// The issuing key's certificate for `params` and a new key.
     pub fn client(&self, params: &CertificateParams) -> Identity {
         self.client_with(params, KeyPair::generate().unwrap())
     }
@@ -87,7 +87,7 @@ impl Pki {
         self.connector_for(identity, rustls::DEFAULT_VERSIONS)
     }
 
-    /// The same, for some versions of TLS only.
+    /// The same client, for some versions of TLS only.
     pub fn connector_for(
         &self,
         identity: Option<&Identity>,
@@ -116,7 +116,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Not through rustls's checks: these certificates are odd on purpose.
+    /// The certified key without rustls's checks: these certificates are odd on purpose.
     fn shown(&self) -> CertifiedKey {
         let provider = provider();
         let key = provider.key_provider.load_private_key(self.key_der());
@@ -133,7 +133,7 @@ pub fn client_params(validity: Validity) -> CertificateParams {
     issue::client("partner", Vec::new(), validity).unwrap()
 }
 
-/// A finished handshake as the server sees it, or its error; and the client's error, if it saw one.
+/// The handshake's result as the server sees it, and the client's error, if it saw one.
 pub fn handshake(
     server: &Arc<ServerConfig>,
     client: &Arc<ClientConfig>,

@@ -1,4 +1,4 @@
-//! Session tickets: what a client is handed so that its next handshake is short, readable by this process alone.
+//! Session tickets: encrypted sessions that clients keep for a shorter next handshake, readable by this process alone.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use rustls::ticketer::TicketRotator;
 
 use super::random;
 
-/// A maker of tickets with keys of its own, which change every six hours and are never stored. A ticket is read until
-/// its key has changed twice.
+/// A ticketer with keys of its own, which change every six hours and are never stored. A ticket can be read until its
+/// key has changed twice.
 pub fn ticketer() -> Result<Arc<dyn ProducesTickets>, Error> {
     Ok(Arc::new(TicketRotator::new(KEY_SECONDS, generation)?))
 }
@@ -26,7 +26,7 @@ fn generation() -> Result<Box<dyn ProducesTickets>, GetRandomFailed> {
     }
 }
 
-/// The tickets of one key: nonce, ciphertext, tag. Random nonces are good for 2^32 tickets, more than six hours hold.
+/// The tickets of one key: nonce, ciphertext, tag. Random nonces are safe for 2^32 tickets, more than six hours need.
 #[derive(Debug)]
 struct Tickets(RandomizedNonceKey);
 
@@ -35,7 +35,7 @@ impl ProducesTickets for Tickets {
         true
     }
 
-    /// In seconds; what clients are told is the rotator's.
+    /// In seconds; clients get the rotator's lifetime.
     fn lifetime(&self) -> u32 {
         2 * KEY_SECONDS
     }

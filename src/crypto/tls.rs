@@ -1,5 +1,5 @@
-//! TLS policies: which certificates are shown, which clients are asked, how upstreams are trusted, and
-//! what a failed handshake means in the words of our catalogue.
+//! TLS policies: the certificates of listeners, the request for client certificates, the trust in upstreams, and the
+//! reason of the catalogue for a failed handshake.
 
 use std::io;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::domain::tls_policy::TlsVersion;
 
-/// Why a TLS policy cannot be made.
+/// A TLS policy that cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     #[error("there is no server certificate")]
@@ -59,36 +59,36 @@ pub struct ServerCertificate {
     pub key_pem: Secret,
 }
 
-/// The certificates that a listener shows, chosen by SNI. They can be replaced while connections are open.
+/// The certificates of a listener, chosen by SNI. They can be replaced while connections are open.
 #[derive(Debug)]
 pub struct ServerCertificates {
     shown: ArcSwap<Vec<Shown>>,
 }
 
-/// A certificate ready to be shown.
+/// A certificate ready for use.
 #[derive(Debug)]
 struct Shown {
-    /// Lower-case DNS names; one that begins with `*.` stands for one label.
+    /// Lower-case DNS names; one that begins with `*.` matches one label.
     names: Vec<String>,
     not_after: Timestamp,
     key: Arc<CertifiedKey>,
 }
 
 impl ServerCertificates {
-    /// Takes at least one certificate; the first is shown to clients that name no host, or one that we do not have.
+    /// Takes at least one certificate; the first is for clients that name no host, or an unknown one.
     pub fn new(certificates: Vec<ServerCertificate>) -> Result<Self, TlsError> {
         Ok(Self {
             shown: ArcSwap::from_pointee(load_all(certificates)?),
         })
     }
 
-    /// Shows other certificates from now on; when one of them cannot be used, all stay as they were.
+    /// Replaces all certificates; if one of the new ones cannot be used, nothing changes.
     pub fn replace(&self, certificates: Vec<ServerCertificate>) -> Result<(), TlsError> {
         self.shown.store(Arc::new(load_all(certificates)?));
         Ok(())
     }
 
-    /// Until when each certificate counts, by its first name.
+    /// The end of each certificate, by its first name.
     pub fn not_after(&self) -> Vec<(String, Timestamp)> {
         let shown = self.shown.load();
         let named = |one: &Shown| {
@@ -165,8 +165,8 @@ fn load(certificate: ServerCertificate) -> Result<Shown, TlsError> {
 
 /// The configuration of a listener, or of those of its hosts that share a policy.
 ///
-/// Each call begins a new generation of tickets. Resumption skips the client verifier, so whoever
-/// changes what is trusted makes a new configuration, and no session of the old one comes back.
+/// Each call begins a new generation of tickets. Resumption skips the client verifier, so a change of trust needs a new
+/// configuration, and no session of the old one is resumed.
 pub fn server_config(
     certificates: Arc<ServerCertificates>,
     verifier: Option<Arc<dyn ClientCertVerifier>>,
@@ -179,21 +179,21 @@ pub fn server_config(
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(certificates);
     config.alpn_protocols = alpn(alpn_h2, true);
-    // Clients that were told to speak HTTP/1.0 offer nothing else. Its requests say their version.
+    // Clients that are set to HTTP/1.0 offer nothing else. Its requests name their version.
     config.alpn_protocols.push(b"http/1.0".to_vec());
     config.ticketer = ticketer()?;
     // A session brings its successor, so one is enough for clients that open connections one after the other, or keep
-    // as many sessions as they have connections. Who wants more at once asks for them (RFC 9149).
+    // as many sessions as they have connections. Clients that want more at once ask for them (RFC 9149).
     config.send_tls13_tickets = 1;
     config.max_tls13_tickets = TICKETS_MAX;
-    // Tickets hold the sessions, so that there is no table which outsiders could fill.
+    // Tickets hold the sessions, so there is no table that outsiders could fill.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.max_early_data_size = 0;
     config.send_half_rtt_data = false;
     Ok(Arc::new(config))
 }
 
-/// As many tickets as a client may ask for in one handshake.
+/// The maximum number of tickets that a client may ask for in one handshake.
 const TICKETS_MAX: usize = 4;
 
 static ALL_VERSIONS: [&SupportedProtocolVersion; 2] =
@@ -212,20 +212,20 @@ fn alpn(h2: bool, http1: bool) -> Vec<Vec<u8>> {
     offered.map(|(_, name)| name.as_bytes().to_vec()).collect()
 }
 
-/// Which authorities an upstream's certificate may come from.
+/// The authorities that an upstream's certificate may come from.
 #[derive(Clone, Debug)]
 pub enum Roots {
-    /// Those of the operating system.
+    /// The authorities of the operating system.
     System,
-    /// Those in a PEM text, and no other. Each certificate in it is also trusted as itself.
+    /// The authorities in a PEM text, and no other. Each certificate in it is also trusted as itself.
     Pem(String),
 }
 
-/// How an upstream is spoken to over TLS.
+/// The TLS of connections to an upstream.
 #[derive(Clone, Debug)]
 pub struct UpstreamTls {
     pub roots: Roots,
-    /// The certificate chain in PEM and its key, when the upstream wants to know who we are.
+    /// The client certificate for the upstream: the chain in PEM and its key, if the upstream asks for one.
     pub identity: Option<(String, Secret)>,
     pub http2: bool,
 }
@@ -267,7 +267,7 @@ fn system_roots() -> Result<RootCertStore, TlsError> {
     Ok(store)
 }
 
-/// What was wrong in a handshake with an upstream, or in what followed it.
+/// The cause of a failure in a handshake with an upstream, or after it.
 pub fn upstream_cause(error: &io::Error) -> Cause {
     use CertificateError as E;
     let inner = error
@@ -286,7 +286,7 @@ pub fn upstream_cause(error: &io::Error) -> Cause {
     }
 }
 
-/// Why a handshake with a client failed.
+/// The reason for a failed handshake with a client.
 pub fn refusal(error: &Error) -> Reason {
     match error {
         Error::NoCertificatesPresented => Reason::CertMissing,
@@ -300,7 +300,7 @@ pub fn refusal(error: &Error) -> Reason {
     }
 }
 
-/// Why a handshake with a client failed, when it surfaced as an error of its stream.
+/// The reason for a failed handshake with a client, from an error of its stream.
 pub fn refusal_of_io(error: &io::Error) -> Reason {
     let inner = error
         .get_ref()
@@ -348,7 +348,7 @@ const fn of_alert(alert: AlertDescription) -> Reason {
         | AlertDescription::CertificateRevoked
         | AlertDescription::CertificateUnknown
         | AlertDescription::CloseNotify
-        // What rustls and others say of a chain whose authority bears a known name and another key.
+        // The alert of rustls and others for a chain whose authority has a known name and another key.
         | AlertDescription::DecryptError
         | AlertDescription::UnknownCA
         | AlertDescription::UnsupportedCertificate
@@ -418,7 +418,7 @@ mod tests {
         let shown = ServerCertificates::new(vec![certificate(&pki.authority, &["old.test"])]);
         let shown = Arc::new(shown.unwrap());
         let server = server_config(Arc::clone(&shown), None, TlsVersion::V1_2, false).unwrap();
-        // A client of its own each time: one that comes back resumes, and looks at no certificate.
+        // A new client each time: a client that returns resumes, and checks no certificate.
         let refused = |name| handshake(&server, &Arc::new(pki.connector(None)), name).1;
         let one = certificate(&pki.authority, &["new.test"]);
         let other = certificate(&pki.authority, &["other.test"]);
@@ -496,7 +496,7 @@ mod tests {
         assert_eq!(refusal(&refused.unwrap_err()), Reason::HandshakeFailed);
     }
 
-    /// Resumption skips the verifier, so no ticket may outlive the trust that it was given under.
+    /// Resumption skips the verifier, so no ticket may outlive the trust that it was issued under.
     #[test]
     fn a_new_configuration_resumes_no_session_of_the_old_one() {
         let pki = Pki::new();
@@ -604,7 +604,7 @@ mod tests {
         }
     }
 
-    /// A client that distrusts us leaves; that is not a fault of its certificate.
+    /// A client that does not trust us leaves; that is not a fault of its certificate.
     #[test]
     fn what_a_client_says_on_leaving_is_about_our_certificate() {
         let (ours, theirs) = (Pki::new(), Pki::new());
