@@ -1,8 +1,8 @@
-//! The files that trust rests on: made once, on first start, and never silently made again.
+//! The files that trust depends on: generated once, on first start, and never silently generated again.
 //!
-//! A directory `authority/` holds `root.pem`, `root.key`, `issuing.pem` and `issuing.key`. The root's key is used
-//! only to make the issuing certificate, so an operator may carry `root.key` away; anything else that is missing,
-//! empty, unreadable or readable by others means not to start. `retired.pem` may hold earlier issuing certificates.
+//! A directory `authority/` holds `root.pem`, `root.key`, `issuing.pem` and `issuing.key`. The root's key is used only
+//! to make the issuing certificate, so an operator may carry `root.key` away; if any other file is missing, empty,
+//! unreadable or readable by others, the gateway does not start. `retired.pem` may hold earlier issuing certificates.
 //! Everything here blocks: it runs before serving, and at a reload.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -22,31 +22,31 @@ use crate::domain::secret::Secret;
 use crate::domain::text;
 use crate::domain::time::Clock;
 
-/// What the authority is called in its certificates.
+/// The name of the authority in its certificates.
 const AUTHORITY_NAME: &str = "Countersign";
 
-/// The most bytes of one file: a chain of a few certificates, with room for comments.
+/// The maximum number of bytes of one file: a chain of a few certificates, with room for comments.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// The bits of a mode that say what group and others may do.
+/// The bits of a mode that give permissions to group and others.
 const OTHERS: u32 = 0o077;
 
 const ROOT_KEY: &str = "root.key";
 const ROOT_CERT: &str = "root.pem";
 const ISSUING_KEY: &str = "issuing.key";
 const ISSUING_CERT: &str = "issuing.pem";
-/// Optional: issuing certificates below this root that were replaced, and that clients may still lean on.
+/// The optional file of earlier issuing certificates below this root, which clients' certificates may still depend on.
 const RETIRED_CERTS: &str = "retired.pem";
 
-/// Something read from files, or made because there were none.
+/// The content of files, or its replacement, generated because there were none.
 #[derive(Debug)]
 pub struct Opened<T> {
     pub value: T,
-    /// Whether it was made just now, which is worth an audit event.
+    /// True if it was generated just now, which is worth an audit event.
     pub created: bool,
 }
 
-/// Why trust could not be loaded or made. The gateway does not serve then.
+/// Trust that could not be loaded or generated. The gateway does not serve then.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(
@@ -92,14 +92,14 @@ pub enum Error {
     },
 }
 
-/// Whether `directory` holds anything of an authority, be it complete or not.
+/// True if `directory` holds any file of an authority, complete or not.
 pub fn is_there(directory: &Path) -> bool {
     [ROOT_CERT, ROOT_KEY, ISSUING_CERT, ISSUING_KEY]
         .into_iter()
         .any(|name| exists(&directory.join(name)))
 }
 
-/// Loads the authority from `directory`, or makes one there when it holds none at all.
+/// Loads the authority from `directory`, or generates one there when it holds none at all.
 pub fn open_or_create(directory: &Path, clock: &dyn Clock) -> Result<Opened<Authority>, Error> {
     let created = !is_there(directory);
     if created {
@@ -112,7 +112,7 @@ pub fn open_or_create(directory: &Path, clock: &dyn Clock) -> Result<Opened<Auth
     Ok(Opened { value, created })
 }
 
-/// Whether what [`open_or_create`] finds in `directory` can be used. Makes nothing.
+/// Checks that the authority which [`open_or_create`] finds in `directory` can be used. Generates nothing.
 pub fn examine(directory: &Path, clock: &dyn Clock) -> Result<(), Error> {
     if is_there(directory) {
         load(directory, clock)?;
@@ -120,7 +120,7 @@ pub fn examine(directory: &Path, clock: &dyn Clock) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the key in `path` can sign access tokens, if there is one. Makes nothing.
+/// Checks that the key in `path` can sign access tokens, if there is one. Generates nothing.
 pub fn examine_token_signer(path: &Path) -> Result<(), Error> {
     if exists(path) {
         load_token_signer(path)?;
@@ -128,7 +128,7 @@ pub fn examine_token_signer(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Loads the key that signs access tokens from `path`, or makes one when there is no such file.
+/// Loads the key that signs access tokens from `path`, or generates one when there is no such file.
 pub fn open_or_create_token_signer(path: &Path) -> Result<Opened<TokenSigner>, Error> {
     let created = !exists(path);
     if created {
@@ -151,7 +151,7 @@ fn load_token_signer(path: &Path) -> Result<TokenSigner, Error> {
     })
 }
 
-/// The public halves of signing keys before the one in use; none when there is no such file.
+/// The public halves of earlier token keys; none when there is no such file.
 pub(super) fn retired_token_keys(path: &Path) -> Result<Vec<RetiredKey>, Error> {
     if !exists(path) {
         return Ok(Vec::new());
@@ -170,13 +170,13 @@ pub(super) fn keep_retired_token_keys(path: &Path, keys: &[RetiredKey]) -> Resul
     replace(path, &text)
 }
 
-/// Puts another signing key in the place of the one in `path`.
+/// Replaces the token key in `path`.
 pub(super) fn replace_token_key(path: &Path, key: &Secret) -> Result<(), Error> {
     replace(path, key.expose())
 }
 
-/// Loads the authority that the files of `directory` are now, to take the place of `running`; `None` when they are
-/// the same. Refuses one that forgets what `running` trusts.
+/// Loads the authority from the current files of `directory`, to take the place of `running`; `None` when they are the
+/// same. Refuses an authority that no longer trusts a certificate which `running` trusts.
 pub fn successor(
     directory: &Path,
     running: &Authority,
@@ -224,7 +224,7 @@ fn create(directory: &Path, clock: &dyn Clock) -> Result<(), Error> {
     make_directory(directory)?;
     let made = Authority::generate(AUTHORITY_NAME, clock.now())
         .map_err(|source| unusable(directory, source))?;
-    // The issuing certificate comes last: with it, all is there.
+    // The issuing certificate comes last: once it is there, all files are.
     write_new(&[
         (directory.join(ROOT_KEY), made.root_key_pem.expose()),
         (directory.join(ROOT_CERT), &made.root_cert_pem),
@@ -240,8 +240,8 @@ fn unusable(directory: &Path, source: AuthorityError) -> Error {
     }
 }
 
-/// Whether there is anything at `path`. A dangling link counts, and so does what may not be looked at:
-/// that is somebody's mistake, and no invitation to make something new.
+/// True if there is a file at `path`. A dangling link or a path without permission is true as well: that is a mistake,
+/// and no reason to create a new file.
 pub fn exists(path: &Path) -> bool {
     !matches!(fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
@@ -256,8 +256,8 @@ fn make_directory(directory: &Path) -> Result<(), Error> {
 
 /// Writes new files so that each is whole or not there, and replaces none.
 ///
-/// All are safe on disk under other names before the first gets its own; a link to a taken name fails,
-/// so of two processes that start at once the second stops at its first file.
+/// All are safe on disk under other names before the first gets its own; a link to a taken name fails, so of two
+/// processes that start at once the second stops at its first file.
 fn write_new(files: &[(PathBuf, &str)]) -> Result<(), Error> {
     let mark = HEXLOWER.encode(&random::bytes::<8>());
     let written = files.iter().try_for_each(|(path, text)| {
@@ -280,7 +280,7 @@ fn write_new(files: &[(PathBuf, &str)]) -> Result<(), Error> {
         .try_for_each(|(path, _)| sync_directory_of(path))
 }
 
-/// Writes a file that is either the old one or the whole new one, whatever happens in between.
+/// Replaces a file atomically: a crash leaves either the old file or the whole new one.
 fn replace(path: &Path, text: &str) -> Result<(), Error> {
     let staged = staged_name(path, &HEXLOWER.encode(&random::bytes::<8>()));
     let replaced = write_synced(&staged, text).and_then(|()| fs::rename(&staged, path));
@@ -439,7 +439,7 @@ mod tests {
         }
     }
 
-    /// Puts a new issuing authority below the root of `directory` in the place of the one there.
+    /// Replaces the issuing authority in `directory` by a new one below the same root.
     fn replace_issuing(directory: &Path, clock: &HandClock) {
         let read = |name: &str| fs::read_to_string(directory.join(name)).unwrap();
         let root_key = Secret::new(read(ROOT_KEY));

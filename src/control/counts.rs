@@ -1,4 +1,4 @@
-//! How many credentials there are, by state and by how soon they end, for the metrics.
+//! The numbers of credentials, by state and by the time to their end, for the metrics.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::domain::credential::CredentialState;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 
-/// The spans that ends are counted within, as labels and as times. A series per credential would have no bound.
+/// The spans for the counts of coming ends, as labels and as times. A series per credential would have no bound.
 pub const WITHIN: [(&str, Duration); 4] = [
     ("1d", Duration::from_hours(24)),
     ("7d", Duration::from_hours(24 * 7)),
@@ -17,26 +17,26 @@ pub const WITHIN: [(&str, Duration); 4] = [
     ("90d", Duration::from_hours(24 * 90)),
 ];
 
-/// Everything in the registry, counted at one moment.
+/// The counts of everything in the registry at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CredentialCounts {
-    /// In the order of [`AppState::ALL`].
+    /// The counts in the order of [`AppState::ALL`].
     pub apps: [u64; AppState::ALL.len()],
     pub certificates: Count,
     pub keys: Count,
 }
 
-/// The credentials of one kind.
+/// The counts of one kind of credential.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
-    /// In the order of [`CredentialState::ALL`].
+    /// The counts in the order of [`CredentialState::ALL`].
     pub by_state: [u64; CredentialState::ALL.len()],
-    /// Those that count now and end within each span of [`WITHIN`].
+    /// Credentials that are valid now and end within each span of [`WITHIN`].
     pub ending: [u64; WITHIN.len()],
 }
 
 impl Control {
-    /// Counts what the newest snapshot holds; the store is not asked.
+    /// Counts the credentials in the newest snapshot; the store is not read.
     pub async fn credential_counts(&self, now: Timestamp) -> Result<CredentialCounts, Error> {
         let snapshot = self.publisher().current();
         // A million entries take tens of milliseconds: too long for a worker that answers others meanwhile.

@@ -1,11 +1,11 @@
-//! Why an administrative operation was refused or failed.
+//! Refusals and failures of administrative operations.
 
 use std::fmt::Display;
 
 use crate::domain::reason::Reason;
 use crate::store::error::{Conflict, Error as StoreError};
 
-/// A refusal or failure: a [`Reason`] for machines, a detail for the operator, and what lies behind it for the log.
+/// A refusal or failure: a [`Reason`] for machines, a detail for the operator, and a source for the log.
 #[derive(Debug, thiserror::Error)]
 #[error("{detail}")]
 pub struct Error {
@@ -25,22 +25,22 @@ impl Error {
         }
     }
 
-    /// What the operator asked for does not fit what exists.
+    /// A conflict between the operation and the stored state.
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(Reason::Conflict, detail)
     }
 
-    /// The input cannot be meant so.
+    /// An invalid input.
     pub fn invalid(detail: impl Into<String>) -> Self {
         Self::new(Reason::InputInvalid, detail)
     }
 
-    /// There is nothing of this kind by this id or name.
+    /// An object of this kind that is not stored under this id or name.
     pub fn not_found(kind: &str, which: impl Display) -> Self {
         Self::new(Reason::NotFound, format!("there is no {kind} {which}"))
     }
 
-    /// A fault of our own, with its cause.
+    /// A fault of the gateway itself, with its cause.
     pub fn internal(
         detail: impl Into<String>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,

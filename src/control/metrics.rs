@@ -1,4 +1,4 @@
-//! What the control plane counts: certificates signed and revoked, requests refused, and how long revoking takes.
+//! The control plane's metrics: certificates signed and revoked, CSRs refused, and the time that a revocation takes.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Regi
 use crate::domain::credential::RevocationReason;
 use crate::domain::reason::Reason;
 
-/// From a worker that idles to one that is stuck for as long as anyone waits.
+/// The buckets: from an idle worker to one that is stuck for as long as anyone waits.
 const SECONDS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 ];
 
-/// The reasons for which a certificate is not signed that lie in the request or in what the App has already.
-/// What an operator mistypes is not one of them.
+/// The reasons to refuse a CSR that lie in the CSR itself or in what the App has already. An operator's typing errors
+/// are not among them.
 const CSR_REFUSALS: [Reason; 8] = [
     Reason::CertLimit,
     Reason::CsrAttributes,
@@ -36,7 +36,7 @@ pub struct ControlMetrics {
 }
 
 impl ControlMetrics {
-    /// Makes every family and registers it, each series at zero.
+    /// Creates and registers every family, each series at zero.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
         let metrics = Self::new()?;
         registry.register(Box::new(metrics.issued.clone()))?;
@@ -90,7 +90,7 @@ impl ControlMetrics {
         self.issued.inc();
     }
 
-    /// A request was not signed; only what is wrong with the request itself is counted.
+    /// Counts a CSR that was not signed, if the CSR itself is at fault.
     pub(super) fn not_signed(&self, reason: Reason) {
         if CSR_REFUSALS.contains(&reason) {
             self.csr_refused.with_label_values(&[reason.code()]).inc();

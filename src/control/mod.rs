@@ -1,7 +1,7 @@
-//! The control plane: what is true, who changed it, and how the data plane learns of it.
+//! The control plane: the registry, its changes with their authors, and their publication to the data plane.
 //!
-//! Every change takes one way, [`publish::Publisher::commit`]: read, decide and store under one lock, together
-//! with the audit event; then hand the data plane a snapshot that differs in what changed, and wait for its receipt.
+//! Every change takes one way, [`publish::Publisher::commit`]: read, decide and store under one lock, together with the
+//! audit event; then send the data plane a snapshot with the changes, and wait for its receipt.
 
 pub mod error;
 pub mod publish;

@@ -24,27 +24,27 @@ use crate::domain::token::VerificationKey;
 use crate::store::change::Change;
 use crate::store::repository::{Contents, Store};
 
-/// How long a change waits for the data plane. Workers answer within milliseconds; one that does not is stuck,
-/// and the operator has to hear of it while still at the terminal.
+/// The time for which a change waits for the data plane. Workers answer within milliseconds; one that does not is
+/// stuck, and the operator has to learn of it while still at the terminal.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
 
 /// A snapshot on its way to the data plane.
 #[derive(Debug)]
 pub struct Publication {
     pub snapshot: Arc<Snapshot>,
-    /// What stopped counting with it: open connections on any of these are to be closed.
+    /// The credentials and Apps that ended with this snapshot: open connections on any of them are closed.
     pub ended: Vec<Ended>,
-    /// Answered once every worker decides by the snapshot.
+    /// The channel for the receipt, sent once every worker decides by the snapshot.
     pub receipt: oneshot::Sender<Receipt>,
 }
 
-/// What a use case decided: what to store, with its audit event, and what the data plane has to know of it.
+/// The decision of a use case: the changes to store, the audit event, and the changes for the data plane.
 #[derive(Debug)]
 pub(super) struct Plan<T> {
     pub value: T,
     pub changes: Vec<Change>,
     pub event: AuditEvent,
-    /// The entries of the snapshot that differ afterwards, as they are afterwards.
+    /// The entries of the snapshot that differ, with their new values.
     pub touched: Vec<Touched>,
     pub ended: Vec<Ended>,
 }
@@ -57,7 +57,7 @@ pub(super) enum Touched {
     Key(KeyId, KeyEntry),
 }
 
-/// What came of a change that is stored, and what is known of its being in force.
+/// The result of a stored change, with the receipt of its publication.
 #[derive(Clone, Debug)]
 pub struct Changed<T> {
     pub value: T,
@@ -65,8 +65,8 @@ pub struct Changed<T> {
 }
 
 impl<T> Changed<T> {
-    /// The same, or a refusal when not every worker has confirmed it: for changes whose answer holds nothing that
-    /// could not be had again. What is made and shown once goes to whoever asked for it, confirmed or not.
+    /// The same result, or a refusal if not every worker has confirmed it. It is for changes whose answer can be
+    /// fetched again. A secret that is shown once goes to the operator, confirmed or not.
     pub(super) fn in_force(self, subject: impl Display) -> Result<Self, Error> {
         in_force(self.receipt, subject).map(|_| self)
     }
@@ -93,7 +93,7 @@ fn in_force(receipt: Receipt, subject: impl Display) -> Result<Receipt, Error> {
     ))
 }
 
-/// Owns the making of snapshots. Cloning it is cheap; all clones are one publisher.
+/// The maker of snapshots. Cloning it is cheap; all clones are one publisher.
 #[derive(Clone, Debug)]
 pub struct Publisher {
     inner: Arc<Inner>,
@@ -103,26 +103,26 @@ pub struct Publisher {
 struct Inner {
     store: Arc<dyn Store>,
     live: ArcSwap<Snapshot>,
-    /// Held from reading what a change depends on until its snapshot is on its way, so that
-    /// snapshots leave in the order of the revisions they were made from.
+    /// The state, locked from the reading for a change until its snapshot is sent, so that snapshots leave in the order
+    /// of the revisions that they were made from.
     state: Mutex<State>,
     outlet: mpsc::Sender<Publication>,
     tasks: TaskTracker,
-    /// Cancelled when nobody is to be told any more.
+    /// Cancelled when no more publications will be sent.
     closing: CancellationToken,
     metrics: ControlMetrics,
 }
 
 #[derive(Debug)]
 struct State {
-    /// The store's revision that the newest snapshot stands for.
+    /// The store's revision in the newest snapshot.
     revision: u64,
-    /// What ended in snapshots that the data plane did not take; it is told with the next one.
-    /// Grows by what an operator ends while nothing is confirmed, which is never much.
+    /// The ended credentials of snapshots that the data plane did not take; they go out with the next one. It grows by
+    /// what an operator ends while nothing is confirmed, which is never much.
     owed: Vec<Ended>,
-    /// Whether the data plane did not take the newest snapshot.
+    /// True if the data plane did not take the newest snapshot.
     unsent: bool,
-    /// Whether a task waits to send it.
+    /// True if a task waits to send it.
     retrying: bool,
 }
 
@@ -158,7 +158,7 @@ impl Publisher {
         Ok((publisher, first))
     }
 
-    /// The newest snapshot, which the data plane has or is about to have.
+    /// The newest snapshot, in force or about to be.
     pub fn current(&self) -> Arc<Snapshot> {
         self.inner.live.load_full()
     }
@@ -182,7 +182,7 @@ impl Publisher {
         .await
     }
 
-    /// Publishes other keys that verify tokens, over the same registry and routes.
+    /// Publishes other keys that verify tokens, with the same registry and routes.
     pub(super) async fn set_verification_keys(
         &self,
         verification_keys: Arc<[VerificationKey]>,
@@ -203,18 +203,18 @@ impl Publisher {
         .await
     }
 
-    /// Waits for the changes that have begun; none begins afterwards is the caller's promise.
+    /// Waits for the changes that have begun. The caller guarantees that no other begins.
     pub async fn finish(&self) {
         self.inner.closing.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
     }
 
-    /// Decides with the store at hand, stores the decision, publishes it, and waits for the receipt; when none comes
-    /// in time, the receipt says that instead, since what is stored cannot be taken back.
+    /// Decides by the store, stores the decision, publishes it, and waits for the receipt. If none comes in time, the
+    /// receipt says so, since a stored change cannot be taken back.
     ///
-    /// `decide` may block. Nobody else changes anything while it runs, so what it reads stays true until
-    /// it is stored; the store's own conditions guard against another process.
+    /// `decide` may block. Nobody else changes anything while it runs, so its reads stay true until it is stored; the
+    /// store's own conditions guard against another process.
     pub(super) async fn commit<T: Send + 'static>(
         &self,
         decide: impl FnOnce(&dyn Store) -> Result<Plan<T>, Error> + Send + 'static,
@@ -243,7 +243,7 @@ impl Publisher {
         .await
     }
 
-    /// Stores a change that the data plane has no part in.
+    /// Stores a change that does not concern the data plane.
     pub(super) async fn record<T: Send + 'static>(
         &self,
         decide: impl FnOnce(&dyn Store) -> Result<Plan<T>, Error> + Send + 'static,
@@ -259,7 +259,7 @@ impl Publisher {
         .await
     }
 
-    /// Runs to the end even when the caller leaves: what is stored must be published too.
+    /// Runs to the end even when the caller leaves: a stored change must be published too.
     async fn run<T: Send + 'static, F: Future<Output = Result<T, Error>> + Send + 'static>(
         &self,
         work: impl FnOnce(Arc<Inner>) -> F,
@@ -299,7 +299,7 @@ impl Inner {
         .await
     }
 
-    /// The snapshot after a change, and what ended in it without our doing.
+    /// The snapshot after a change, and the credentials that another process ended.
     async fn next(
         &self,
         state: &mut State,
@@ -311,7 +311,7 @@ impl Inner {
             state.revision = revision;
             return (changed(&current, touched, revision), Vec::new());
         }
-        // Somebody else wrote to the store as well, so what changed is not ours alone to say.
+        // Another process wrote to the store as well, so the whole registry is loaded.
         match load(&self.store).await {
             Ok(contents) => {
                 state.revision = contents.revision;
@@ -329,7 +329,7 @@ impl Inner {
         }
     }
 
-    /// Hands the snapshot to the data plane; nothing when it does not take it in time, and then later.
+    /// Sends the snapshot to the data plane; if the queue stays full, a task sends it later.
     async fn send(
         self: &Arc<Self>,
         state: &mut State,
@@ -350,11 +350,11 @@ impl Inner {
         Some(hand_over(place, snapshot, state))
     }
 
-    /// Sends the newest snapshot as soon as the data plane takes something again, unless a later change has taken it
-    /// along by then.
+    /// Sends the newest snapshot as soon as the data plane takes publications again, unless a later change has sent it
+    /// by then.
     async fn send_later(self: Arc<Self>) {
         loop {
-            // The place is given back before the lock is taken, so that no change waits for one that is held here.
+            // The slot is released before the lock is taken, so that no change waits for a slot that is held here.
             let there_is_room = tokio::select! {
                 place = self.outlet.reserve() => place.is_ok(),
                 () = self.closing.cancelled() => false,
@@ -411,7 +411,7 @@ impl Inner {
     }
 }
 
-/// Puts a snapshot into its place on the way to the data plane, with all that the data plane is owed.
+/// Puts a snapshot into its slot in the queue, with all ended credentials that the data plane has not got yet.
 fn hand_over(
     place: mpsc::Permit<'_, Publication>,
     snapshot: Arc<Snapshot>,
@@ -427,7 +427,7 @@ fn hand_over(
     waiting
 }
 
-/// Runs a query where it may block.
+/// Runs a query on a thread that may block.
 pub(super) async fn blocking<T: Send + 'static>(
     store: &Arc<dyn Store>,
     query: impl FnOnce(&dyn Store) -> Result<T, Error> + Send + 'static,
@@ -459,7 +459,7 @@ fn build(
     }
 }
 
-/// `current` with the touched entries replaced; all else is shared with it.
+/// `current` with the touched entries replaced; everything else is shared with it.
 fn changed(current: &Snapshot, touched: Vec<Touched>, revision: u64) -> Snapshot {
     let mut next = Snapshot {
         version: current.version + 1,
@@ -478,7 +478,7 @@ fn changed(current: &Snapshot, touched: Vec<Touched>, revision: u64) -> Snapshot
     next
 }
 
-/// What counted in `before` and does not in `after`.
+/// The credentials and Apps that are valid in `before` and not in `after`.
 fn lost(before: &Snapshot, after: &Snapshot) -> Vec<Ended> {
     let apps = before
         .apps
@@ -597,13 +597,13 @@ mod tests {
         assert!(refused.detail.starts_with("stored, not confirmed"));
         let app = fixture.control.app("acme").await.unwrap();
 
-        // The queue is full now, so the data plane cannot even be told; what ended is owed to it.
+        // The queue is full now, so the data plane gets nothing; the ended credentials wait for the next snapshot.
         let key = crate::control::testing::new_key("acme", "");
         let key = fixture.control.create_key(&ACTOR, key).await.unwrap();
         assert!(!key.receipt.confirmed);
         let suspended = fixture.control.suspend_app(&ACTOR, "acme").await;
         assert_eq!(suspended.unwrap_err().reason, Reason::Unconfirmed);
-        // As soon as there is room it is told, without another change.
+        // As soon as there is room it gets them, without another change.
         drop(publications.recv().await);
         let (snapshot, ended) = {
             let publication = publications.recv().await.unwrap();
@@ -616,7 +616,7 @@ mod tests {
         );
         assert_eq!(snapshot.version, fixture.snapshot().version);
         assert_eq!(snapshot.keys.iter().count(), 1);
-        // And it is told once.
+        // It gets them once.
         let told = confirm_all(publications);
         let other = fixture.control.create_app(&ACTOR, new("other")).await;
         other.unwrap();
@@ -637,7 +637,7 @@ mod tests {
             let refused = fixture.control.create_app(&ACTOR, new).await;
             assert_eq!(refused.unwrap_err().reason, Reason::Unconfirmed);
         }
-        // Taken and answered as they come; the second one was waiting to be sent.
+        // Publications are taken and confirmed in order; the second one was waiting to be sent.
         publications.recv().await.unwrap();
         let told = confirm_all(publications);
         fixture.app("three").await;
@@ -667,7 +667,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_shown_once_is_shown_by_a_silent_data_plane_too() {
-        // The data plane takes publications and answers none.
+        // The data plane takes publications and confirms none.
         let (outlet, mut publications) = mpsc::channel(8);
         let fixture = Fixture::with_outlet(outlet, Told::default()).await;
         let kept = TaskTracker::new();

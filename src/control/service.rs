@@ -1,4 +1,4 @@
-//! Control: what operators can do, behind one handle. One file per noun adds its operations to it.
+//! Control: the operators' operations, behind one handle. One file per noun adds its operations to it.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::domain::certificate::Profile;
 use crate::domain::time::{Clock, Timestamp};
 use crate::store::repository::Store;
 
-/// What [`Control`] works with.
+/// The dependencies of [`Control`].
 #[derive(Debug)]
 pub struct Parts {
     pub store: Arc<dyn Store>,
@@ -29,7 +29,7 @@ pub struct Parts {
 
 /// The operations of the control plane. Cloning it is cheap.
 ///
-/// Who may do what is the edge's question; here every change is written down with the [`Actor`] who made it.
+/// The edge authorizes; this room records every change with the [`Actor`] who made it.
 ///
 /// [`Actor`]: crate::domain::admin::Actor
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ impl Control {
         }
     }
 
-    /// Signs by another profile from now on, for a reload.
+    /// Replaces the profile for signatures, for a reload.
     pub fn set_profile(&self, profile: Profile) {
         self.inner.profile.store(Arc::new(profile));
     }
@@ -79,7 +79,7 @@ impl Control {
         self.inner.authority.load_full()
     }
 
-    /// Signs by another authority from now on, for a reload.
+    /// Replaces the authority for signatures, for a reload.
     pub fn set_authority(&self, authority: Arc<Authority>) {
         self.inner.authority.store(authority);
     }

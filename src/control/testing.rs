@@ -1,4 +1,4 @@
-//! A control plane to test with: SQLite in memory, a clock held in the hand, and a data plane that confirms.
+//! A control plane for tests: SQLite in memory, a clock that the test sets, and a data plane that confirms.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,7 +43,7 @@ hdbVywKgHx7RtugroRH8CuE=
 -----END CERTIFICATE REQUEST-----
 ";
 
-/// Another, with a key of its own.
+/// Another CSR, with a key of its own.
 pub const OTHER_CSR: &str = "\
 -----BEGIN CERTIFICATE REQUEST-----
 MIHOMHYCAQAwFDESMBAGA1UEAwwJcGFydG5lci1iMFkwEwYHKoZIzj0CAQYIKoZI
@@ -54,7 +54,7 @@ S/kIw+p5sgMZhMJgM46uaAM=
 -----END CERTIFICATE REQUEST-----
 ";
 
-/// One with a P-521 key, which no profile accepts.
+/// A CSR with a P-521 key, which no profile accepts.
 pub const P521_CSR: &str = "\
 -----BEGIN CERTIFICATE REQUEST-----
 MIIBTjCBsQIBADAMMQowCAYDVQQDDAFjMIGbMBAGByqGSM49AgEGBSuBBAAjA4GG
@@ -88,7 +88,7 @@ impl Clock for HandClock {
     }
 }
 
-/// What the data plane was told, in order.
+/// The publications that the data plane got, in order.
 pub type Told = Arc<Mutex<Vec<(Arc<Snapshot>, Vec<Ended>)>>>;
 
 pub struct Fixture {
@@ -98,7 +98,7 @@ pub struct Fixture {
     pub hasher: Arc<SecretHasher>,
     pub told: Told,
     pub registry: prometheus::Registry,
-    /// Holds the files of the token keys.
+    /// The directory of the token keys' files.
     _place: tempfile::TempDir,
 }
 
@@ -184,7 +184,7 @@ impl Fixture {
         self.control.sign_certificate(&ACTOR, request).await
     }
 
-    /// What the data plane was told last.
+    /// The last publication that the data plane got.
     pub fn last_told(&self) -> (Arc<Snapshot>, Vec<Ended>) {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.last().cloned().unwrap()

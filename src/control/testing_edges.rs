@@ -1,4 +1,5 @@
-//! What tests of the edges need beside [`super::testing`]: a token service, and a server with a certificate of today.
+//! The parts that tests of the edges need beside [`super::testing`]: a token service, and a server with a certificate
+//! of today.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::crypto::jwt::TokenSigner;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 
-/// Mints by the fixture's own hasher and clock, with the defaults of the configuration.
+/// A token service with the fixture's own hasher and clock, and the defaults of the configuration.
 pub fn token_service(fixture: &Fixture) -> TokenService {
     let settings = TokenSettings {
         ttl: Duration::from_mins(15),
@@ -24,7 +25,7 @@ pub fn token_service(fixture: &Fixture) -> TokenService {
     TokenService::new(settings, signer, hasher, clock)
 }
 
-/// A server's certificate, which TLS clients check by the real time, and the authority that it comes from.
+/// A server's certificate, which TLS clients check by the real time, and its authority.
 #[expect(clippy::struct_field_names, reason = "all three are texts in PEM")]
 #[derive(Debug)]
 pub struct Server {
