@@ -1,4 +1,4 @@
-//! Operators' tokens for the admin API: made, recognised, revoked.
+//! Operators' tokens for the admin API: created, authenticated, revoked.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::store::change::Change;
 use crate::store::repository::Store;
 
 impl Control {
-    /// Makes a token. The secret is in the answer and nowhere else.
+    /// Creates a token. The secret is in the answer and nowhere else.
     pub async fn create_admin_token(
         &self,
         actor: &Actor,
@@ -55,7 +55,8 @@ impl Control {
         Ok((created.await?, secret))
     }
 
-    /// The token that `text` is, if it counts now. Asked of the store each time, so that revoking one is at once.
+    /// The admin token that `text` is, if it is valid now. The store is read each time, so that a revocation takes
+    /// effect at once.
     pub async fn authenticate_admin(&self, text: &str) -> Result<Option<AdminToken>, Error> {
         let Some(id) = parse_admin_token(text) else {
             return Ok(None);

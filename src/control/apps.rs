@@ -1,4 +1,4 @@
-//! Apps: made, looked at, suspended, resumed, revoked.
+//! Apps: created, listed, suspended, resumed, revoked.
 
 use serde_json::json;
 
@@ -16,10 +16,10 @@ use crate::domain::name::Name;
 use crate::store::change::Change;
 use crate::store::repository::Store;
 
-/// The most characters of a contact: a name, an address, a telephone number.
+/// The maximum number of characters of a contact: a name, an address, a telephone number.
 const CONTACT_CHARS_MAX: usize = 200;
 
-/// What an operator says about an App to be.
+/// An operator's input for a new App.
 #[derive(Clone, Debug)]
 pub struct NewApp {
     pub name: Name,
@@ -52,7 +52,7 @@ impl Control {
                     let name = &app.name;
                     return Err(Error::conflict(format!("there is an App {name} already")));
                 }
-                // The store gives its name away as the new App is made.
+                // The store releases its name when the new App is created.
                 let name = other.name_given_up();
                 touched.push(Touched::App(App { name, ..other }));
             }
@@ -90,7 +90,7 @@ impl Control {
         self.set_state(actor, id_or_name, AppState::Active).await
     }
 
-    /// Ends the App and every credential of it, for ever.
+    /// Revokes the App and every credential of it, permanently.
     pub async fn revoke_app(&self, actor: &Actor, id_or_name: &str) -> Result<Changed<App>, Error> {
         self.set_state(actor, id_or_name, AppState::Revoked).await
     }
@@ -136,17 +136,17 @@ pub(super) fn find(store: &dyn Store, id_or_name: &str) -> Result<App, Error> {
         (Err(_), Ok(name)) => store.app_by_name(&name)?,
         (Err(_), Err(_)) => None,
     };
-    // What was asked for is repeated only as far as a name could go, so that an answer stays small and plain.
+    // The input is repeated only up to a name's length, so that an answer stays small and plain.
     let shown = || id_or_name.escape_default().take(40).collect::<String>();
     found.ok_or_else(|| Error::not_found("App", shown()))
 }
 
-/// The same, when it may get new credentials.
+/// The same App, if it may get new credentials.
 pub(super) fn find_active(store: &dyn Store, id_or_name: &str) -> Result<App, Error> {
     refuse_unless_active(find(store, id_or_name)?)
 }
 
-/// The App of something that is to get a successor.
+/// The App of a credential that is to get a successor.
 pub(super) fn find_active_by_id(store: &dyn Store, id: AppId) -> Result<App, Error> {
     let found = store.app(id)?;
     refuse_unless_active(found.ok_or_else(|| Error::not_found("App", id))?)

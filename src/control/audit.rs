@@ -1,4 +1,4 @@
-//! The audit trail: what was changed, by whom, newest first.
+//! The audit trail: administrative changes with their actors, newest first.
 
 use std::fmt::Display;
 
@@ -24,7 +24,7 @@ impl Control {
             .await
     }
 
-    /// Writes down an act that changes nothing in the store, for example `gateway.reload` or `authority.create`.
+    /// Records an act that changes nothing in the store, for example `gateway.reload` or `authority.create`.
     ///
     /// `detail` is a flat JSON object without secrets.
     pub async fn note(

@@ -1,4 +1,4 @@
-//! Certificates: signed from requests, looked at, revoked.
+//! Certificates: signed from CSRs, listed, revoked.
 
 use std::time::Duration;
 
@@ -25,26 +25,26 @@ use crate::domain::time::Timestamp;
 use crate::store::change::Change;
 use crate::store::repository::Store;
 
-/// The shortest life that may be asked for: shorter ones end while they are being carried to the partner.
+/// The minimum lifetime of a certificate: a shorter one would expire on its way to the partner.
 const LIFETIME_MIN: Duration = Duration::from_mins(1);
 
-/// The most certificates of an App that are looked at for one name; far more than a profile lets count at a time.
+/// The maximum number of an App's certificates that are read for one name; far more than a profile allows at a time.
 const NAMESAKES_MAX: u32 = 1000;
 
-/// A request to sign a certificate.
+/// The input for a signature.
 #[derive(Clone, Debug)]
 pub struct SignRequest {
     /// The App's id or name.
     pub app: String,
-    /// What the App calls the certificate. One that counts already under the name is retired: this one succeeds it.
+    /// The App's name for the certificate. A valid certificate with the same name is retired: this one succeeds it.
     pub name: Name,
     /// The certificate signing request, in PEM or DER.
     pub csr: Vec<u8>,
-    /// The profile's lifetime when absent.
+    /// The lifetime; absent for the profile's.
     pub lifetime: Option<Duration>,
 }
 
-/// A certificate, and what the partner has to present.
+/// A certificate, and the chain that the partner has to present.
 #[derive(Clone, Debug)]
 pub struct SignedCertificate {
     pub certificate: Certificate,
@@ -86,8 +86,8 @@ impl Control {
         signed
     }
 
-    /// What would be said of a request by the profile in force, without signing it. Whether its key belongs to another
-    /// App is not said: that depends on whose request it is.
+    /// The profile's judgement of a CSR, without signing it. It does not say if the key belongs to another App: that
+    /// depends on the App that sends the CSR.
     pub async fn inspect_csr(&self, csr: Vec<u8>) -> Result<CsrReport, Error> {
         let profile = self.profile();
         self.read(move |store| {
@@ -155,7 +155,7 @@ impl Control {
         .await
     }
 
-    /// Ends a certificate at once, and with it every connection and token that rests on it.
+    /// Revokes a certificate at once, with every connection and token that depends on it.
     pub async fn revoke_certificate(
         &self,
         actor: &Actor,
@@ -205,7 +205,7 @@ fn find(store: &dyn Store, id: CertificateId) -> Result<Certificate, Error> {
     found.ok_or_else(|| Error::not_found("certificate", id))
 }
 
-/// The certificate with the state that it is in at `now`.
+/// The certificate with its state at `now`.
 fn as_of(certificate: Certificate, now: Timestamp) -> Certificate {
     let ended = certificate.validity.has_ended(now);
     let state = match certificate.state {
@@ -248,7 +248,7 @@ fn is_compromised(certificate: &Certificate) -> bool {
     certificate.revocation_reason == Some(RevocationReason::KeyCompromise)
 }
 
-/// The store refuses these too; asking first means that nothing is signed for them.
+/// Refuses a known key. The store refuses it too; this check is earlier, so that nothing is signed for it.
 fn refuse_known_key(store: &dyn Store, app: &App, csr: &Csr) -> Result<(), Error> {
     for known in store.certificates_by_key(&csr.key_digest())? {
         if is_compromised(&known) {

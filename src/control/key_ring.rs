@@ -1,4 +1,4 @@
-//! The keys that sign and verify access tokens, as they are held and found again at a start.
+//! The keys that sign and verify access tokens, in memory and in their files.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,15 +18,15 @@ use crate::domain::token::VerificationKey;
 #[derive(Debug)]
 pub struct TokenKeys {
     pub(super) path: PathBuf,
-    /// The longest that a token lives.
+    /// The maximum lifetime of a token.
     pub(super) lifetime: Duration,
     pub(super) signer: Arc<ArcSwap<TokenSigner>>,
-    /// Held for as long as a rotation takes, so that there is one at a time.
+    /// The earlier keys; locked during a rotation, so that there is one rotation at a time.
     pub(super) retired: Mutex<Vec<RetiredKey>>,
 }
 
 impl TokenKeys {
-    /// Loads the key in `path`, and those before it that still verify; makes one when there is no such file.
+    /// Loads the key in `path`, and the earlier keys that still verify; generates a key when there is no such file.
     pub fn open(
         path: &Path,
         lifetime: Duration,
@@ -35,7 +35,7 @@ impl TokenKeys {
         let signer = authority::open_or_create_token_signer(path)?;
         let current = signer.value.verification_key().kid;
         let mut retired = authority::retired_token_keys(&place_of_retired(path))?;
-        // A process that ended in the middle of a rotation may have left the key that still signs among them.
+        // A process that ended during a rotation may have left the key that still signs among them.
         retired.retain(|key| key.until > now && key.kid != current);
         let value = Self {
             path: path.to_owned(),
@@ -49,25 +49,25 @@ impl TokenKeys {
         })
     }
 
-    /// What signs now, and after each rotation.
+    /// The current signer, replaced by each rotation.
     pub fn signer(&self) -> Arc<ArcSwap<TokenSigner>> {
         Arc::clone(&self.signer)
     }
 
-    /// What verifies tokens.
+    /// The keys that verify tokens.
     pub async fn verification_keys(&self) -> Arc<[VerificationKey]> {
         verifying(&self.signer.load(), &self.retired.lock().await)
     }
 }
 
-/// Beside the key: `token-signing.pem.retired`.
+/// The path of the earlier keys, beside the key: `token-signing.pem.retired`.
 pub(super) fn place_of_retired(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".retired");
     PathBuf::from(name)
 }
 
-/// What verifies tokens while `signer` signs them; it comes first.
+/// The keys that verify tokens while `signer` signs them; its own key comes first.
 pub(super) fn verifying(signer: &TokenSigner, retired: &[RetiredKey]) -> Arc<[VerificationKey]> {
     let retired = retired.iter().filter_map(|key| {
         let point = BASE64URL_NOPAD.decode(key.point.as_bytes()).ok()?;

@@ -1,4 +1,4 @@
-//! Keys: made, looked at, rotated with an overlap, revoked.
+//! Keys: created, listed, rotated with an overlap, revoked.
 
 use std::time::Duration;
 
@@ -25,16 +25,16 @@ use crate::domain::time::Timestamp;
 use crate::store::change::Change;
 use crate::store::repository::Store;
 
-/// The longest life that may be asked for; who wants more, wants a key that does not expire, and can have that.
+/// The maximum lifetime of a key with an end; for more there are keys that do not expire.
 pub(super) const EXPIRY_MAX: Duration = Duration::from_hours(24 * 3650);
 
-/// How long a rotated key still works when nobody says otherwise.
+/// The default time for which a rotated key still works.
 pub const OVERLAP: Duration = Duration::from_hours(24);
 
-/// The longest overlap: two keys that both work for longer than this are no rotation.
+/// The maximum overlap: two keys that both work for longer than this are no rotation.
 const OVERLAP_MAX: Duration = Duration::from_hours(24 * 90);
 
-/// What an operator says about a key to be.
+/// An operator's input for a new key.
 #[derive(Clone, Debug)]
 pub struct NewKey {
     /// The App's id or name.
@@ -42,14 +42,14 @@ pub struct NewKey {
     pub name: Name,
     pub environment: Environment,
     pub scopes: ScopeSet,
-    /// Where the key may be used from; everywhere when empty.
+    /// The networks that the key may be used from; any network when empty.
     pub networks: Vec<IpNet>,
-    /// Never expires when absent.
+    /// The lifetime; absent for a key that never expires.
     pub expires_in: Option<Duration>,
 }
 
 impl Control {
-    /// Makes a key. The secret is in the answer and nowhere else.
+    /// Creates a key. The secret is in the answer and nowhere else.
     pub async fn create_key(
         &self,
         actor: &Actor,
@@ -111,8 +111,8 @@ impl Control {
         .await
     }
 
-    /// Makes a successor with the same name, scopes, networks and end; the old key works on for `overlap`,
-    /// or until its own end if that comes first.
+    /// Creates a successor with the same name, scopes, networks and end. The old key still works for `overlap`, or
+    /// until its own end if that comes first.
     pub async fn rotate_key(
         &self,
         actor: &Actor,
@@ -159,7 +159,7 @@ impl Control {
         .await
     }
 
-    /// Ends a key at once, and with it every token that was minted from it.
+    /// Revokes a key at once, with every token that was minted from it.
     pub async fn revoke_key(
         &self,
         actor: &Actor,
@@ -200,7 +200,7 @@ fn touched(key: &ApiKey) -> Touched {
     Touched::Key(key.id, KeyEntry::from(key))
 }
 
-/// When something made at `now` ends, if it was asked to.
+/// The end of a credential that is created at `now`, if it has one.
 pub(super) fn expiry(
     expires_in: Option<Duration>,
     now: Timestamp,
@@ -218,7 +218,7 @@ fn find(store: &dyn Store, id: KeyId) -> Result<ApiKey, Error> {
     found.ok_or_else(|| Error::not_found("key", id))
 }
 
-/// The key with the state that it is in at `now`.
+/// The key with its state at `now`.
 fn as_of(key: ApiKey, now: Timestamp) -> ApiKey {
     ApiKey {
         state: key.state.at(now, key.expires_at),

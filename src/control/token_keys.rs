@@ -1,8 +1,8 @@
-//! Which keys sign and verify access tokens, changed: one signs, and others verify whose tokens have not all ended.
+//! Token keys, rotated: one signs, and earlier ones verify until their last token has expired.
 //!
-//! A rotation puts a new key in the place of the one that signs. The public half of the old one stays published, and
-//! goes on verifying, until the last token that it signed has ended. It lies in a file beside the key, so that a
-//! restart in between ends no token.
+//! A rotation replaces the key that signs. The public half of the old one stays published, and still verifies, until
+//! the last token that it signed has expired. It is stored in a file beside the key, so that a restart in between ends
+//! no token.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,18 +21,18 @@ use crate::crypto::jwt::TokenSigner;
 use crate::domain::admin::Actor;
 use crate::domain::time::Timestamp;
 
-/// Old keys that may still verify. Each is tried for nothing but tokens that name it; more than a few at a time mean
-/// that something rotates in a loop.
+/// The maximum number of earlier keys that still verify. Each is tried only for tokens that name it; more than a few at
+/// a time mean that something rotates in a loop.
 const RETIRED_MAX: usize = 8;
 
-/// How far a clock may be behind that decides whether a token has ended.
+/// The maximum by which a clock may be behind that decides if a token has expired.
 const SKEW: Duration = Duration::from_mins(1);
 
 /// A key that verifies tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenKeyStatus {
     pub kid: String,
-    /// Until when it verifies; `None` for the one that signs.
+    /// The end of its use; `None` for the key that signs.
     pub until: Option<Timestamp>,
 }
 
@@ -43,8 +43,8 @@ impl Control {
         listed(&keys.signer.load(), &keys.retired.lock().await)
     }
 
-    /// Signs tokens with a new key from now on. Those that were signed before count until they end, or, when
-    /// `end_tokens` says that the old keys may be in the wrong hands, no more.
+    /// Generates a new token key, which signs from now on. Earlier tokens stay valid until they expire, or end at once
+    /// if `end_tokens` is set, for keys that may be compromised.
     pub async fn rotate_token_key(
         &self,
         actor: &Actor,
@@ -64,13 +64,14 @@ impl Control {
         let signer = TokenSigner::load(&secret)
             .map_err(|error| Error::internal("the new key cannot sign", error))?;
         let (new_kid, old_kid) = (signer.verification_key().kid, old.verification_key().kid);
-        // Written down first: files know no transactions, and a store that is away must not hide a new key.
+        // The audit event is written first: files have no transactions, and an unavailable store must not hide a new
+        // key.
         let detail = json!({"succeeds": old_kid, "ends_tokens": end_tokens});
         self.note(actor, "token_key.rotate", &new_kid, detail)
             .await?;
         let (path, kept) = (keys.path.clone(), retired.clone());
         write(move || {
-            // The old key's public half first: whatever happens in between, no token is signed that cannot be verified.
+            // The old key's public half is written first: after a crash, no token is signed that cannot be verified.
             authority::keep_retired_token_keys(&place_of_retired(&path), &kept)?;
             authority::replace_token_key(&path, &secret)
         })
@@ -88,7 +89,7 @@ impl Control {
         Ok(changed)
     }
 
-    /// Publishes earlier keys no longer whose last token has ended.
+    /// Unpublishes earlier keys whose last token has expired.
     pub async fn forget_token_keys(&self) -> Result<(), Error> {
         let keys = self.token_keys_held();
         let mut held = keys.retired.lock().await;
@@ -215,7 +216,7 @@ mod tests {
             ("token_key.rotate", &current.kid)
         );
 
-        // Nothing is forgotten before its time, and everything after it.
+        // A key is kept until its last token has expired, and dropped after it.
         fixture.control.forget_token_keys().await.unwrap();
         assert_eq!(fixture.control.token_keys().await.len(), 2);
         fixture.clock.advance(HOUR + SKEW);

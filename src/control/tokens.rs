@@ -1,7 +1,8 @@
-//! The token service: a Key, or a certificate of the Key's App, becomes an access token that lives for minutes.
+//! The token service: it mints an access token that lives for minutes from a Key, or from a certificate of the Key's
+//! App.
 //!
-//! Decides by the snapshot alone. What is wrong with a client is told to the record, and to the client only what is
-//! its own: whoever has not proved a Key is told the same of an unknown, revoked or expired one and of another App's.
+//! It decides by the snapshot alone. The record gets the exact fault of a client, and the client only its own part: a
+//! client that has not proved a Key gets one answer for an unknown, revoked or expired one and for another App's.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,15 +23,15 @@ use crate::domain::snapshot::{KeyEntry, Snapshot};
 use crate::domain::time::{Clock, Timestamp};
 use crate::domain::token::{Claims, ClientAuthMethod};
 
-/// How long tokens live.
+/// The lifetimes of tokens.
 #[derive(Clone, Debug)]
 pub struct TokenSettings {
     pub ttl: Duration,
-    /// For tokens that are bound to a certificate, and so of no use to a thief.
+    /// The lifetime of tokens that are bound to a certificate, and so useless to a thief.
     pub ttl_bound: Duration,
 }
 
-/// What a client sent to the token endpoint, and what its connection proved.
+/// A request to the token endpoint, and the proof of its connection.
 #[derive(Clone, Copy)]
 pub struct TokenRequest<'r> {
     pub client_id: &'r str,
@@ -42,7 +43,7 @@ pub struct TokenRequest<'r> {
     pub address: IpAddr,
 }
 
-/// Without the secret.
+/// The request without the secret.
 impl std::fmt::Debug for TokenRequest<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TokenRequest")
@@ -54,13 +55,13 @@ impl std::fmt::Debug for TokenRequest<'_> {
     }
 }
 
-/// An access token and what the client is told about it.
+/// An access token and its description for the client.
 #[derive(Clone)]
 pub struct MintedToken {
     pub access_token: String,
     pub expires_in: Duration,
     pub scopes: ScopeSet,
-    /// Whether it counts only beside the certificate that it was minted with.
+    /// True if it is valid only beside the certificate that it was minted with.
     pub bound: bool,
     pub key: KeyId,
     pub app: AppId,
@@ -80,7 +81,7 @@ impl std::fmt::Debug for MintedToken {
     }
 }
 
-/// Why there is no token: `code`, `shown` and `description` for the client (RFC 6749, 5.2), `reason` for the record only.
+/// A refused token: `code`, `shown` and `description` for the client (RFC 6749, 5.2), `reason` for the record only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{description}")]
 pub struct TokenError {
@@ -90,11 +91,11 @@ pub struct TokenError {
     pub description: &'static str,
 }
 
-/// Mints access tokens.
+/// The minter of access tokens.
 #[derive(Debug)]
 pub struct TokenService {
     settings: TokenSettings,
-    /// Replaced by rotations; see [`super::token_keys`].
+    /// The current signer, replaced by rotations; see [`super::token_keys`].
     signer: Arc<ArcSwap<TokenSigner>>,
     hasher: Arc<SecretHasher>,
     clock: Arc<dyn Clock>,
@@ -115,7 +116,7 @@ impl TokenService {
         }
     }
 
-    /// The `client_credentials` grant. Issuer and audience are the snapshot's, which the walk verifies by.
+    /// The `client_credentials` grant. Issuer and audience are the snapshot's, by which tokens are verified.
     pub fn exchange(
         &self,
         snapshot: &Snapshot,
@@ -169,7 +170,7 @@ impl TokenService {
         };
         let id = request.client_id.parse::<KeyId>().ok();
         let known = id.and_then(|id| Some((id, snapshot.keys.get(&id)?)));
-        // Hashed and compared before anything is decided: what is unknown costs as much as what is known.
+        // The secret is hashed and compared before anything is decided: an unknown Key takes as long as a known one.
         let digest = known.map_or(SecretDigest([0; 32]), |(_, entry)| entry.digest);
         let matches = self.hasher.matches(secret, &digest);
         let named = parse_key(secret).map_err(unproved_client)?;
@@ -177,7 +178,7 @@ impl TokenService {
         if !matches || named != id {
             return Err(unproved_client(Reason::KeyWrong));
         }
-        // From here on the client has proved the Key, so it may know what else is wrong.
+        // From here on the client has proved the Key, so it may learn of other faults.
         let (key, app) = snapshot.live_key(id, now).map_err(proved_client)?;
         match request.certificate {
             Some(proof) if proof.app.id != app.id => Err(TokenError {
@@ -190,7 +191,7 @@ impl TokenService {
         }
     }
 
-    /// No token outlives what it was minted from.
+    /// The end of a token: no token outlives the credential that it was minted from.
     fn end(
         &self,
         key: &KeyEntry,
@@ -211,17 +212,17 @@ impl TokenService {
     }
 }
 
-/// Who was proved to ask: a Key that counts, and its App.
+/// The authenticated client: a valid Key, and its App.
 struct Client<'s> {
     id: KeyId,
     key: &'s KeyEntry,
     app: &'s Arc<App>,
 }
 
-/// A certificate of the Key's own App speaks for the Key (RFC 8705, 2): no secret goes over the wire.
+/// Authenticates by a certificate of the Key's own App (RFC 8705, 2): no secret goes over the wire.
 ///
-/// It speaks for no other Key. The id was only named, so whether another App has such a Key, and how that App fares,
-/// is not told.
+/// It authenticates no other Key. The id was only named, so the answer does not say if another App has such a Key, nor
+/// the state of that App.
 fn by_certificate<'s>(
     snapshot: &'s Snapshot,
     request: &TokenRequest<'_>,
@@ -247,7 +248,7 @@ fn by_certificate<'s>(
     Ok(Client { id, key, app })
 }
 
-/// The configuration leaves this method out. Nothing of the client has been looked at.
+/// A method that the configuration leaves out. Nothing of the client has been checked.
 const fn method_off(method: ClientAuthMethod) -> TokenError {
     let (reason, description) = match method {
         ClientAuthMethod::ClientSecretBasic => (
@@ -285,9 +286,9 @@ fn refuse_foreign_network(key: &KeyEntry, address: IpAddr) -> Result<(), TokenEr
     })
 }
 
-/// The scopes asked for, when the key has them all; all that the key has when none are asked for.
+/// The requested scopes, if the key has them all; all scopes of the key when none are requested.
 fn granted(key: &KeyEntry, asked: Option<&str>) -> Result<ScopeSet, TokenError> {
-    // A parameter without a value counts as left out (RFC 6749, 3.1).
+    // A parameter without a value is treated as absent (RFC 6749, 3.1).
     let Some(asked) = asked.filter(|asked| !asked.is_empty()) else {
         return Ok(key.scopes.clone());
     };
@@ -305,8 +306,8 @@ fn granted(key: &KeyEntry, asked: Option<&str>) -> Result<ScopeSet, TokenError> 
     }
 }
 
-/// One answer for every client that did not prove itself, but that one which sent nothing is told so;
-/// the reason is for the record.
+/// The one answer for every client that did not authenticate; only a client that sent no credential learns that. The
+/// reason is for the record.
 const fn unproved_client(reason: Reason) -> TokenError {
     TokenError {
         shown: match reason {
@@ -317,7 +318,7 @@ const fn unproved_client(reason: Reason) -> TokenError {
     }
 }
 
-/// The client has proved its Key, and the Key or its App does not count now.
+/// The answer for a client that has proved its Key, while the Key or its App is not valid.
 const fn proved_client(reason: Reason) -> TokenError {
     TokenError {
         code: "invalid_client",
@@ -474,7 +475,7 @@ mod tests {
             assert_eq!(refused, unproved_client(reason));
             assert_eq!(refused.shown, Reason::CredentialInvalid);
         }
-        // This one has proved its key, and may know why it does not count now.
+        // This client has proved its key, and may learn the reason why it is not valid now.
         let refused = desk.by_secret(&text(&asleep), &asleep_secret).unwrap_err();
         assert_eq!(refused, proved_client(Reason::AppSuspended));
         assert_eq!(refused.shown, Reason::AppSuspended);
