@@ -1,4 +1,4 @@
-//! The suite that every backend passes: `promises!(make)` makes a test of each promise.
+//! The suite that every backend passes: `promises!(make)` generates a test for each promise.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -19,7 +19,7 @@ use crate::domain::shelf::Shelf;
 use crate::domain::snapshot::{CertificateEntry, KeyEntry};
 use crate::domain::time::{Timestamp, Validity};
 
-/// Makes a test of each promise; `$make` answers with a new store, and whatever must outlive it.
+/// Generates a test for each promise; `$make` returns a new store, and everything that must outlive it.
 macro_rules! promises {
     ($make:expr) => {
         promises!($make;
@@ -67,7 +67,7 @@ pub(super) fn app(number: u128) -> App {
     }
 }
 
-/// A certificate of `app`; everything in it that must be unique comes from `number`.
+/// A certificate of `app`; every value in it that must be unique comes from `number`.
 pub(super) fn certificate(number: u8, app: u128) -> Certificate {
     Certificate {
         id: CertificateId::from_bits(number.into()),
@@ -123,7 +123,7 @@ fn admin_token(number: u8) -> AdminToken {
     }
 }
 
-/// An event whose id nobody had before.
+/// An event with a new id.
 pub(super) fn event() -> AuditEvent {
     static LAST: AtomicU8 = AtomicU8::new(0);
     let number = LAST.fetch_add(1, Ordering::Relaxed);
@@ -159,7 +159,7 @@ pub(super) fn done(store: &dyn Store, changes: &[Change]) -> u64 {
     store.change(changes, &event()).unwrap()
 }
 
-/// Makes a change that must be refused, and looks whether anything of it stayed.
+/// Makes a change that must be refused, and checks that nothing of it was stored.
 fn refused(store: &dyn Store, changes: &[Change]) -> Error {
     let before = store.load().unwrap();
     let events = events(store).len();
@@ -274,7 +274,7 @@ pub(super) fn a_refused_change_undoes_the_ones_before_it(store: &dyn Store) {
     assert_eq!(store.app(app(3).id).unwrap(), None);
     let digest = certificate(1, 3).key_digest;
     assert_eq!(store.certificates_by_key(&digest).unwrap(), []);
-    // What was undone is not in the way of the next one.
+    // An undone change does not conflict with the next one.
     done(store, &changes[..3]);
 }
 
@@ -403,7 +403,7 @@ pub(super) fn nothing_is_stored_twice(store: &dyn Store) {
         let conflict = conflict(store, std::slice::from_ref(&change));
         assert_eq!(conflict, Conflict::Duplicate, "{change:?}");
     }
-    // Another authority counts for itself.
+    // Another authority has its own serial numbers.
     same_serial.authority = AuthorityId::from_bits(7);
     done(store, &[add(same_serial)]);
 }
@@ -442,11 +442,11 @@ pub(super) fn only_so_many_certificates_count(store: &dyn Store) {
     let third = || add(certificate(3, 1));
     assert_eq!(conflict(store, &[third()]), Conflict::TooManyActive);
     done(store, &[add(certificate(4, 2))]);
-    // One that retires still counts.
+    // A retiring certificate is still valid.
     let id = CertificateId::from_bits(1);
     let retire = Change::RetireCertificate { id };
     assert_eq!(conflict(store, &[retire, third()]), Conflict::TooManyActive);
-    // One that is revoked in the same change does not, nor one that has run out.
+    // One that is revoked in the same change is not, nor one that has expired.
     done(store, &[revoke(1, RevocationReason::Superseded), third()]);
     let at = |now| Change::AddCertificate {
         certificate: certificate(5, 1),
@@ -671,7 +671,7 @@ pub(super) fn credentials_are_filtered(store: &dyn Store) {
     check(state(Retiring, Some(hours(9))), &[], &[]);
     check(state(Expired, Some(hours(9))), &[1, 3, 5], &[1, 3]);
     check(state(Revoked, Some(hours(9))), &[2, 4], &[2, 4]);
-    // A certificate counts until the end of its last second, a key to the millisecond.
+    // A certificate is valid until the end of its last second, a key to the millisecond.
     let within = Some(hours(1).plus(Duration::from_millis(500)));
     check(state(Expired, within), &[], &[1]);
     check(state(Active, within), &[1, 5], &[5]);

@@ -1,12 +1,12 @@
-//! Why the store did not do what it was asked.
+//! Failures of the store.
 
-/// Why the store did not do what it was asked; nothing has changed then.
+/// A failure of the store; nothing has changed then.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// What is stored does not allow the change.
+    /// A conflict of the change with the stored state.
     #[error("the change conflicts with what is stored")]
     Conflict(#[source] Conflict),
-    /// A stored value cannot be understood. Nothing is guessed in its place.
+    /// A stored value that cannot be parsed. Nothing is guessed in its place.
     #[error("the stored value {table}.{column} of {row} is corrupt")]
     Corrupt {
         table: &'static str,
@@ -14,7 +14,7 @@ pub enum Error {
         /// The row's id, as far as it can be read.
         row: String,
     },
-    /// What the change is about, or the App that it belongs to, is not stored.
+    /// The object of the change, or the App that it belongs to, is not stored.
     #[error("the object to change is not stored")]
     Missing,
     /// The store cannot be used: not readable, not writable, damaged, busy for too long.
@@ -22,7 +22,7 @@ pub enum Error {
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// What stood in the way of a change.
+/// The cause of a conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
     #[error("an object with this id, fingerprint or serial number is already stored")]

@@ -1,4 +1,4 @@
-//! A store that counts what it is asked, how it goes and how long it takes.
+//! A store with metrics: its operations, their results and their durations.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,19 +19,19 @@ use crate::domain::listing::{AuditFilter, CertificateFilter, CertificateMark, Ke
 use crate::domain::name::Name;
 use crate::domain::record::AuditEvent;
 
-/// From a page in memory to a disk that is busy for as long as a writer waits.
+/// The buckets: from a page in memory to a disk that is busy for as long as a writer waits.
 const SECONDS: &[f64] = &[
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0,
 ];
 
-/// A store behind which another stands.
+/// A store that measures the store behind it.
 #[derive(Debug)]
 pub struct Measured {
     store: Arc<dyn Store>,
     series: [Series; Operation::ALL.len()],
 }
 
-/// What a store is asked, in kinds that an operator tells apart.
+/// The kinds of operations that operators distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
     Change,
@@ -64,7 +64,7 @@ impl Operation {
     }
 }
 
-/// How it went, in the order of [`place`].
+/// The results, in the order of [`place`].
 const RESULTS: [&str; 5] = ["ok", "conflict", "corrupt", "missing", "unavailable"];
 
 const fn place<T>(result: &Result<T, Error>) -> usize {
@@ -84,7 +84,7 @@ struct Series {
 }
 
 impl Measured {
-    /// Puts itself before `store`; every series is there from the start.
+    /// Wraps `store`; every series is there from the start.
     pub fn register(store: Arc<dyn Store>, registry: &Registry) -> prometheus::Result<Self> {
         let operations = IntCounterVec::new(
             Opts::new(

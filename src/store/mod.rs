@@ -1,4 +1,4 @@
-//! What outlives the process: the registry and its audit trail, behind one trait.
+//! The persistent data: the registry and its audit trail, behind one trait.
 
 pub mod repository;
 pub mod change;

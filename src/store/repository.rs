@@ -1,4 +1,4 @@
-//! What every store promises; `contract.rs` tests it.
+//! The promises of every store; `contract.rs` tests them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,18 +17,18 @@ use crate::domain::snapshot::{CertificateEntry, KeyEntry};
 use super::change::Change;
 use super::error::Error;
 
-/// The registry and its audit trail, kept.
+/// The registry and its audit trail, persistent.
 ///
-/// Calls block on a disk: async callers wrap them in `spawn_blocking`. A miss is `None`.
-/// Lists come in the order of ids, which is the order of making; the audit trail comes newest first.
+/// Calls block on a disk: async callers wrap them in `spawn_blocking`. A miss is `None`. Lists come in the order of
+/// ids, which is the order of creation; the audit trail comes newest first.
 pub trait Store: Send + Sync + fmt::Debug {
-    /// All that a snapshot needs, as it was at one moment.
+    /// All data for a snapshot, as of one moment.
     fn load(&self) -> Result<Contents, Error>;
 
-    /// How many times the store was changed; 0 for a new one.
+    /// The number of changes to the store; 0 for a new one.
     fn revision(&self) -> Result<u64, Error>;
 
-    /// Finds out whether the store can be read and written; writes nothing that anybody reads.
+    /// Checks that the store can be read and written; writes nothing that anybody reads.
     fn check(&self) -> Result<(), Error>;
 
     fn app(&self, id: AppId) -> Result<Option<App>, Error>;
@@ -41,7 +41,7 @@ pub trait Store: Send + Sync + fmt::Debug {
         filter: &CertificateFilter,
         page: &Page<CertificateId>,
     ) -> Result<Vec<Certificate>, Error>;
-    /// The certificates with this fingerprint or serial number; each authority counts its own serial numbers.
+    /// The certificates with this fingerprint or serial number; each authority has its own serial numbers.
     fn certificates_by_mark(&self, mark: &CertificateMark) -> Result<Vec<Certificate>, Error>;
     /// Every certificate that was ever registered with this public key.
     fn certificates_by_key(&self, digest: &Fingerprint) -> Result<Vec<Certificate>, Error>;
@@ -52,21 +52,21 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn admin_token(&self, id: AdminTokenId) -> Result<Option<AdminToken>, Error>;
     fn admin_tokens(&self, page: &Page<AdminTokenId>) -> Result<Vec<AdminToken>, Error>;
 
-    /// Audit events in the reverse order of their writing.
+    /// Audit events, the newest first.
     fn audit(
         &self,
         filter: &AuditFilter,
         page: &Page<AuditEventId>,
     ) -> Result<Vec<AuditEvent>, Error>;
 
-    /// Makes all the changes in their order and writes `event`, or does none of it. Answers with the new revision,
-    /// which is one more than before, once all is safe on disk.
+    /// Makes all the changes in their order and writes `event`, or does nothing. Returns the new revision, which is one
+    /// more than before, once all is safe on disk.
     ///
-    /// No change at all is allowed: the event alone is then what happened.
+    /// An empty list is allowed: the event alone is then recorded.
     fn change(&self, changes: &[Change], event: &AuditEvent) -> Result<u64, Error>;
 }
 
-/// All that a snapshot needs, in the form that it needs it in.
+/// All data for a snapshot, in the snapshot's form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
     pub revision: u64,

@@ -58,7 +58,7 @@ pub(super) fn list(connection: &Connection, page: &Page<AppId>) -> Result<Vec<Ap
     APPS.list(connection, &query, values, read)
 }
 
-/// Takes its name from an App that is revoked for ever; it goes on under one that ends as its id does.
+/// Takes its name from a permanently revoked App, which gets one that ends as its id does.
 fn give_up_name(connection: &Connection, app: &App) -> Result<(), Error> {
     let name = app.name_given_up();
     connection
@@ -103,7 +103,7 @@ pub(super) fn set_state(
     APPS.changed(connection, id, rows)
 }
 
-/// Refuses a new credential of an App that is not there, or that was revoked since somebody looked.
+/// Refuses a new credential of an App that is missing, or was revoked since the check.
 pub(super) fn may_grow(connection: &Connection, id: AppId) -> Result<(), Error> {
     let app = find(connection, id)?.ok_or(Error::Missing)?;
     match app.state {

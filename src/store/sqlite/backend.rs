@@ -1,4 +1,4 @@
-//! The store's promises, kept by SQLite.
+//! The SQLite backend of the store.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -18,20 +18,20 @@ use crate::domain::listing::{AuditFilter, CertificateFilter, CertificateMark, Ke
 use crate::domain::name::Name;
 use crate::domain::record::AuditEvent;
 
-/// Connections that read. Administrators are few, and requests never ask the store.
+/// Connections that read. Administrators are few, and requests never use the store.
 const READERS: usize = 4;
 
 /// A store in one SQLite file, or in memory.
 #[derive(Debug)]
 pub struct SqliteStore {
     pool: Pool,
-    /// What was read while the file was checked, until somebody wants it.
+    /// The content that was read during the check of the file, until its first use.
     early: Mutex<Option<Contents>>,
     proof: WriteProof,
 }
 
 impl SqliteStore {
-    /// Opens the store in the file at `path`, and makes it when there is no file.
+    /// Opens the store in the file at `path`, and creates it when there is no file.
     ///
     /// Refuses a file that is damaged, empty, unreadable, another program's, or written by a newer version.
     pub fn open(path: &Path) -> Result<Self, Error> {
@@ -44,7 +44,7 @@ impl SqliteStore {
         })
     }
 
-    /// Whether [`open`](Self::open) would find something at `path` that is no store. Makes and changes nothing.
+    /// Checks that [`open`](Self::open) would find a store at `path`, or nothing. Changes nothing.
     pub fn examine(path: &Path) -> Result<(), Error> {
         file::examine(path)
     }
@@ -54,7 +54,7 @@ impl SqliteStore {
         early.take()
     }
 
-    /// A store that is gone when it is dropped.
+    /// A store in memory, gone when it is dropped.
     #[cfg(test)]
     pub fn in_memory() -> Result<Self, Error> {
         Ok(Self {

@@ -1,4 +1,4 @@
-//! Certificates: what requests ask of them in one table, the documents in another.
+//! Certificates: the columns for requests in one table, the documents in another.
 
 use rusqlite::{Connection, params};
 
@@ -36,7 +36,7 @@ static CERTIFICATES: Table = Table {
     show,
 };
 
-/// The columns that a snapshot needs, which are all that is read of a million rows at start.
+/// The columns for a snapshot: only these are read of a million rows at start.
 static ENTRIES: Table = Table {
     name: "certificates",
     columns: &[
@@ -61,7 +61,7 @@ fn show(bits: u128) -> String {
     CertificateId::from_bits(bits).to_string()
 }
 
-/// Everything but the document.
+/// Reads all columns but the document.
 fn read(record: &Record<'_>) -> Result<Certificate, Error> {
     Ok(Certificate {
         id: CertificateId::from_bits(record.bits("id")?),
@@ -185,7 +185,7 @@ pub(super) fn list(
     filter: &CertificateFilter,
     page: &Page<CertificateId>,
 ) -> Result<Vec<Certificate>, Error> {
-    // A certificate counts until the end of the second that it names.
+    // A certificate is valid until the end of the second that it names.
     let filter = CertificateFilter {
         at: filter.at.map(Timestamp::whole_seconds),
         ..*filter
@@ -241,7 +241,8 @@ pub(super) fn add(
     Ok(())
 }
 
-/// A key belongs to one App for ever, and one that somebody else may hold belongs to nobody.
+/// Refuses a key of another App or a compromised one. A key belongs to one App permanently, and a compromised key to
+/// none.
 fn judge_key(connection: &Connection, certificate: &Certificate) -> Result<(), Error> {
     let same_key = CERTIFICATES.list(
         connection,
@@ -262,7 +263,7 @@ fn judge_key(connection: &Connection, certificate: &Certificate) -> Result<(), E
     Ok(())
 }
 
-/// How many of the App's certificates count at `now`.
+/// The number of the App's certificates that are valid at `now`.
 fn active(connection: &Connection, app: AppId, now: Timestamp) -> Result<u32, Error> {
     let count = connection
         .prepare_cached(

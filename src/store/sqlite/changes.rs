@@ -7,14 +7,14 @@ use super::super::error::Error;
 use super::{admin_tokens, apps, audit, certificates, keys};
 use crate::domain::record::AuditEvent;
 
-/// Makes all of `changes` and writes `event`, or does nothing; answers with the new revision.
+/// Makes all of `changes` and writes `event`, or does nothing; returns the new revision.
 pub(super) fn make(
     connection: &mut Connection,
     changes: &[Change],
     event: &AuditEvent,
 ) -> Result<u64, Error> {
-    // The write lock is taken first, so that what the conditions saw still holds at the commit.
-    // Whatever returns early drops the transaction, which rolls it back.
+    // The write lock is taken first, so that the conditions still hold at the commit. An early return drops the
+    // transaction, which rolls it back.
     let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
     for change in changes {
         make_one(&transaction, change)?;
@@ -27,7 +27,7 @@ pub(super) fn make(
     as_count(revision)
 }
 
-/// How many times the database was changed.
+/// The number of changes to the database.
 pub(super) fn revision(connection: &Connection) -> Result<u64, Error> {
     let revision = connection
         .prepare_cached("SELECT value FROM revision")?

@@ -1,4 +1,4 @@
-//! A copy of the store, whole and for its owner alone, made while a gateway uses the store.
+//! A copy of the store, complete and readable by its owner alone, made while a gateway uses the store.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -9,7 +9,7 @@ use super::super::error::Error;
 use super::error::Refusal;
 use super::file;
 
-/// Copies the store at `path` to `to`, which must not exist. What was half copied is removed.
+/// Copies the store at `path` to `to`, which must not exist. A partial copy is removed.
 pub fn copy(path: &Path, to: &Path) -> Result<(), Error> {
     let store = file::open_other(path)?;
     let name = to.to_str().ok_or_else(|| Refusal::File {
@@ -20,7 +20,7 @@ pub fn copy(path: &Path, to: &Path) -> Result<(), Error> {
         path: to.to_owned(),
         source,
     };
-    // SQLite fills a file that is there and empty; one that it makes itself would have the umask's mode.
+    // SQLite fills an existing, empty file; one that it creates itself would have the umask's mode.
     OpenOptions::new()
         .write(true)
         .create_new(true)

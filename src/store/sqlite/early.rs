@@ -1,4 +1,4 @@
-//! What a snapshot needs, read while the file is still being checked: both read all of it, and neither has to wait.
+//! The data for a snapshot, read while the file is still being checked: both read all of it, and neither has to wait.
 
 use std::path::Path;
 use std::thread;
@@ -9,8 +9,8 @@ use super::super::error::Error;
 use super::super::repository::Contents;
 use super::{apps, certificates, changes, file, keys, migrate};
 
-/// Reads it on two threads; `None` when it cannot be read now, or changes meanwhile, and has to be read later.
-/// What is wrong is not told here: whoever reads later finds it too, or has refused the file.
+/// Reads the data on two threads; `None` when it cannot be read now, or changes meanwhile, and has to be read later.
+/// Faults are not reported here: the later read finds them too, or the check has refused the file.
 pub(super) fn read(path: &Path) -> Option<Contents> {
     let (ours, theirs) = thread::scope(|scope| {
         let theirs = scope.spawn(|| at_one_moment(path, certificates::all).ok().flatten());
@@ -28,7 +28,7 @@ pub(super) fn read(path: &Path) -> Option<Contents> {
     })
 }
 
-/// Reads on a connection of its own, if the schema is ours already, and says at which revision.
+/// Reads on a connection of its own, if the schema is current, and returns the revision.
 fn at_one_moment<T>(
     path: &Path,
     work: impl FnOnce(&Connection) -> Result<T, Error>,

@@ -1,4 +1,4 @@
-//! What SQLite and the file system say, in the store's words.
+//! Errors of SQLite and the file system, as the store's errors.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use rusqlite::{ErrorCode, ffi};
 
 use super::super::error::{Conflict, Error};
 
-/// Why a file is not opened as a store.
+/// A file that is not opened as a store.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
     #[error("{} is empty or cut short; a store never is", path.display())]
@@ -35,7 +35,7 @@ pub(super) enum Refusal {
     },
 }
 
-/// Why a store that was opened cannot be used now.
+/// An opened store that cannot be used now.
 #[derive(Debug, thiserror::Error)]
 #[error("{cause}")]
 pub(super) struct Trouble {
@@ -43,7 +43,7 @@ pub(super) struct Trouble {
     source: rusqlite::Error,
 }
 
-/// What an operator has to look at.
+/// The part of the system that an operator has to check.
 fn cause(error: &rusqlite::Error) -> &'static str {
     match error.sqlite_error_code() {
         Some(ErrorCode::CannotOpen) => "the store's file cannot be opened",
@@ -68,7 +68,7 @@ impl From<Refusal> for Error {
     }
 }
 
-/// Constraints that only a change can break tell the change's author; everything else is the store's own trouble.
+/// Constraint errors that only a change can cause belong to the change; everything else is a failure of the store.
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error().map(|error| error.extended_code) {

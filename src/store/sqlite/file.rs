@@ -1,4 +1,4 @@
-//! The database file: made whole, opened only when it is sound, read by its owner alone.
+//! The database file: created whole, opened only when it is sound, readable by its owner alone.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read as _};
@@ -15,28 +15,29 @@ use super::super::error::Error;
 use super::error::Refusal;
 use super::migrate;
 
-/// "CSGN": tells our files from other programs' (`PRAGMA application_id`).
+/// "CSGN": distinguishes our files from other programs' (`PRAGMA application_id`).
 const APPLICATION_ID: i32 = 0x4353_474e;
 
-/// What the header of a SQLite file takes; the file is always longer.
+/// The size of the header of a SQLite file; the file is always longer.
 const HEADER_BYTES: u64 = 100;
 
-/// How every database begins (SQLite's file format, 1.3.1).
+/// The first bytes of every database (SQLite's file format, 1.3.1).
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// How long to wait for another process that writes, for example a backup; then the change is refused.
+/// The maximum wait for another process that writes, for example a backup; then the change is refused.
 const BUSY_MAX: Duration = Duration::from_secs(5);
 
-/// What the kernel is told at once to read ahead; of longer pieces it leaves the end out.
+/// The size of one read-ahead request; of larger ones the kernel ignores the end.
 const AHEAD_BYTES: NonZeroU64 = NonZeroU64::new(1 << 20).expect("it is more than nothing");
 
 /// Statements kept prepared by each connection: all that the room has.
 const STATEMENTS_MAX: usize = 64;
 
-/// Opens the connection that writes, with the file checked and its schema up to date. Makes the file when there is none.
+/// Opens the connection that writes, with the file checked and its schema up to date. Creates the file when there is
+/// none.
 ///
-/// The check reads the whole file, so `meanwhile` runs beside it. What comes of it is worth something only once the file
-/// was found good, and is given back then.
+/// The check reads the whole file, so `meanwhile` runs beside it. Its result is returned only once the file has passed
+/// the check.
 pub(super) fn open_writer<T: Send>(
     path: &Path,
     meanwhile: impl FnOnce() -> T + Send,
@@ -68,7 +69,7 @@ pub(super) fn open_writer<T: Send>(
     Ok((connection, read))
 }
 
-/// Whether what is at `path` looks like a store, if there is anything. Makes and changes nothing.
+/// Checks that the file at `path` looks like a store, if there is one. Changes nothing.
 pub(super) fn examine(path: &Path) -> Result<(), Error> {
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -77,12 +78,12 @@ pub(super) fn examine(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Opens a connection that only reads; the file was found by [`open_writer`] before.
+/// Opens a connection that only reads; [`open_writer`] has checked the file before.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, Error> {
     Ok(connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?)
 }
 
-/// Opens a connection that only reads a store that another process may have open; refuses what is no store.
+/// Opens a connection that only reads a store that another process may have open; refuses a file that is no store.
 pub(super) fn open_other(path: &Path) -> Result<Connection, Error> {
     inspect(path)?;
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
@@ -99,13 +100,13 @@ pub(super) fn open_in_memory() -> Result<Connection, Error> {
     Ok(connection)
 }
 
-/// Makes the database beside its place and puts it there when it is whole,
-/// so that a file which is empty or half made was damaged, and never just begun.
+/// Creates the database beside its place and puts it there when it is whole, so that an empty or partial file was
+/// damaged, and never just begun.
 fn create(path: &Path) -> Result<(), Error> {
     let draft = beside(path, &format!(".new-{}", std::process::id()));
     let made = draw_up(&draft)
         .and_then(|()| put_in_place(&draft, path).map_err(|source| unusable(path, source).into()));
-    // Linked under its own name by now, or good for nothing.
+    // Linked under its own name by now, or useless.
     let _ = fs::remove_file(&draft);
     made
 }
@@ -144,8 +145,8 @@ fn directory(path: &Path) -> &Path {
     }
 }
 
-/// Refuses what SQLite would take for a new database, or would complain about in fewer words.
-/// Answers with the file's length, unless a log beside it holds pages of it.
+/// Refuses a file that SQLite would take for a new database, or would report in fewer words. Returns the file's length,
+/// unless a log beside it holds pages of it.
 fn inspect(path: &Path) -> Result<Option<u64>, Refusal> {
     let metadata = fs::metadata(path).map_err(|source| unusable(path, source))?;
     if !metadata.is_file() {
@@ -175,7 +176,7 @@ fn inspect(path: &Path) -> Result<Option<u64>, Refusal> {
     Ok((!logged).then_some(metadata.len()))
 }
 
-/// Takes from others what only the owner may do with the file and with what SQLite keeps beside it.
+/// Removes others' permissions from the file and from the files that SQLite keeps beside it.
 fn keep_private(path: &Path) -> io::Result<()> {
     for file in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
         match fs::metadata(&file) {
@@ -195,8 +196,8 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Tells the kernel that the whole file will be read, piece by piece: it lies on the disk in this order, and in the order
-/// of its tables everything would be fetched from here and there, ten times as slowly. Where it cannot, that is the price.
+/// Announces to the kernel that the whole file will be read, piece by piece: it lies on the disk in this order. In the
+/// order of its tables the reads would be scattered and ten times as slow. A failure costs only that time.
 fn read_ahead(path: &Path) {
     let Ok(file) = File::open(path) else {
         return;
@@ -219,7 +220,7 @@ fn is_ours(connection: &Connection, path: &Path) -> Result<(), Error> {
     Err(Refusal::Foreign { path }.into())
 }
 
-/// Reads every page once: a damaged file is found now, and not by the request that needs it.
+/// Reads every page once: the start finds a damaged file, and not the request that needs it.
 ///
 /// SQLite reads the missing end of a last page as zeros, so `length` is compared too.
 fn check(connection: &Connection, path: &Path, length: Option<u64>) -> Result<(), Error> {
@@ -245,7 +246,7 @@ fn check(connection: &Connection, path: &Path, length: Option<u64>) -> Result<()
     Ok(())
 }
 
-/// Paths are paths: without the flag for it, SQLite reads no URI in them.
+/// Opens a database. A path is not a URI: without the flag for it, SQLite parses no URI.
 fn connect(path: &Path, access: OpenFlags) -> Result<Connection, Refusal> {
     Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .and_then(|connection| configure(&connection).map(|()| connection))
@@ -256,9 +257,9 @@ fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.busy_timeout(BUSY_MAX)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     connection.pragma_update(None, "foreign_keys", true)?;
-    // What was acknowledged survives a loss of power, not only of the process.
+    // An acknowledged change survives a loss of power, and not only of the process.
     connection.pragma_update(None, "synchronous", "full")?;
-    // A file that somebody else prepared runs no code of theirs, and odd pages are refused.
+    // A file that an attacker prepared runs no code, and malformed pages are refused.
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cell_size_check", true)
 }

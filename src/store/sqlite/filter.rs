@@ -14,7 +14,7 @@ pub(super) struct Conditions {
 }
 
 impl Conditions {
-    /// One more condition, in which `?` stands for `value`.
+    /// Adds a condition, in which `?` stands for `value`.
     pub fn and(&mut self, clause: impl Into<String>, value: impl Into<Value>) {
         self.clauses.push(clause.into());
         self.values.push(value.into());
@@ -30,7 +30,7 @@ impl Conditions {
         format!("{conditions}ORDER BY {order} LIMIT ?")
     }
 
-    /// The conditions of a list of credentials, whose end stands in the column `end`.
+    /// Adds the conditions of a list of credentials, whose end is in the column `end`.
     pub fn credentials(&mut self, filter: &CredentialFilter, end: &str) {
         if let Some(app) = filter.app {
             self.and("app = ?", u128::from(app).to_be_bytes().to_vec());

@@ -37,7 +37,7 @@ static KEYS: Table = Table {
     show,
 };
 
-/// The columns that a snapshot needs, which are all that is read of a million rows at start.
+/// The columns for a snapshot: only these are read of a million rows at start.
 static ENTRIES: Table = Table {
     name: "keys",
     columns: &[
@@ -105,7 +105,7 @@ fn state(record: &Record<'_>) -> Result<CredentialState, Error> {
     record.word("state", &CredentialState::ALL, CredentialState::as_str)
 }
 
-/// Networks stand in one text, separated by blanks.
+/// The networks of a key, in one text, separated by blanks.
 fn networks(record: &Record<'_>) -> Result<Vec<IpNet>, Error> {
     record
         .text("networks")?
@@ -128,7 +128,7 @@ pub(super) fn find(connection: &Connection, id: KeyId) -> Result<Option<ApiKey>,
     )
 }
 
-/// Keys with the same scopes share one set of them: a million keys have few different ones.
+/// All keys. Keys with the same scopes share one set of them: a million keys have few different ones.
 pub(super) fn all(connection: &Connection) -> Result<Shelf<KeyId, KeyEntry>, Error> {
     let mut sets = HashMap::new();
     ENTRIES.shelf(connection, |record| read_entry(record, &mut sets))
@@ -174,7 +174,7 @@ pub(super) fn create(connection: &Connection, key: &ApiKey) -> Result<(), Error>
     Ok(())
 }
 
-/// The earlier of the two ends stays: retiring a key never makes it live longer.
+/// Retires a key. The earlier of the two ends stays: retiring a key never extends its life.
 pub(super) fn retire(
     connection: &Connection,
     id: KeyId,

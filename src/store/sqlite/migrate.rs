@@ -5,7 +5,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use super::super::error::Error;
 use super::error::Refusal;
 
-/// Every step from nothing to the schema of this version, in order. A step that was released is never edited.
+/// Every step from an empty database to the schema of this version, in order. A released step is never edited.
 static MIGRATIONS: &[Migration] = &[Migration {
     name: "registry",
     sql: include_str!("migrations/0001_registry.sql"),
@@ -17,14 +17,14 @@ struct Migration {
     sql: &'static str,
 }
 
-/// Makes the steps that the database has not seen, all or none.
+/// Runs the steps that the database does not have yet, all or none.
 ///
-/// Refuses one that a newer version wrote, and one whose steps were others than ours.
+/// Refuses a database that a newer version wrote, and one with other steps than ours.
 pub(super) fn run(connection: &mut Connection) -> Result<(), Error> {
     run_all(connection, MIGRATIONS)
 }
 
-/// Whether the database has seen every step, and none but ours.
+/// True if the database has every step, and none but ours.
 pub(super) fn is_current(connection: &Connection) -> Result<bool, Error> {
     let seen = seen(connection)?;
     judge(&seen, MIGRATIONS)?;
@@ -51,7 +51,7 @@ fn run_all(connection: &mut Connection, migrations: &[Migration]) -> Result<(), 
     Ok(())
 }
 
-/// The versions and checksums of the steps that the database has seen.
+/// The versions and checksums of the steps that the database has.
 fn seen(connection: &Connection) -> Result<Vec<(u32, i64)>, Error> {
     let mut statement =
         connection.prepare("SELECT version, checksum FROM migrations ORDER BY version")?;
@@ -75,7 +75,7 @@ fn judge(seen: &[(u32, i64)], migrations: &[Migration]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// FNV-1a: it tells an edited file from the released one, and need not withstand anyone who means harm.
+/// FNV-1a: it distinguishes an edited file from the released one, and need not withstand an attacker.
 fn checksum(text: &str) -> i64 {
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

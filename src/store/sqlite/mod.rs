@@ -1,4 +1,4 @@
-//! The store in one SQLite file: the first choice wherever one gateway runs alone.
+//! The store in one SQLite file, for gateways that run alone.
 
 pub mod backend;
 pub mod copy;

@@ -32,14 +32,14 @@ impl Pool {
         work(&mut lock(&self.writer))
     }
 
-    /// Reads the database as it is at one moment, however many queries that takes.
+    /// Reads the database as of one moment, over any number of queries.
     pub fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Error>) -> Result<T, Error> {
         let connection = self.reader();
         let transaction = connection.unchecked_transaction()?;
         work(&transaction)
     }
 
-    /// A reader that is free, or the one whose turn it is.
+    /// A free reader, or the one whose turn it is.
     fn reader(&self) -> MutexGuard<'_, Connection> {
         let free = self
             .readers

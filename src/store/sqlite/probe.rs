@@ -1,4 +1,4 @@
-//! Whether the store can be written, found out before somebody needs it.
+//! The probe of the store's writes, which finds a fault before a change needs the store.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,16 +7,16 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::super::error::Error;
 
-/// How long a write that went well speaks for the next one. Each probe costs a page and a wait for the disk, so a
-/// quiet gateway makes few of them.
+/// The time for which a successful write makes a probe unnecessary. Each probe costs a page and a wait for the disk, so
+/// a quiet gateway makes few of them.
 const PROOF_LASTS: Duration = Duration::from_secs(30);
 
-/// When the store was last written; none after a write that failed.
+/// The time of the last write; none after a write that failed.
 #[derive(Debug, Default)]
 pub(super) struct WriteProof(Mutex<Option<Instant>>);
 
 impl WriteProof {
-    /// What came of a write. A change that was refused by what is stored says nothing of the disk.
+    /// Notes the result of a write. A conflict says nothing about the disk.
     pub fn note<T>(&self, result: &Result<T, Error>) {
         let mut at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
@@ -26,7 +26,7 @@ impl WriteProof {
         }
     }
 
-    /// Whether it has to be tried.
+    /// True if a probe is due.
     pub fn is_needed(&self) -> bool {
         let at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         at.is_none_or(|at| at.elapsed() > PROOF_LASTS)

@@ -1,4 +1,4 @@
-//! Rows read into values that were checked; what cannot be read is named, never guessed.
+//! Rows parsed into checked values; a value that cannot be parsed is named, never guessed.
 
 use std::hash::Hash;
 use std::str::FromStr;
@@ -10,20 +10,20 @@ use super::super::error::{Conflict, Error};
 use crate::domain::shelf::Shelf;
 use crate::domain::time::Timestamp;
 
-/// A table as it is read. The first column is the id.
+/// A table and its form of ids. The first column is the id.
 #[derive(Debug)]
 pub(super) struct Table {
     pub name: &'static str,
     pub columns: &'static [&'static str],
-    /// Writes an id of this table as people know it.
+    /// Formats an id of this table for operators.
     pub show: fn(u128) -> String,
 }
 
-/// An id as the database keeps it.
+/// The form of an id in the database.
 pub(super) type IdBytes = [u8; 16];
 
 impl Table {
-    /// Reads the rows that `rest`, the query behind `FROM`, asks for.
+    /// Reads the rows that `rest`, the query behind `FROM`, selects.
     pub fn list<T>(
         &'static self,
         connection: &Connection,
@@ -40,7 +40,7 @@ impl Table {
         Ok(found)
     }
 
-    /// Reads all rows into a map, one at a time: of a million nothing is held twice.
+    /// Reads all rows into a map, one at a time: no row of a million is held twice.
     pub fn shelf<K: Hash + Eq + Clone, V: Clone>(
         &'static self,
         connection: &Connection,
@@ -64,7 +64,7 @@ impl Table {
         format!("SELECT {columns} FROM {} {rest}", self.name)
     }
 
-    /// Reads the row that `rest` asks for, if there is one.
+    /// Reads the row that `rest` selects, if there is one.
     pub fn one<T>(
         &'static self,
         connection: &Connection,
@@ -105,7 +105,7 @@ impl Record<'_> {
             .ok_or_else(|| self.corrupt(column))
     }
 
-    /// A text where it lies, without a copy.
+    /// A text column, borrowed and not copied.
     pub fn text(&self, column: &'static str) -> Result<&str, Error> {
         self.raw(column)?
             .as_str()
@@ -113,7 +113,7 @@ impl Record<'_> {
             .ok_or_else(|| self.corrupt(column))
     }
 
-    /// Octets where they lie, without a copy.
+    /// A column of octets, borrowed and not copied.
     pub fn octets(&self, column: &'static str) -> Result<&[u8], Error> {
         self.raw(column)?
             .as_blob()
@@ -128,7 +128,7 @@ impl Record<'_> {
             .ok_or_else(|| self.corrupt(column))
     }
 
-    /// A text that a type of the domain reads.
+    /// A text column, parsed as a type of the domain.
     pub fn parsed<T: FromStr>(&self, column: &'static str) -> Result<T, Error> {
         let text = self.text(column)?;
         text.parse().ok().ok_or_else(|| self.corrupt(column))
@@ -148,7 +148,7 @@ impl Record<'_> {
         Ok(millis.map(Timestamp::from_unix_millis))
     }
 
-    /// The one of `all` that is written as the column's text.
+    /// The one of `all` whose text is in the column.
     pub fn word<T: Copy>(
         &self,
         column: &'static str,
@@ -159,7 +159,7 @@ impl Record<'_> {
             .ok_or_else(|| self.corrupt(column))
     }
 
-    /// Like [`Record::word`], where there may be none.
+    /// Like [`Record::word`], for a column that may be NULL.
     pub fn word_if_any<T: Copy>(
         &self,
         column: &'static str,

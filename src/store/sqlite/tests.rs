@@ -1,4 +1,4 @@
-//! What SQLite adds to the contract: files, damage, several processes.
+//! Tests of SQLite beyond the contract: files, damage, several processes.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ impl Place {
         SqliteStore::open(&self.path()).unwrap()
     }
 
-    /// Why the file is not opened, with all causes.
+    /// The refusal to open the file, with all causes.
     fn refusal(&self) -> String {
         refusal(&self.path())
     }
@@ -126,7 +126,7 @@ fn what_was_acknowledged_is_there_when_the_process_never_closed_its_store() {
     let place = Place::new();
     let store = place.open();
     fill(&store);
-    // What a kill leaves: the database and the log beside it, never checkpointed.
+    // The state after a kill: the database and the log beside it, never checkpointed.
     let copy = Place::new();
     for suffix in ["", "-wal"] {
         let name = |place: &Place| format!("{}{suffix}", place.path().display());
@@ -363,7 +363,7 @@ fn documents_and_details_that_nobody_can_read_are_named() {
         "pem",
         &certificate.id.to_string(),
     );
-    // Requests ask nothing of the document, and traffic goes on.
+    // Requests do not need the document, and traffic goes on.
     assert_eq!(store.load().unwrap().certificates.len(), 1);
 
     let spoil = "DROP TRIGGER audit_is_never_rewritten; UPDATE audit SET detail = '{'";
