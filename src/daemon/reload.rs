@@ -33,7 +33,7 @@ use crate::domain::admin::Actor;
 use crate::domain::time::{Clock, Timestamp};
 use crate::proxy::handshake::TlsGenerations;
 use crate::proxy::plane::Proxy;
-use crate::proxy::upstream::upstreams::Connectors;
+use crate::proxy::upstream::connectors::Connectors;
 
 /// What partners download to trust the authority.
 pub fn ca_pem(authority: &Authority) -> Bytes {

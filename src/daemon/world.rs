@@ -19,7 +19,7 @@ use crate::domain::time::{Clock, Timestamp};
 use crate::domain::tls_policy::TlsPolicy;
 use crate::net::tls::ServerConfig;
 use crate::proxy::handshake::TlsPolicies;
-use crate::proxy::upstream::upstreams::Connectors;
+use crate::proxy::upstream::connectors::Connectors;
 
 /// What a reload replaces.
 #[derive(Debug)]

@@ -13,7 +13,8 @@ use super::message::Response;
 use super::upstream::answer_head::Asked;
 use super::upstream::body::AnswerBody;
 use super::upstream::http1;
-use super::upstream::http2::{self, Http2Body};
+use super::upstream::http2::body::Http2Body;
+use super::upstream::http2::exchange as http2;
 use super::upstream::idle::Choice;
 use super::upstream::pool::{Lease, Pool, Slot};
 use super::upstream::request::{AnyBody, BodyGone, Head, Reclaimed};
@@ -224,7 +225,8 @@ impl Exchange {
             let stream = Guarded::new(connection.into_stream(), guard);
             return Ok(Answer::Tunnel(answer.head, Box::new(stream)));
         }
-        let body = http1::body(lease, &answer, sender, self.upstream.timeouts.idle);
+        let idle = self.upstream.timeouts.idle;
+        let body = AnswerBody::from(http1::body(lease, &answer, sender, idle));
         Ok(Answer::Response(answer.head.map(|()| body)))
     }
 
@@ -236,7 +238,7 @@ impl Exchange {
     ) -> Result<Answer, Failed> {
         let lease = self.pool.lease_shared(slot, fresh).await?;
         let timeouts = &self.upstream.timeouts;
-        let outcome = match http2::exchange(&lease, &self.head, body, timeouts).await {
+        let outcome = match http2::exchange(&lease.connection, &self.head, body, timeouts).await {
             Ok(outcome) => outcome,
             Err(http2::Unanswered {
                 error,

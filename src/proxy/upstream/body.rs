@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::http1::Http1Body;
-use super::http2::Http2Body;
+use super::http1::{Http1Body, Received};
+use super::http2::body::Http2Body;
 use crate::proxy::error::Error;
 
 /// The body of an answer, streamed from the connection that it arrives on.
@@ -25,21 +25,18 @@ enum Kind {
 }
 
 impl AnswerBody {
-    pub fn whole(bytes: Bytes) -> Self {
-        Self(Kind::Whole(bytes))
-    }
-}
-
-impl AnswerBody {
     /// Whether nothing of it is still to come from the upstream.
     pub fn is_whole(&self) -> bool {
         matches!(self.0, Kind::Whole(_))
     }
 }
 
-impl From<Http1Body> for AnswerBody {
-    fn from(body: Http1Body) -> Self {
-        Self(Kind::Http1(Box::new(body)))
+impl From<Received> for AnswerBody {
+    fn from(body: Received) -> Self {
+        Self(match body {
+            Received::Whole(bytes) => Kind::Whole(bytes),
+            Received::Streaming(body) => Kind::Http1(Box::new(body)),
+        })
     }
 }
 

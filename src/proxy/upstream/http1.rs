@@ -10,7 +10,6 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::answer_head::{AnswerHead, Asked, BadAnswer, Framing, Parsed, Parser};
-use super::body::AnswerBody;
 use super::connection::Connection;
 use super::pool::Lease;
 use super::sender::{SendError, Sender, Waits};
@@ -164,9 +163,16 @@ pub struct Http1Body {
     waiting: bool,
 }
 
+/// The body of an answer when its head has been read.
+pub enum Received {
+    /// All of it. Its connection serves other exchanges already.
+    Whole(Bytes),
+    Streaming(Http1Body),
+}
+
 /// The body that follows `head`. A small one that has come with the head is taken at once, and its connection
 /// goes back before the client has seen a byte.
-pub fn body(mut lease: Lease, head: &AnswerHead, sender: Sender, idle: Duration) -> AnswerBody {
+pub fn body(mut lease: Lease, head: &AnswerHead, sender: Sender, idle: Duration) -> Received {
     // An upstream that answers early may drop the rest of the request or may not; its connection is not trusted.
     let keep_alive = head.keep_alive && sender.is_done();
     let connection = lease.connection();
@@ -179,14 +185,14 @@ pub fn body(mut lease: Lease, head: &AnswerHead, sender: Sender, idle: Duration)
             {
                 let bytes = input.split_to(length).freeze();
                 release(lease, keep_alive);
-                return AnswerBody::whole(bytes);
+                return Received::Whole(bytes);
             }
             Coding::Length(length)
         }
         Framing::Chunked => Coding::Chunked(Chunked::of_an_answer()),
         Framing::UntilClose => Coding::UntilClose,
     };
-    AnswerBody::from(Http1Body {
+    Received::Streaming(Http1Body {
         lease: Some(lease),
         coding,
         sender: Some(sender).filter(|sender| !sender.is_done()),

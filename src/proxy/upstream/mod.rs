@@ -1,5 +1,6 @@
 //! Connections to upstreams: opened, bounded, kept and spoken on, each worker with its own.
 
+pub mod connectors;
 pub mod upstreams;
 pub mod pool;
 pub mod balance;

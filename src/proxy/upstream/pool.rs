@@ -14,10 +14,10 @@ use tokio::time::Instant;
 
 use super::balance::{self, Load, Tried};
 use super::connection::Connection;
+use super::connectors::Connectors;
 use super::health::Health;
-use super::http2::{Http2, STREAMS_MAX};
+use super::http2::connection::{Http2, STREAMS_MAX};
 use super::idle::{Choice, IdleList};
-use super::upstreams::Connectors;
 use crate::crypto::tls;
 use crate::domain::cause::Cause;
 use crate::domain::reason::Reason;

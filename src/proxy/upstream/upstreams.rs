@@ -1,20 +1,16 @@
 //! All the upstreams of one worker.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::connectors::Connectors;
 use super::health::Healths;
 use super::pool::Pool;
 use crate::domain::name::Name;
 use crate::domain::upstream::Upstream;
-use crate::net::tls::ClientConfig;
-
-/// What TLS is spoken with, by upstream. Replaced as a whole on reload.
-pub type Connectors = HashMap<Name, Arc<ClientConfig>>;
 
 /// The connections of one worker, by upstream. Lives and dies on the worker's thread, in a local runtime.
 #[derive(Debug)]
