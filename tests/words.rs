@@ -42,7 +42,7 @@ const OPENERS: &[&str] = &[
 ];
 
 /// Rooms whose doc comments operators read, in the configuration, `--help` and the API's description.
-const ROOMS: &[&str] = &["src/api", "src/cli", "src/config", "src/domain"];
+const ROOMS: &[&str] = &["src/api", "src/cli", "src/config", "src/domain", "src/net"];
 
 /// The page that names the words to avoid.
 const LEXICON: &str = "docs/lexicon.md";

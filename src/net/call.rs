@@ -1,4 +1,4 @@
-//! One HTTP/1.1 exchange over a connection of its own, for tools that ask seldom.
+//! One HTTP/1.1 exchange over its own connection, for tools that send few requests.
 
 use std::io;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::tls::{self, ClientConfig, ClientStream};
 
-/// Why there was no answer.
+/// The failure of an exchange.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     #[error("the answer is longer than {0} bytes")]
@@ -46,16 +46,16 @@ where
             Err(error) => Err(CallError::Exchange(error)),
         }
     };
-    // The connection ends by itself once the sender is gone; what it says about its end tells nothing new.
+    // The connection ends by itself once the sender is gone; its result adds nothing.
     let (answer, _ended) = tokio::join!(exchange, connection);
     answer
 }
 
-/// Whom a client trusts, and nobody else.
+/// The authorities that a client trusts: these, and no others.
 #[derive(Clone, Debug)]
 pub struct Trust(Arc<ClientConfig>);
 
-/// Why a text does not say whom to trust.
+/// The fault of a PEM text with authorities.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     #[error("there is no certificate in the authority's PEM")]
@@ -86,7 +86,7 @@ impl Trust {
         Ok(Self(Arc::new(config)))
     }
 
-    /// Shakes hands as a TLS client with the server called `host`: a name, or an address without brackets.
+    /// Performs a TLS handshake as a client with the server `host`: a name, or an address without brackets.
     pub async fn connect<I>(&self, io: I, host: &str) -> io::Result<ClientStream<I>>
     where
         I: AsyncRead + AsyncWrite + Unpin,

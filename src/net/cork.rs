@@ -1,7 +1,7 @@
-//! Writes that wait for company: what TLS says last in a handshake leaves with the first answer.
+//! Delayed writes: the last messages of a TLS handshake leave with the first answer.
 //!
-//! A client of TLS 1.3 needs nothing more when it has shaken hands; the session tickets that follow are for another
-//! day. A packet of their own would cost as much as the answer's.
+//! A TLS 1.3 client needs nothing more once its handshake is finished; the session tickets that follow are for later
+//! connections. A packet of their own would cost as much as the answer's.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,12 +11,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The stream under TLS.
 ///
-/// Corked, it keeps what is written until somebody reads and there is nothing to read: then the other side is waited
-/// for, and may be waiting itself. Uncorked, it sends what was kept with what is written next, or when it is flushed.
+/// Corked, it keeps written bytes until a read finds nothing: then the peer may itself be waiting for them. Uncorked,
+/// it sends the kept bytes with the next write, or at a flush.
 #[derive(Debug)]
 pub struct Corked<S> {
     stream: S,
-    /// Holds no memory while there is nothing to send.
+    /// Bytes that were not sent yet. No memory is allocated while there are none.
     kept: Vec<u8>,
     keeps: bool,
 }
@@ -37,7 +37,7 @@ impl<S> Corked<S> {
         }
     }
 
-    /// The stream, without what was kept.
+    /// The stream, without the kept bytes.
     pub fn into_inner(self) -> S {
         self.stream
     }
@@ -46,14 +46,14 @@ impl<S> Corked<S> {
         &self.stream
     }
 
-    /// Keeps no more than it has.
+    /// Ends the delay: later writes are sent at once, behind the kept bytes.
     pub fn uncork(&mut self) {
         self.keeps = false;
     }
 }
 
 impl<S: AsyncWrite + Unpin> Corked<S> {
-    /// Sends what was kept.
+    /// Sends the kept bytes.
     pub fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.kept.is_empty() {
             let length = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.kept))?;
@@ -89,15 +89,16 @@ impl<S: AsyncWrite + Unpin> Corked<S> {
         {
             return Poll::Ready(Err(error));
         }
-        // What could not be sent is sent by the flush that follows every write.
+        // The flush that follows every write sends the remaining bytes.
         Poll::Ready(Ok(length))
     }
 }
 
-/// More than any handshake says in one go, but for the longest chains of certificates, which go out at once.
+/// The most bytes that are kept: more than any handshake writes at once, except for the longest certificate chains,
+/// which leave immediately.
 const KEPT_MAX: usize = 16 << 10;
 
-/// One part needs no list of parts, which the kernel would have to read first.
+/// Writes the parts. A single part needs no list, which the kernel would have to read first.
 fn write_parts<S: AsyncWrite>(
     stream: Pin<&mut S>,
     cx: &mut Context<'_>,
@@ -168,7 +169,7 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-    /// Tells the writes apart that reach it.
+    /// A wire that records each write that reaches it.
     #[derive(Debug)]
     struct Wire {
         stream: DuplexStream,
@@ -285,7 +286,7 @@ mod tests {
         assert_eq!(stream.stream.lists, 1);
     }
 
-    /// However little the network takes at once, whatever is too long to be kept, and whenever it is uncorked.
+    /// Any capacity of the network, pieces longer than the limit, and any moment of uncorking.
     #[tokio::test]
     async fn no_byte_is_lost_or_moved() {
         for (room, length) in [(1, 100), (7, KEPT_MAX), (1000, 3 * KEPT_MAX)] {

@@ -1,4 +1,4 @@
-//! Opening connections: resolve, race the addresses, connect, shake hands.
+//! Outgoing connections: name resolution, Happy Eyeballs (RFC 8305), TCP connect, TLS handshake.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -18,7 +18,7 @@ use super::stream::Stream;
 use super::tcp::TcpOptions;
 use super::tls::{self, ClientConfig};
 
-/// Why there is no connection.
+/// The failure to open a connection.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     #[error("the name does not resolve")]
@@ -31,14 +31,14 @@ pub enum DialError {
     Tls(#[source] io::Error),
 }
 
-/// A host and port that connections are opened to.
+/// The host and port of outgoing connections.
 #[derive(Debug)]
 pub struct Destination {
     name: Arc<HostPort>,
-    /// The name that a certificate has to have, and that TLS asks for.
+    /// The name that the certificate must have, which is also sent as SNI.
     proves: String,
     tcp: TcpOptions,
-    /// Where among the addresses the next connection begins, so that they share the load.
+    /// The index of the address at which the next connection begins, so that the addresses share the load.
     turn: Cell<usize>,
 }
 
@@ -52,7 +52,8 @@ impl Destination {
         }
     }
 
-    /// The same, where TLS asks for `name` and takes no certificate without it; without a name, the host's.
+    /// The same destination with `name` as SNI and required in the certificate; without a name, the host's name is
+    /// used.
     #[must_use]
     pub fn proving(mut self, name: Option<&str>) -> Self {
         if let Some(name) = name {
@@ -61,7 +62,7 @@ impl Destination {
         self
     }
 
-    /// The same, where sockets are told this.
+    /// The same destination with these socket options.
     #[must_use]
     pub fn with(self, tcp: TcpOptions) -> Self {
         Self { tcp, ..self }
@@ -86,7 +87,7 @@ impl Destination {
         let stream = match race(&addresses, self.turn.get(), &self.tcp).await {
             Ok(stream) => stream,
             Err(error) => {
-                // The name may lead elsewhere by now.
+                // The name may resolve to other addresses by now.
                 self.name.doubt();
                 return Err(DialError::Connect(error));
             }
@@ -166,7 +167,8 @@ async fn connect(address: SocketAddr, options: &TcpOptions) -> io::Result<TcpStr
     socket.connect(address).await
 }
 
-/// The addresses to try. Those of one family take turns; among two, the resolver's favourite stays first.
+/// The addresses in the order of attempts. Addresses of one family take turns; between two families, the resolver's
+/// first choice stays first.
 fn order(addresses: &[SocketAddr], turn: usize) -> VecDeque<SocketAddr> {
     let mut order: VecDeque<_> = addresses.iter().copied().collect();
     let v6 = order.iter().filter(|address| address.is_ipv6()).count();

@@ -1,4 +1,4 @@
-//! What a peer still sends after its answer: read and discarded within limits. Closing a connection with unread bytes
+//! The rest of a request after its answer: read and discarded within limits. Closing a connection with unread bytes
 //! resets it, and the peer loses the answer (RFC 9112, 9.6).
 
 use std::io;
@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
-/// How much is discarded of what a peer sends after its answer.
+/// Limits on the bytes that are discarded after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Discard {
-    /// In total. Sending costs a client as much as reading costs us, so this is far more than most bodies.
+    /// Bytes in total. Sending costs a client as much as reading costs us, so this is far more than most bodies.
     pub bytes: u64,
-    /// How long after the answer, whatever the pace.
+    /// The time after the answer, at any pace.
     pub time: Duration,
-    /// Between two pieces.
+    /// The longest pause between two pieces.
     pub pause: Duration,
 }
 
@@ -29,7 +29,7 @@ impl Default for Discard {
 }
 
 impl Discard {
-    /// The same for a peer that was too slow to say what it wants.
+    /// The same limits with a shorter time, for a peer that was too slow with its request.
     #[must_use]
     pub fn briefly(self) -> Self {
         Self {
@@ -38,7 +38,7 @@ impl Discard {
         }
     }
 
-    /// For a peer whose handshake is refused.
+    /// Limits for a peer whose handshake is refused.
     pub const STRANGER: Self = Self {
         bytes: 64 << 20,
         time: Duration::from_secs(10),
@@ -48,7 +48,7 @@ impl Discard {
 
 /// Closes the sending side, and reads until the peer closes too or a limit is reached.
 ///
-/// An error means that the peer has gone, which is as good.
+/// An error means that the peer has gone, which ends the wait as well.
 pub async fn discard_rest<S>(stream: &mut S, bounds: &Discard) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -69,7 +69,7 @@ where
 }
 
 const PIECE: usize = 16 << 10;
-/// Enough for an answer to arrive.
+/// Enough time for an answer to arrive.
 const BRIEFLY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
     use tokio::io::{DuplexStream, duplex};
 
-    /// How long a peer is heard out that does this.
+    /// The time for which a peer with this behaviour is read from.
     async fn heard<F>(peer: impl FnOnce(DuplexStream) -> F) -> Duration
     where
         F: Future<Output = DuplexStream>,

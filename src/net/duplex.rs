@@ -1,4 +1,4 @@
-//! Bytes both ways on one stream of HTTP/2, once it carries another protocol (RFC 8441, 5).
+//! A byte stream in both directions over one HTTP/2 stream, once it carries another protocol (RFC 8441, 5).
 
 use std::fmt;
 use std::io;
@@ -9,11 +9,11 @@ use bytes::{Buf, Bytes};
 use h2::{Reason, RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream of HTTP/2 as a stream of bytes.
+/// An HTTP/2 stream as a byte stream.
 pub struct Duplex<B: Buf> {
     incoming: RecvStream,
     outgoing: SendStream<B>,
-    /// What has come and was not read yet.
+    /// Received bytes that were not read yet.
     unread: Bytes,
 }
 
@@ -56,7 +56,7 @@ impl<B: Buf> AsyncRead for Duplex<B> {
         ready!(this.poll_fill(cx))?;
         let length = this.unread.len().min(buf.remaining());
         buf.put_slice(&this.unread.split_to(length));
-        // Room for as much again, unless the stream has ended meanwhile.
+        // Flow control for the same number of bytes, unless the stream has ended meanwhile.
         let _ended = this.incoming.flow_control().release_capacity(length);
         Poll::Ready(Ok(()))
     }
@@ -89,7 +89,7 @@ impl<B: Buf + From<Bytes>> AsyncWrite for Duplex<B> {
     }
 }
 
-/// What waits here at most for a client that takes only a part of it.
+/// The most bytes that wait here for a client that takes only a part of them.
 const PIECE_MAX: usize = 16 << 10;
 
 /// Waits until the client takes something on `outgoing`, before a piece is sent that may be longer.
@@ -97,7 +97,7 @@ pub fn poll_room<B: Buf>(
     outgoing: &mut SendStream<B>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), h2::Error>> {
-    // Of one byte only: what is asked for and not there yet is kept from the connection's other streams.
+    // One byte only: capacity that is requested and not available yet is kept from the connection's other streams.
     outgoing.reserve_capacity(1);
     while outgoing.capacity() == 0 {
         match ready!(outgoing.poll_capacity(cx)) {
@@ -128,7 +128,7 @@ mod tests {
 
     use super::*;
 
-    /// One stream between a client and a server, as each has it.
+    /// Both ends of one stream between a client and a server.
     async fn pair() -> ((SendStream<Bytes>, RecvStream), Duplex<Bytes>) {
         let (near, far) = tokio::io::duplex(16 << 10);
         let serving = async {
@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(run(after(Reason::PROTOCOL_ERROR)).await, (None, true));
     }
 
-    /// An orderly end and one that was not look different to the client (RFC 8441, 5).
+    /// An orderly end and an abort look different to the client (RFC 8441, 5).
     #[tokio::test]
     async fn what_is_dropped_before_its_end_is_taken_back() {
         let after = async |ended: bool| {
@@ -227,7 +227,7 @@ mod tests {
             }
             taken
         };
-        // A window of 64 KiB, and what was sent when one byte of it was left.
+        // A window of 64 KiB, and the piece that was sent when one byte of it was left.
         let taken = run(work).await;
         assert!(taken < (64 << 10) + 2 * PIECE_MAX, "{taken}");
     }

@@ -1,4 +1,4 @@
-//! The first bytes of a connection that should speak TLS, so that one that speaks plain HTTP is told so in HTTP.
+//! The first bytes of a connection that should speak TLS, so that a client of plain HTTP gets its answer in HTTP.
 
 use std::io;
 use std::pin::Pin;
@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
-/// A stream whose first bytes are noted while TLS reads them, and which keeps what TLS says: the alert for bytes that
-/// are no TLS, which is sent or replaced when it is known what they are.
+/// A stream that notes its first bytes while TLS reads them, and that keeps the output of TLS: the alert for bytes that
+/// are not TLS, which is sent, or replaced by an answer in HTTP.
 #[derive(Debug)]
 pub struct Greeting<S> {
     stream: S,
@@ -38,8 +38,8 @@ impl<S> Greeting<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Greeting<S> {
-    /// Answers a client that was no client of TLS: in HTTP if that is what it speaks, and by the alert otherwise. Says
-    /// whether it was HTTP.
+    /// Answers a client that did not speak TLS: in HTTP if that is its protocol, and with the alert otherwise. Returns
+    /// true if it was HTTP.
     pub async fn refuse(&mut self) -> io::Result<bool> {
         let plain = self.is_http().await;
         let answer = if plain { plain_answer() } else { Vec::new() };
@@ -48,7 +48,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Greeting<S> {
         Ok(plain)
     }
 
-    /// Waits a moment for the rest of what may become the first line of a request.
+    /// Waits a moment for the rest of a possible request line.
     async fn is_http(&mut self) -> bool {
         let mut piece = [0; NOTED];
         loop {
@@ -63,8 +63,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Greeting<S> {
     }
 }
 
-/// Whether bytes begin with a method and a target, whatever the version of HTTP behind them; none when more of them
-/// have to come first.
+/// True if bytes begin with a method and a target, with any version of HTTP behind them; `None` while too few have
+/// come.
 fn begins_request(bytes: &[u8]) -> Option<bool> {
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     let method = bytes.iter().take_while(|byte| is_token(byte)).count();
@@ -86,11 +86,11 @@ fn plain_answer() -> Vec<u8> {
 const PLAIN_TEXT: &str = "This port speaks HTTPS, and the request came as plain HTTP.\n\
     Use a URL that begins with https://.\n";
 
-/// Longer than any method that is registered.
+/// A length above that of every registered method.
 const METHOD_MAX: usize = 24;
 /// A method, a blank, and a byte of the target.
 const NOTED: usize = METHOD_MAX + 2;
-/// How long the rest of a first line may take.
+/// The time limit for the rest of a request line.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl<S: AsyncRead + Unpin> AsyncRead for Greeting<S> {

@@ -1,4 +1,4 @@
-//! HTTP/2's builders with every bound that they leave open by default.
+//! HTTP/2 builders of hyper, with every bound set that is open by default.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use super::turn::{self, InTurns};
 /// The adapter between tokio's streams and hyper's.
 pub use hyper_util::rt::TokioIo;
 
-/// Runs what hyper spawns, which is a task for each stream, on the worker's own thread and in turns.
+/// An executor for hyper's tasks, one for each stream: on the worker's own thread, in turns.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LocalExec;
 
@@ -29,7 +29,7 @@ where
     }
 }
 
-/// tokio's timer, whose clock is asked once a turn: hyper wants to know the time of every frame.
+/// A timer of tokio's that reads the clock once a turn: hyper needs the time for every frame.
 #[derive(Clone, Debug, Default)]
 struct TurnTimer(TokioTimer);
 
@@ -51,7 +51,7 @@ impl Timer for TurnTimer {
     }
 }
 
-/// What a client may make a server hold and wait for.
+/// Limits on the memory and time that a client can take from a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerBounds {
     /// Bytes of a request's head, its first line included.
@@ -62,14 +62,14 @@ pub struct ServerBounds {
     pub streams_max: u32,
     /// HTTP/2 streams that the client has reset before they were looked at; one more ends the connection.
     pub resets_max: u32,
-    /// How often a quiet HTTP/2 connection is asked for a sign of life, and how long the answer may take.
+    /// The interval of HTTP/2 PINGs on a quiet connection, and the time limit for their acknowledgement.
     pub ping_interval: Duration,
     pub ping_timeout: Duration,
     /// Bytes of answers that one HTTP/2 connection holds because its client does not take them.
     pub unsent_max: usize,
-    /// How long a client may take nothing of what it is given.
+    /// The time for which a client may take nothing of an answer.
     pub unread: Duration,
-    /// What is discarded of a request that has been answered.
+    /// Limits on the discarded rest of a request that has been answered.
     pub discard: Discard,
 }
 
@@ -89,10 +89,10 @@ impl Default for ServerBounds {
     }
 }
 
-/// A server of HTTP/2.
+/// An HTTP/2 server.
 ///
-/// Still the caller's to bound: the time to the preface and the first request, bodies that stall, idleness, and how
-/// long a client may be silent ([`Pulse`](super::pulse::Pulse)).
+/// The caller still bounds the time to the preface and the first request, stalled bodies, idle time, and the silence of
+/// a client ([`Pulse`](super::pulse::Pulse)).
 pub fn http2_server(bounds: &ServerBounds) -> server::Builder {
     let mut builder = server::Builder::new();
     builder
@@ -102,13 +102,13 @@ pub fn http2_server(bounds: &ServerBounds) -> server::Builder {
         .max_local_error_reset_streams(Some(1024))
         .max_send_buffer_size(SEND_BUFFER)
         .initial_window_size(256 << 10)
-        // All bodies of a connection that nobody takes hold this much together.
+        // The limit for all unread bodies of a connection together.
         .initial_connection_window_size(1 << 20)
         .enable_connect_protocol();
     builder
 }
 
-/// HTTP/2 counts 32 bytes more for each field than it has.
+/// The limit on a header list. HTTP/2 counts 32 bytes more for each field than it has.
 fn header_list_max(bounds: &ServerBounds) -> u32 {
     let fields = u32::try_from(bounds.headers_max).unwrap_or(u32::MAX);
     list_max(bounds.header_bytes_max, fields)
@@ -118,8 +118,8 @@ fn list_max(bytes: u32, fields: u32) -> u32 {
     bytes.saturating_add(fields.saturating_mul(32))
 }
 
-/// A client of HTTP/2 with prior knowledge, whose tasks stay on this thread. An answer's head may have so many bytes and
-/// fields.
+/// An HTTP/2 client with prior knowledge, whose tasks stay on this thread. The arguments limit the bytes and fields of
+/// an answer's head.
 pub fn http2_client(
     header_bytes_max: u32,
     headers_max: u32,
@@ -136,6 +136,6 @@ pub fn http2_client(
     builder
 }
 
-/// What one HTTP/2 stream may hold that the other side does not take, and about one frame more. What the socket takes
-/// at once does not stay here, so it does not bound the speed.
+/// The send buffer of one HTTP/2 stream, which may be exceeded by about a frame. Bytes that the socket takes at once do
+/// not stay here, so it does not bound the speed.
 const SEND_BUFFER: usize = 64 << 10;

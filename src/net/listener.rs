@@ -1,4 +1,4 @@
-//! Listening sockets: bound once, accepted from until the end, whatever the kernel is short of.
+//! Listening sockets: bound once, and accepting until the end, even when the kernel is short of descriptors or memory.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,10 +12,9 @@ use super::tcp::TcpOptions;
 
 /// Binds a listening TCP socket.
 ///
-/// With `reuse_port` several sockets share one address and the kernel spreads the connections over them:
-/// one for each worker. An IPv6 address takes IPv4 as well, and every address of a
-/// machine whose kernel has no IPv6 is every IPv4 address. What is accepted inherits the options,
-/// which saves system calls for each connection.
+/// With `reuse_port` several sockets share one address and the kernel spreads the connections over them: one for each
+/// worker. An IPv6 address takes IPv4 as well, and on a machine whose kernel has no IPv6, `::` is every IPv4 address.
+/// Accepted sockets inherit the options, which saves system calls for each connection.
 pub fn bind(
     address: SocketAddr,
     backlog: i32,
@@ -59,7 +58,7 @@ fn bind_by(
     Ok(socket.into())
 }
 
-/// Whether the kernel has no IPv6 at all.
+/// True if the kernel has no IPv6 at all.
 pub fn lacks_ipv6(error: &io::Error) -> bool {
     error.raw_os_error() == Some(EAFNOSUPPORT)
 }
@@ -68,11 +67,11 @@ fn is_every_address(address: SocketAddr) -> bool {
     address.is_ipv6() && address.ip().is_unspecified()
 }
 
-/// "Address family not supported by protocol", which the standard library has no name for.
+/// "Address family not supported by protocol", which has no name in the standard library.
 const EAFNOSUPPORT: i32 = 97;
 
-/// Waits for the next connection. Never ends with an error: one that concerns a single connection is skipped,
-/// and when descriptors or memory run out it waits a little, since trying again at once would only spin.
+/// Waits for the next connection. It never returns an error: one that concerns a single connection is skipped, and when
+/// descriptors or memory run out it waits a little, since trying again at once would only spin.
 pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     let mut pause = PAUSE_MIN;
     loop {
@@ -158,7 +157,7 @@ mod tests {
         let bound = bind("[::]:0").unwrap().local_addr().unwrap();
         assert_eq!(bound.ip(), Ipv4Addr::UNSPECIFIED);
         assert!(bind("0.0.0.0:0").is_ok());
-        // Who names an address of IPv6 means that one and no other.
+        // A named IPv6 address stands for itself alone.
         for named in ["[::1]:0", "[2001:db8::1]:0"] {
             assert!(lacks_ipv6(&bind(named).unwrap_err()), "{named}");
         }

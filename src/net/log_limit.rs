@@ -20,7 +20,7 @@ const BURST: u64 = 10;
 /// Ten lines a minute after that: enough to see that it goes on, and 15,000 lines a day at worst.
 const INTERVAL: Duration = Duration::from_secs(6);
 
-/// The lines of one kind. Shared by threads; takes no lock.
+/// The limit on lines of one kind. Threads share it; it takes no lock.
 #[derive(Debug, Default)]
 pub struct LogLimit {
     /// The time at which the bucket is full again, in nanoseconds since [`START`].

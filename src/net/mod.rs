@@ -1,4 +1,4 @@
-//! Sockets, TLS and HTTP as mechanisms: how bytes arrive and leave, never who may send them.
+//! Sockets, TLS and HTTP as mechanisms: the transport of bytes, never the permission to send them.
 
 pub mod tcp;
 pub mod listener;

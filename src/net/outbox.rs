@@ -1,8 +1,8 @@
-//! Writes that leave together: what HTTP/2 says in one turn goes out as one TLS record and one system call.
+//! Batched writes: the frames that HTTP/2 writes in one turn leave as one TLS record and one system call.
 //!
-//! HTTP/2 writes each frame and flushes after it. Here a flush only promises: the bytes are kept until whoever drives
-//! the connection has polled it and says [`Outbox::poll_send`]. That has to happen after every poll, and
-//! [`Outbox::begin`] before it.
+//! HTTP/2 writes each frame and flushes after it. Here a flush is a promise: the bytes are kept until the driver of the
+//! connection has polled it and calls [`Outbox::poll_send`]. That has to happen after every poll, and [`Outbox::begin`]
+//! before it.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -15,32 +15,32 @@ use tokio::time::Instant;
 
 use super::{strides, turn};
 
-/// The most bytes that are kept: two TLS records. More go out before the turn is over.
+/// The most bytes that are kept: two TLS records. More leave before the turn is over.
 const HELD_MAX: usize = 32 << 10;
 
 /// A stream whose writes are kept.
 #[derive(Debug)]
 pub struct Gathered<S>(Rc<RefCell<Held<S>>>);
 
-/// The other end of a [`Gathered`] stream, which sends what was kept.
+/// The other end of a [`Gathered`] stream, which sends the kept bytes.
 #[derive(Debug)]
 pub struct Outbox<S>(Rc<RefCell<Held<S>>>);
 
 #[derive(Debug)]
 struct Held<S> {
     stream: S,
-    /// Holds no memory while there is nothing to send.
+    /// Bytes that were not sent yet. No memory is allocated while there are none.
     bytes: Vec<u8>,
     sent: usize,
-    /// Why what was kept could not be sent, for the next who writes.
+    /// The error of the last send, for the next write.
     failed: Option<io::Error>,
-    /// There was nothing more to read in this turn. HTTP/2 asks again for each request that it hands out.
+    /// True once a read in this turn found nothing more. HTTP/2 reads again for each request that it hands out.
     dry: bool,
-    /// When something was read last.
+    /// The time of the last read that returned bytes.
     heard: Instant,
 }
 
-/// Keeps what is written to `stream` until it is asked for.
+/// Keeps the bytes that are written to `stream` until [`Outbox::poll_send`].
 pub fn gather<S>(stream: S) -> (Gathered<S>, Outbox<S>) {
     let held = Rc::new(RefCell::new(Held {
         stream,
@@ -54,29 +54,29 @@ pub fn gather<S>(stream: S) -> (Gathered<S>, Outbox<S>) {
 }
 
 impl<S> Outbox<S> {
-    /// The stream, for whoever has a last word when HTTP/2 has said all of its own.
+    /// The stream, for last bytes behind those of HTTP/2.
     pub fn stream(&self) -> Gathered<S> {
         Gathered(Rc::clone(&self.0))
     }
 
-    /// Whether everything was sent.
+    /// True if everything was sent.
     pub fn is_empty(&self) -> bool {
         self.0.borrow().bytes.is_empty()
     }
 
-    /// Begins a turn, in which there may be something to read again.
+    /// Begins a turn, in which a read may find bytes again.
     pub fn begin(&self) {
         self.0.borrow_mut().dry = false;
     }
 
-    /// When anything came from the other side last.
+    /// The time at which the last bytes came from the peer.
     pub fn heard(&self) -> Instant {
         self.0.borrow().heard
     }
 }
 
 impl<S: AsyncWrite + Unpin> Outbox<S> {
-    /// Sends what was kept. A failure is told to the next who writes, and wakes the task so that somebody does.
+    /// Sends the kept bytes. A failure is the result of the next write; the task is woken so that there is one.
     pub fn poll_send(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut held = self.0.borrow_mut();
         if let Err(error) = ready!(held.poll_send(cx)) {
@@ -193,7 +193,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes `room` bytes and then waits; breaks when there is no room at all.
+    /// A stream that takes `room` bytes and then waits; it breaks when there is no room at all.
     #[derive(Debug, Default)]
     struct Narrow {
         taken: Vec<u8>,

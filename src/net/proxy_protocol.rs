@@ -1,4 +1,5 @@
-//! The PROXY protocol, versions 1 and 2: what a load balancer says about the connection that it passes on.
+//! The PROXY protocol, versions 1 and 2: a load balancer's header with the addresses of the connection that it
+//! forwards.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,7 +8,7 @@ use proxy_header::{ParseConfig, ProxyHeader};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout_at};
 
-/// Why there is no header to go by.
+/// The reason why a connection has no usable header.
 #[derive(Debug, thiserror::Error)]
 pub enum HeaderError {
     #[error("the PROXY header is malformed")]
@@ -18,10 +19,10 @@ pub enum HeaderError {
     Io(#[source] io::Error),
 }
 
-/// Reads the header that must come first, and not one byte more: what follows is TLS and nobody else's to buffer.
+/// Reads the header that must come first, and not one byte more: TLS follows, and must not be buffered here.
 ///
-/// `None` when the load balancer speaks for itself, as its health checks do. Call it only for peers that are
-/// trusted to send one, since whoever sends it chooses the address.
+/// `None` when the load balancer speaks for itself, as its health checks do. Call it only for peers that are trusted to
+/// send a header, since its sender chooses the address.
 pub async fn read_header<S>(
     stream: &mut S,
     deadline: Instant,
@@ -172,7 +173,7 @@ mod tests {
         assert!(matches!(result, Err(HeaderError::Timeout(_))));
     }
 
-    /// What is read from bytes that are all there, and how many of them were taken.
+    /// The result for bytes that are all there, and how many of them were taken.
     fn taken(bytes: &[u8]) -> (Result<Option<SocketAddr>, HeaderError>, usize) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -191,13 +192,13 @@ mod tests {
         prop_oneof![four, six]
     }
 
-    /// A header of version 2 about these addresses, with TLVs of so many bytes.
+    /// A header of version 2 with these addresses and so many bytes of TLVs.
     fn version_2(source: SocketAddr, tlvs: usize) -> Vec<u8> {
         let (family, octets) = match source.ip() {
             std::net::IpAddr::V4(ip) => (0x11, ip.octets().to_vec()),
             std::net::IpAddr::V6(ip) => (0x21, ip.octets().to_vec()),
         };
-        // One TLV without a meaning fills what there is to fill.
+        // One TLV without a meaning fills the rest.
         let value = tlvs.saturating_sub(3);
         let mut tail = [octets.as_slice(), &octets].concat();
         tail.extend(source.port().to_be_bytes());
@@ -235,7 +236,7 @@ mod tests {
             prop_assert_eq!((found.unwrap(), length), (Some(source), header.len()));
         }
 
-        /// A header that is cut anywhere is no header, and is never taken for a shorter one.
+        /// A header that is cut anywhere is invalid, and is never taken for a shorter one.
         #[test]
         fn half_a_header_is_none(source in address(), cut in any::<prop::sample::Index>()) {
             let header = version_2(source, 20);

@@ -1,4 +1,4 @@
-//! Whether the client of an HTTP/2 connection is still there: one that has been silent is asked (RFC 9113, 6.7).
+//! Keep-alive PINGs on HTTP/2 connections: a silent client has to acknowledge one (RFC 9113, 6.7).
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,19 +10,19 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::turn;
 
-/// Asks a silent client for a sign of life, and says when there was none.
+/// The PING timer of one connection. It reports a client that did not acknowledge in time.
 pub struct Pulse {
     pings: PingPong,
     every: Duration,
     within: Duration,
-    /// When to look next.
+    /// The time of the next look.
     look: Pin<Box<Sleep>>,
-    /// When the client was asked, while it has not answered.
+    /// The time of the PING that the client has not acknowledged.
     asked: Option<Instant>,
 }
 
 impl Pulse {
-    /// Asks through `pings` when nothing has come for `every`, and waits for the answer for `within`.
+    /// Sends a PING through `pings` when nothing has come for `every`, and waits for its acknowledgement for `within`.
     pub fn new(pings: PingPong, every: Duration, within: Duration) -> Self {
         Self {
             pings,
@@ -33,8 +33,8 @@ impl Pulse {
         }
     }
 
-    /// Ready when nothing has come in time after the client was asked. `heard` is when anything came from it last: bytes
-    /// are a sign of life as good as the answer, which may wait behind them.
+    /// Ready when nothing has come in time after a PING. `heard` is the time of the last bytes from the client: bytes
+    /// prove that it lives just as the acknowledgement does, which may wait behind them.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>, heard: Instant) -> Poll<()> {
         if self.asked.is_some() && self.pings.poll_pong(cx).is_ready() {
             self.asked = None;
@@ -52,7 +52,7 @@ impl Pulse {
             } else if self.asked.is_some() {
                 return Poll::Ready(());
             } else {
-                // That it cannot be asked means that the connection has ended, which is noticed by itself.
+                // A PING that cannot be sent means that the connection has ended, which is noticed elsewhere.
                 let sent = self.pings.send_ping(Ping::opaque()).is_ok();
                 self.asked = sent.then_some(now);
                 self.look.as_mut().reset(now + self.within);

@@ -1,7 +1,7 @@
-//! What names resolve to: asked by one at a time, kept for a while, and kept longer when the resolver is away.
+//! Name resolution: one query at a time, cached for a while, and cached longer when the resolver is away.
 //!
-//! The system's resolver takes as long as it likes, on a thread of its own that nothing can stop. So there is never
-//! more than one such thread for a name, whoever waits for it, and whoever has addresses waits only a moment.
+//! The system's resolver can take any time, on a thread that cannot be stopped. So there is never more than one such
+//! thread for a name, however many wait for it, and a caller with known addresses waits only a moment.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,16 +12,16 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-/// How long addresses are used without asking again.
+/// The time for which addresses are used without a new query.
 const KNOWN_FOR: Duration = Duration::from_secs(10);
 
-/// How soon the resolver is asked again after it failed, while there are addresses to go on with.
+/// The time between a failed query and the next, while there are addresses to go on with.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// How long a resolver may take before old addresses are used. One that works answers sooner.
+/// The time for a query before old addresses are used. A resolver that works answers sooner.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// The names that are in use. Cloning it is cheap, and what one clone finds out is known to all.
+/// The names that are in use. Clones are cheap and share their results.
 #[derive(Clone, Debug, Default)]
 pub struct Resolver {
     names: Arc<Mutex<Names>>,
@@ -30,7 +30,7 @@ pub struct Resolver {
 type Names = HashMap<(String, u16), Weak<HostPort>>;
 
 impl Resolver {
-    /// The name, which is remembered for as long as somebody has it.
+    /// The name, which is remembered for as long as a caller holds it.
     pub fn name(&self, host: &str, port: u16) -> Arc<HostPort> {
         let mut names = locked(&self.names);
         let place = (host.to_owned(), port);
@@ -44,12 +44,12 @@ impl Resolver {
     }
 }
 
-/// A host's name and port, and what they resolved to.
+/// A host's name and port, and their addresses.
 #[derive(Debug)]
 pub struct HostPort {
     host: String,
     port: u16,
-    /// Locked for moments only, never while somebody waits.
+    /// Locked for moments only, never during a wait.
     state: Mutex<State>,
 }
 
@@ -62,11 +62,11 @@ struct State {
 #[derive(Clone, Debug)]
 struct Known {
     addresses: Arc<[SocketAddr]>,
-    /// When they are to be asked for again.
+    /// The time of the next query.
     until: Instant,
 }
 
-/// A question that is under way, or whose answer nobody has taken yet.
+/// A query that is under way, or whose answer was not taken yet.
 #[derive(Clone, Debug)]
 struct Lookup {
     began: Instant,
@@ -96,13 +96,13 @@ impl HostPort {
         self.port
     }
 
-    /// The addresses, by the system's resolver.
+    /// The addresses, from the system's resolver.
     pub async fn addresses(&self) -> io::Result<Arc<[SocketAddr]>> {
         self.addresses_by(|host, port| Ok((host, port).to_socket_addrs()?.collect()))
             .await
     }
 
-    /// Asks again before the addresses are used next: they did not lead anywhere.
+    /// Forces a query before the next use of the addresses: they led nowhere.
     pub fn doubt(&self) {
         if let Some(known) = &mut locked(&self.state).known {
             known.until = Instant::now();
@@ -151,10 +151,10 @@ impl HostPort {
 }
 
 impl State {
-    /// Remembers what the question that was under way has come to, if it has come to an end.
+    /// Stores the result of the query that was under way, if it has finished.
     fn take_answer(&mut self) {
         let Some(lookup) = &self.lookup else { return };
-        // In this order: whoever answers is gone right afterwards.
+        // The order matters: the thread ends right after its answer.
         let given_up = lookup.answer.has_changed().is_err();
         let answer = lookup.answer.borrow().clone();
         if answer.is_none() && !given_up {
@@ -180,8 +180,7 @@ impl State {
     }
 }
 
-/// Asks on a thread that nobody waits for: it goes on when whoever asked has given up, and its answer is there for
-/// the next.
+/// Starts a query on a detached thread: it goes on when its caller has given up, and its answer is there for the next.
 fn begin(
     host: String,
     port: u16,
@@ -211,7 +210,7 @@ fn no_address() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "no address")
 }
 
-/// The families in turn, in the order within each that the resolver gave, beginning with its favourite.
+/// The families in turn, in the resolver's order within each, beginning with the family of its first address.
 fn alternate(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let of = |family: bool| {
@@ -242,7 +241,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// A resolver that has this one address.
+    /// A resolver with this one address.
     fn one(text: &'static str) -> impl FnOnce(&str, u16) -> io::Result<Vec<SocketAddr>> + Send {
         move |_, _| Ok(vec![address(text)])
     }
@@ -272,7 +271,7 @@ mod tests {
         assert!(second.addresses_by(never).await.is_ok());
         let other = resolver.name("a.test", 2);
         assert!(other.addresses_by(away).await.is_err());
-        // A name that nobody uses any more is forgotten.
+        // A name that is not in use any more is forgotten.
         drop((first, second, other));
         let again = resolver.name("a.test", 1);
         assert!(again.addresses_by(away).await.is_err());
@@ -329,14 +328,14 @@ mod tests {
             assert_eq!(found.unwrap(), old);
         }
         assert!(begun.elapsed() >= PATIENCE);
-        // It was waited for already, so nobody waits for it again: that would take minutes.
+        // The query was waited for already, so a second caller does not wait again: that would take minutes.
         let begun = Instant::now();
         for _ in 0..1000 {
             assert_eq!(name.addresses_by(hanging()).await.unwrap(), old);
         }
         assert!(begun.elapsed() < PATIENCE * 200);
         assert_eq!(asked.load(Ordering::SeqCst), 1);
-        // What it says in the end is there for whoever comes next.
+        // Its late answer is there for the next caller.
         let new = address("10.0.0.2:1");
         answer.send(new).unwrap();
         while *name.addresses_by(hanging()).await.unwrap() != [new] {

@@ -1,7 +1,7 @@
-//! Serving HTTP/1.1 to operators and monitors: one connection at a time, bounded in time and size.
+//! An HTTP/1.1 server for operators and monitors: each connection is bounded in time and size.
 //!
-//! Partners' traffic has an engine of its own; this one is for the few connections of people and machines
-//! that run the gateway, where plain beats fast.
+//! Partners' traffic has an engine of its own; this one is for the few connections of people and machines that run the
+//! gateway, where plain beats fast.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -20,14 +20,14 @@ use tokio::time::{sleep, timeout};
 
 use super::discard::{Discard, discard_rest};
 
-/// What one connection may cost.
+/// Limits on one connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// From being accepted to a finished handshake.
+    /// From accept to a finished handshake.
     pub handshake: Duration,
     /// For the head of a request, and for the pause before it.
     pub head: Duration,
-    /// For the whole connection; an exchange that is under way then is finished, unless it takes as long again.
+    /// For the whole connection; a running exchange is finished then, unless it takes as long again.
     pub lifetime: Duration,
     pub head_bytes_max: usize,
     pub headers_max: usize,
@@ -47,12 +47,12 @@ impl Default for Bounds {
     }
 }
 
-/// What is read ahead of one connection: a head, and a piece of the body behind it.
+/// The read buffer of one connection: a head, and a piece of the body behind it.
 const BUFFER_MAX: usize = 64 * 1024;
 
 /// Answers the requests of one connection until it ends, `closing` is done, or its lifetime is over.
 ///
-/// A client that is still sending when its answer has left is heard out, so that it gets the answer.
+/// The rest of a request is read after its answer, so that a client that is still sending gets the answer.
 pub async fn connection<I, H, F, B>(
     io: I,
     bounds: &Bounds,
@@ -89,7 +89,7 @@ where
     } else {
         Pin::new(&mut serving).graceful_shutdown();
         let finished = poll_fn(|cx| serving.poll_without_shutdown(cx));
-        // An exchange that does not end is cut off here: nobody holds a connection for ever.
+        // An exchange that does not end is cut off here: no connection stays open permanently.
         match timeout(bounds.lifetime, finished).await {
             Ok(ended) => ended,
             Err(_late) => return Ok(()),
@@ -98,10 +98,10 @@ where
     let mut io = serving.into_parts().io.into_inner();
     let unread = match &ended {
         Ok(()) => had_body.load(Ordering::Relaxed),
-        // A head that was refused may have a body behind it.
+        // A refused head may have a body behind it.
         Err(error) => error.is_parse(),
     };
-    // Whoever has left needs no goodbye.
+    // A client that has left needs no orderly close.
     let _left = if unread {
         discard_rest(&mut io, &bounds.discard).await
     } else {
@@ -111,7 +111,7 @@ where
     ended
 }
 
-/// How a server speaks TLS in tests of other rooms, which may not name the TLS library.
+/// A TLS server's configuration for tests of other rooms, which may not name the TLS library.
 #[cfg(test)]
 pub fn config_for_tests(
     chain_pem: &str,
@@ -139,7 +139,8 @@ mod tests {
 
     const HEAD: Duration = Duration::from_secs(15);
 
-    /// Serves one end of a pipe, writes `sent` into the other, and tells what came back until the end, and when that was.
+    /// Serves one end of a pipe, writes `sent` into the other, and returns the answer up to the end, and the time until
+    /// then.
     async fn converse(sent: &str, closing: impl Future<Output = ()>) -> (String, Duration) {
         let (near, far) = tokio::io::duplex(1 << 20);
         let began = Instant::now();

@@ -1,4 +1,4 @@
-//! One type for a connection in the clear and one over TLS, as both are opened to upstreams.
+//! Streams: one type for plain and TLS connections to upstreams, and wrappers that keep, peek and rewind.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -20,7 +20,7 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Whether HTTP/2 was agreed on during the handshake.
+    /// True if ALPN chose HTTP/2 during the handshake.
     pub fn alpn_h2(&self) -> bool {
         match self {
             Self::Plain(_) => false,
@@ -94,7 +94,7 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// A stream of either side, whatever it is made of.
+/// A stream of either side, of any type.
 pub trait AnyStream: AsyncRead + AsyncWrite + Unpin + std::fmt::Debug {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + std::fmt::Debug> AnyStream for S {}
@@ -143,9 +143,9 @@ impl<S: AsyncWrite + Unpin, G: Unpin> AsyncWrite for Guarded<S, G> {
     }
 }
 
-/// A stream of which can be asked whether anything has come, a close included, that nobody has read.
+/// A stream that can be asked for unread input, a close included.
 pub trait Peek: AnyStream {
-    /// Asks the kernel, where the runtime only knows what was there when it last looked.
+    /// True if the kernel has input or a close. The runtime only knows the state at its last look.
     fn has_news(&self) -> bool;
 }
 
@@ -157,7 +157,7 @@ impl Peek for Stream {
     }
 }
 
-/// What is only in memory has no news that the runtime does not know.
+/// A stream in memory has no input that the runtime does not know.
 #[cfg(test)]
 impl Peek for tokio::io::DuplexStream {
     fn has_news(&self) -> bool {

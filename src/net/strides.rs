@@ -1,8 +1,8 @@
-//! Copying in strides: the longest copies of a body's bytes, made short.
+//! Copies in strides: the longest copies of a body's bytes, made short.
 //!
-//! Where a processor says that it moves strings of bytes fast (FSRM), glibc's `memcpy` uses that instruction for all
-//! that is longer than 2,112 bytes. To an odd address, where the plaintext behind a record's header lies, it is four
-//! times slower than a loop of vectors on the machines that we have measured, and was a third of a download's cost.
+//! Where a processor reports fast string moves (FSRM), glibc's `memcpy` uses that instruction for lengths above 2,112
+//! bytes. To an odd address, where the plaintext behind a record's header lies, it is four times slower than a loop of
+//! vectors on the machines that we have measured, and was a third of a download's cost.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -18,8 +18,7 @@ pub fn append(out: &mut impl BufMut, bytes: &[u8]) {
     }
 }
 
-/// A TLS stream to which everything is written as a list of parts. TLS copies each by itself into the record that it
-/// is sealed in.
+/// A TLS stream to which everything is written as a list of parts. TLS copies each by itself into its sealed record.
 #[derive(Debug)]
 pub struct Strided<S>(S);
 
@@ -33,9 +32,9 @@ impl<S> Strided<S> {
     }
 }
 
-/// What is copied at once.
+/// The bytes of one copy.
 const STRIDE: usize = 2 << 10;
-/// As many parts as TLS seals before it sends: 64 KiB, and a head before them.
+/// The number of parts that TLS seals before it sends: 64 KiB, and a head before them.
 const PARTS_MAX: usize = 33;
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Strided<S> {
@@ -104,7 +103,7 @@ mod tests {
     use super::*;
     use tokio::io::AsyncWriteExt;
 
-    /// Takes all that it is given at once, and remembers in what parts it came.
+    /// A writer that takes everything at once, and remembers the parts.
     #[derive(Debug, Default)]
     struct Parts(Vec<Vec<usize>>, Vec<u8>);
 

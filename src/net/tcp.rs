@@ -1,4 +1,4 @@
-//! What the kernel is asked to do with a connection, and how it says that it will not.
+//! Socket options, and the kernel's refusals of them.
 
 use std::io;
 use std::num::NonZeroU16;
@@ -7,18 +7,18 @@ use std::sync::Arc;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-/// What sockets are told before they listen or connect; what a listening socket accepts inherits it.
+/// Options that sockets get before they listen or connect; accepted sockets inherit them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TcpOptions {
-    /// The name of a congestion control; the kernel's default when there is none.
+    /// The name of a congestion control; `None` for the kernel's default.
     pub congestion: Option<Arc<str>>,
-    /// Whether what is written leaves at once.
+    /// True for `TCP_NODELAY`: written bytes leave at once.
     pub nodelay: bool,
-    /// Microseconds for which a read asks the network card itself; not at all when there are none.
+    /// `SO_BUSY_POLL`: microseconds for which a read polls the network card itself; `None` for no polling.
     pub busy_poll: Option<NonZeroU16>,
 }
 
-/// What the kernel refused; the source says how.
+/// The option that the kernel refused; the source has its error.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
     #[error("this process may not poll network cards; SO_BUSY_POLL may need CAP_NET_ADMIN")]
@@ -42,7 +42,7 @@ impl Default for TcpOptions {
 }
 
 impl TcpOptions {
-    /// Whether the kernel grants all this, found out on a socket that is connected to nothing.
+    /// Checks that the kernel grants all options, on a socket without a connection.
     pub fn try_out(&self) -> io::Result<()> {
         self.set_on(&Socket::new(
             Domain::IPV4,
@@ -51,7 +51,7 @@ impl TcpOptions {
         )?)
     }
 
-    /// Tells a socket. What is as kernels have it anyway is not said: each word is a system call.
+    /// Sets the options of a socket. Options at the kernel's default are skipped: each costs a system call.
     pub(super) fn set_on(&self, socket: &impl AsFd) -> io::Result<()> {
         let socket = SockRef::from(socket);
         if self.nodelay {
@@ -118,7 +118,7 @@ mod tests {
             busy_poll: NonZeroU16::new(50),
             ..TcpOptions::default()
         };
-        // Not everybody may.
+        // Some processes lack the permission.
         match polls.try_out() {
             Ok(()) => assert_eq!(told(&polls).busy_poll().unwrap(), 50),
             Err(error) => assert!(error.to_string().contains("CAP_NET_ADMIN"), "{error}"),

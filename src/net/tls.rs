@@ -1,4 +1,4 @@
-//! TLS handshakes with a deadline: as a server that picks its configuration by the name asked for, and as a client.
+//! TLS handshakes with a deadline: as a server that picks its configuration by SNI, and as a client.
 
 use std::future::poll_fn;
 use std::io;
@@ -16,24 +16,24 @@ use super::discard::{Discard, discard_rest};
 use super::greeting::Greeting;
 use super::strides::Strided;
 
-/// What a listener offers; made by `crypto`, handed on by rooms that do not name rustls.
+/// The TLS configuration of a listener; made by `crypto`, passed on by rooms that do not name rustls.
 pub type ServerConfig = rustls::ServerConfig;
-/// What an upstream is asked for; made by `crypto`.
+/// The TLS configuration for an upstream; made by `crypto`.
 pub type ClientConfig = rustls::ClientConfig;
-/// A connection that a client opened. Boxed: it is a kibibyte and more, and handed on many times before it serves.
+/// A connection that a client opened. Boxed: it is a kibibyte and more, and moves many times before it serves.
 pub type ServerStream<S> = Strided<Box<tokio_rustls::server::TlsStream<Corked<S>>>>;
 /// A connection that we opened.
 pub type ClientStream<S> = Strided<tokio_rustls::client::TlsStream<Corked<S>>>;
 
-/// What a finished handshake proved and chose.
+/// The result of a finished handshake.
 #[derive(Debug)]
 pub struct Handshake<S, P> {
     pub stream: ServerStream<S>,
-    /// The name that the client asked for, in lower case.
+    /// The client's SNI, in lower case.
     pub sni: Option<String>,
-    /// What `pick` answered for it.
+    /// The policy that `pick` returned for it.
     pub policy: P,
-    /// Whether HTTP/2 was agreed on; HTTP/1.1 otherwise.
+    /// True if ALPN chose HTTP/2; HTTP/1.1 otherwise.
     pub alpn_h2: bool,
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
@@ -42,23 +42,23 @@ pub struct Handshake<S, P> {
     pub peer_certificate: Option<Vec<u8>>,
 }
 
-/// Why there is no connection.
+/// The failure of a handshake with a client.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptError {
     #[error("the handshake took too long")]
     Timeout(#[source] tokio::time::error::Elapsed),
     #[error("the client spoke plain HTTP")]
     PlainHttp,
-    /// The refusal of rustls, if it was one, is inside the error; the client has been told by an alert.
+    /// The error of rustls, if there is one, is inside; the client got an alert.
     #[error("the handshake failed")]
     Failed(#[source] io::Error),
 }
 
-/// Shakes hands with a client. `pick` chooses the configuration by the name asked for and says which policy it is.
+/// Performs a handshake with a client. `pick` chooses the configuration by SNI and returns its policy.
 ///
-/// The deadline spans everything from the first byte to the last. A client that is refused gets its alert, or an answer
-/// in words if it speaks plain HTTP, and is heard out, so that it arrives. One that is not gets its session tickets with
-/// whatever is written first, or when the stream is flushed.
+/// The deadline spans everything from the first byte to the last. A refused client gets its alert, or an answer if it
+/// speaks plain HTTP, and its further bytes are read, so that the alert arrives. Session tickets leave with the first
+/// write after the handshake, or at a flush.
 pub async fn accept<S, P, F>(
     stream: S,
     pick: F,
@@ -73,7 +73,7 @@ where
         Ok(handshake) => Ok(handshake),
         Err(Refused { error, stream }) => {
             if let Some(mut stream) = stream {
-                // Whoever has left has heard enough.
+                // An error means that the client has left.
                 let _left = discard_rest(&mut stream, &Discard::STRANGER).await;
             }
             Err(error)
@@ -81,7 +81,7 @@ where
     }
 }
 
-/// A handshake that came to nothing, and the stream on which the client was told.
+/// A failed handshake, and the stream on which the client got its alert.
 struct Refused<S> {
     error: AcceptError,
     stream: Option<S>,
@@ -134,7 +134,7 @@ where
     })
 }
 
-/// Waits for the client's first message.
+/// Waits for the ClientHello.
 async fn hello<S>(stream: S) -> Result<StartHandshake<Greeting<S>>, Refused<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -163,8 +163,8 @@ struct Chosen<S, P> {
     accepting: FallibleAccept<Corked<S>>,
 }
 
-/// Chooses the configuration by the client's first message. Not `async`: what it is given would be stored in the
-/// handshake's future twice, which is moved for every connection.
+/// Chooses the configuration by the ClientHello. It is not `async`: its arguments would be stored twice in the
+/// handshake's future, which is moved for every connection.
 fn choose<S, P, F>(start: StartHandshake<Greeting<S>>, pick: F) -> Chosen<S, P>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -190,14 +190,14 @@ where
         Ok(stream) => {
             let mut stream = Box::new(stream);
             stream.get_mut().0.uncork();
-            // Before TLS 1.3 it may be the server's last word that a client waits for.
+            // Before TLS 1.3 the client may wait for the server's last message.
             if stream.get_ref().1.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
                 stream.flush().await?;
             }
             Ok(Strided::new(stream))
         }
         Err((error, mut corked)) => {
-            // What is kept is the alert; a client that has left needs none.
+            // The kept bytes are the alert; a client that has left needs none.
             let _told = poll_fn(|cx| corked.poll_send(cx)).await;
             Err(Refused::on(corked.into_inner(), error))
         }
@@ -212,7 +212,7 @@ fn short_version(name: &'static str) -> &'static str {
     }
 }
 
-/// Shakes hands with a server that must prove to be `name`, a host name or an address.
+/// Performs a handshake with a server whose certificate must name `name`, a host name or an address.
 pub async fn connect<S>(
     stream: S,
     config: Arc<ClientConfig>,
@@ -228,7 +228,7 @@ where
     Ok(Strided::new(stream))
 }
 
-/// Whether TLS itself refused, and not the network below it.
+/// True if TLS itself refused, and not the network below it.
 pub fn is_refusal(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| {
         inner.is::<rustls::Error>() || inner.is::<rustls::pki_types::InvalidDnsNameError>()

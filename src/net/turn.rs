@@ -1,8 +1,8 @@
-//! What time it is, asked once for each turn of a connection.
+//! The time, read once for each turn of a connection.
 //!
-//! A turn is the work that is done for a connection between two waits: a few microseconds, in which a dozen places
-//! want to know the time, and to ask the clock for each of them costs more than some of what they do. Where a duration
-//! must not leave out the turn itself, the clock is asked.
+//! A turn is the work that is done for a connection between two waits: a few microseconds, in which a dozen places need
+//! the time, and a clock call for each of them costs more than some of their work. Where a duration must not leave out
+//! the turn itself, the clock is read.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -15,7 +15,7 @@ thread_local! {
     static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// When the turn began that this thread is taking; outside of one, now.
+/// The beginning of this thread's current turn; outside of one, the present time.
 pub fn now() -> Instant {
     BEGAN.get().unwrap_or_else(Instant::now)
 }
@@ -27,7 +27,7 @@ pub fn take<T>(work: impl FnOnce() -> T) -> T {
 }
 
 pin_project_lite::pin_project! {
-    /// A future that takes a turn whenever it is polled.
+    /// A future that takes a turn at every poll.
     #[derive(Debug)]
     pub struct InTurns<F> {
         #[pin]
@@ -49,7 +49,7 @@ impl<F: Future> Future for InTurns<F> {
     }
 }
 
-/// A turn, and the one that it was taken in, if any. Ends with a panic as well.
+/// A turn, and the outer one, if any. It also ends with a panic.
 struct Turn(Option<Instant>);
 
 impl Drop for Turn {

@@ -1,4 +1,5 @@
-//! What one HTTP/2 connection holds of answers that its client does not take, bounded whatever the number of streams.
+//! Bytes of answers that one HTTP/2 connection holds because its client does not take them, bounded for all streams
+//! together.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -11,14 +12,14 @@ use bytes::{Buf, Bytes};
 pub struct Unsent {
     bytes: Cell<usize>,
     max: usize,
-    /// How many pieces have left.
+    /// The number of pieces that have left.
     gone: Cell<u64>,
     /// Streams that have more to send when there is room; each of them once.
     waiting: RefCell<Vec<Waker>>,
 }
 
 impl Unsent {
-    /// For a connection that may hold about `max` bytes.
+    /// The limit of a connection that may hold about `max` bytes.
     pub fn within(max: usize) -> Rc<Self> {
         Rc::new(Self {
             bytes: Cell::new(0),
@@ -28,7 +29,7 @@ impl Unsent {
         })
     }
 
-    /// Waits until another piece may be taken from where it comes from, whatever its length.
+    /// Waits until another piece, of any length, may be taken from its source.
     pub fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
         if self.bytes.get() < self.max {
             return Poll::Ready(());
@@ -40,17 +41,17 @@ impl Unsent {
         Poll::Pending
     }
 
-    /// Whether everything was sent.
+    /// True if everything was sent.
     pub fn is_empty(&self) -> bool {
         self.bytes.get() == 0
     }
 
-    /// How many pieces have left so far: a connection on which this grows is being read.
+    /// The number of pieces that have left so far: a connection on which this grows is being read.
     pub fn gone(&self) -> u64 {
         self.gone.get()
     }
 
-    /// A piece that counts until it has been sent.
+    /// A piece that occupies the limit until it has been sent.
     pub fn hold(self: &Rc<Self>, bytes: Bytes) -> Piece {
         let length = bytes.len();
         self.bytes.set(self.bytes.get() + length);
@@ -79,7 +80,7 @@ pub struct Piece {
     held: Option<(Rc<Unsent>, usize)>,
 }
 
-/// A piece that does not count: it ends a stream, or is a tunnel's, which has one at a time.
+/// A piece outside of the limit: it ends a stream, or belongs to a tunnel, which has one at a time.
 impl From<Bytes> for Piece {
     fn from(bytes: Bytes) -> Self {
         Self { bytes, held: None }

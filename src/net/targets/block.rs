@@ -1,4 +1,4 @@
-//! A block of header fields (RFC 7541), walked over for the one text that the library would not take: `:path`.
+//! A header block of HPACK (RFC 7541), walked over for the one text that the library might not take: `:path`.
 
 use std::collections::VecDeque;
 
@@ -10,27 +10,27 @@ use super::huffman;
 /// Entries that a table of 4096 bytes has at most (RFC 7541, 4.1). Older ones are gone on both sides.
 const ENTRIES_MAX: u64 = 4096 / 32;
 
-/// The block is not what it should be. The library finds that out too, and ends the connection.
+/// The error for a malformed block. The library finds it too, and ends the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
-/// What has to be known of the blocks that came before on a connection.
+/// The state that earlier blocks of a connection leave.
 #[derive(Debug, Default)]
 pub struct Table {
     /// Entries that were ever added to the dynamic table.
     added: u64,
-    /// Those whose name is `:path`.
+    /// Entries whose name is `:path`.
     paths: VecDeque<u64>,
-    /// Those whose value was replaced, and what it was.
+    /// Entries whose value was replaced, and the value that came.
     replaced: VecDeque<(u64, Bytes)>,
 }
 
-/// What a block comes to.
+/// The result of a walk over a block.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Walked {
-    /// The `:path`, where the library is shown another.
+    /// The `:path`, if the library gets another.
     pub path: Option<Bytes>,
-    /// The block to show, where it is another.
+    /// The block for the library, if it is another.
     pub block: Option<Vec<u8>>,
 }
 
@@ -128,7 +128,7 @@ struct Rest<'b> {
     at: usize,
 }
 
-/// A text as it stands in a block.
+/// A text in its encoded form.
 struct Text<'b> {
     coded: bool,
     bytes: &'b [u8],
@@ -145,8 +145,8 @@ impl<'b> Rest<'b> {
         Ok(byte)
     }
 
-    /// An integer with a prefix of `bits` (RFC 7541, 5.1). Four bytes more than the prefix are enough for any that a
-    /// block can mean.
+    /// An integer with a prefix of `bits` (RFC 7541, 5.1). Four bytes more than the prefix are enough for every valid
+    /// value in a block.
     fn integer(&mut self, bits: u32) -> Result<u64, Malformed> {
         let most = (1_u64 << bits) - 1;
         let mut value = u64::from(self.next()?) & most;
@@ -199,7 +199,7 @@ impl Text<'_> {
         let fit = (path.starts_with(b"/") || path == b"*")
             && !path.contains(&b'#')
             && PathAndQuery::try_from(path).is_ok();
-        // Without any text there is nothing to judge, and what is no text at all is the library's to refuse.
+        // An empty text cannot be judged, and text that is not UTF-8 is refused by the library.
         let judged = !fit && !path.is_empty() && std::str::from_utf8(path).is_ok();
         judged.then(|| Bytes::copy_from_slice(path))
     }
@@ -208,8 +208,8 @@ impl Text<'_> {
 /// The six bits of a slash in the code.
 const SLASH: u8 = 0x18;
 
-/// A path of that length which no route takes: it leads above the root. Nobody is served by it if the path that it
-/// stands for should be lost.
+/// A path of that length which no route takes: it leads above the root. It serves no request if the path that it stands
+/// for should be lost.
 fn stand_in(length: usize) -> Vec<u8> {
     let mut path = b"/../".to_vec();
     path.resize(length.max(3), b'x');

@@ -1,6 +1,6 @@
 //! The Huffman code of HPACK (RFC 7541, appendix B), for reading one text.
 
-/// The code that ends a text is never sent whole; what pads a text is its beginning.
+/// The longest code of a byte, in bits. The end-of-string code is never sent whole; padding is its beginning.
 const LONGEST: usize = 30;
 
 /// Bits of each byte's code. The code is canonical, so its codes follow from their lengths.
@@ -24,14 +24,14 @@ const LENGTHS: [u8; 256] = [
     26, 27, 26, 26, 27, 27, 27, 27, 27, 28, 27, 27, 27, 27, 27, 26,
 ];
 
-/// Codes of each length: the first one, how many there are, and where their bytes begin in `bytes`.
+/// Codes of each length: the first one, their number, and the place of their bytes in `bytes`.
 struct Code {
     first: [u32; LONGEST + 1],
     count: [u32; LONGEST + 1],
     start: [usize; LONGEST + 1],
-    /// By length, then by value.
+    /// Bytes, sorted by length, then by value.
     bytes: [u8; 256],
-    /// By the first eight bits: the byte, and the length of its code; 0 for codes that are longer.
+    /// Codes by the first eight bits: the byte, and the length of its code; 0 for codes that are longer.
     short: [(u8, u8); 256],
 }
 
@@ -89,7 +89,7 @@ impl Code {
     }
 }
 
-/// Whether a text consists of bytes with short codes, blanks excepted. Paths nearly always do.
+/// True if a text consists of bytes with short codes, blanks excepted. Paths nearly always do.
 pub fn is_usual(text: &[u8]) -> bool {
     let (mut bits, mut held) = (0_u32, 0_u32);
     let take = |prefix: u32| {
@@ -111,7 +111,7 @@ pub fn is_usual(text: &[u8]) -> bool {
             }
         }
     }
-    // What is left is padded with ones, and may be nothing else.
+    // The rest is padding, which must be all ones.
     while held > 0 {
         let ones = 0xff >> held;
         let prefix = bits << (8 - held) & 0xff | ones;
@@ -126,7 +126,7 @@ pub fn is_usual(text: &[u8]) -> bool {
     true
 }
 
-/// The bytes of a text; none when it is not in this code.
+/// The bytes of a text; `None` when it is not in this code.
 pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len() * 2);
     let (mut code, mut length) = (0_u32, 0);

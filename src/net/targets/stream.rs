@@ -1,6 +1,6 @@
-//! A stream of HTTP/2 whose requests' targets are ours to judge: the library resets a stream whose `:path` it does not
-//! take, and cuts a fragment off, before anybody is asked. Such a path is kept here, and the library is shown a
-//! stand-in of the same length.
+//! An HTTP/2 stream that leaves the judgement of request targets to us: the library resets a stream whose `:path` it
+//! does not take, and cuts a fragment off, before any code of ours runs. Such a path is kept here, and the library gets
+//! a stand-in of the same length.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::block::Table;
 
-/// The beginning of a client's stream, before its first frame.
+/// The client's connection preface, before its first frame.
 const PREFACE: usize = 24;
 const FRAME_HEAD: usize = 9;
 /// The longest frame that the library takes.
@@ -27,7 +27,7 @@ const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 const PRIORITY: u8 = 0x20;
 
-/// The paths that the library was not shown, by their streams.
+/// The paths that were kept from the library, by their streams.
 #[derive(Clone, Debug, Default)]
 pub struct Paths(Rc<RefCell<VecDeque<(u32, Bytes)>>>);
 
@@ -51,22 +51,23 @@ impl Paths {
     }
 }
 
-/// See the module.
+/// The client's bytes with stand-ins for such paths; see the module.
 #[derive(Debug)]
 pub struct Targets<S> {
     inner: S,
     paths: Paths,
-    /// None once the blocks cannot be followed any more; from then on everything passes as it is.
+    /// The table of HPACK; `None` once the blocks cannot be followed any more: everything passes unchanged from then
+    /// on.
     table: Option<Table>,
-    /// Bytes that belong to no head of a frame and to no block.
+    /// Bytes that belong to no frame head and to no block.
     skip: usize,
     /// The beginning of a head or a block, of which the rest has not come.
     partial: Vec<u8>,
-    /// What has been looked at and waits to be read.
+    /// Bytes that were looked at and wait to be read.
     ready: VecDeque<u8>,
 }
 
-/// Reads `inner` as described, and keeps the paths for whoever takes them.
+/// Reads `inner` as described, and keeps the paths for the requests' handler.
 pub fn targets<S>(inner: S) -> (Targets<S>, Paths) {
     let paths = Paths::default();
     let targets = Targets {
@@ -80,13 +81,13 @@ pub fn targets<S>(inner: S) -> (Targets<S>, Paths) {
     (targets, paths)
 }
 
-/// What stands at the beginning of some bytes.
+/// The decision about the next bytes.
 enum Next {
     /// So many bytes that pass.
     Pass(usize),
     /// A frame of so many bytes, whose block was replaced.
     Replaced(usize, Vec<u8>),
-    /// Not enough to tell.
+    /// Too few bytes for a decision.
     Partial,
 }
 
@@ -118,7 +119,7 @@ impl<S> Targets<S> {
         let block = block_of(payload, flags).filter(|_| flags & END_HEADERS != 0);
         let walked = block.and_then(|block| table.walk(block).ok());
         let Some(walked) = walked else {
-            // The block goes on in another frame, or is none.
+            // The block goes on in another frame, or is malformed.
             self.table = None;
             return Next::Pass(bytes.len());
         };
@@ -155,7 +156,7 @@ impl<S> Targets<S> {
         }
     }
 
-    /// Looks at bytes where they are. What cannot be read as it is goes into a buffer of our own.
+    /// Looks at bytes in place. Bytes that must change go into a buffer of our own.
     fn look(&mut self, buf: &mut ReadBuf<'_>, begun: usize) {
         let mut seen = begun;
         while let Some(rest) = buf.filled().get(seen..)
@@ -303,7 +304,7 @@ mod tests {
         frame
     }
 
-    /// What the library reads of `sent`, which comes in pieces of `step` bytes, and the paths of streams 1, 3 and 5.
+    /// The library's input for `sent`, which comes in pieces of `step` bytes, and the paths of streams 1, 3 and 5.
     async fn read(sent: &[u8], step: usize) -> (Vec<u8>, [Option<Bytes>; 3]) {
         let (mut far, near) = tokio::io::duplex(1 << 20);
         let (mut targets, paths) = targets(near);
