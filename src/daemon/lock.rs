@@ -1,4 +1,4 @@
-//! One gateway for each data directory and for each store: locks that the kernel releases when the process ends.
+//! The locks that allow one gateway per data directory and per store; the kernel releases them when the process ends.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
@@ -9,19 +9,19 @@ use anyhow::Context as _;
 
 use crate::config::root::Config;
 
-/// The file in a data directory that is locked.
+/// The lock file in a data directory.
 const FILE: &str = "gateway.lock";
 
-/// What follows a store's file name in the name of the file that is locked for it.
+/// The suffix that makes the name of a store's lock file.
 const STORE_SUFFIX: &str = ".lock";
 
-/// More than the number and the host name that a lock file holds.
+/// The maximum size of a lock file; it holds a process number and a host name, which are shorter.
 const HOLDER_BYTES_MAX: u64 = 512;
 
-/// The locks of a gateway that runs.
+/// The locks of a running gateway.
 #[derive(Debug)]
 pub struct Locks {
-    /// `None` where every part of the gateway has a place elsewhere.
+    /// `None` if every part of the gateway has a path elsewhere.
     _directory: Option<DirectoryLock>,
     _store: File,
 }
@@ -32,7 +32,7 @@ pub struct DirectoryLock {
     _file: File,
 }
 
-/// Another gateway holds the lock.
+/// The error that another gateway holds the lock.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{what} {} is in use by another gateway ({holder}); one gateway runs from a data directory and a store at a time: \
@@ -46,7 +46,7 @@ pub struct InUse {
 }
 
 impl Locks {
-    /// Locks the data directory and the store of a configuration; makes the directory when there is none.
+    /// Locks the data directory and the store of a configuration; creates the directory when there is none.
     pub fn take(config: &Config) -> anyhow::Result<Self> {
         let used = config.uses_data_directory();
         let directory = used.then(|| DirectoryLock::take(&config.data_directory()));
@@ -58,7 +58,7 @@ impl Locks {
 }
 
 impl DirectoryLock {
-    /// Locks a data directory; makes it when there is none.
+    /// Locks a data directory; creates it when there is none.
     pub fn take(directory: &Path) -> anyhow::Result<Self> {
         make_private(directory)
             .map_err(|error| may_not(error, directory))
@@ -77,7 +77,7 @@ impl DirectoryLock {
         Ok(Self { _file: file })
     }
 
-    /// Locks the store as well, which may lie elsewhere and be another directory's store too.
+    /// Locks the store as well, which may be elsewhere and be another directory's store too.
     pub fn with_store(self, store: &Path) -> anyhow::Result<Locks> {
         Ok(Locks {
             _directory: Some(self),
@@ -92,7 +92,7 @@ fn lock_store(store: &Path) -> anyhow::Result<File> {
     lock(Path::new(&name), "the store", store)
 }
 
-/// An error with its cure, where the user may not write.
+/// An error with its fix, for a directory that the user may not write to.
 fn may_not(error: io::Error, directory: &Path) -> anyhow::Error {
     let denied = error.kind() == io::ErrorKind::PermissionDenied;
     let error = anyhow::Error::from(error);
@@ -106,7 +106,7 @@ fn may_not(error: io::Error, directory: &Path) -> anyhow::Error {
     ))
 }
 
-/// Makes a directory that its owner alone can enter; one that is there stays as it is.
+/// Creates a directory that only its owner can enter; an existing one is not changed.
 pub fn make_private(directory: &Path) -> io::Result<()> {
     if let Some(parent) = directory.parent() {
         fs::create_dir_all(parent)?;
@@ -117,7 +117,7 @@ pub fn make_private(directory: &Path) -> io::Result<()> {
     }
 }
 
-/// The one path of a file that several symbolic links may lead to.
+/// The resolved path of a file, the same for all symbolic links to it.
 fn resolved(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
@@ -141,19 +141,19 @@ fn lock(file: &Path, what: &'static str, path: &Path) -> anyhow::Result<File> {
         }
         Err(TryLockError::Error(error)) => return Err(error).with_context(doing),
     }
-    // For the message of the next one; the lock holds without it, on a full disk too.
+    // The name is for the next gateway's message; the lock holds without it, on a full disk too.
     let _ = sign(&mut lock);
     Ok(lock)
 }
 
-/// Writes into the file who holds its lock.
+/// Writes this process into the lock file, as its holder.
 fn sign(lock: &mut File) -> io::Result<()> {
     lock.set_len(0)?;
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     write!(lock, "{}\n{}\n", std::process::id(), host.trim())
 }
 
-/// Who holds the lock, as it wrote into the file: a process number means something on its own machine only.
+/// The holder of the lock, as it wrote into the file; a process number is meaningful on its own machine only.
 fn holder(lock: &mut File) -> String {
     let mut text = String::new();
     let read = lock.take(HOLDER_BYTES_MAX).read_to_string(&mut text);

@@ -1,13 +1,13 @@
-//! The names of the certificate that the gateway's own authority issues for the partners' listener.
+//! The names in the listener's certificate that the gateway's own authority issues.
 
 use crate::config::root::Config;
 use crate::domain::route::HostPattern;
 
-/// Every name that a partner may call: the configured hosts, what the operator adds, and the loopback.
+/// Every name that a partner may call: the configured hosts, the operator's additions, and the loopback.
 ///
-/// A configuration that serves any host does not say how partners call this machine. The machine's name and the
-/// address that is listened on are the best guess then. Other addresses of the machine are not named: a certificate is
-/// shown to strangers, and they are nobody's business whom the operator has not given them to.
+/// A configuration that serves any host does not say how partners call this machine. The machine's name and its
+/// listening address are the best guess then. Other addresses of the machine are left out: strangers see the
+/// certificate, and should learn only the addresses that the operator gave them.
 pub fn of(config: &Config, machine: Option<String>) -> Vec<String> {
     let mut names = config.server_names();
     if config.hosts.keys().any(|host| host.0 == HostPattern::Any) {
@@ -26,7 +26,7 @@ pub fn of(config: &Config, machine: Option<String>) -> Vec<String> {
     kept
 }
 
-/// The name of this machine, if it is one that a certificate can hold.
+/// The name of this machine, if a certificate can contain it.
 pub fn machine() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     let name = name.trim().to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! A reload: the new world built beside the old and put in its place, or the old one kept and the reason said.
+//! A reload: the new world is built beside the old and replaces it, or the old one stays and the reason is reported.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,31 +35,31 @@ use crate::proxy::handshake::TlsGenerations;
 use crate::proxy::plane::Proxy;
 use crate::proxy::upstream::connectors::Connectors;
 
-/// What partners download to trust the authority.
+/// The certificates that partners download to trust the authority.
 pub fn ca_pem(authority: &Authority) -> Bytes {
     Bytes::copy_from_slice(authority.ca_pem().as_bytes())
 }
 
-/// The running process, as operators may change it.
+/// The running process, with the parts that operators can change.
 #[derive(Debug)]
 pub struct Running {
     pub config_path: PathBuf,
-    /// The configuration that the process started with: what a reload does not reach is as it says.
+    /// The configuration of the start, which still holds for settings that a reload does not change.
     pub started_with: Config,
-    /// The configuration that the last reload put in force.
+    /// The configuration of the last reload.
     pub in_force: ArcSwap<Config>,
-    /// How its open files were shared out then.
+    /// The shares of the open files, set at the start.
     pub shares: Shares,
     pub control: Control,
     pub live: Arc<LiveRegistry>,
     pub policies: Arc<ArcSwap<TlsGenerations>>,
     pub connectors: Arc<ArcSwap<Connectors>>,
     pub served: ArcSwap<Served>,
-    /// What the admin listener shows.
+    /// The certificate of the admin listener.
     pub admin_served: Served,
-    /// What partners download to trust the authority.
+    /// The certificates that partners download to trust the authority.
     pub ca_pem: Arc<ArcSwap<Bytes>>,
-    /// What upstreams are told to stand above a partner's certificate.
+    /// The issuers above a partner's certificate, for upstreams.
     pub issuers: Arc<ArcSwap<Issuers>>,
     pub generation: AtomicU64,
     pub gauges: Gauges,
@@ -67,13 +67,13 @@ pub struct Running {
     pub clock: Arc<dyn Clock>,
     pub started_at: Timestamp,
     pub proxy: Arc<Proxy>,
-    /// Cancelled when the process is to drain.
+    /// Cancelled to drain the process.
     pub stopping: CancellationToken,
-    /// How the drain goes, once there is one.
+    /// The progress of the drain, once there is one.
     pub drain: Course,
-    /// One reload at a time.
+    /// The lock that allows one reload at a time.
     pub reloading: Mutex<()>,
-    /// Where it listens; known when every listener is open.
+    /// The addresses of the listeners; known when every listener is open.
     pub addresses: OnceLock<Addresses>,
 }
 
@@ -133,15 +133,15 @@ impl Running {
         let world = self
             .world(&config, &authority, generation)
             .map_err(|error| one(format!("{error:#}")))?;
-        // From here on there is no way back: what is put in place stays, and its generation is used up,
-        // whether the data plane confirms it or not.
+        // From here on nothing is undone: the new parts stay, and the generation is used, even if the data plane does
+        // not confirm it.
         self.generation.store(generation, Ordering::Release);
         if let Some(successor) = successor {
             self.succeed(successor).await;
         }
         self.in_force.store(Arc::new(config.clone()));
-        // What the catalogue in force needs stays beside what its successor needs, until that one is in force: a
-        // handshake and a connection to an upstream belong to the snapshot that they are made for.
+        // The policies of both catalogues are kept until the new catalogue is in force: a handshake and a connection to
+        // an upstream belong to the snapshot that they are made for.
         let both = self.policies.load().followed_by(world.policies);
         self.policies.store(Arc::new(both));
         let mut connectors = Connectors::clone(&self.connectors.load());
@@ -167,7 +167,7 @@ impl Running {
         })
     }
 
-    /// The authority whose files have taken the place of those that this process runs with, if any have.
+    /// The authority whose files have replaced those of the running one, if any have.
     fn successor(&self) -> anyhow::Result<Option<Arc<Authority>>> {
         let directory = self.started_with.authority_directory();
         let running = self.control.authority();
@@ -176,7 +176,7 @@ impl Running {
         Ok(found.map(Arc::new))
     }
 
-    /// Signs by another authority from now on. What it forgets has been refused before.
+    /// Replaces the authority that signs. A successor that drops a trusted certificate has been refused before.
     async fn succeed(&self, authority: Arc<Authority>) {
         let (old, new) = (self.control.authority().id(), authority.id());
         self.gauges.authority_ends(authority.not_after());
@@ -199,7 +199,7 @@ impl Running {
         }
     }
 
-    /// Renews what our own authority issued for the listeners, when it ends soon.
+    /// Renews the listeners' certificates that our own authority issued, if they end soon.
     pub fn renew_served(&self) {
         let (authority, now) = (self.control.authority(), self.clock.now());
         for served in [&**self.served.load(), &self.admin_served] {
@@ -218,7 +218,7 @@ impl Running {
         self.gauges.server_certificates_end(&ends);
     }
 
-    /// Everything that a configuration comes to, on the ground that this process stands on.
+    /// Builds the world of a configuration, with the fixed parts of this process.
     fn world(
         &self,
         config: &Config,
@@ -279,7 +279,7 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Refuses a configuration without a route in place of one with some: a file that was cut short, or half written.
+/// Refuses a configuration without routes in place of one with some: a file that was cut short, or half written.
 fn keeps_routes(running: &Config, next: &Config) -> Result<(), ReloadRefusal> {
     let count = |config: &Config| {
         config

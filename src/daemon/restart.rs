@@ -1,14 +1,14 @@
-//! What of a changed configuration a reload does not reach.
+//! The settings that only a restart changes.
 
 use crate::config::root::Config;
 
-/// The settings that differ and that the running process took once, when it started.
+/// The settings that differ and that the running process read only once, when it started.
 ///
-/// Everything else of a configuration is in the [`World`](super::world::World) that a reload replaces.
+/// Every other setting is in the [`World`](super::world::World) that a reload replaces.
 pub fn needed(running: &Config, new: &Config) -> Vec<String> {
     let (was, is) = (&running.listeners.partners, &new.listeners.partners);
     let (was_tokens, tokens) = (&running.tokens, &new.tokens);
-    // Whether HTTP/2 is offered is part of TLS, which a reload replaces.
+    // TLS contains the offer of HTTP/2, and a reload replaces TLS.
     let mut was_http = was.http.clone();
     was_http.http2 = is.http.http2;
     let settings = [
@@ -100,7 +100,7 @@ mod tests {
                 "drain"
             ]
         );
-        // One that moves takes along what lies in it.
+        // A data directory that moves takes its files along.
         let mut moved = running.clone();
         moved.data_directory = "/elsewhere".into();
         assert_eq!(needed(&running, &moved).len(), 5);

@@ -1,4 +1,4 @@
-//! `countersign serve`: from a configuration to a process that serves until it is told to stop.
+//! `countersign serve`: loads a configuration and serves until a signal or an operator stops the process.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -16,20 +16,20 @@ use crate::config::problem::Problem;
 use crate::config::root::Config;
 use crate::telemetry::logging::{self, LogFormat, LogSettings};
 
-/// What to serve, and how to say that it is ready.
+/// The parameters of `serve`.
 #[derive(Debug)]
 pub struct ServeOptions {
     pub config: Config,
-    /// What is worth a look in it.
+    /// The warnings of the configuration.
     pub warnings: Vec<Problem>,
     pub config_path: PathBuf,
-    /// Whether an empty store may be made beside an authority that is there already.
+    /// True if an empty store may be created beside an existing authority.
     pub new_store: bool,
-    /// The ready line as JSON.
+    /// True for a ready line in JSON.
     pub output_json: bool,
 }
 
-/// Serves until the process is told to stop.
+/// Serves until a signal or an operator stops the process.
 pub fn serve(options: &ServeOptions) -> anyhow::Result<()> {
     let _log = logging::start(&LogSettings {
         filter: options.config.log.level.as_str().to_owned(),
@@ -62,7 +62,7 @@ pub fn serve(options: &ServeOptions) -> anyhow::Result<()> {
     served
 }
 
-/// The runtime of everything but traffic; two threads, so that a slow answer to one operator does not hold up another.
+/// The runtime of everything but traffic; two threads, so that a slow answer to one operator does not delay another.
 pub fn control_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -72,7 +72,7 @@ pub fn control_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("starting the control plane's threads")
 }
 
-/// The one line on standard output that says where the gateway listens.
+/// Prints the one line on standard output that gives the addresses of the gateway.
 fn say_ready(addresses: &Addresses, output_json: bool) -> anyhow::Result<()> {
     let Addresses {
         partners,

@@ -1,4 +1,4 @@
-//! From the operator's words to the data plane's settings.
+//! The settings of the data plane, from the configuration.
 
 use super::descriptors::Shares;
 use crate::config::metrics::{AppLabel as WrittenLabel, AppSeries};
@@ -9,7 +9,7 @@ use crate::net::tcp::TcpOptions;
 use crate::proxy::settings::{AppLabel, FailedAuthentication, HttpBounds, Settings, Timeouts};
 use crate::proxy::tcp;
 
-/// What the data plane keeps until the process ends.
+/// The settings that the data plane keeps until the process ends.
 pub fn proxy(config: &Config, shares: &Shares) -> Settings {
     let partners = &config.listeners.partners;
     let caller_id = partners.http.caller_request_id.as_ref();
@@ -54,7 +54,7 @@ pub fn proxy(config: &Config, shares: &Shares) -> Settings {
     }
 }
 
-/// What the sockets of a listener or to an upstream are told.
+/// The TCP options for the sockets of a listener or to an upstream.
 pub fn tcp_options(written: &Tcp) -> TcpOptions {
     tcp::options(&written.into())
 }

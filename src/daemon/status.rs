@@ -1,11 +1,11 @@
-//! What `countersign status` tells of a configuration and of certificates.
+//! The parts of `countersign status` that come from a configuration and from certificates.
 
 use crate::api::admin::operations::{End, StatusUpstream};
 use crate::config::root::Config;
 use crate::crypto::authority::Authority;
 use crate::domain::time::Timestamp;
 
-/// When the authority and the server's certificates end.
+/// The ends of the authority and of the server's certificates.
 pub fn ends(authority: &Authority, served: &[(String, Timestamp)]) -> Vec<End> {
     let (root, issuing) = authority.ends();
     let of_authority = [("root".to_owned(), root), ("issuing".to_owned(), issuing)];
@@ -20,7 +20,7 @@ pub fn ends(authority: &Authority, served: &[(String, Timestamp)]) -> Vec<End> {
     .collect()
 }
 
-/// The upstreams of a configuration, with their endpoints as they are written.
+/// The upstreams of a configuration, with their configured endpoints.
 pub fn upstreams(config: &Config) -> Vec<StatusUpstream> {
     let written = config.upstreams.iter().map(|(name, upstream)| {
         let endpoints = serde_json::to_value(&upstream.endpoints).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! What a start trusts: the store, the authority and the key that signs tokens; loaded whole, or made on the first start.
+//! The trust of a start: the store, the authority and the key that signs tokens; all loaded, or all created on the
+//! first start.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,20 +16,20 @@ use crate::store::measured::Measured;
 use crate::store::repository::Store;
 use crate::store::sqlite::backend::SqliteStore;
 
-/// What follows the store's name in that of the file that is there while a first start is not finished.
+/// The suffix for the store's name in the name of the file that exists until a first start has finished.
 const UNFINISHED: &str = ".unfinished";
 
-/// What has to be loaded and right before anything may serve.
+/// The parts that have to be loaded and correct before the gateway serves.
 pub struct Trust {
     pub store: Arc<dyn Store>,
     pub authority: Arc<Authority>,
     pub token_keys: TokenKeys,
-    /// What was made on this start: the action and the subject of its audit event.
+    /// The parts that this start created: the action and the subject of their audit events.
     pub created: Vec<(&'static str, String)>,
 }
 
 impl Trust {
-    /// Loads it all. With `new_store`, an empty store may be made beside an authority that is there already.
+    /// Loads all parts. With `new_store`, an empty store may be created beside an existing authority.
     pub fn open(
         config: &Config,
         clock: &Arc<dyn Clock>,
@@ -41,7 +42,7 @@ impl Trust {
         let directory = &places.authority;
         let authority = authority::open_or_create(directory, &**clock)
             .with_context(|| format!("loading the authority from {}", directory.display()))?;
-        // The store comes last: once it is there, so is everything else.
+        // The store comes last: once it is there, all other parts are.
         let key = &places.token_key;
         let lifetime = config.tokens.ttl.get().max(config.tokens.ttl_bound.get());
         let token_keys = TokenKeys::open(key, lifetime, clock.now())
@@ -67,12 +68,13 @@ impl Trust {
     }
 }
 
-/// Where the parts lie.
+/// The paths of the parts.
 struct Places {
     authority: PathBuf,
     token_key: PathBuf,
     store: PathBuf,
-    /// There from the beginning of a first start to its end: what else is there then was made by it.
+    /// The mark that exists from the beginning of a first start to its end: other files that exist then were created by
+    /// it.
     unfinished: PathBuf,
 }
 
@@ -86,7 +88,7 @@ impl Places {
         }
     }
 
-    /// Notes that a first start begins, so that the next start may go on where this one fails.
+    /// Marks the beginning of a first start, so that the next start may continue a failed one.
     fn begin(&self) -> anyhow::Result<()> {
         let is_there = authority::is_there(&self.authority)
             || authority::exists(&self.token_key)
@@ -108,8 +110,8 @@ impl Places {
         }
     }
 
-    /// Refuses to make what is missing beside what is left of an earlier life: partners trust the one by the other,
-    /// they would all be refused, and whatever took the files away would go unnoticed.
+    /// Refuses to create missing parts beside the remains of an earlier installation: partners would all be refused,
+    /// because each part is trusted by another, and the loss of the files would go unnoticed.
     fn refuse_remains(&self, new_store: bool) -> anyhow::Result<()> {
         let store_is_there = authority::exists(&self.store);
         let store_was_there = authority::exists(&mark_of(&self.store));
@@ -168,7 +170,8 @@ fn lost(what: &str, path: &Path, store: &Path) -> String {
     )
 }
 
-/// Beside the store lies a mark that there was one, so that a lost store is not taken for a first start.
+/// The path of the mark beside the store, which records that there was one, so that a lost store is not taken for a
+/// first start.
 fn mark_of(store: &Path) -> PathBuf {
     beside(store, ".exists")
 }
@@ -192,7 +195,7 @@ mod tests {
 
     use super::*;
 
-    /// What lies where, whether an empty store is asked for, and what has to be in the refusal.
+    /// The existing files, the option for an empty store, and the expected part of the refusal.
     #[test]
     fn nothing_is_made_beside_what_is_left_unless_it_is_asked_for() {
         for (there, new_store, refusal) in [

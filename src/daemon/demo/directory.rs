@@ -13,7 +13,7 @@ use crate::daemon::lock::make_private;
 /// The host whose API the demo protects.
 pub const HOST: &str = "localhost";
 
-/// Where the demo's gateway listens.
+/// The addresses of the demo's gateway.
 #[derive(Clone, Copy, Debug)]
 pub struct Listen {
     pub partners: SocketAddr,
@@ -22,9 +22,9 @@ pub struct Listen {
 }
 
 impl Listen {
-    /// Where it listens: as it was asked, or on this machine alone, so that somebody who shows the demo to others
-    /// shows them the partners' port only. Without a word, any port does when the usual one is taken or when any
-    /// does for partners; the tour says which.
+    /// The addresses: the given ones, or this machine alone, so that a demo which is shown to others exposes the
+    /// partners' port only. By default any port is used when the usual one is taken or when the partners' port may be
+    /// any; the tour shows it.
     pub fn settle(
         partners: SocketAddr,
         admin: Option<SocketAddr>,
@@ -48,7 +48,7 @@ impl Listen {
     }
 }
 
-/// The demo's directory and what is where in it.
+/// The demo's directory and the paths in it.
 #[derive(Clone, Debug)]
 pub struct Directory(PathBuf);
 
@@ -94,7 +94,7 @@ impl Directory {
         self.0.join("server-key.id")
     }
 
-    /// Files of curl's options: who calls, without a variable that each shell writes in its own way.
+    /// Files of curl's options for each caller, in place of variables, which each shell writes in its own way.
     pub fn write_curl_files(&self) -> anyhow::Result<()> {
         let read = |path: PathBuf| Self::read(&path).unwrap_or_default();
         let (key, id) = (read(self.server_key()), read(self.server_key_id()));
@@ -129,12 +129,12 @@ impl Directory {
             .map(|text| text.trim_end().to_owned())
     }
 
-    /// Writes a file that everyone may read.
+    /// Writes a file that every user may read.
     pub fn write(path: &Path, text: &str) -> anyhow::Result<()> {
         fs::write(path, text).with_context(|| format!("writing {}", path.display()))
     }
 
-    /// Writes a file for its owner alone.
+    /// Writes a file that only its owner may read.
     pub fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
         let write = || {
             let mut file = fs::OpenOptions::new()
@@ -150,7 +150,7 @@ impl Directory {
 
     /// Writes the configuration for a gateway at these addresses.
     ///
-    /// Every path of an API of your own is behind the gateway; the echo answers below `/orders`.
+    /// For an API of your own the gateway protects every path; the echo answers below `/orders`.
     pub fn write_config(&self, listen: Listen, upstream: &str, prefix: &str) -> anyhow::Result<()> {
         let Listen {
             partners,

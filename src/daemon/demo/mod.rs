@@ -1,4 +1,4 @@
-//! The demo: everything at once on one machine, with a tour.
+//! The demo: a gateway with an upstream and a partner on one machine, and a tour.
 
 pub mod run;
 pub mod directory;

@@ -1,4 +1,4 @@
-//! The partner's server in the demo: a real TLS client that says one request at a time.
+//! The partner's server in the demo: a real TLS client that sends one request at a time.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::crypto::tls::{self, Roots, UpstreamTls};
 use crate::domain::secret::Secret;
 use crate::net::tls::{self as stream, ClientConfig};
 
-/// The most of an answer that is read; the demo's are a few kilobytes.
+/// The maximum number of bytes of an answer; the demo's are a few kilobytes.
 const ANSWER_MAX: u64 = 1 << 20;
 
 /// A partner's server.
@@ -24,7 +24,7 @@ pub struct Partner {
     tls: Arc<ClientConfig>,
 }
 
-/// What it was answered.
+/// The answer to a request.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -43,7 +43,7 @@ impl Answer {
 }
 
 impl Partner {
-    /// One that trusts the demo's authority, and shows the partner's certificate if it is to.
+    /// A partner that trusts the demo's authority, and shows its certificate if it has one here.
     pub fn new(
         directory: &Directory,
         address: SocketAddr,
@@ -134,7 +134,7 @@ async fn say<S: AsyncRead + AsyncWrite + Unpin>(
     })
 }
 
-/// A body without its chunks' sizes.
+/// A body without the sizes of its chunks.
 fn joined(chunks: &str) -> String {
     let mut body = String::new();
     let mut rest = chunks;

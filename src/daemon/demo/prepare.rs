@@ -1,4 +1,4 @@
-//! What a partner and an operator do together before the first call, done through the product's own admin API.
+//! The preparations of a partner and an operator for the first call, through the product's own admin API.
 
 use anyhow::Context as _;
 use http::Method;
@@ -11,7 +11,7 @@ use crate::crypto::request;
 /// The App that the demo's partner belongs to.
 const APP: &str = "acme";
 
-/// Makes whatever is not there yet, or counts no more: an App, a certificate, a key, an admin token.
+/// Creates each object that is missing or no longer valid: an App, a certificate, a key, an admin token.
 pub async fn prepare(
     directory: &Directory,
     admin: &AdminClient,
@@ -48,7 +48,7 @@ async fn app(admin: &AdminClient) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether the thing that this file names is there and active.
+/// True if the object that this file names exists and is active.
 async fn is_active(admin: &AdminClient, kind: &str, id: &std::path::Path) -> bool {
     let Some(id) = Directory::read(id) else {
         return false;
@@ -64,7 +64,7 @@ async fn is_active(admin: &AdminClient, kind: &str, id: &std::path::Path) -> boo
     })
 }
 
-/// The partner makes a key pair and a request; the operator has it signed.
+/// Generates a key pair and a CSR as the partner does, and has the CSR signed as the operator does.
 async fn certificate(directory: &Directory, admin: &AdminClient) -> anyhow::Result<()> {
     let made = request::generate("acme's server")?;
     Directory::write_secret(&directory.certificate_key(), made.key_pem.expose())?;

@@ -25,22 +25,22 @@ use crate::net::listener;
 use crate::net::tcp::TcpOptions;
 use crate::telemetry::logging::{self, LogFormat, LogSettings};
 
-/// What the demo is to do.
+/// The options of the demo.
 #[derive(Debug)]
 pub struct DemoOptions {
     pub dir: PathBuf,
     pub listen: SocketAddr,
-    /// Where the admin API and the metrics listen, if not where the demo finds room.
+    /// The address of the admin API and the metrics; the demo chooses one when absent.
     pub admin: Option<SocketAddr>,
     pub ops: Option<SocketAddr>,
-    /// An API of your own instead of the echo.
+    /// The URL of your own API; the echo when absent.
     pub upstream: Option<String>,
-    /// Take the tour and end.
+    /// True to run the tour and end.
     pub once: bool,
     pub output_json: bool,
 }
 
-/// Runs the demo; with `once`, tells whether every step of the tour held.
+/// Runs the demo; with `once`, returns true if every step of the tour succeeded.
 pub fn demo(options: &DemoOptions) -> anyhow::Result<bool> {
     let _log = logging::start(&LogSettings {
         filter: "warn".to_owned(),
@@ -55,15 +55,15 @@ pub fn demo(options: &DemoOptions) -> anyhow::Result<bool> {
 async fn show(options: &DemoOptions) -> anyhow::Result<bool> {
     let signals = Signals::listen()?;
     let directory = Directory::open(&options.dir)?;
-    // Before the configuration is written: another demo may run from it.
+    // The lock comes before the configuration is written: another demo may run from the directory.
     let lock = DirectoryLock::take(directory.root())?;
     let upstream = match &options.upstream {
         Some(url) => url.clone(),
         None => start_echo()?,
     };
-    // Any port for the partners means any port for the others too.
+    // A partners' port of 0 allows any port for the other listeners too.
     let any_ports = options.listen.port() == 0;
-    // The port is settled first: it is part of what the tokens say. Until the gateway has it too, it stays taken.
+    // The port is settled first, because tokens contain it. It stays taken until the gateway listens on it too.
     let settled =
         any_ports.then(|| listener::bind(options.listen, 1, true, &TcpOptions::default()));
     let settled = settled.transpose()?;
@@ -93,7 +93,7 @@ async fn show(options: &DemoOptions) -> anyhow::Result<bool> {
     let ca_pem = assembled.running.control.authority().ca_pem().to_owned();
     prepare::prepare(&directory, &AdminClient::unix(&directory.socket()), &ca_pem).await?;
 
-    // No load balancer stands before a demo.
+    // A demo has no load balancer before it.
     let drain = Drain {
         delay: Duration::ZERO,
         timeout: config.drain.timeout.get(),
@@ -113,7 +113,7 @@ async fn show(options: &DemoOptions) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// An upstream that answers with what it was sent, on a port of its own.
+/// Starts an upstream on a port of its own that answers with the request that it got.
 fn start_echo() -> anyhow::Result<String> {
     let listener = listener::bind(
         SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -151,7 +151,7 @@ async fn take(
     Ok(steps.iter().all(|step| step.held))
 }
 
-/// Everything that a script needs to use the demo.
+/// The values that a script needs to use the demo.
 fn ready_line(directory: &Directory, assembled: &Assembled) -> String {
     let Addresses {
         partners,

@@ -1,4 +1,4 @@
-//! The tour: what to paste into a second terminal, and the same steps taken by the demo itself.
+//! The tour: commands for a second terminal, and the same steps run by the demo itself.
 
 use std::net::SocketAddr;
 
@@ -48,7 +48,7 @@ Stop with Ctrl-C. Another start signs a new certificate in the same directory.
     )
 }
 
-/// One step of the tour, taken.
+/// The result of one step of the tour.
 #[derive(Debug)]
 pub struct Step {
     pub what: &'static str,
@@ -95,7 +95,7 @@ pub async fn take(
     let bearer = format!("Bearer {token}");
     let fields = [("Authorization", bearer.as_str())];
     let called = partner.ask("GET", "/orders/7", &fields, "").await?;
-    // Only the echo tells what it saw; another upstream answers as it likes.
+    // Only the echo shows the request that it got; another upstream answers as it likes.
     let verified = called
         .body
         .to_ascii_lowercase()
