@@ -35,7 +35,7 @@ impl ProducesTickets for Tickets {
         true
     }
 
-    /// In seconds; clients get the rotator's lifetime.
+    /// The lifetime in seconds; clients get the rotator's.
     fn lifetime(&self) -> u32 {
         2 * KEY_SECONDS
     }

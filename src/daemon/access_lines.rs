@@ -1,4 +1,4 @@
-//! The access log's lines: what an exchange's record looks like outside.
+//! The access log's lines: the JSON form of an exchange's record.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use crate::domain::reason::Reason;
 use crate::domain::record::AccessRecord;
 use crate::telemetry::json_line::JsonLine;
 
-/// About what a line takes besides the texts that callers choose.
+/// The approximate size of a line without the texts that callers choose.
 const LINE_ROOM: usize = 512;
 
-/// Appends a record's line: JSON whose names are stable; what is absent is left out. JSON escapes line breaks and
-/// controls, so no caller can write a line of its own.
+/// Appends a record's line: JSON with stable names; absent values are left out. JSON escapes line breaks and controls,
+/// so no caller can write a line of its own.
 pub fn write(record: &AccessRecord, lines: &mut Vec<u8>) {
     let host = record.host.as_deref();
     let chosen = record.path.len() + host.map_or(0, str::len);
@@ -104,7 +104,7 @@ mod tests {
     use crate::domain::id::{AppId, KeyId, RequestId};
     use crate::domain::time::Timestamp;
 
-    /// The same line in the words of a serialiser, which is slower.
+    /// The same line by a serialiser, which is slower.
     #[derive(Serialize)]
     struct Line<'r> {
         time: String,
@@ -269,7 +269,7 @@ mod tests {
     type Ids = (u128, Option<u128>, Option<u128>, Option<[u8; 20]>);
 
     proptest! {
-        /// Byte by byte, for whatever a record may hold.
+        /// The lines are equal byte by byte, for any record.
         #[test]
         fn a_line_is_what_a_serialiser_would_write(
             (path, [host, route, hop, cause, caller, dropped]) in any::<Chosen>(),
@@ -286,7 +286,7 @@ mod tests {
                 http::Version::HTTP_2,
             ]),
         ) {
-            // A serialiser has more digits for a span of more than half a million years.
+            // A serialiser prints more digits for a span of more than half a million years.
             let lived = |span: Duration| span.min(Duration::from_micros(u64::MAX));
             let record = AccessRecord {
                 at: Timestamp::from_unix_millis(millis),
@@ -318,7 +318,7 @@ mod tests {
             prop_assert_eq!(String::from_utf8(lines).unwrap(), format!("before\n{}", serialised(&record)));
         }
 
-        /// Records go one behind the other into one buffer, and come out as they went in.
+        /// Records go into one buffer in order, and come out unchanged.
         #[test]
         fn every_record_is_one_line_that_says_what_was_sent(
             sent in proptest::collection::vec((any::<String>(), any::<Option<String>>(), "[!#-'*+.A-Z^_`a-z|~-]{1,20}"), 1..5),

@@ -1,11 +1,11 @@
-//! Where the gateway listens.
+//! The addresses of the gateway's listeners.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::api::admin::operations::ListeningAt;
 
-/// Where the gateway listens.
+/// The addresses of the gateway's listeners.
 #[derive(Clone, Debug)]
 pub struct Addresses {
     pub partners: SocketAddr,

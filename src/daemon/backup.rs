@@ -1,4 +1,4 @@
-//! `countersign store backup`: a copy of the store, without asking the gateway that uses it.
+//! `countersign store backup`: a copy of the store, independent of the gateway that uses it.
 
 use std::path::Path;
 

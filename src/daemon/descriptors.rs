@@ -1,5 +1,5 @@
-//! The files that the process may have open: raised as far as the system allows, and shared out so that neither
-//! partners nor upstreams can take those that operators and the store need.
+//! The limit on open files: raised as far as the system allows, and shared out so that neither partners nor upstreams
+//! can take the descriptors that operators and the store need.
 
 use std::sync::Arc;
 
@@ -8,16 +8,16 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::config::root::Config;
 use crate::domain::snapshot::Catalog;
 
-/// The 384 connections that the admin and ops listeners and the socket take together, and what the store, the logs and
-/// lookups of names have open.
+/// The descriptors in reserve: 384 connections of the admin and ops listeners and the socket together, and those of the
+/// store, the logs and lookups of names.
 const RESERVE: usize = 512;
 
-/// What a worker has open for itself.
+/// The descriptors of a worker itself.
 const RESERVE_PER_WORKER: usize = 16;
 
-/// Raises the limit as far as it may be raised, and gives the limit that holds.
+/// Raises the soft limit to the hard limit, and returns the limit in force.
 ///
-/// Where it cannot be raised the gateway serves all the same, with fewer connections.
+/// If it cannot be raised, the gateway serves with fewer connections.
 pub fn raise() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let (soft, hard) = (files(limit.current), files(limit.maximum));
@@ -37,14 +37,14 @@ pub fn raise() -> usize {
     }
 }
 
-/// No limit at all is one that is never reached.
+/// The limit as a number; an unlimited process gets one that is never reached.
 fn files(limit: Option<u64>) -> usize {
     limit.map_or(usize::MAX, |limit| {
         usize::try_from(limit).unwrap_or(usize::MAX)
     })
 }
 
-/// Who may have how many files open.
+/// The shares of the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shares {
     /// Connections of partners.
@@ -58,8 +58,8 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// Shares `limit` out for a process that starts with `config`. What the configuration asks for is given where it
-    /// fits, and the log says so where it does not.
+    /// Shares `limit` out for a process that starts with `config`. The configured bounds are used if they fit, and the
+    /// log reports those that do not.
     pub fn of(config: &Config, workers: usize, limit: usize) -> Self {
         let pools = config.upstreams.values().map(|upstream| &upstream.pool);
         let each_worker: usize = pools.map(|pool| pool.connections_max as usize).sum();
@@ -83,7 +83,7 @@ impl Shares {
         shares
     }
 
-    /// Holds the upstreams' pools to their share, each in the same proportion.
+    /// Reduces the upstreams' pools to their share, each in the same proportion.
     pub fn hold(&self, catalog: &mut Catalog) {
         let pools = catalog.upstreams.values().map(|upstream| &upstream.pool);
         let each_worker: usize = pools.map(|pool| pool.connections_max).sum();
@@ -105,7 +105,7 @@ impl Shares {
     }
 }
 
-/// What would be open if every bound of the configuration were reached.
+/// The open files if every bound of the configuration were reached.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
     partners: usize,
@@ -122,7 +122,7 @@ impl Asked {
 
     fn share(self, limit: usize, workers: usize) -> Shares {
         let left = limit - self.reserve.min(limit / 2);
-        // Half for each side; what upstreams do not ask for is for partners.
+        // Half for each side; partners get the rest of the upstreams' half.
         let most = (left / 2).max(left.saturating_sub(self.upstreams));
         let partners = self.partners.min(most).max(1);
         let leaves_others_room = self.per_address < self.partners;
@@ -146,7 +146,8 @@ mod tests {
     use super::*;
     use crate::config::load::{Layers, load_text};
 
-    /// 1000 partners and 200 of them from one address, 500 connections to upstreams, and 100 in reserve.
+    /// The configured bounds: 1000 partners and 200 of them from one address, 500 connections to upstreams, and 100 in
+    /// reserve.
     const ASKED: Asked = Asked {
         partners: 1000,
         per_address: 200,
@@ -213,7 +214,7 @@ upstreams:
             (pool("one"), pool("two"))
         };
         assert_eq!(held(usize::MAX), (300, 100));
-        // Half of what is left beside the reserve, for two workers' pools together.
+        // Half of the rest beside the reserve, for two workers' pools together.
         assert_eq!(held(1024), (96, 32));
         assert_eq!(held(8), (1, 1));
     }

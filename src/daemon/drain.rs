@@ -1,4 +1,4 @@
-//! How a drain goes, for whoever waits for its end.
+//! The progress of a drain, for callers of the admin API that wait for its end.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,19 +10,19 @@ use tokio::time::{Instant, timeout};
 use crate::api::admin::operations::{DrainProgress, DrainState};
 use crate::proxy::metrics::Load;
 
-/// How long an answer waits for the end: often enough for somebody who watches.
+/// The interval of progress answers, short enough for a person who watches.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How long the process stays for those who watched to hear of the end; each asks again within moments.
+/// The time for which the process stays so that watchers learn of the end; each asks again within moments.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
-/// The course of a drain.
+/// The progress of a drain.
 #[derive(Debug)]
 pub struct Course {
     begun: OnceLock<Instant>,
-    /// How long it took, once it is over.
+    /// The duration, once it is over.
     took: watch::Sender<Option<Duration>>,
-    /// Whether anybody has asked since it began.
+    /// True if anybody has asked since it began.
     watched: AtomicBool,
     told: Notify,
 }
@@ -39,19 +39,19 @@ impl Default for Course {
 }
 
 impl Course {
-    /// The drain begins.
+    /// Begins the drain.
     pub fn begin(&self) {
-        // It begins once; a second order only hurries it.
+        // Only the first call sets the time; a second order shortens the drain and does not restart it.
         let _first = self.begun.set(Instant::now());
     }
 
-    /// Everything that was accepted has ended, or was cut at the deadline.
+    /// Ends the drain: every accepted connection has ended, or was closed at the deadline.
     pub fn end(&self) {
         let took = self.begun.get().map(Instant::elapsed);
         self.took.send_replace(Some(took.unwrap_or_default()));
     }
 
-    /// Waits for the end or a tick, whichever is first, and says how far it is; the first to ask is told at once.
+    /// Waits for the end or a tick, whichever is first, and returns the progress; the first call returns at once.
     pub async fn progress(&self, load: impl FnOnce() -> Load) -> DrainProgress {
         let mut took = None;
         if self.begun.get().is_some() {
@@ -87,7 +87,7 @@ impl Course {
         }
     }
 
-    /// Stays a moment for whoever watched, so that the end is told before the admin API is gone.
+    /// Waits a moment if anybody watched, so that the watchers learn of the end before the admin API is gone.
     pub async fn last_word(&self) {
         if self.watched.load(Ordering::Acquire) {
             let _heard = timeout(LAST_WORD, self.told.notified()).await;
@@ -149,7 +149,7 @@ mod tests {
         let began = Instant::now();
         course.last_word().await;
         assert_eq!(began.elapsed(), Duration::ZERO);
-        // And somebody who has left is waited for a moment only.
+        // A watcher that has left delays the end for a moment only.
         let course = Course::default();
         course.begin();
         course.progress(|| LOAD).await;

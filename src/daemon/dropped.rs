@@ -1,4 +1,4 @@
-//! How many lines of the access log nobody will ever read.
+//! The numbers of access log lines that were lost, by cause.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -9,10 +9,10 @@ use prometheus::{IntCounterVec, Opts, Registry};
 
 type Source = Box<dyn Fn() -> u64 + Send + Sync>;
 
-/// Reads the counts whenever the metrics are fetched.
+/// The collector, which reads the counts whenever the metrics are fetched.
 pub struct Dropped {
     counter: IntCounterVec,
-    /// One fetch at a time: the counters are moved forward by what was added since the last.
+    /// The sources, locked so that one fetch runs at a time: it adds the growth since the last to the counters.
     sources: Mutex<Vec<(&'static str, Source)>>,
 }
 
@@ -23,7 +23,7 @@ impl fmt::Debug for Dropped {
 }
 
 impl Dropped {
-    /// Begins to export what each source says that its cause has cost so far.
+    /// Registers the counter with each source and its cause.
     pub fn register(
         registry: &Registry,
         sources: Vec<(&'static str, Source)>,

@@ -1,4 +1,4 @@
-//! Numbers about what exists rather than what happens: credentials, expiries, reloads.
+//! The gauges of the current state: credentials, expiries, reloads.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::crypto::hash;
 use crate::domain::credential::CredentialState;
 use crate::domain::time::Timestamp;
 
-/// How often they are counted anew.
+/// The interval between two counts.
 pub const PERIOD: Duration = Duration::from_secs(5);
 
 /// The gauges of the control plane.
@@ -90,7 +90,7 @@ impl Gauges {
 
     pub fn server_certificates_end(&self, all: &[(String, Timestamp)]) {
         self.server_certificates.reset();
-        // One name may have several certificates, say RSA beside ECDSA; each of them is missed when it ends.
+        // One name may have several certificates, say RSA beside ECDSA; the end of each matters.
         let mut ends = BTreeMap::new();
         for (name, at) in all {
             let first = ends.entry(name).or_insert(*at);
@@ -103,7 +103,7 @@ impl Gauges {
         }
     }
 
-    /// A configuration came into force.
+    /// Records that a configuration came into force.
     pub fn reloaded(&self, config: &Config, at: Timestamp) {
         self.reload_ok.set(1);
         self.reload_at.set(at.unix_seconds());
@@ -139,15 +139,15 @@ impl Gauges {
     }
 }
 
-/// Tells two configurations apart, the environment and the defaults included; what lies in the files that they
-/// point to is not part of it.
+/// The digest that distinguishes two configurations, with the environment and the defaults, but without the content of
+/// the files that they name.
 fn digest(config: &Config) -> String {
     let written = serde_json::to_vec(config).unwrap_or_default();
     let digest = hash::fingerprint(&written).to_string();
     digest.chars().take(DIGITS).collect()
 }
 
-/// Digits of a digest that are shown: enough that no two configurations of a fleet are taken for one.
+/// The number of a digest's digits that are shown: enough to distinguish all configurations of a fleet.
 const DIGITS: usize = 16;
 
 fn whole(number: u64) -> i64 {

@@ -1,4 +1,4 @@
-//! Certificate signing requests and files of PEM, read without a gateway.
+//! CSRs and files of PEM, read without a gateway.
 
 use serde_json::Value;
 
@@ -7,19 +7,19 @@ use crate::crypto::{csr, csr_file};
 use crate::domain::certificate::Profile;
 use crate::domain::text;
 
-/// What a gateway with this configuration would say of the request; without one, by the default profile.
+/// The judgement of a CSR by a gateway with this configuration; without one, by the default profile.
 pub fn csr_inspect(input: &[u8], config: Option<&Config>) -> Value {
     let profile = config.map_or_else(Profile::default, Config::profile);
-    // The report has no maps with odd keys and no numbers that JSON lacks.
+    // The report has no maps with unusual keys and no numbers that JSON lacks.
     serde_json::to_value(csr::inspect(input, &profile.keys)).unwrap_or_default()
 }
 
-/// The request in a file as a text, which is how JSON carries it; what is none is for the gateway to judge.
+/// The CSR in a file as a text, which is how JSON carries it; the gateway judges files without one.
 pub fn csr_text(bytes: &[u8]) -> String {
     csr_file::to_text(bytes)
 }
 
-/// The text of a file of PEM, in whichever encoding it was saved.
+/// The text of a file of PEM, decoded from any encoding.
 pub fn pem_text(bytes: &[u8]) -> String {
     text::decode(bytes).into_owned()
 }

@@ -1,4 +1,4 @@
-//! The process's life after it is ready: signals, housekeeping, and the order in which it stops.
+//! The life of the process after its start: signals, periodic tasks, and the order in which it stops.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::domain::admin::Actor;
 use crate::proxy::plane::Proxy;
 use crate::store::repository::Store;
 
-/// The signals that mean something here.
+/// The signals that the process handles.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
@@ -27,7 +27,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// From here on the process's default answers to them no longer hold.
+    /// Replaces the default actions of these signals.
     pub fn listen() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("listening for signals");
         Ok(Self {
@@ -52,7 +52,7 @@ impl Signals {
     }
 }
 
-/// What a signal tells.
+/// The meaning of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
     Reload,
@@ -60,12 +60,12 @@ enum Told {
     Stop,
 }
 
-/// How the process stops.
+/// The delays of a stop.
 #[derive(Clone, Copy, Debug)]
 pub struct Drain {
-    /// From the end of readiness to the closing of the listeners.
+    /// The time from the end of readiness to the closing of the listeners.
     pub delay: Duration,
-    /// From there to the cutting of what still runs.
+    /// The time from there to the closing of the remaining connections.
     pub timeout: Duration,
 }
 
@@ -78,13 +78,14 @@ impl From<&config::root::Drain> for Drain {
     }
 }
 
-/// Counts what exists, so that the first scrape has every series, and turns readiness on.
+/// Counts the current state, so that the first scrape has every series, and turns readiness on.
 pub async fn start(assembled: &Assembled) {
     look_around(&assembled.running, &assembled.store).await;
     assembled.running.health.set_started();
 }
 
-/// Runs until the process is told to stop, and stops it: readiness first, then listeners, then what runs.
+/// Runs until a signal or an operator stops the process, and stops it: readiness first, then listeners, then running
+/// requests.
 pub async fn run(assembled: Assembled, mut signals: Signals, drain: Drain) -> anyhow::Result<()> {
     let running = Arc::clone(&assembled.running);
     tell_systemd(&[NotifyState::Ready]);
@@ -95,7 +96,7 @@ pub async fn run(assembled: Assembled, mut signals: Signals, drain: Drain) -> an
     loop {
         let told = tokio::select! {
             told = signals.next() => told,
-            // Whoever asked over the admin API has been written down there.
+            // The admin API has recorded the operator who asked for it.
             () = running.stopping.cancelled() => break,
         };
         match told {
@@ -108,7 +109,7 @@ pub async fn run(assembled: Assembled, mut signals: Signals, drain: Drain) -> an
             }
             Told::Reload => {
                 announce_reload();
-                // A refusal is in the log and in the metrics already, and the old configuration serves on.
+                // The log and the metrics report a refusal already, and the old configuration stays in force.
                 let reloaded = running.reload(false).await;
                 tell_systemd(&[NotifyState::Ready]);
                 assembled
@@ -142,14 +143,14 @@ pub async fn run(assembled: Assembled, mut signals: Signals, drain: Drain) -> an
     running.control.publisher().finish().await;
     assembled.closing.cancel();
     assembled.tasks.close();
-    // The pump ends when nobody can publish any more; whatever else is left has had its time.
+    // The pump ends when there are no publishers left; the other tasks have had their time.
     let _left = tokio::time::timeout(Duration::from_secs(1), assembled.tasks.wait()).await;
     drop(assembled.access_log);
     Ok(())
 }
 
-/// Writes down what a signal did. Only the end waits for it, a moment: a store that is away must keep
-/// the process neither from reloading nor from leaving.
+/// Records the effect of a signal. Only the end waits for it, for a moment: an unavailable store must not keep the
+/// process from reloading or from stopping.
 fn note(
     running: &Running,
     action: &'static str,
@@ -186,7 +187,7 @@ fn told_of(reloaded: &Result<Reloaded, ReloadRefusal>) -> Value {
     }
 }
 
-/// Serves on until load balancers have turned away, and then ends what runs.
+/// Serves until load balancers have switched to others, and then drains.
 async fn finish(proxy: &Proxy, drain: Drain) {
     tokio::time::sleep(drain.delay).await;
     proxy.drain(drain.timeout);
@@ -201,7 +202,7 @@ async fn ended(proxy: &Proxy) {
     }
 }
 
-/// Looks around as long as the process serves.
+/// Runs the periodic tasks as long as the process serves.
 async fn keep_house(running: Arc<Running>, store: Arc<dyn Store>) {
     let mut ticks = tokio::time::interval(gauges::PERIOD);
     ticks.tick().await;
@@ -211,7 +212,7 @@ async fn keep_house(running: Arc<Running>, store: Arc<dyn Store>) {
     }
 }
 
-/// Counts what exists, asks whether the store answers, and renews what ends soon.
+/// Counts the current state, checks the store, and renews certificates that end soon.
 async fn look_around(running: &Running, store: &Arc<dyn Store>) {
     let now = running.clock.now();
     let store = Arc::clone(store);
@@ -249,7 +250,7 @@ fn tell_of_store(running: &Running, asked: anyhow::Result<()>) {
     }
 }
 
-/// systemd wants to know when a reload began, by its own clock.
+/// Reports a reload to systemd, which needs the time of its beginning by its own clock.
 fn announce_reload() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell_systemd(&[NotifyState::Reloading, now]),
@@ -258,7 +259,7 @@ fn announce_reload() {
 }
 
 fn tell_systemd(states: &[NotifyState<'_>]) {
-    // Without systemd there is nobody to tell.
+    // Without systemd there is nothing to notify.
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "systemd could not be notified");
     }

@@ -1,4 +1,4 @@
-//! The listening sockets, and what is wrong when one cannot be opened.
+//! The listening sockets, and the errors of those that cannot be opened.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
@@ -10,7 +10,7 @@ use crate::config::listeners::Partners;
 use crate::config::tcp::Tcp;
 use crate::net::listener;
 
-/// Connections that may wait to be accepted, by each worker.
+/// The number of connections that may wait to be accepted, per worker.
 const BACKLOG: i32 = 1024;
 
 /// One listening socket for each worker; the kernel spreads connections over them.
@@ -23,7 +23,7 @@ pub fn partners(
         listener::bind(address, BACKLOG, true, &options)
             .map_err(|error| not_bound("listeners.partners.address", address, error))
     };
-    // The first one settles the port when any will do.
+    // The first socket settles the port when the port is 0.
     let first = bind(written.address.0)?;
     let bound = first.local_addr()?;
     let mut listeners = vec![first];
@@ -33,7 +33,7 @@ pub fn partners(
     Ok((listeners, bound))
 }
 
-/// The listening socket of the control plane that `setting` is about.
+/// The listening socket of the control plane that `setting` configures.
 pub fn control(
     setting: &'static str,
     address: SocketAddr,
@@ -45,7 +45,7 @@ pub fn control(
     Ok((tokio::net::TcpListener::from_std(listener)?, bound))
 }
 
-/// The setting, the address, the cause and the cure.
+/// The error: the setting, the address, the cause and the fix.
 fn not_bound(setting: &str, address: SocketAddr, error: io::Error) -> anyhow::Error {
     let cure = match error.kind() {
         _ if listener::lacks_ipv6(&error) => {

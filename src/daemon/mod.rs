@@ -1,4 +1,4 @@
-//! The running process: it knows every room, and wires them once.
+//! The running process: it depends on every room, and connects them once.
 
 pub mod serve;
 pub mod lock;

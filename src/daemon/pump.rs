@@ -1,4 +1,4 @@
-//! Where the planes meet: publications go to the data plane, and its receipts go back.
+//! The link between the planes: publications go to the data plane, and its receipts go back.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use tokio::sync::mpsc;
 use crate::control::publish::Publication;
 use crate::proxy::plane::Proxy;
 
-/// Publications that may wait for the data plane; more make the control plane wait.
+/// The maximum number of publications that wait for the data plane; more make the control plane wait.
 pub const WAITING_MAX: usize = 64;
 
-/// Hands every publication to the data plane, in order, until there is nobody left to publish.
+/// Passes every publication to the data plane, in order, until there are no publishers left.
 pub async fn pump(mut publications: mpsc::Receiver<Publication>, proxy: Arc<Proxy>) {
     while let Some(publication) = publications.recv().await {
         let receipt = proxy

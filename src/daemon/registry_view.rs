@@ -1,4 +1,4 @@
-//! What the handshake may ask of the registry, where certificates that do not count are refused by alert.
+//! The registry as the handshake sees it, on listeners that refuse invalid certificates by alert.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::domain::reason::Reason;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::{Clock, Validity};
 
-/// The registry as the data plane knows it at the moment.
+/// The registry in the data plane's current snapshot.
 #[derive(Debug)]
 pub struct LiveRegistry {
     pub live: Arc<ArcSwap<Snapshot>>,
