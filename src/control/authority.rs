@@ -54,7 +54,7 @@ pub enum Error {
          or remove the rest if nothing was ever signed by it"
     )]
     Incomplete { directory: PathBuf, missing: String },
-    #[error("{path} may be used by others than its owner; set its mode to 0600")]
+    #[error("{path} may be used by users other than its owner; set its mode to 0600")]
     Exposed { path: PathBuf },
     #[error("{path} cannot be read")]
     Read {

@@ -50,7 +50,7 @@ impl ControlMetrics {
     fn new() -> prometheus::Result<Self> {
         let propagation = HistogramOpts::new(
             "countersign_revocation_propagation_seconds",
-            "From the storing of what ends something to the receipt that no worker lets it in.",
+            "Time from the storing of a revocation to the receipt that no worker accepts the credential.",
         );
         let metrics = Self {
             issued: IntCounter::new(
@@ -60,7 +60,7 @@ impl ControlMetrics {
             revoked: IntCounterVec::new(
                 Opts::new(
                     "countersign_certificates_revoked_total",
-                    "Client certificates that were revoked, by the reason that was given.",
+                    "Client certificates that were revoked, by the given reason.",
                 ),
                 &["reason"],
             )?,

@@ -372,7 +372,7 @@ impl Inner {
             let waiting = hand_over(place, snapshot, &mut state);
             state.retrying = false;
             drop(state);
-            let subject = "what it had not taken before";
+            let subject = "the outstanding snapshot";
             let receipt = self.confirm(Some(waiting), version, subject).await;
             if receipt.confirmed {
                 info!(

@@ -57,7 +57,7 @@ impl Control {
         let retired = retired_after(&held, &old, end_tokens, now, keys.lifetime);
         if retired.len() > RETIRED_MAX {
             return Err(Error::conflict(format!(
-                "tokens of {RETIRED_MAX} earlier keys still count; wait until the first have ended"
+                "tokens of {RETIRED_MAX} earlier keys are still valid; wait until the first have expired"
             )));
         }
         let secret = TokenSigner::generate();
@@ -143,7 +143,7 @@ fn listed(signer: &TokenSigner, retired: &[RetiredKey]) -> Vec<TokenKeyStatus> {
 async fn write(
     files: impl FnOnce() -> Result<(), authority::Error> + Send + 'static,
 ) -> Result<(), Error> {
-    let failed = "the files of the token keys cannot be written; the old key signs on";
+    let failed = "the files of the token keys cannot be written; the old key still signs";
     tokio::task::spawn_blocking(files)
         .await
         .map_err(|error| Error::internal(failed, error))?

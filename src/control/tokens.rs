@@ -296,7 +296,7 @@ fn granted(key: &KeyEntry, asked: Option<&str>) -> Result<ScopeSet, TokenError> 
         code: "invalid_scope",
         reason: Reason::ScopeInvalid,
         shown: Reason::ScopeInvalid,
-        description: "the scope asked for is not written well, or more than the key allows",
+        description: "the requested scope is malformed, or exceeds the scopes of the key",
     };
     let asked: ScopeSet = asked.parse().ok().ok_or(refused)?;
     if key.scopes.covers(&asked) {

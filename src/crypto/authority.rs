@@ -113,7 +113,7 @@ pub enum AuthorityError {
     )]
     Foreign(String),
     #[error(
-        "{subject} (SHA-256 {fingerprint}) would not be trusted any more, and partners with certificates below it \
+        "{subject} (SHA-256 {fingerprint}) would no longer be trusted, and partners with certificates below it \
          would be refused: keep roots in root.pem, and append an issuing certificate that is replaced to retired.pem; \
          a restart does without"
     )]

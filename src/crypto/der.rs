@@ -75,7 +75,7 @@ impl<'d> Reader<'d> {
         let (head, length) = length_of(self.rest, length).map_err(fault)?;
         let whole = head.saturating_add(length);
         let Some((raw, rest)) = self.rest.split_at_checked(whole) else {
-            return Err(fault("is longer than what holds it"));
+            return Err(fault("is longer than the value around it"));
         };
         let content = raw.get(head..).unwrap_or_default();
         (self.rest, self.at) = (rest, at + whole);
@@ -123,7 +123,7 @@ fn length_of(bytes: &[u8], first: u8) -> Result<(usize, usize), &'static str> {
         return Err("is cut off");
     };
     if octets > OCTETS_MAX {
-        return Err("is longer than what holds it");
+        return Err("is longer than the value around it");
     }
     let length = written
         .iter()
@@ -200,7 +200,7 @@ mod tests {
             (&[5, 0, 0x30], "it, at byte 2, is cut off"),
             (
                 &[5, 0, 0x30, 1],
-                "it, at byte 2, is longer than what holds it",
+                "it, at byte 2, is longer than the value around it",
             ),
             (&[5, 0, 0x30, 0x81], "it, at byte 2, is cut off"),
             (&[5, 0, 0x30, 0x80, 0, 0], "no definite length"),

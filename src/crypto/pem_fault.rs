@@ -6,7 +6,7 @@ pub enum InvalidPem {
     #[error("{0}")]
     Nothing(&'static str),
     #[error(
-        "something stands before -----BEGIN in line {0}, which has to begin with it; remove what stands before it"
+        "something stands before -----BEGIN in line {0}, which has to begin with it; remove the text before it"
     )]
     Indented(usize),
     #[error(
@@ -66,7 +66,7 @@ pub fn of_label(wanted: Wanted, label: &str) -> InvalidPem {
             "; `openssl pkcs7 -print_certs -in FILE -out NEW` takes the certificates out of it"
         }
         (W::Certificate, "TRUSTED CERTIFICATE") => {
-            "; `openssl x509 -in FILE -out NEW` removes what OpenSSL added to it"
+            "; `openssl x509 -in FILE -out NEW` removes the trust settings that OpenSSL added"
         }
         (W::Certificate, "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST") => {
             "; the authority answers a request with the certificate"

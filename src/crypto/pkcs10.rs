@@ -150,7 +150,7 @@ fn read_version(version: Value<'_>) -> Result<(), Fault> {
     Err(Fault {
         part: "the version",
         at: version.at,
-        how: "is none that is known",
+        how: "is not known",
     })
 }
 
@@ -237,11 +237,11 @@ mod tests {
             ),
             (
                 request(&[&[2, 1, 3], SUBJECT, KEY], &[ALGORITHM, SIGNATURE]),
-                "the version, at byte 4, is none that is known",
+                "the version, at byte 4, is not known",
             ),
             (
                 request(&[&[2, 2, 0, 0], SUBJECT, KEY], &[ALGORITHM, SIGNATURE]),
-                "the version, at byte 4, is none that is known",
+                "the version, at byte 4, is not known",
             ),
             (
                 request(

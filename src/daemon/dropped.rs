@@ -31,7 +31,7 @@ impl Dropped {
         let counter = IntCounterVec::new(
             Opts::new(
                 "countersign_access_log_dropped_total",
-                "Lines of the access log that were dropped, by why.",
+                "Lines of the access log that were dropped, by cause.",
             ),
             &["cause"],
         )?;

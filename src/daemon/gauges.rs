@@ -53,20 +53,20 @@ impl Gauges {
             )?,
             authority: gauge(
                 "countersign_ca_not_after_timestamp_seconds",
-                "When the authority ends: its issuing certificate or its root, whichever is first.",
+                "End of the authority: its issuing certificate or its root, the earlier of the two.",
             )?,
             server_certificates: family(
                 "countersign_server_cert_not_after_timestamp_seconds",
-                "When a server certificate ends, by its first name; of several with one name, the first to end.",
+                "End of a server certificate, by its first name; the earliest of several with one name.",
                 &["host"],
             )?,
             reload_ok: gauge(
                 "countersign_config_last_reload_successful",
-                "Whether the last configuration that was read is in force.",
+                "1 if the last configuration that was read is in force.",
             )?,
             reload_at: gauge(
                 "countersign_config_last_reload_success_timestamp_seconds",
-                "When a configuration came into force last.",
+                "Time at which the last configuration came into force.",
             )?,
             revision: family(
                 "countersign_config_revision_info",
@@ -75,7 +75,7 @@ impl Gauges {
             )?,
             store_up: gauge(
                 "countersign_store_up",
-                "Whether the store can be read and written.",
+                "1 if the store can be read and written.",
             )?,
             snapshot_version: gauge(
                 "countersign_snapshot_version",

@@ -89,14 +89,14 @@ impl Measured {
         let operations = IntCounterVec::new(
             Opts::new(
                 "countersign_store_operations_total",
-                "What the store was asked, and how it went.",
+                "Operations of the store, by their result.",
             ),
             &["op", "result"],
         )?;
         let durations = HistogramVec::new(
             HistogramOpts::new(
                 "countersign_store_operation_duration_seconds",
-                "How long the store took.",
+                "Duration of the store's operations.",
             )
             .buckets(SECONDS.to_vec()),
             &["op"],
