@@ -115,7 +115,7 @@ pub enum AuthorityError {
     #[error(
         "{subject} (SHA-256 {fingerprint}) would no longer be trusted, and partners with certificates below it \
          would be refused: keep roots in root.pem, and append an issuing certificate that is replaced to retired.pem; \
-         a restart does without"
+         a restart does not check it"
     )]
     Forgotten {
         subject: String,
