@@ -1,6 +1,6 @@
 //! PKCS #10 (RFC 2986) parsed: only the used parts of a CSR are read, and each fault names its place.
 //!
-//! The CSR's own signature covers all of its first part, so the unused parts may be anything: a subject of odd strings,
+//! The CSR's own signature covers all of its first part, so the unused parts may be anything: a subject of unusual strings,
 //! unknown attributes, or none.
 
 use x509_parser::asn1_rs::oid;

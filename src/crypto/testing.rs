@@ -116,7 +116,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The certified key without rustls's checks: these certificates are odd on purpose.
+    /// The certified key without rustls's checks: these certificates break rules on purpose.
     fn shown(&self) -> CertifiedKey {
         let provider = provider();
         let key = provider.key_provider.load_private_key(self.key_der());
