@@ -34,6 +34,7 @@ use domain::id::{AppId, CertificateId, KeyId};
 use domain::identity::{Bearer, Caller, Evidence};
 use domain::limit::{Limit, Per, Rate, Verdict};
 use domain::path::Path;
+use domain::permit::Permit;
 use domain::policy::{Policy, Requirement};
 use domain::request::RequestHead;
 use domain::route::{HostPattern, PathPattern, Route, RouteTable, Target};
@@ -243,7 +244,7 @@ fn case_route(scene: &Scene, probes: &[Probe]) {
 fn case_policy(scene: &Scene, probes: &[Probe]) {
     let caller = scene.caller();
     for _ in probes {
-        black_box(Policy::decide(&caller, &scene.route).unwrap());
+        black_box(Permit::decide(&caller, &scene.route).unwrap());
     }
 }
 
@@ -267,7 +268,7 @@ fn case_request(scene: &Scene, probes: &[Probe]) {
 /// What the walk decides by the snapshot.
 fn request(snapshot: &Snapshot, scene: &Scene, probe: &Probe) {
     let route = route(snapshot, scene, probe);
-    let permit = Policy::decide(&caller(snapshot, probe), route).unwrap();
+    let permit = Permit::decide(&caller(snapshot, probe), route).unwrap();
     let verdict = scene.limit.allowance().ask(0, 1);
     black_box((permit, verdict));
 }

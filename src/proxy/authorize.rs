@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::identity::{Caller, CertificateProof, Evidence};
-use crate::domain::policy::{Permit, Policy};
+use crate::domain::permit::Permit;
 use crate::domain::reason::Reason;
 use crate::domain::route::{LocalEndpoint, Route, Target};
 
@@ -32,7 +32,7 @@ pub fn quarantine(
 
 /// Asks the route's policy.
 pub fn check(caller: &Caller, route: &Arc<Route>) -> Result<Permit, Refusal> {
-    Policy::decide(caller, route).map_err(|reason| match reason {
+    Permit::decide(caller, route).map_err(|reason| match reason {
         Reason::ScopeMissing => Refusal::with(reason, Extra::Scopes(route.policy.scopes.clone())),
         reason @ (Reason::CertMissing | Reason::CertRequired | Reason::CredentialMissing) => {
             Refusal::with(reason, Extra::Missing(route.policy.requirement))

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use crate::domain::identity::{Caller, CertificateProof, Claimed, Evidence};
-use crate::domain::policy::{Permit, Requirement};
+use crate::domain::permit::Permit;
+use crate::domain::policy::Requirement;
 use crate::domain::reason::Reason;
 use crate::domain::route::{LocalEndpoint, Route, Target};
 use crate::domain::snapshot::{Catalog, Snapshot};

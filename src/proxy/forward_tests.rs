@@ -18,6 +18,7 @@ use super::super::upstream::health::Healths;
 use super::super::upstream::keep_alive::SETTLE;
 use super::*;
 use crate::domain::identity::{Caller, Evidence};
+use crate::domain::permit::Permit;
 use crate::domain::policy::{Policy, Requirement};
 use crate::domain::route::{HostPattern, PathPattern, Route, Target};
 use crate::domain::scope::ScopeSet;
@@ -225,7 +226,7 @@ fn permit() -> Permit {
         certificate: Evidence::Absent,
         bearer: Evidence::Absent,
     };
-    Policy::decide(&caller, &Arc::new(route)).unwrap()
+    Permit::decide(&caller, &Arc::new(route)).unwrap()
 }
 
 fn request<B>(method: Method, body: B) -> Outbound<B> {

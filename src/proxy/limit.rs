@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::domain::identity::Identity;
 use crate::domain::limit::{Limit, Per};
-use crate::domain::policy::Permit;
+use crate::domain::permit::Permit;
 
 use super::counters::local::{BucketKey, Counters, Subject};
 use super::counters::standing::Strictest;
@@ -169,7 +169,7 @@ mod tests {
             certificate: Evidence::Absent,
             bearer: Evidence::Absent,
         };
-        Policy::decide(&caller, &route).unwrap()
+        Permit::decide(&caller, &route).unwrap()
     }
 
     fn counters() -> Counters {

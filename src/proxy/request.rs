@@ -9,7 +9,7 @@ use crate::domain::identity::{Bearer, Identity};
 use crate::domain::identity_headers::IdentityHeaders;
 use crate::domain::path::Path;
 use crate::domain::path_fault::PathFault;
-use crate::domain::policy::Permit;
+use crate::domain::permit::Permit;
 use crate::domain::reason::Reason;
 use crate::domain::route::{self, Route};
 use crate::domain::snapshot::Snapshot;

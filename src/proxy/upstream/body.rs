@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::http1::{Http1Body, Received};
-use super::http2::body::Http2Body;
+use super::http2_body::Http2Body;
 use crate::proxy::error::Error;
 
 /// The body of an answer, streamed from the connection that it arrives on.

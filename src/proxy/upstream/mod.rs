@@ -17,5 +17,6 @@ pub mod idle;
 pub mod keep_alive;
 pub mod deadline;
 pub mod http2;
+pub mod http2_body;
 pub mod websocket;
 pub mod body;

@@ -3,4 +3,3 @@
 pub mod sending;
 pub mod connection;
 pub mod exchange;
-pub mod body;

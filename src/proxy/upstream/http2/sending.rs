@@ -64,7 +64,7 @@ impl Sending {
     }
 
     /// What hyper says went wrong, unless it was the client's own body; `closed` is the cause if the connection ended.
-    pub(super) fn failure(&self, error: hyper::Error, closed: Cause) -> Error {
+    pub fn failure(&self, error: hyper::Error, closed: Cause) -> Error {
         if let Some((side, reason)) = self.failed.get() {
             return Error::new(side, reason).because(error);
         }

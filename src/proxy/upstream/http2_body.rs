@@ -9,13 +9,13 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::sending::Sending;
+use super::deadline::Deadline;
+use super::http2::sending::Sending;
+use super::pool::SharedLease;
 use crate::domain::cause::Cause;
 use crate::domain::reason::Reason;
 use crate::proxy::codec::fields;
 use crate::proxy::error::Error;
-use crate::proxy::upstream::deadline::Deadline;
-use crate::proxy::upstream::pool::SharedLease;
 
 /// A body that is still arriving. Dropped, it resets its stream.
 #[derive(Debug)]

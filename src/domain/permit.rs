@@ -1,0 +1,310 @@
+//! The decision: who may use a route.
+
+use std::sync::Arc;
+
+use super::identity::{Bearer, Caller, Identity};
+use super::policy::{BearerKind, Requirement};
+use super::reason::Reason;
+use super::route::Route;
+
+/// Proof that the policy of its route allowed a request. Only [`Permit::decide`] makes one,
+/// and nothing is forwarded without one.
+#[derive(Debug)]
+pub struct Permit {
+    route: Arc<Route>,
+    identity: Option<Identity>,
+}
+
+impl Permit {
+    pub fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    /// The caller's identity; `None` only on routes that require nothing, when nothing was proved.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+}
+
+impl Permit {
+    /// Decides whether `caller` may use `route`, by the route's own policy.
+    pub fn decide(caller: &Caller, route: &Arc<Route>) -> Result<Self, Reason> {
+        let policy = &route.policy;
+        let identity = prove(policy.requirement, caller)?;
+        let granted = identity
+            .as_ref()
+            .and_then(Identity::bearer)
+            .is_some_and(|bearer| bearer.scopes().covers(&policy.scopes));
+        if !policy.scopes.is_empty() && !granted {
+            return Err(Reason::ScopeMissing);
+        }
+        Ok(Self {
+            route: Arc::clone(route),
+            identity,
+        })
+    }
+}
+
+/// The identity that the credentials of `caller` prove, if they are those that are required.
+fn prove(requirement: Requirement, caller: &Caller) -> Result<Option<Identity>, Reason> {
+    let certificate = || caller.certificate.require(Reason::CertMissing);
+    let bearer = || bearer(requirement, caller);
+    match requirement {
+        Requirement::None => Identity::of(caller.certificate.proved(), None),
+        Requirement::Mtls => Identity::of(Some(certificate()?), None),
+        Requirement::Key | Requirement::Token => Identity::of(None, Some(bearer()?)),
+        Requirement::MtlsAndKey | Requirement::MtlsAndToken => {
+            let certificate = certificate().map_err(|reason| match reason {
+                // Who calls is proved; the connection is not enough.
+                Reason::CertMissing if bearer().is_ok() => Reason::CertRequired,
+                reason => reason,
+            });
+            Identity::of(Some(certificate?), Some(bearer()?))
+        }
+        Requirement::MtlsOrKey | Requirement::MtlsOrToken => {
+            match (caller.certificate.proved(), bearer()) {
+                // What was shown and does not count is refused, even where the other proof would do.
+                (_, Err(reason)) if reason != Reason::CredentialMissing => Err(reason),
+                (None, Err(reason)) => Err(certificate()
+                    .err()
+                    .filter(|why| *why != Reason::CertMissing)
+                    .unwrap_or(reason)),
+                (certificate, bearer) => Identity::of(certificate, bearer.ok()),
+            }
+        }
+    }
+}
+
+fn bearer(requirement: Requirement, caller: &Caller) -> Result<&Bearer, Reason> {
+    let bearer = caller.bearer.require(Reason::CredentialMissing)?;
+    let kind = match bearer {
+        Bearer::Key { .. } => BearerKind::Key,
+        Bearer::Token { .. } => BearerKind::Token,
+    };
+    if requirement.bearer_kind() == Some(kind) {
+        Ok(bearer)
+    } else {
+        Err(Reason::CredentialMissing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::app::{App, AppState};
+    use crate::domain::certificate::{Fingerprint, SerialNumber};
+    use crate::domain::id::{AppId, CertificateId, KeyId, TokenId};
+    use crate::domain::identity::{AuthMethod, CertificateProof, Evidence};
+    use crate::domain::name::Name;
+    use crate::domain::policy::Policy;
+    use crate::domain::route::{HostPattern, PathPattern, Target};
+    use crate::domain::time::{Timestamp, Validity};
+    use crate::domain::token::Claims;
+
+    const NOW: Timestamp = Timestamp::from_unix_seconds(1000);
+
+    fn app(bits: u128) -> Arc<App> {
+        Arc::new(App {
+            id: AppId::from_bits(bits),
+            name: "acme".parse::<Name>().unwrap(),
+            state: AppState::Active,
+            contact: None,
+            created_at: NOW,
+        })
+    }
+
+    fn certificate(of: u128) -> Evidence<CertificateProof> {
+        Evidence::Proved(CertificateProof {
+            id: CertificateId::from_bits(1),
+            app: app(of),
+            fingerprint: Fingerprint::from_bytes([1; 32]),
+            serial: SerialNumber::from_bytes(&[1]).unwrap(),
+            validity: Validity {
+                not_before: NOW,
+                not_after: NOW,
+            },
+        })
+    }
+
+    fn key(of: u128, scopes: &str) -> Evidence<Bearer> {
+        Evidence::Proved(Bearer::Key {
+            id: KeyId::from_bits(1),
+            app: app(of),
+            scopes: scopes.parse().unwrap(),
+        })
+    }
+
+    fn token(of: u128, scopes: &str) -> Evidence<Bearer> {
+        let claims = Claims {
+            issuer: "https://a.test".to_owned(),
+            audience: "https://a.test".to_owned(),
+            id: TokenId::from_bits(1),
+            app: AppId::from_bits(of),
+            key: KeyId::from_bits(1),
+            subject: None,
+            scopes: scopes.parse().unwrap(),
+            issued_at: NOW,
+            expires_at: NOW,
+            certificate: None,
+        };
+        Evidence::Proved(Bearer::Token {
+            app: app(of),
+            claims: Arc::new(claims),
+        })
+    }
+
+    fn decide(
+        requirement: Requirement,
+        scopes: &str,
+        certificate: Evidence<CertificateProof>,
+        bearer: Evidence<Bearer>,
+    ) -> Result<Option<AuthMethod>, Reason> {
+        let route = Arc::new(Route {
+            name: "r".into(),
+            host: HostPattern::Any,
+            path: PathPattern::prefix("/").unwrap(),
+            methods: Vec::new(),
+            policy: Policy {
+                requirement,
+                scopes: scopes.parse().unwrap(),
+            },
+            limits: Vec::new(),
+            target: Target::Upstream("up".parse().unwrap()),
+            body_max: None,
+            body_times: crate::domain::pace::BodyTimes::default(),
+            ambiguous_paths: crate::domain::oddity::Oddities::NONE,
+            keep_credential: false,
+            identity_headers: Arc::default(),
+            upgrades: crate::domain::upgrades::Upgrades::default(),
+            header_names: crate::domain::header_names::HeaderNames::default(),
+        });
+        Permit::decide(
+            &Caller {
+                certificate,
+                bearer,
+            },
+            &route,
+        )
+        .map(|permit| permit.identity().map(Identity::method))
+    }
+
+    #[test]
+    fn each_requirement_grants_and_refuses() {
+        use AuthMethod as M;
+        use Evidence::{Absent, Refused};
+        use Reason as R;
+        use Requirement as Q;
+        let check = |requirement, certificate, bearer, expected| {
+            assert_eq!(
+                decide(requirement, "", certificate, bearer),
+                expected,
+                "{requirement:?}"
+            );
+        };
+        check(Q::None, Absent, Absent, Ok(None));
+        check(Q::None, certificate(1), Absent, Ok(Some(M::Mtls)));
+        check(Q::None, Refused(R::CertExpired), Absent, Ok(None));
+        check(Q::Mtls, certificate(1), Absent, Ok(Some(M::Mtls)));
+        check(Q::Mtls, Absent, key(1, ""), Err(R::CertMissing));
+        check(
+            Q::Mtls,
+            Refused(R::CertRevoked),
+            Absent,
+            Err(R::CertRevoked),
+        );
+        check(Q::Key, Absent, key(1, ""), Ok(Some(M::Key)));
+        check(Q::Key, certificate(1), Absent, Err(R::CredentialMissing));
+        check(Q::Key, Absent, token(1, ""), Err(R::CredentialMissing));
+        check(Q::Key, Absent, Refused(R::KeyRevoked), Err(R::KeyRevoked));
+        check(Q::Token, Absent, token(1, ""), Ok(Some(M::Token)));
+        check(Q::Token, Absent, key(1, ""), Err(R::CredentialMissing));
+        check(
+            Q::MtlsAndKey,
+            certificate(1),
+            key(1, ""),
+            Ok(Some(M::MtlsKey)),
+        );
+        check(
+            Q::MtlsAndKey,
+            certificate(1),
+            key(2, ""),
+            Err(R::AppsDiffer),
+        );
+        check(Q::MtlsAndKey, Absent, key(1, ""), Err(R::CertRequired));
+        check(Q::MtlsAndKey, Absent, token(1, ""), Err(R::CertMissing));
+        check(
+            Q::MtlsAndKey,
+            Absent,
+            Refused(R::KeyWrong),
+            Err(R::CertMissing),
+        );
+        check(Q::MtlsAndKey, Absent, Absent, Err(R::CertMissing));
+        check(Q::MtlsAndToken, Absent, token(1, ""), Err(R::CertRequired));
+        check(
+            Q::MtlsAndKey,
+            certificate(1),
+            Absent,
+            Err(R::CredentialMissing),
+        );
+        check(
+            Q::MtlsAndToken,
+            certificate(1),
+            token(1, ""),
+            Ok(Some(M::MtlsToken)),
+        );
+        check(
+            Q::MtlsAndToken,
+            certificate(1),
+            token(2, ""),
+            Err(R::AppsDiffer),
+        );
+        check(
+            Q::MtlsAndToken,
+            Refused(R::CertExpired),
+            token(1, ""),
+            Err(R::CertExpired),
+        );
+        check(Q::MtlsOrKey, certificate(1), Absent, Ok(Some(M::Mtls)));
+        check(Q::MtlsOrKey, Absent, key(1, ""), Ok(Some(M::Key)));
+        check(
+            Q::MtlsOrKey,
+            certificate(1),
+            key(1, ""),
+            Ok(Some(M::MtlsKey)),
+        );
+        check(Q::MtlsOrKey, certificate(1), key(2, ""), Err(R::AppsDiffer));
+        check(
+            Q::MtlsOrKey,
+            certificate(1),
+            Refused(R::KeyWrong),
+            Err(R::KeyWrong),
+        );
+        check(
+            Q::MtlsOrKey,
+            Refused(R::CertExpired),
+            Absent,
+            Err(R::CertExpired),
+        );
+        check(Q::MtlsOrKey, Absent, Absent, Err(R::CredentialMissing));
+        check(Q::MtlsOrToken, Absent, token(1, ""), Ok(Some(M::Token)));
+        check(
+            Q::MtlsOrToken,
+            Absent,
+            key(1, ""),
+            Err(R::CredentialMissing),
+        );
+    }
+
+    #[test]
+    fn every_scope_of_the_route_is_needed() {
+        let with = |scopes| decide(Requirement::Key, "a b", Evidence::Absent, key(1, scopes));
+        assert_eq!(with("a b c"), Ok(Some(AuthMethod::Key)));
+        assert_eq!(with("a"), Err(Reason::ScopeMissing));
+        let alone = decide(Requirement::Mtls, "a", certificate(1), Evidence::Absent);
+        assert_eq!(
+            alone,
+            Err(Reason::ScopeMissing),
+            "a certificate alone has no scopes"
+        );
+    }
+}
