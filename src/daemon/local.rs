@@ -7,7 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Response;
 
-use crate::api::partner::service::{LeafFacts, PartnerRequest, PartnerService, PeerFacts};
+use crate::api::partner::request::{LeafFacts, PartnerRequest, PeerFacts};
+use crate::api::partner::service::PartnerService;
 use crate::proxy::local::{LocalRequest, LocalService};
 
 /// The partner endpoints behind the walk.

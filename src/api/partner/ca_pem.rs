@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use http::Response;
 
-use super::service::{self, Keep};
+use super::answer::{self, Keep};
 
 /// The certificates in PEM, the issuing one first.
 pub fn answer(ca_pem: &Bytes) -> Response<Bytes> {
-    service::answer(
+    answer::answer(
         "application/pem-certificate-chain",
         Keep::FiveMinutes,
         ca_pem.clone(),

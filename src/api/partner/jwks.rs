@@ -5,7 +5,7 @@ use data_encoding::BASE64URL_NOPAD;
 use http::Response;
 use serde_json::{Value, json};
 
-use super::service::{self, Keep};
+use super::answer::{self, Keep};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::token::VerificationKey;
 
@@ -13,7 +13,7 @@ use crate::domain::token::VerificationKey;
 pub fn answer(snapshot: &Snapshot) -> Response<Bytes> {
     let keys: Vec<Value> = snapshot.verification_keys.iter().filter_map(jwk).collect();
     let body = json!({ "keys": keys }).to_string() + "\n";
-    service::answer(
+    answer::answer(
         "application/jwk-set+json",
         Keep::FiveMinutes,
         Bytes::from(body),

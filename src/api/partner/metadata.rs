@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::Response;
 use serde_json::{Value, json};
 
-use super::service::{self, Keep};
+use super::answer::{self, Keep};
 use crate::domain::route::LocalEndpoint;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::token::ClientAuthMethods;
@@ -13,7 +13,7 @@ use crate::domain::token::ClientAuthMethods;
 pub fn answer(snapshot: &Snapshot) -> Response<Bytes> {
     let catalog = &snapshot.catalog;
     let told = metadata(&catalog.issuer, &catalog.client_auth);
-    service::json(Keep::FiveMinutes, &told)
+    answer::json(Keep::FiveMinutes, &told)
 }
 
 fn metadata(issuer: &str, methods: &ClientAuthMethods) -> Value {

@@ -1,5 +1,7 @@
 //! The gateway's own endpoints for partners, on their port: tokens, keys, metadata and whoami.
 
+pub mod request;
+pub mod answer;
 pub mod service;
 pub mod form;
 pub mod client_auth;

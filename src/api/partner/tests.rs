@@ -8,7 +8,8 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE}
 use http::{Method, Request, Response};
 use serde_json::{Value, json};
 
-use super::service::{LeafFacts, PartnerRequest, PartnerService, PeerFacts};
+use super::request::{LeafFacts, PartnerRequest, PeerFacts};
+use super::service::PartnerService;
 use crate::control::testing::{CSR, Fixture, OTHER_CSR};
 use crate::control::testing_edges::token_service;
 use crate::domain::certificate::Certificate;

@@ -5,10 +5,11 @@ use http::header::{CONTENT_TYPE, PRAGMA, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::answer::{Keep, json};
 use super::client_auth::{self, ClientAuthRefusal};
 use super::form::{Form, InvalidForm};
 use super::metrics::TokenMetrics;
-use super::service::{Keep, PartnerRequest, json};
+use super::request::PartnerRequest;
 use crate::control::tokens::{MintedToken, TokenError, TokenRequest, TokenService};
 use crate::domain::id::KeyId;
 use crate::domain::identity::{Claimed, Evidence};

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use http::Response;
 use serde_json::{Value, json};
 
-use super::service::{Keep, LeafFacts, PartnerRequest, json};
+use super::answer::{Keep, json};
+use super::request::{LeafFacts, PartnerRequest};
 use crate::domain::identity::Evidence;
 
 /// Says what the caller's certificate proved. Nothing is kept by caches: the next caller is another.
