@@ -3,14 +3,15 @@
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::args::Global;
 use super::client::Admin;
 use super::confirm::Confirmation;
 use super::duration::Span;
 use super::exit::{Exit, Failure};
+use super::global::Global;
 use super::key::{SecretArgs, show};
 use super::listing::{self, Extent, Query};
 use super::output::{self, Column};
+use super::plain::plain;
 
 /// Create and revoke tokens for the admin API; the local socket needs no token.
 #[derive(Subcommand, Debug)]
@@ -99,7 +100,7 @@ impl AdminToken {
                 listed.print(global.output, COLUMNS)?;
             }
             Self::Revoke(revoke) => {
-                let id = output::plain(&revoke.id);
+                let id = plain(&revoke.id);
                 let question = format!("Revoke the admin token {id} permanently?");
                 revoke.confirmation.ask(&question)?;
                 let path = listing::path("/admin-tokens", &revoke.id, "/revoke");

@@ -3,12 +3,13 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::args::Global;
 use super::client::Admin;
 use super::confirm::Confirmation;
 use super::exit::{Exit, Failure};
+use super::global::Global;
 use super::listing::{self, Extent, Query};
 use super::output::{self, Column};
+use super::plain::plain;
 
 /// Create, suspend and revoke Apps: the partners' integrations, which own certificates and keys.
 #[derive(Subcommand, Debug)]
@@ -86,7 +87,7 @@ impl App {
             Self::Suspend(suspend) => change(&admin, &suspend.app, "/suspend").await?,
             Self::Resume(resume) => change(&admin, &resume.app, "/resume").await?,
             Self::Revoke(revoke) => {
-                let app = output::plain(&revoke.app);
+                let app = plain(&revoke.app);
                 let question = format!("Revoke the App {app} and all its credentials permanently?");
                 revoke.confirmation.ask(&question)?;
                 change(&admin, &revoke.app, "/revoke").await?

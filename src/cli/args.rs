@@ -1,11 +1,8 @@
 //! The arguments of the command line.
 
-use std::path::PathBuf;
+use clap::{Parser, Subcommand};
 
-use clap::{Args, Parser, Subcommand};
-
-use super::client::AdminArgs;
-use super::output::Format;
+use super::global::Global;
 use super::{
     admin_token, app, audit, cert, completions, config, csr, demo, drain, key, man, reload, serve,
     status, store, token_key,
@@ -55,36 +52,6 @@ Exit codes:
                                          78  the configuration is invalid at start (serve)
 
 Durations are written 90d, 24h, 15m or 30s. NO_COLOR disables colours.";
-
-/// The options of every command.
-#[derive(Args, Clone, Debug, Default)]
-pub(super) struct Global {
-    /// The format of results.
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        default_value_t,
-        value_name = "FORMAT",
-        help_heading = GLOBAL
-    )]
-    pub(super) output: Format,
-
-    /// The configuration file; by default ./countersign.yaml, then /etc/countersign/countersign.yaml.
-    #[arg(
-        long,
-        global = true,
-        env = "COUNTERSIGN_CONFIG",
-        value_name = "FILE",
-        help_heading = GLOBAL
-    )]
-    pub(super) config: Option<PathBuf>,
-
-    #[command(flatten)]
-    pub(super) admin: AdminArgs,
-}
-
-pub(super) const GLOBAL: &str = "Global options";
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {

@@ -3,9 +3,9 @@
 use clap::{Args, Subcommand};
 
 use super::app_names::name_apps;
-use super::args::Global;
 use super::client::Admin;
 use super::exit::{Exit, Failure};
+use super::global::Global;
 use super::listing::{Extent, Query};
 use super::output::Column;
 

@@ -8,15 +8,16 @@ use serde_json::{Value, json};
 use crate::daemon::inspect::csr_text;
 
 use super::app_names::{name_app, name_apps};
-use super::args::Global;
 use super::client::Admin;
 use super::confirm::Confirmation;
 use super::duration::Span;
 use super::exit::{Exit, Failure};
 use super::files;
+use super::global::Global;
 use super::listing::{self, Extent, Query};
 use super::new_file::{NewFile, Readers};
 use super::output::{self, Column, Format};
+use super::plain::plain;
 
 /// Sign, list and revoke the partners' certificates.
 #[derive(Subcommand, Debug)]
@@ -274,7 +275,7 @@ impl List {
 
 impl Revoke {
     async fn run(self, admin: &Admin, format: Format) -> Result<Exit, Failure> {
-        let id = output::plain(&self.id);
+        let id = plain(&self.id);
         self.confirmation
             .ask(&format!("Revoke the certificate {id} permanently?"))?;
         let path = listing::path("/certificates", &self.id, "/revoke");

@@ -1,54 +1,18 @@
 //! The client of the running gateway's admin API.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clap::Args;
 use http::Method;
 use serde_json::Value;
 
 use crate::api::client::AdminClient;
 use crate::daemon::inspect::pem_text;
 
-use super::args::{GLOBAL, Global};
 use super::config;
 use super::exit::{Exit, Failure};
 use super::files;
+use super::global::{AdminArgs, Global};
 use super::listing::{Extent, Listed, Query};
-
-/// The address of the gateway's admin API; not needed on the gateway's own machine.
-#[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = GLOBAL)]
-#[expect(
-    clippy::struct_field_names,
-    reason = "they are the names of the options"
-)]
-pub(super) struct AdminArgs {
-    /// The gateway's local socket; by default the configuration's.
-    #[arg(
-        long,
-        global = true,
-        env = "COUNTERSIGN_ADMIN_SOCKET",
-        value_name = "PATH"
-    )]
-    admin_socket: Option<PathBuf>,
-
-    /// The URL of a remote gateway's admin API: https, host and port; needs --admin-ca and --admin-token-file.
-    #[arg(long, global = true, env = "COUNTERSIGN_ADMIN_URL", value_name = "URL")]
-    admin_url: Option<String>,
-
-    /// The authority that signed the admin API's certificate, in PEM.
-    #[arg(long, global = true, env = "COUNTERSIGN_ADMIN_CA", value_name = "FILE")]
-    admin_ca: Option<PathBuf>,
-
-    /// The file that holds the admin token.
-    #[arg(
-        long,
-        global = true,
-        env = "COUNTERSIGN_ADMIN_TOKEN_FILE",
-        value_name = "FILE"
-    )]
-    admin_token_file: Option<PathBuf>,
-}
 
 /// The maximum size of a file, more than any certificate chain or token.
 const CREDENTIAL_BYTES_MAX: u64 = 1024 * 1024;
@@ -65,22 +29,16 @@ enum Place<'a> {
     },
 }
 
-impl AdminArgs {
-    /// True if an option names the gateway.
-    pub(super) const fn is_named(&self) -> bool {
-        self.admin_url.is_some() || self.admin_socket.is_some()
-    }
-
-    fn place(&self) -> Result<Place<'_>, Failure> {
-        match (&self.admin_url, &self.admin_ca, &self.admin_token_file) {
-            (None, _, _) => Ok(Place::Socket(self.admin_socket.as_deref())),
-            (Some(url), Some(ca), Some(token)) => Ok(Place::Url { url, ca, token }),
-            (Some(_), _, _) => Err(Failure::new(
-                Exit::Usage,
-                "--admin-url needs --admin-ca and --admin-token-file",
-            )
-            .help("get the authority's certificate from /.well-known/countersign/ca.pem on the partners' port, and create a token with `countersign admin-token create`")),
-        }
+/// The place that the options name.
+fn place(args: &AdminArgs) -> Result<Place<'_>, Failure> {
+    match (&args.admin_url, &args.admin_ca, &args.admin_token_file) {
+        (None, _, _) => Ok(Place::Socket(args.admin_socket.as_deref())),
+        (Some(url), Some(ca), Some(token)) => Ok(Place::Url { url, ca, token }),
+        (Some(_), _, _) => Err(Failure::new(
+            Exit::Usage,
+            "--admin-url needs --admin-ca and --admin-token-file",
+        )
+        .help("get the authority's certificate from /.well-known/countersign/ca.pem on the partners' port, and create a token with `countersign admin-token create`")),
     }
 }
 
@@ -91,7 +49,7 @@ pub(super) struct Admin(AdminClient);
 impl Admin {
     /// Finds the admin API, without a connection.
     pub(super) fn find(global: &Global) -> Result<Self, Failure> {
-        let client = match global.admin.place()? {
+        let client = match place(&global.admin)? {
             Place::Socket(Some(path)) => AdminClient::unix(path),
             Place::Socket(None) => {
                 AdminClient::unix(&config::admin_socket(global.config.as_deref())?)
@@ -149,19 +107,19 @@ mod tests {
     #[test]
     fn a_url_wins_over_a_socket_and_needs_its_companions() {
         let mut args = AdminArgs::default();
-        assert_eq!(args.place().unwrap(), Place::Socket(None));
+        assert_eq!(place(&args).unwrap(), Place::Socket(None));
         args.admin_socket = Some("/run/x".into());
         assert_eq!(
-            args.place().unwrap(),
+            place(&args).unwrap(),
             Place::Socket(Some(Path::new("/run/x")))
         );
         args.admin_url = Some("https://gateway:7443".into());
-        assert_eq!(args.place().unwrap_err().exit, Exit::Usage);
+        assert_eq!(place(&args).unwrap_err().exit, Exit::Usage);
         args.admin_ca = Some("ca.pem".into());
-        assert_eq!(args.place().unwrap_err().exit, Exit::Usage);
+        assert_eq!(place(&args).unwrap_err().exit, Exit::Usage);
         args.admin_token_file = Some("token".into());
         assert_eq!(
-            args.place().unwrap(),
+            place(&args).unwrap(),
             Place::Url {
                 url: "https://gateway:7443",
                 ca: Path::new("ca.pem"),

@@ -1,9 +1,8 @@
 //! `countersign completions`: completion scripts for shells.
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::args::Cli;
 use super::exit::{Exit, Failure};
 use super::output;
 
@@ -21,9 +20,10 @@ pub(super) struct Completions {
 }
 
 impl Completions {
-    pub(super) fn run(self) -> Result<Exit, Failure> {
+    /// Writes the script for the command line `cli`.
+    pub(super) fn run(self, cli: &mut Command) -> Result<Exit, Failure> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "countersign", &mut script);
+        clap_complete::generate(self.shell, cli, "countersign", &mut script);
         output::print(&String::from_utf8_lossy(&script))?;
         Ok(Exit::Done)
     }

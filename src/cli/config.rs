@@ -13,8 +13,8 @@ use crate::config::root::Config as Settings;
 use crate::config::schema;
 use crate::daemon::examine;
 
-use super::args::Global;
 use super::exit::{Exit, Failure};
+use super::global::Global;
 use super::output::{self, Format};
 
 /// Check and describe the configuration file.

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 
 use crate::daemon::inspect::{csr_inspect, csr_text};
 
-use super::args::Global;
 use super::client::Admin;
 use super::exit::{Exit, Failure};
+use super::global::Global;
 use super::output::{self, Format};
+use super::plain::plain;
 use super::{config, files};
 
 /// Inspect certificate signing requests.
@@ -106,8 +107,8 @@ fn headline(report: &Value) -> String {
         Exit::Done => "accepted: this request would be signed\n\n".to_owned(),
         _ => format!(
             "refused ({}): {}\n\n",
-            output::plain(text("reason")),
-            output::plain(text("detail"))
+            plain(text("reason")),
+            plain(text("detail"))
         ),
     }
 }

@@ -8,8 +8,8 @@ use clap::Args;
 use crate::config::address::{InvalidListenAddress, ListenAddress};
 use crate::daemon::demo::run::{DemoOptions, demo};
 
-use super::args::Global;
 use super::exit::{Exit, Failure};
+use super::global::Global;
 use super::output::Format;
 
 /// Start a gateway with an echo upstream, and print a tour to paste into another terminal.

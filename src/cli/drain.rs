@@ -5,9 +5,9 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::args::Global;
 use super::client::Admin;
 use super::exit::{Exit, Failure};
+use super::global::Global;
 use super::output::{self, Format, count};
 
 /// Drain the gateway: readiness fails, new connections are refused, and running requests finish within drain.timeout.

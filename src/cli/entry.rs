@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
-use super::args::{Cli, Command, Global};
+use super::args::{Cli, Command};
 use super::exit::{Exit, Failure};
+use super::global::Global;
 use super::output::{self, Format};
 
 /// Runs the command that the arguments name.
@@ -25,8 +26,8 @@ fn run(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::Serve(serve) => serve.run(global),
         Command::Demo(demo) => demo.run(global),
         Command::Config(config) => config.run(global),
-        Command::Completions(completions) => completions.run(),
-        Command::Man(man) => man.run(),
+        Command::Completions(completions) => completions.run(&mut Cli::command()),
+        Command::Man(man) => man.run(Cli::command()),
         Command::Store(store) => store.run(global),
         Command::Csr(csr) => wait(csr.run(global)),
         Command::App(app) => wait(app.run(global)),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::api::client::{ClientError, Refusal};
 use crate::daemon::lock::InUse;
 
-use super::output::plain;
+use super::plain::plain;
 
 /// The exit codes, which scripts may rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,15 +8,16 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::app_names::{name_app, name_apps};
-use super::args::Global;
 use super::cert::{RevocationReason, State};
 use super::client::Admin;
 use super::confirm::Confirmation;
 use super::duration::Span;
 use super::exit::{Exit, Failure};
+use super::global::Global;
 use super::listing::{self, Extent, Query};
 use super::new_file::{NewFile, Readers};
 use super::output::{self, Column, Format};
+use super::plain::plain;
 
 /// Create, rotate and revoke the partners' keys, which they exchange for access tokens.
 #[derive(Subcommand, Debug)]
@@ -172,7 +173,7 @@ impl Key {
                 output::print(&output::thing(global.output, &answer, "key"))?;
             }
             Self::Revoke(revoke) => {
-                let id = output::plain(&revoke.id);
+                let id = plain(&revoke.id);
                 let question =
                     format!("Revoke the key {id} and the tokens made with it permanently?");
                 revoke.confirmation.ask(&question)?;

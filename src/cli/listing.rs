@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::exit::Failure;
 use super::output::{self, Column, Format};
+use super::plain::plain;
 
 /// The maximum number of items that the admin API returns at once.
 const PAGE_MAX: u32 = 200;
@@ -75,7 +76,7 @@ impl Listed {
     pub(super) fn print(&self, format: Format, columns: &[Column]) -> Result<(), Failure> {
         output::print(&output::list(format, &self.items, columns))?;
         if let Some(next) = &self.next {
-            let next = output::plain(next);
+            let next = plain(next);
             output::remark(&format!(
                 "There are more items: raise --limit, or continue with --after {next}"
             ));

@@ -4,9 +4,8 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use clap::{Arg, ArgAction, Args, Command, CommandFactory};
+use clap::{Arg, ArgAction, Args, Command};
 
-use super::args::Cli;
 use super::exit::{Exit, Failure};
 use super::output;
 
@@ -22,9 +21,10 @@ pub(super) struct Man {
 }
 
 impl Man {
-    pub(super) fn run(self) -> Result<Exit, Failure> {
+    /// Writes the pages of the command line `cli`.
+    pub(super) fn run(self, cli: Command) -> Result<Exit, Failure> {
         let dir = self.dir.display();
-        let mut root = Cli::command().disable_help_subcommand(true);
+        let mut root = cli.disable_help_subcommand(true);
         root.build();
         std::fs::create_dir_all(&self.dir)
             .and_then(|()| write_pages(&root, &self.dir))
@@ -131,13 +131,15 @@ fn roff(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::args::Cli;
+    use clap::CommandFactory;
 
     fn pages() -> (tempfile::TempDir, impl Fn(&str) -> String) {
         let dir = tempfile::tempdir().unwrap();
         let man = Man {
             dir: dir.path().join("man1"),
         };
-        man.run().unwrap();
+        man.run(Cli::command()).unwrap();
         let at = dir.path().join("man1");
         (dir, move |page: &str| {
             let text = std::fs::read_to_string(at.join(page)).unwrap();

@@ -4,6 +4,7 @@
 
 pub mod entry;
 mod args;
+mod global;
 
 mod serve;
 mod demo;
@@ -30,4 +31,5 @@ mod duration;
 mod files;
 mod new_file;
 mod output;
+mod plain;
 mod exit;

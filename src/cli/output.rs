@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use super::exit::{Exit, Failure};
+use super::plain::{plain, plain_lines};
 
 /// The format of results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -157,28 +158,6 @@ fn cell(value: &Value) -> String {
             .join(" "),
         other => other.to_string(),
     }
-}
-
-/// A text from others, such as a name or subject: control and bidirectional characters are shown as `\u{…}`.
-pub(super) fn plain(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if letter.is_control() || turns_text(letter) {
-            shown.extend(letter.escape_unicode());
-        } else {
-            shown.push(letter);
-        }
-    }
-    shown
-}
-
-fn plain_lines(text: &str) -> String {
-    text.lines().map(|line| plain(line) + "\n").collect()
-}
-
-/// Unicode's directional overrides and isolates, with which one name can be made to look like another.
-const fn turns_text(letter: char) -> bool {
-    matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// YAML for any JSON value. Strings are written as JSON strings, which YAML 1.2 reads the same, except that text of

@@ -3,9 +3,9 @@
 use clap::Args;
 use serde_json::json;
 
-use super::args::Global;
 use super::client::Admin;
 use super::exit::{Exit, Failure};
+use super::global::Global;
 use super::output;
 
 /// Reload the configuration file without dropping a connection; an invalid file changes nothing.

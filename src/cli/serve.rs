@@ -6,9 +6,9 @@ use crate::config::load::Loaded;
 use crate::daemon::examine;
 use crate::daemon::serve::{ServeOptions, serve};
 
-use super::args::Global;
 use super::config;
 use super::exit::{Exit, Failure};
+use super::global::Global;
 use super::output::Format;
 
 /// Run the gateway until a signal stops it.

@@ -3,9 +3,9 @@
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::args::Global;
 use super::client::Admin;
 use super::exit::{Exit, Failure};
+use super::global::Global;
 use super::output::{self, Format};
 
 /// Show the running gateway: version, addresses, configuration file, ends of certificates, upstreams, readiness.

@@ -6,9 +6,9 @@ use clap::{Args, Subcommand};
 
 use crate::daemon::backup::backup;
 
-use super::args::Global;
 use super::config;
 use super::exit::{Exit, Failure};
+use super::global::Global;
 use super::output;
 
 /// Back up the store.

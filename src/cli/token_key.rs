@@ -3,10 +3,10 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::args::Global;
 use super::client::Admin;
 use super::confirm::Confirmation;
 use super::exit::{Exit, Failure};
+use super::global::Global;
 use super::output::{self, Column};
 
 /// Rotate the key that signs access tokens.
