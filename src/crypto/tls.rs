@@ -11,46 +11,19 @@ use rustls::server::{
 };
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, Error, PeerMisbehaved, RootCertStore,
-    ServerConfig, SupportedProtocolVersion,
+    CertificateError, ClientConfig, Error, RootCertStore, ServerConfig, SupportedProtocolVersion,
 };
 
-use super::chain::{Chain, ChainError};
+use super::chain::Chain;
 use super::pem;
-use super::pem_fault::InvalidPem;
 use super::pinned::PinnedVerifier;
 use super::provider::provider;
 use super::ticketer::ticketer;
-use super::verifier::Refused;
-use super::x509::MalformedCertificate;
+use super::tls_error::TlsError;
 use crate::domain::cause::Cause;
-use crate::domain::reason::Reason;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::domain::tls_policy::TlsVersion;
-
-/// A TLS policy that cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    #[error("there is no server certificate")]
-    NoCertificates,
-    #[error(transparent)]
-    Chain(#[from] ChainError),
-    #[error("the upstream's authorities cannot be read")]
-    Pem(#[from] InvalidPem),
-    #[error("the server certificate cannot be read")]
-    Certificate(#[from] MalformedCertificate),
-    #[error("the authorities that client certificates have to lead to cannot be used")]
-    Anchors(#[source] Error),
-    #[error("the upstream's authorities cannot be used")]
-    Roots(#[source] Error),
-    #[error(
-        "this system has no trusted authorities; set the upstream's authority in the configuration"
-    )]
-    NoSystemRoots,
-    #[error("TLS cannot be set up")]
-    Setup(#[from] Error),
-}
 
 /// A server certificate with its chain, and its private key.
 #[derive(Clone, Debug)]
@@ -286,85 +259,17 @@ pub fn upstream_cause(error: &io::Error) -> Cause {
     }
 }
 
-/// The reason for a failed handshake with a client.
-pub fn refusal(error: &Error) -> Reason {
-    match error {
-        Error::NoCertificatesPresented => Reason::CertMissing,
-        Error::InvalidCertificate(error) => of_certificate(error),
-        Error::PeerMisbehaved(
-            PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme
-            | PeerMisbehaved::SignedKxWithWrongAlgorithm,
-        ) => Reason::CertBadSignature,
-        Error::AlertReceived(alert) => of_alert(*alert),
-        _ => Reason::HandshakeFailed,
-    }
-}
-
-/// The reason for a failed handshake with a client, from an error of its stream.
-pub fn refusal_of_io(error: &io::Error) -> Reason {
-    let inner = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<Error>());
-    if let Some(inner) = inner {
-        return refusal(inner);
-    }
-    match error.kind() {
-        io::ErrorKind::TimedOut => Reason::HandshakeTimeout,
-        io::ErrorKind::UnexpectedEof
-        | io::ErrorKind::ConnectionReset
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::NotConnected => Reason::HandshakeUnfinished,
-        _ => Reason::HandshakeFailed,
-    }
-}
-
-fn of_certificate(error: &CertificateError) -> Reason {
-    use CertificateError as E;
-    match error {
-        E::BadEncoding => Reason::CertMalformed,
-        E::Expired | E::ExpiredContext { .. } => Reason::CertExpired,
-        E::NotValidYet | E::NotValidYetContext { .. } => Reason::CertNotYetValid,
-        E::Revoked => Reason::CertRevoked,
-        E::BadSignature => Reason::CertBadSignature,
-        E::InvalidPurpose
-        | E::InvalidPurposeContext { .. }
-        | E::UnsupportedSignatureAlgorithmContext { .. }
-        | E::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => Reason::CertUsage,
-        E::ApplicationVerificationFailure => Reason::CertUnregistered,
-        E::Other(other) => other
-            .0
-            .downcast_ref::<Refused>()
-            .map_or(Reason::CertUntrusted, |refused| refused.0),
-        _ => Reason::CertUntrusted,
-    }
-}
-
-/// Alerts about a certificate are about ours: the client does not trust this server.
-const fn of_alert(alert: AlertDescription) -> Reason {
-    match alert {
-        AlertDescription::BadCertificate
-        | AlertDescription::CertificateExpired
-        | AlertDescription::CertificateRevoked
-        | AlertDescription::CertificateUnknown
-        | AlertDescription::CloseNotify
-        // The alert of rustls and others for a chain whose authority has a known name and another key.
-        | AlertDescription::DecryptError
-        | AlertDescription::UnknownCA
-        | AlertDescription::UnsupportedCertificate
-        | AlertDescription::UserCanceled => Reason::HandshakeUnfinished,
-        _ => Reason::HandshakeFailed,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::alert::{refusal, refusal_of_io};
     use crate::crypto::authority::Authority;
+    use crate::crypto::chain::ChainError;
     use crate::crypto::testing::{Pki, client_params, handshake, hours, now};
     use crate::crypto::verifier::{RegistryView, client_verifier};
     use crate::crypto::x509;
     use crate::domain::certificate::Fingerprint;
+    use crate::domain::reason::Reason;
     use crate::domain::time::Validity;
     use crate::domain::tls_policy::{ClientAuthMode, Reject};
     use rustls::HandshakeKind;

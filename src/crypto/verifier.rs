@@ -12,10 +12,11 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
 };
 
+use super::alert::Refused;
 use super::client_chain::{self, ClientChain};
 use super::hash;
 use super::provider::provider;
-use super::tls::TlsError;
+use super::tls_error::TlsError;
 use super::x509::{self, Leaf};
 use crate::domain::certificate::Fingerprint;
 use crate::domain::reason::Reason;
@@ -27,11 +28,6 @@ pub trait RegistryView: Send + Sync + std::fmt::Debug {
     /// Refuses a certificate that chains to us and is not valid now.
     fn judge(&self, fingerprint: &Fingerprint, validity: &Validity) -> Result<(), Reason>;
 }
-
-/// A reason without a TLS alert of its own, carried inside of rustls's error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .0.title())]
-pub struct Refused(pub Reason);
 
 /// The verifier for connections whose client certificates have to lead to one of `anchors`.
 pub fn client_verifier(
@@ -297,8 +293,8 @@ fn unix_time(at: Timestamp) -> UnixTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::alert::refusal;
     use crate::crypto::testing::{Identity, Pki, client_params, handshake, hours, now};
-    use crate::crypto::tls::refusal;
     use crate::domain::tls_policy::TlsVersion;
     use rcgen::{
         BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, IsCa,

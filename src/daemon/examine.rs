@@ -21,7 +21,7 @@ use crate::config::secret::SecretReference;
 use crate::config::upstreams::Upstream;
 use crate::control::authority;
 use crate::crypto::chain::{Chain, ChainError};
-use crate::crypto::tls::TlsError;
+use crate::crypto::tls_error::TlsError;
 use crate::domain::time::{Clock, Timestamp};
 use crate::store::sqlite::backend::SqliteStore;
 

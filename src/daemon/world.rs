@@ -12,6 +12,7 @@ use crate::config::root::Config;
 use crate::config::upstreams::{Protocol, Upstream as WrittenUpstream};
 use crate::crypto::authority::Authority;
 use crate::crypto::tls::{self, Roots, ServerCertificate, ServerCertificates, UpstreamTls};
+use crate::crypto::tls_error::TlsError;
 use crate::crypto::verifier::{self, RegistryView};
 use crate::domain::certificate::Profile;
 use crate::domain::snapshot::Catalog;
@@ -209,7 +210,7 @@ fn server_config(
 /// How connections to an upstream's `https` endpoints are made.
 pub fn connector(
     upstream: &WrittenUpstream,
-) -> Result<Arc<crate::net::tls::ClientConfig>, tls::TlsError> {
+) -> Result<Arc<crate::net::tls::ClientConfig>, TlsError> {
     let settings = UpstreamTls {
         roots: match &upstream.tls.ca {
             Some(ca) => Roots::Pem(ca.text().to_owned()),

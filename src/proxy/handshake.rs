@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use crate::crypto::x509::{self, Leaf};
-use crate::crypto::{hash, tls as meaning, verifier};
+use crate::crypto::{alert, hash, verifier};
 use crate::domain::certificate::Fingerprint;
 use crate::domain::reason::Reason;
 use crate::domain::snapshot::{Catalog, HostPolicies};
@@ -250,7 +250,7 @@ fn reason(error: &AcceptError) -> Reason {
     match error {
         AcceptError::PlainHttp => Reason::PlainHttp,
         AcceptError::Timeout(_) => Reason::HandshakeTimeout,
-        AcceptError::Failed(source) => meaning::refusal_of_io(source),
+        AcceptError::Failed(source) => alert::refusal_of_io(source),
     }
 }
 
