@@ -30,6 +30,7 @@ use crate::api::admin::operations::Operations;
 use crate::api::admin::state::AdminState;
 use crate::api::edge::Edge;
 use crate::api::listen::{self, Listening, LocalSocket};
+use crate::api::openapi;
 use crate::api::ops::health::Health;
 use crate::api::ops::router::OpsState;
 use crate::api::partner::metrics::TokenMetrics;
@@ -313,7 +314,12 @@ impl Operators<'_> {
         let how = Listening::new(self.closing, self.tasks.clone());
         let operations: Arc<dyn Operations> = self.running;
         let admin_router = admin::router::router(
-            AdminState::new(self.control, operations, Arc::clone(&self.clock)),
+            AdminState::new(
+                self.control,
+                operations,
+                Arc::clone(&self.clock),
+                openapi::json(),
+            ),
             edge.clone(),
         );
         let (admin_listener, admin) = listeners::control(

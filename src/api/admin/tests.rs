@@ -22,6 +22,7 @@ use super::state::AdminState;
 use crate::api::client::{AdminClient, ClientError};
 use crate::api::edge::Edge;
 use crate::api::listen::{self, Listening, LocalSocket, Peer};
+use crate::api::openapi;
 use crate::control::testing::{ACTOR, CSR, Fixture, OTHER_CSR, P521_CSR, Told};
 use crate::control::testing_edges::Server;
 use crate::domain::admin::Role;
@@ -132,6 +133,7 @@ impl Gateway {
             fixture.control.clone(),
             process.clone(),
             fixture.clock.clone(),
+            openapi::json(),
         );
         let edge = Edge {
             ids: Arc::new(|| RequestId::from_bits(1)),
