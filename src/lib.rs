@@ -1,6 +1,6 @@
 //! Countersign: an mTLS gateway that signs its partners' certificates and enforces them.
 //!
-//! The rooms, from the lowest up. Imports point down only; `tests/architecture.rs` checks it. The crate exports [`cli`]
+//! The rooms, from the lowest up. Imports point down only; `tests/architecture` checks it. The crate exports [`cli`]
 //! alone, so the compiler finds dead code everywhere else. A build for fuzzing exports the room of properties as well.
 
 mod domain;

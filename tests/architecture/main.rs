@@ -1,4 +1,5 @@
-//! The plan of the house, enforced: who may import whom, who may name which library, and what a `mod.rs` holds.
+//! The plan of the house, enforced: who may import whom, who may name which library, and what a `mod.rs` holds; no
+//! circle between files or folders.
 //!
 //! The source is read as text. Opening an arrow is a change of design: edit `PLAN`, and say why in ARCHITECTURE.md.
 
@@ -8,9 +9,13 @@
     reason = "a test fails by panicking, and says why"
 )]
 
+mod circles;
+mod source;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use source::{source, without_comments_and_strings};
 
 /// Rooms from the ground up, each with the rooms that it may import. An arrow points to a room above it in this list.
 const PLAN: &[(&str, &[&str])] = &[
@@ -100,6 +105,12 @@ fn the_plan_points_down() {
     assert_eq!(upward_arrows(PLAN), Vec::<String>::new());
     let upside_down: &[(&str, &[&str])] = &[("a", &["b"]), ("b", &[])];
     assert_eq!(upward_arrows(upside_down), ["a -> b"]);
+}
+
+#[test]
+fn no_files_and_no_folders_import_each_other_in_a_circle() {
+    let found = circles::circles(&source());
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
 }
 
 /// Each fault that is planted here is found, or the test above could not fail.
@@ -197,26 +208,6 @@ fn upward_arrows(plan: &[(&str, &[&str])]) -> Vec<String> {
         below.insert(*room);
     }
     upward
-}
-
-/// Every `.rs` file of `src`, by its path below it.
-fn source() -> Vec<(PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    let mut folders = vec![root.clone()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "rs") {
-                let text = fs::read_to_string(&path).unwrap();
-                files.push((path.strip_prefix(&root).unwrap().to_owned(), text));
-            }
-        }
-    }
-    assert!(files.len() > 20, "the source is read from the right place");
-    files
 }
 
 fn violations(files: &[(PathBuf, String)]) -> Vec<String> {
@@ -346,58 +337,4 @@ fn is_contents_page(code: &str) -> bool {
             item.strip_prefix("mod ")
                 .is_some_and(|name| name.chars().all(|c| c.is_alphanumeric() || c == '_'))
         })
-}
-
-/// The code with comments, strings and characters blanked out.
-fn without_comments_and_strings(text: &str) -> String {
-    let mut code = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(character) = rest.chars().next() {
-        let skipped = if rest.starts_with("//") {
-            rest.find('\n').unwrap_or(rest.len())
-        } else if rest.starts_with("/*") {
-            rest.find("*/").map_or(rest.len(), |end| end + 2)
-        } else if let Some(hashes) = raw_string(rest) {
-            let end = format!("\"{}", "#".repeat(hashes));
-            let open = hashes + 2;
-            rest[open..]
-                .find(&end)
-                .map_or(rest.len(), |at| open + at + end.len())
-        } else if character == '"' {
-            string_end(rest)
-        } else if rest.starts_with("'\"'") {
-            3
-        } else if let Some(escape) = rest.strip_prefix("'\\") {
-            escape.find('\'').map_or(rest.len(), |at| at + 3)
-        } else {
-            0
-        };
-        if skipped == 0 {
-            code.push(character);
-            rest = &rest[character.len_utf8()..];
-        } else {
-            code.push(' ');
-            rest = &rest[skipped..];
-        }
-    }
-    code
-}
-
-/// How many `#` a raw string that begins here has.
-fn raw_string(text: &str) -> Option<usize> {
-    let after = text.strip_prefix('r')?;
-    let hashes = after.chars().take_while(|c| *c == '#').count();
-    after[hashes..].starts_with('"').then_some(hashes)
-}
-
-fn string_end(text: &str) -> usize {
-    let mut escaped = false;
-    for (at, character) in text.char_indices().skip(1) {
-        match character {
-            '\\' if !escaped => escaped = true,
-            '"' if !escaped => return at + 1,
-            _ => escaped = false,
-        }
-    }
-    text.len()
 }
