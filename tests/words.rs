@@ -49,6 +49,7 @@ const ROOMS: &[&str] = &[
     "src/config",
     "src/control",
     "src/crypto",
+    "src/daemon",
     "src/domain",
     "src/net",
     "src/store",

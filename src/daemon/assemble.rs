@@ -1,4 +1,4 @@
-//! From a configuration to rooms that know each other: the one place where everything is wired.
+//! The assembly of a gateway from its configuration: the one place that connects the rooms.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -69,25 +69,25 @@ pub struct Assembled {
     pub proxy: Arc<Proxy>,
     pub access_log: Option<AccessLog>,
     pub addresses: Addresses,
-    /// Everything of the control plane that has to end before the process does.
+    /// The tasks of the control plane that have to end before the process does.
     pub tasks: TaskTracker,
-    /// Cancelled when admin and ops listeners are to close.
+    /// Cancelled to close the admin and ops listeners.
     pub closing: CancellationToken,
     pub store: Arc<dyn Store>,
-    /// Released when the process ends, and not before.
+    /// The locks, released when the process ends, and not before.
     _locks: Locks,
 }
 
-/// What a start needs besides its configuration.
+/// The parameters of a start beside its configuration.
 #[derive(Debug)]
 pub struct Start {
     /// The proof that no other gateway runs from the same directory or store.
     pub locks: Locks,
-    /// Whether an empty store may be made beside an authority that is there already.
+    /// True if an empty store may be created beside an existing authority.
     pub new_store: bool,
 }
 
-/// Builds everything and opens the listeners. Whatever cannot be trusted or opened is an error, and nothing serves.
+/// Builds every room and opens the listeners. A part that cannot be trusted or opened is an error, and nothing serves.
 pub async fn assemble(
     config: &Config,
     config_path: &Path,
@@ -214,7 +214,7 @@ pub async fn assemble(
 
     let tasks = TaskTracker::new();
     tasks.spawn(pump::pump(publications, Arc::clone(&proxy)));
-    // The catalogue goes through the publisher too, so that every later snapshot carries it.
+    // The publisher gets the catalogue too, so that every later snapshot carries it.
     control.publisher().set_catalog(world.catalog).await?;
 
     for (action, subject) in &trust.created {
@@ -277,7 +277,7 @@ pub async fn assemble(
         ops,
         socket: absolute(&config.admin_socket()),
     };
-    // Set once: nobody else does.
+    // This is the only place that sets it.
     let _ = running.addresses.set(addresses.clone());
     Ok(Assembled {
         running,
@@ -291,7 +291,7 @@ pub async fn assemble(
     })
 }
 
-/// What the listeners of operators and monitors are made of.
+/// The parts of the listeners for operators and monitors.
 struct Operators<'a> {
     config: &'a Config,
     control: Control,
@@ -305,7 +305,8 @@ struct Operators<'a> {
 }
 
 impl Operators<'_> {
-    /// Opens the admin API over TLS and over its socket, and the ops listener; says where the first and the last are.
+    /// Opens the admin API over TLS and over its socket, and the ops listener; returns the addresses of the first and
+    /// the last.
     async fn listen(self) -> anyhow::Result<(SocketAddr, SocketAddr)> {
         let edge = Edge {
             ids: request_ids(&self.clock),
@@ -357,7 +358,7 @@ impl Operators<'_> {
     }
 }
 
-/// Before the first world is built; it serves nobody.
+/// The catalogue before the first world is built; it serves no request.
 fn empty_catalog() -> Arc<Catalog> {
     Arc::new(Catalog {
         generation: 0,
@@ -376,7 +377,7 @@ fn workers(config: &Config) -> usize {
         .map_or_else(cores, |workers| usize::from(workers.get()))
 }
 
-/// The admin API is for those who run the gateway; they trust its authority.
+/// The certificate of the admin API, whose clients are operators and trust the gateway's authority.
 fn admin_served(
     authority: &Authority,
     clock: &dyn Clock,

@@ -1,7 +1,8 @@
-//! What a configuration names, opened as the gateway opens it: each fault with its entry, its file and its true cause.
+//! The check of a configuration: it opens each named file as the gateway does, and reports each fault with its entry,
+//! its file and its exact cause.
 //!
-//! `serve`, `reload` and `config check` load a configuration here and nowhere else, so that none of them finds good what
-//! another one cannot use.
+//! `serve`, `reload` and `config check` load a configuration here and nowhere else, so that none of them accepts one
+//! that another cannot use.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -25,7 +26,7 @@ use crate::crypto::tls_error::TlsError;
 use crate::domain::time::{Clock, Timestamp};
 use crate::store::sqlite::backend::SqliteStore;
 
-/// Loads the configuration in a file and everything that it names, with what the environment says on top.
+/// Loads the configuration in a file and everything that it names, with overrides from the environment.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
     let layers = Layers {
         environment: environment(),
@@ -114,14 +115,15 @@ impl Pair<'_> {
     }
 }
 
-/// Permissions that let others read or change a private key. A group may read it: that is how several services share.
+/// The fault of permissions that let other users read or change a private key. A group may read it: that is how several
+/// services share one.
 fn exposed(key: &SecretReference, directory: &Path) -> Option<String> {
     const TOO_MUCH: u32 = 0o027;
     let file = key.file(directory)?;
     let mode = std::fs::metadata(&file).ok()?.mode() & 0o777;
     (mode & TOO_MUCH != 0).then(|| {
         let file = file.display();
-        format!("{file} has the mode {mode:04o}, so others than its owner can use the private key; set it to 0600")
+        format!("{file} has the mode {mode:04o}, so users other than its owner can use the private key; set it to 0600")
     })
 }
 
@@ -147,7 +149,7 @@ fn upstream(
     let is_tls = written.endpoints.iter().any(|endpoint| endpoint.0.tls);
     if is_fetched && (is_tls || tls.ca.is_some()) {
         match connector(written) {
-            // Told of above, with the file.
+            // Reported above, with the file.
             Ok(_) | Err(TlsError::Chain(_)) => {}
             Err(error) => {
                 let file = tls
@@ -163,8 +165,8 @@ fn upstream(
     }
 }
 
-/// The authority, the key that signs tokens, and the store, as far as they are there; what is not there yet is made by
-/// the first start.
+/// Checks the authority, the key that signs tokens, and the store, as far as they exist; the first start creates the
+/// missing ones.
 fn trust(config: &Config, clock: &dyn Clock, found: &mut Examined) {
     let directory = config.authority_directory();
     if let Err(error) = authority::examine(&directory, clock) {
@@ -178,7 +180,7 @@ fn trust(config: &Config, clock: &dyn Clock, found: &mut Examined) {
     }
 }
 
-/// What this user may not look at is no fault: the gateway runs as another one, perhaps.
+/// Notes a fault. A file that this user may not read is only a warning: the gateway may run as another user.
 fn note(path: YamlPath, error: &(dyn Error + 'static), found: &mut Examined) {
     if is_denied(error) {
         let message = format!("{}; run this as the gateway's user", causes(error));
@@ -200,10 +202,10 @@ fn is_denied(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// The most bytes of a unix socket's path that the kernel takes (`sun_path`, with the zero at its end).
+/// The maximum number of bytes of a unix socket's path that the kernel takes (`sun_path`, with the zero at its end).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
-/// Directories that have to be there, but for the data directory, which a start makes.
+/// Checks the directories that have to exist; the data directory may be missing, because a start creates it.
 fn places(config: &Config, found: &mut Examined) {
     let socket = config.admin_socket();
     for (section, key, place) in [
@@ -244,7 +246,7 @@ fn places(config: &Config, found: &mut Examined) {
 
 fn is_or_will_be_there(directory: &Path, config: &Config) -> bool {
     let same = |one: &Path, other: &Path| absolute(one).ok() == absolute(other).ok();
-    // A directory that this user may not look into counts: the gateway's user may.
+    // A directory that this user may not read is accepted: the gateway's user may.
     let absent =
         std::fs::metadata(directory).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     directory.as_os_str().is_empty() || !absent || same(directory, &config.data_directory())

@@ -1,4 +1,4 @@
-//! The partner endpoints as the data plane calls them: `proxy` may not know `api`, so they meet here.
+//! The partner endpoints for the data plane: `proxy` must not depend on `api`, so they are connected here.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use crate::api::partner::request::{LeafFacts, PartnerRequest, PeerFacts};
 use crate::api::partner::service::PartnerService;
 use crate::proxy::local::{LocalRequest, LocalService};
 
-/// The partner endpoints behind the walk.
+/// The partner endpoints, called at the end of an exchange.
 #[derive(Debug)]
 pub struct Local(pub Arc<PartnerService>);
 
@@ -37,7 +37,7 @@ impl LocalService for Local {
             request_id: asked.request_id,
             now: asked.now,
         };
-        // Nothing in it waits: it reads the snapshot and signs.
+        // The call does not wait: it reads the snapshot and signs.
         let answer = self.0.answer(&request);
         Box::pin(async move { answer })
     }

@@ -1,4 +1,4 @@
-//! What a configuration comes to: everything that a reload replaces, built whole before anything is replaced.
+//! The world of a configuration: everything that a reload replaces, built whole before anything is replaced.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::net::tls::ServerConfig;
 use crate::proxy::handshake::TlsPolicies;
 use crate::proxy::upstream::connectors::Connectors;
 
-/// What a reload replaces.
+/// The parts that a reload replaces.
 #[derive(Debug)]
 pub struct World {
     pub catalog: Arc<Catalog>,
@@ -32,21 +32,21 @@ pub struct World {
     pub profile: Profile,
 }
 
-/// What a listener shows its callers.
+/// The certificate of a listener.
 #[derive(Debug)]
 pub struct Served {
     pub certificates: Arc<ServerCertificates>,
-    /// The names for which our own authority issued the certificate, so that we have to renew it;
-    /// `None` when the operator brought it.
+    /// The names for which our own authority issued the certificate, so that we have to renew it; `None` when it is the
+    /// operator's.
     pub issued_for: Option<Vec<String>>,
 }
 
-/// The rest of a certificate's life at which it is renewed: a third, so that a gateway whose renewal fails has a month
-/// in which somebody can notice.
+/// The remaining life of a certificate at its renewal: a third, so that after a failed renewal an operator has a month
+/// to notice.
 const RENEWED_BEFORE: Duration = Duration::from_hours(30 * 24);
 
 impl Served {
-    /// One that our own authority issues for these names.
+    /// A certificate for these names from our own authority.
     pub fn issued(
         authority: &Authority,
         names: Vec<String>,
@@ -59,9 +59,9 @@ impl Served {
         })
     }
 
-    /// Issues a new one if ours ends soon; connections that are open keep the old one.
+    /// Issues a new certificate if ours ends soon; open connections keep the old one.
     ///
-    /// One that ends with its authority is not renewed: the next one would end no later.
+    /// A certificate that ends with its authority is not renewed: the next one would end no later.
     pub fn renew(&self, authority: &Authority, now: Timestamp) -> anyhow::Result<()> {
         let ends = self.certificates.not_after();
         let due = |(_, end): &(String, Timestamp)| is_due(*end, authority.not_after(), now);
@@ -71,7 +71,7 @@ impl Served {
         Ok(())
     }
 
-    /// Issues a new one, if ours is issued at all: for another authority, whose chain clients are to be shown.
+    /// Issues a new certificate, if ours is issued at all: for another authority, whose chain clients need.
     pub fn issue_anew(&self, authority: &Authority, now: Timestamp) -> anyhow::Result<()> {
         let Some(names) = &self.issued_for else {
             return Ok(());
@@ -97,7 +97,7 @@ fn issue(
     Ok(ServerCertificate { cert_pem, key_pem })
 }
 
-/// What a world is built from beside the configuration.
+/// The parts from which a world is built, beside the configuration.
 #[derive(Debug)]
 pub struct Ground<'a> {
     pub authority: &'a Authority,
@@ -105,7 +105,7 @@ pub struct Ground<'a> {
     pub clock: &'a dyn Clock,
     /// The new catalogue's generation.
     pub generation: u64,
-    /// The files that upstreams' connections may be.
+    /// The open files that connections to upstreams may use.
     pub shares: Shares,
 }
 
@@ -123,7 +123,7 @@ impl World {
             })
             .collect::<anyhow::Result<Connectors>>()?;
         for (name, upstream) in &config.upstreams {
-            // Refused here, and not when somebody waits for a connection.
+            // An option that the kernel refuses is reported here, before a request needs a connection.
             let granted = tcp_options(&upstream.tcp).try_out();
             granted.with_context(|| format!("upstreams.{name}.tcp"))?;
         }
@@ -167,7 +167,7 @@ fn served(config: &Config, authority: &Authority, now: Timestamp) -> anyhow::Res
     })
 }
 
-/// One TLS policy for all hosts, and one for each kind of exception.
+/// The TLS policies: one for all hosts, and one for each kind of exception.
 fn policies(
     config: &Config,
     ground: &Ground<'_>,
@@ -185,7 +185,7 @@ fn policies(
     Ok(TlsPolicies::new(ground.generation, configs, asked.hosts)?)
 }
 
-/// Each has ticket keys and a session store of its own, made anew: no session outlives a change of trust.
+/// A configuration with new ticket keys and a new session store: no session outlives a change of trust.
 fn server_config(
     config: &Config,
     ground: &Ground<'_>,
@@ -207,7 +207,7 @@ fn server_config(
     )?)
 }
 
-/// How connections to an upstream's `https` endpoints are made.
+/// The connector for an upstream's `https` endpoints.
 pub fn connector(
     upstream: &WrittenUpstream,
 ) -> Result<Arc<crate::net::tls::ClientConfig>, TlsError> {
@@ -257,7 +257,7 @@ mod tests {
             served.renew(&authority, now().plus(days(day))).unwrap();
             assert_eq!(end(&served), first, "day {day}");
         }
-        // A gateway that runs for years, looked at once a day, never shows one that ends soon.
+        // A gateway that runs for years, checked once a day, never shows a certificate that ends soon.
         let mut renewals = 0;
         for day in 60..1000 {
             let (before, today) = (end(&served), now().plus(days(day)));
