@@ -51,7 +51,7 @@ Exit codes:
   4  not authorised                       9  stored, but not confirmed by every worker
                                          78  the configuration is invalid at start (serve)
 
-Durations are written 90d, 24h, 15m or 30s. NO_COLOR disables colours.";
+Durations are written 90d, 24h, 1h30m or 30s. NO_COLOR disables colours.";
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::span::split;
 use super::text::text_value;
 
 /// A number of bytes, at least one.
@@ -38,7 +37,8 @@ impl std::str::FromStr for Size {
     type Err = InvalidSize;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (count, unit) = split(text, |character| character.is_ascii_digit());
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (count, unit) = text.split_at(digits);
         let count: u64 = count.parse().ok().ok_or(InvalidSize)?;
         let factor = UNITS
             .iter()

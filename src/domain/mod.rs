@@ -5,6 +5,7 @@ pub mod cause;
 pub mod ascii;
 pub mod text;
 pub mod time;
+pub mod duration;
 pub mod id;
 pub mod name;
 pub mod secret;

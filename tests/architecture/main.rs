@@ -42,7 +42,7 @@ const PLAN: &[(&str, &[&str])] = &[
             "api",
         ],
     ),
-    ("cli", &["config", "api", "daemon"]),
+    ("cli", &["domain", "config", "api", "daemon"]),
     // In tests and in builds for fuzzing only.
     ("fuzzing", &["domain", "net", "config", "crypto", "proxy"]),
 ];
