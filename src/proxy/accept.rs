@@ -1,4 +1,4 @@
-//! Which connections are let in: so many in all, so many from one address, and whose address it is.
+//! Admission of connections: limits in total and for each address, and the address of the client.
 
 use std::net::SocketAddr;
 
@@ -14,10 +14,10 @@ use super::peer::{Origin, within};
 use super::seats::Seat;
 use super::settings::Settings;
 
-/// Waits until the client has begun to speak, and is still there to be answered.
+/// Waits until the client's first byte has come, and checks that the client is still there.
 ///
-/// One that greeted us and left is not shaken hands with: the signature that it would cost is most of what a handshake
-/// costs, and a flood of such clients would have everybody else wait for it.
+/// A client that sent a byte and left gets no handshake: the signature that it would cost is most of what a handshake
+/// costs, and a flood of such clients would have all others wait for it.
 pub async fn first_byte(stream: &TcpStream, deadline: Instant) -> Result<(), NotOpened> {
     let mut first = [0];
     match timeout_at(deadline, stream.peek(&mut first)).await {
@@ -25,23 +25,24 @@ pub async fn first_byte(stream: &TcpStream, deadline: Instant) -> Result<(), Not
         Ok(Ok(0) | Err(_)) => return Err(NotOpened::Probe),
         Ok(Ok(_)) => {}
     }
-    // Whoever speaks something else may be answered on a connection that it has half closed.
+    // A client of another protocol may get its answer on a connection that it has half closed.
     if first == [TLS_HANDSHAKE] && has_left(stream).await {
         return Err(Reason::HandshakeUnfinished.into());
     }
     Ok(())
 }
 
-/// The type of the record that a TLS client begins with (RFC 8446, 5.1).
+/// The type of a TLS client's first record (RFC 8446, 5.1).
 const TLS_HANDSHAKE: u8 = 22;
 
-/// Whether the kernel has said that the client closed its side. It is not asked: what it said last is known already.
+/// True if the kernel has reported that the client closed its side. It costs no system call: the last report is known
+/// already.
 async fn has_left(stream: &TcpStream) -> bool {
     let ready = stream.ready(Interest::READABLE).await;
     ready.is_ok_and(Ready::is_read_closed)
 }
 
-/// Finds out where a connection comes from, and counts it for that address.
+/// Determines the origin of a connection, and counts it for that address.
 pub async fn admit<S: AsyncRead + Unpin>(
     seat: &mut Seat,
     stream: &mut S,
@@ -54,12 +55,12 @@ pub async fn admit<S: AsyncRead + Unpin>(
     Ok(origin)
 }
 
-/// Whether a connection begins with a PROXY header.
+/// True if a connection begins with a PROXY header.
 pub fn is_announced(remote: SocketAddr, settings: &Settings) -> bool {
     within(&settings.proxy_protocol_from, remote.ip())
 }
 
-/// From a trusted load balancer's PROXY header, or from the socket.
+/// The origin from a trusted load balancer's PROXY header, or from the socket.
 async fn origin<S: AsyncRead + Unpin>(
     stream: &mut S,
     remote: SocketAddr,
@@ -101,7 +102,7 @@ mod tests {
         }
         let (stream, _) = listener.accept().await.unwrap();
         if leaves {
-            // The kernel's word arrives with the runtime's next look at it.
+            // The kernel's report arrives with the runtime's next look at it.
             while !has_left(&stream).await {
                 tokio::task::yield_now().await;
             }
@@ -122,7 +123,7 @@ mod tests {
         let unfinished = Some(Reason::HandshakeUnfinished);
         assert_eq!(judged(hello, true).await, Err(unfinished));
         assert_eq!(judged(b"", true).await, Err(None), "a probe");
-        // Half closed, and waiting for an answer in words.
+        // Half closed, and waiting for an answer in HTTP.
         assert_eq!(judged(b"GET / HTTP/1.0\r\n\r\n", true).await, Ok(()));
     }
 

@@ -1,4 +1,4 @@
-//! Requests by App. Operators make Apps without end, so the label is off, or its values are counted out.
+//! Requests by App. Operators create any number of Apps, so the label is off, or its values are limited.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -13,12 +13,12 @@ use crate::domain::name::Name;
 
 use super::settings::AppLabel;
 
-/// What counts the requests of every App without series of its own; no name begins so.
+/// The label of Apps without series of their own; no name begins with `_`.
 const OTHERS: &str = "_other";
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// The family, and which Apps have a place in it. One for the process; cloning is cheap.
+/// The family, and the Apps with series of their own. One for the process; cloning is cheap.
 #[derive(Clone, Debug)]
 pub struct AppMetrics {
     requests: IntCounterVec,
@@ -27,9 +27,9 @@ pub struct AppMetrics {
 
 #[derive(Debug)]
 enum Places {
-    /// For these, and for no others.
+    /// These Apps, and no others.
     Listed(HashSet<Name>),
-    /// For the first so many that come.
+    /// The first so many Apps that come.
     First {
         most: usize,
         taken: Mutex<HashSet<AppId>>,
@@ -37,7 +37,7 @@ enum Places {
 }
 
 impl AppMetrics {
-    /// Registers the family; nothing when the label is off.
+    /// Registers the family; `None` when the label is off.
     pub fn register(registry: &Registry, label: &AppLabel) -> prometheus::Result<Option<Self>> {
         let places = match label {
             AppLabel::Off => return Ok(None),
@@ -74,7 +74,7 @@ impl AppMetrics {
         AppSeries(CLASSES.map(|class| self.requests.with_label_values(&[class, name])))
     }
 
-    /// Whether the App has series of its own. An answer that is yes stays yes.
+    /// True if the App has series of its own. Once true, it stays true.
     fn has_place(&self, app: &App) -> bool {
         match &*self.places {
             Places::Listed(names) => names.contains(&app.name),
@@ -91,7 +91,7 @@ impl AppMetrics {
 pub struct AppSeries([IntCounter; CLASSES.len()]);
 
 impl AppSeries {
-    /// Counts a request that was answered with `code`; what was not answered in HTTP counts too.
+    /// Counts a request that was answered with `code`, or that ended without an answer in HTTP.
     pub fn answered(&self, code: u16) {
         let class = usize::from(code / 100).clamp(1, CLASSES.len());
         if let Some(counter) = self.0.get(class - 1) {
@@ -104,7 +104,7 @@ impl AppSeries {
 #[derive(Debug)]
 pub struct WorkerApps {
     all: AppMetrics,
-    /// Those with series of their own, never more than have a place.
+    /// Apps with series of their own, never more than are allowed.
     known: RefCell<HashMap<AppId, Rc<AppSeries>>>,
     others: Rc<AppSeries>,
 }
@@ -118,7 +118,7 @@ impl WorkerApps {
         }
     }
 
-    /// The counters that the App's requests go to.
+    /// The counters for the App's requests.
     pub fn of(&self, app: &App) -> Rc<AppSeries> {
         if let Some(series) = self.known.borrow().get(&app.id) {
             return Rc::clone(series);

@@ -1,4 +1,4 @@
-//! A caller and a route become a permit, or the reason why not.
+//! Authorization: a caller and a route become a permit or a refusal.
 
 use std::sync::Arc;
 
@@ -9,9 +9,9 @@ use crate::domain::route::{LocalEndpoint, Route, Target};
 
 use super::refusal::{Extra, Refusal};
 
-/// Keeps a caller whose certificate was refused away from everything but the endpoints that explain it and
-/// hand out what anyone may have. `route` is absent when none was found: the caller is told of its certificate
-/// first, since nothing else it asks will work.
+/// Refuses a caller whose certificate was refused, except at the endpoints that explain it and those that are public.
+/// `route` is absent when none was found: the refusal of the certificate comes first, since nothing else that the
+/// caller requests will work.
 pub fn quarantine(
     certificate: &Evidence<CertificateProof>,
     route: Option<&Arc<Route>>,

@@ -1,4 +1,4 @@
-//! Bodies on their way through: bounded, watched, counted, and never held whole.
+//! Bodies in transit: bounded, timed, counted, and never held whole.
 
 use std::error::Error as StdError;
 use std::future::Future;
@@ -30,22 +30,22 @@ pub struct RequestBody<B> {
     bounds: BodyBounds,
     arrival: Rc<Arrival>,
     metrics: Rc<WorkerMetrics>,
-    /// Made when the first piece is waited for; many bodies are there at once and never need it.
+    /// The stall timer, made at the first wait; many bodies arrive at once and never need it.
     stall: Option<Pin<Box<Sleep>>>,
-    /// Since when nothing has come, while something is waited for.
+    /// The time since which nothing has come, during a wait.
     waiting: Option<Instant>,
-    /// For how long the client has been waited for before that. What the upstream lets wait is not its fault.
+    /// The time that earlier waits for the client took. Waits for the upstream are not its fault.
     waited: Duration,
     over: bool,
 }
 
-/// How much of a body, and how slowly.
+/// Limits on the size of a body and the slowness of its sender.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyBounds {
     pub bytes_max: Option<u64>,
     pub stall: Duration,
     pub pace: Pace,
-    /// How long the request may run.
+    /// The time for which the request may run.
     pub expiry: Expiry,
 }
 
@@ -68,7 +68,7 @@ impl<B> RequestBody<B> {
         }
     }
 
-    /// Whether the body has stalled or comes too slowly, now that nothing more has come.
+    /// Ready if the body has stalled or comes too slowly, now that nothing more has come.
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
         let begins = self.waiting.is_none();
         let since = *self.waiting.get_or_insert_with(Instant::now);
@@ -94,7 +94,7 @@ impl<B> RequestBody<B> {
         })
     }
 
-    /// For how much longer the client may be waited for, by what it has sent so far.
+    /// The time for which the client may still be waited for, by the number of bytes so far.
     fn slack(&self) -> Duration {
         if self.arrival.answered.get() {
             return Duration::MAX;
@@ -180,7 +180,7 @@ where
     }
 }
 
-/// Whether a body that broke off was badly framed, or its client has left.
+/// The reason for a body that broke off: bad framing, or a client that has left.
 fn broken(error: &(dyn StdError + 'static)) -> Reason {
     use std::io::ErrorKind::{InvalidData, InvalidInput, Other};
     let mut causes = successors(Some(error), |&error| error.source());
@@ -192,10 +192,10 @@ fn broken(error: &(dyn StdError + 'static)) -> Reason {
     }
 }
 
-/// What an answer is made of.
+/// The content of an answer.
 #[derive(Debug)]
 pub enum Content {
-    /// Made here.
+    /// A body made here.
     Whole(Bytes),
     Upstream(AnswerBody),
 }
@@ -204,23 +204,23 @@ pub enum Content {
 #[derive(Debug)]
 pub struct ResponseBody {
     content: Content,
-    /// What the answer's head promised, where it did.
+    /// The length that the answer's head promised, if any.
     promised: Option<u64>,
     sent: u64,
     exchange: Option<(Recording, Running)>,
-    /// Wakes at the end of the request's expiry; made when something is waited for.
+    /// A timer for the end of the request's expiry; made at the first wait.
     end: Option<Pin<Box<Sleep>>>,
 }
 
 impl ResponseBody {
-    /// `bodyless`: whether the answer has a head only, as to `HEAD`.
+    /// The body of one answer; `bodyless` for an answer with a head only, as to `HEAD`.
     pub fn new(
         content: Content,
         bodyless: bool,
         recording: Recording,
         mut running: Running,
     ) -> Self {
-        // From here on it is the client who has to take something: without a window it never asks for a body.
+        // From here on the client has to take something: without a window its stream never polls the body.
         running.gave();
         let promised = match &content {
             _ if bodyless => Some(0),
@@ -247,14 +247,14 @@ impl ResponseBody {
         }
     }
 
-    /// How long its client may take nothing of it, where its route says it.
+    /// The route's limit on the time for which the client may take nothing, if it has one.
     pub fn pause(&self) -> Option<Duration> {
         self.exchange
             .as_ref()
             .and_then(|(_, running)| running.pause())
     }
 
-    /// Ready when an answer that is still coming has to end, because what let its request in has.
+    /// Ready when an unfinished answer has to end, because the proof that admitted its request has expired.
     fn poll_end(&mut self, cx: &mut Context<'_>, waits: bool) -> Poll<Error> {
         let expiry = match (&self.exchange, &self.content) {
             (Some((_, running)), Content::Upstream(body)) if !body.is_whole() => running.expiry(),
@@ -346,7 +346,7 @@ impl Body for ResponseBody {
 }
 
 impl Drop for ResponseBody {
-    /// A body is dropped as soon as all promised bytes are there, and not asked for its end.
+    /// A body is dropped once all promised bytes are there, without a poll for its end.
     fn drop(&mut self) {
         let whole = self.promised.is_some_and(|promised| self.sent >= promised);
         let whole = whole || self.is_end_stream();
@@ -435,7 +435,7 @@ mod tests {
         assert!(began.elapsed() >= Duration::from_millis(20));
     }
 
-    /// One byte, ever again, after a pause.
+    /// A body of one byte at a time without end, after a pause.
     struct Trickle(Pin<Box<Sleep>>);
 
     impl Body for Trickle {

@@ -29,7 +29,7 @@ use super::{accept, exchange, handshake, identify, serve};
 /// Serves one connection from its first packet to its last.
 pub async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     let mut address = arrival.remote.ip().to_canonical();
-    // Boxed: what a handshake needs is given back when it is over.
+    // Boxed: the memory of a handshake is freed when it is over.
     let (stream, connection) = match Box::pin(open(&worker, arrival, &mut address)).await {
         Ok(opened) => opened,
         Err(NotOpened::Probe) => return worker.metrics.all.probed(),
@@ -47,7 +47,7 @@ pub async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     worker.metrics.all.connection_closed(why);
 }
 
-/// Answers a connection's requests by the inner walk.
+/// The handler of a connection's requests: the inner walk.
 struct Walk {
     worker: Rc<Worker>,
     connection: Rc<Connection>,
@@ -106,15 +106,15 @@ async fn open(
     let timeouts = &worker.settings.timeouts;
     let deadline = began + timeouts.handshake;
     let mut seat = worker.seats.take(arrival.place)?;
-    // A load balancer names its client first, and may leave without a word. Any other client is counted for its
-    // address before it is waited for.
+    // A load balancer names its client first, and may leave without a byte. Any other client is counted for its address
+    // before the wait for it.
     if accept::is_announced(remote, &worker.settings) {
         accept::first_byte(&stream, deadline).await?;
     }
     let origin = accept::admit(&mut seat, &mut stream, remote, &worker.settings, deadline).await?;
     *address = origin.address;
     accept::first_byte(&stream, deadline).await?;
-    // When the name is known, and not before: a client may take its time to the first byte.
+    // Read once the name is known, and not before: a client may take its time to the first byte.
     let pick = |sni: Option<&str>| {
         let snapshot = worker.snapshot.load();
         worker.tls.load().pick(&snapshot.catalog, sni)

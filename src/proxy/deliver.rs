@@ -16,11 +16,11 @@ use super::record::Recording;
 use super::upgrade::{self, Upgrade};
 use super::worker::Worker;
 
-/// What a request comes to.
+/// The result of a request.
 #[derive(Debug)]
 pub enum Answer {
     Response(Response<Content>),
-    /// The upstream has agreed to another protocol, which may be spoken until a proof of the caller's ends.
+    /// An agreed upgrade. The other protocol may be spoken until a proof of the caller's ends.
     Tunnel(Response<()>, Upgrade, Box<dyn AnyStream>, Expiry),
 }
 
@@ -36,7 +36,7 @@ impl From<http::Response<Bytes>> for Answer {
     }
 }
 
-/// Sends the answer to a request of `method` on its way.
+/// Sends the answer to a request of `method`.
 pub fn deliver(
     answer: Answer,
     method: &Method,
@@ -87,7 +87,7 @@ pub fn deliver(
     }
 }
 
-/// Under HTTP/2 the answer to an extended CONNECT is 200, and says nothing of HTTP/1.1's handshake (RFC 8441, 5).
+/// Converts the answer to an extended CONNECT: 200, and no fields of HTTP/1.1's handshake (RFC 8441, 5).
 fn agree_as_http2(response: &mut Response<()>) {
     response.status = StatusCode::OK;
     for name in [
@@ -99,7 +99,7 @@ fn agree_as_http2(response: &mut Response<()>) {
     }
 }
 
-/// An upgraded connection, or stream of one. The connection counts as open until it ends.
+/// An upgraded connection, or stream of one. It is a part of the open connections until it ends.
 struct Tunnel {
     client: Upgrade,
     upstream: Box<dyn AnyStream>,

@@ -1,9 +1,9 @@
 //! The chunked coding of HTTP/1.1 (RFC 9112, 7.1), decoded without I/O.
 //!
-//! Every laxity in reading chunks has let somebody smuggle an answer or a request past somebody else: bare LF,
-//! sizes with signs or blanks, junk where CRLF belongs, unbounded extensions. None is taken in requests. In answers,
-//! blanks behind a size and before a trailer's colon are taken away, as the RFC has it (5.1, 7.1.1): nobody else reads
-//! an answer in the gateway's place, and what goes on to the caller is written anew.
+//! Every laxity in parsing chunks has been used to smuggle an answer or a request past another parser: bare LF, sizes
+//! with signs or blanks, junk where CRLF belongs, unbounded extensions. Requests may have none of them. In answers,
+//! blanks behind a size and before a trailer's colon are removed, as the RFC requires (5.1, 7.1.1): no other program
+//! reads an answer in the gateway's place, and the caller's copy is encoded again.
 
 use std::io::Write;
 
@@ -13,13 +13,13 @@ use http::HeaderMap;
 use super::fields;
 use super::malformed::Malformed;
 
-/// Decodes one body.
+/// The decoder of one body.
 #[derive(Debug, Default)]
 pub struct Chunked {
     state: State,
-    /// Bytes of extensions so far; they count for nothing, so few are borne.
+    /// Bytes of extensions so far; they have no meaning, so few are accepted.
     extensions: usize,
-    /// Blanks are taken away where an answer may have them.
+    /// True if blanks are removed where an answer may have them.
     blanks: bool,
 }
 
@@ -33,18 +33,18 @@ enum State {
     Done,
 }
 
-/// What a body is made of.
+/// A piece of a decoded body.
 #[derive(Debug, PartialEq)]
 pub enum Piece {
-    /// Never empty.
+    /// Data, never empty.
     Data(Bytes),
-    /// The fields after the last chunk, as they came; the end follows.
+    /// The trailers, unchanged; the end follows.
     Trailers(HeaderMap),
     End,
 }
 
 impl Chunked {
-    /// Decodes an answer's body.
+    /// The decoder of an answer's body.
     pub fn of_an_answer() -> Self {
         Self {
             blanks: true,
@@ -52,7 +52,7 @@ impl Chunked {
         }
     }
 
-    /// Takes the next piece out of `buffer`; `None` when more bytes are needed. What follows the end is left there.
+    /// Takes the next piece out of `buffer`; `None` when more bytes are needed. Bytes behind the end are left there.
     pub fn next(&mut self, buffer: &mut BytesMut) -> Result<Option<Piece>, Malformed> {
         loop {
             match self.state {
@@ -131,7 +131,7 @@ impl Chunked {
 
 /// Appends the beginning of a chunk; its bytes and CRLF follow.
 pub fn put_size(out: &mut Vec<u8>, size: usize) {
-    // A vector takes whatever is written to it.
+    // A write to a vector cannot fail.
     _ = write!(out, "{size:x}\r\n");
 }
 
@@ -201,7 +201,8 @@ fn take_trailers(buffer: &mut BytesMut, blanks: bool) -> Result<Option<HeaderMap
     Ok(Some(trailers))
 }
 
-/// The same fields without blanks before their colons. A line that begins with a blank stays as it is, and is no field.
+/// The same fields without blanks before their colons. A line that begins with a blank is not a field, and is left
+/// unchanged.
 fn without_blanks(block: &Bytes) -> Bytes {
     let mut clean = Vec::with_capacity(block.len());
     for line in block.split_inclusive(|byte| *byte == b'\n') {
@@ -217,7 +218,7 @@ fn without_blanks(block: &Bytes) -> Bytes {
     clean.into()
 }
 
-/// Sizes below 2^60, so that no arithmetic overflows.
+/// The digits of sizes below 2^60, so that no arithmetic overflows.
 const SIZE_DIGITS_MAX: usize = 15;
 const LINE_MAX: usize = 256;
 const EXTENSIONS_MAX: usize = 4 << 10;

@@ -1,11 +1,11 @@
-//! How the body of an HTTP/1.1 message is framed, and how much of it is at hand.
+//! The framing of an HTTP/1.1 body, and the part of it that is at hand.
 
 use bytes::BytesMut;
 
 use super::chunked::{Chunked, Piece};
 use super::malformed::Malformed;
 
-/// What is still to come of a body.
+/// The part of a body that has not come yet.
 #[derive(Debug)]
 pub enum Coding {
     /// So many bytes.

@@ -1,8 +1,7 @@
 //! The fields of a message, in a list and not in a hash map.
 //!
-//! A message has a dozen fields, each of which is looked at a few times on its way through. To compare a dozen names
-//! costs less than to hash them, and one block of memory less than the two of a map. The order in which fields came
-//! stays as it was (RFC 9110, 5.3).
+//! A message has a dozen fields, each of which is looked up a few times. Comparing a dozen names costs less than
+//! hashing them, and one block of memory less than the two of a map. The fields keep their order (RFC 9110, 5.3).
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -12,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldList(Vec<(HeaderName, HeaderValue)>);
 
-/// There are several fields of a name, where one was looked for.
+/// The error for several fields of a name that may occur once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Several;
 
@@ -21,12 +20,12 @@ impl FieldList {
         Self(Vec::new())
     }
 
-    /// With room for `count` fields.
+    /// A list with room for `count` fields.
     pub fn with_capacity(count: usize) -> Self {
         Self(Vec::with_capacity(count))
     }
 
-    /// How many fields there are, those of the same name counted each.
+    /// The number of fields; fields of the same name are counted each.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -58,7 +57,7 @@ impl FieldList {
         self.0.iter().filter(named).map(|(_, value)| value)
     }
 
-    /// The field of that name, of which there may be one.
+    /// The only field of that name; several are an error.
     pub fn one(&self, name: &HeaderName) -> Result<Option<&HeaderValue>, Several> {
         let mut values = self.get_all(name);
         match (values.next(), values.next()) {
@@ -71,12 +70,12 @@ impl FieldList {
         self.names().any(|known| known == name)
     }
 
-    /// Adds a field behind all others, whether there are some of that name or not.
+    /// Adds a field behind all others, even if there are some of that name.
     pub fn append(&mut self, name: HeaderName, value: HeaderValue) {
         self.0.push((name, value));
     }
 
-    /// Makes `value` the only one of that name, where the first one was.
+    /// Makes `value` the only one of that name, at the place of the first one.
     pub fn insert(&mut self, name: HeaderName, value: HeaderValue) {
         let Some(first) = self.names().position(|known| *known == name) else {
             return self.append(name, value);
@@ -91,15 +90,15 @@ impl FieldList {
         }
     }
 
-    /// Takes away all fields of that name.
+    /// Removes all fields of that name.
     pub fn remove(&mut self, name: &HeaderName) {
-        // Most fields that are to be taken away are not there, and to move all of them is more than to look.
+        // Most of these names are absent, and moving all fields costs more than a look.
         if self.contains(name) {
             self.0.retain(|(known, _)| known != name);
         }
     }
 
-    /// Keeps the fields that `keep` says yes to, which it is asked about in their order.
+    /// Keeps the fields for which `keep` returns true; it is called in their order.
     pub fn retain(&mut self, mut keep: impl FnMut(&HeaderName, &HeaderValue) -> bool) {
         self.0.retain(|(name, value)| keep(name, value));
     }
@@ -116,7 +115,7 @@ impl From<HeaderMap> for FieldList {
         let mut list = Self::with_capacity(map.len() + SPARE);
         let mut said = None;
         for (name, value) in map {
-            // The map says a name only once for all its values.
+            // The map yields a name only once for all its values.
             said = name.or(said);
             if let Some(name) = &said {
                 list.append(name.clone(), value);
@@ -145,7 +144,7 @@ impl IntoIterator for FieldList {
     }
 }
 
-/// So that tests read well.
+/// An index by name, for readable tests.
 #[cfg(test)]
 impl std::ops::Index<&str> for FieldList {
     type Output = HeaderValue;
@@ -155,7 +154,7 @@ impl std::ops::Index<&str> for FieldList {
     }
 }
 
-/// What is added to a message later finds room.
+/// Room for fields that are added to a message later.
 const SPARE: usize = 3;
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! Which header fields go from one connection to the next, in either direction, and how they are read.
+//! Header fields in either direction: the tests for hop-by-hop, reserved and trailer fields, and their parsing.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::malformed::Malformed;
 
-/// Whether a field is about one connection only (RFC 9110, 7.6.1), or about the framing that each side makes anew.
+/// True if a field is about one connection only (RFC 9110, 7.6.1), or about framing, which each side does for itself.
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
@@ -22,13 +22,13 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     )
 }
 
-/// Whether only the gateway says this, and so no answer and no trailer may.
+/// True if only the gateway may send this field, so that answers and trailers may not contain it.
 pub fn is_reserved(name: &HeaderName) -> bool {
     name.as_str().starts_with("x-countersign-")
 }
 
-/// Whether a field may come after a body. Those that frame, route, authenticate or say how to read the message
-/// may not (RFC 9110, 6.5.1): somebody behind us might merge them into the header.
+/// True if a field may be a trailer. Fields for framing, routing, authentication or the parsing of the message may not
+/// (RFC 9110, 6.5.1): a server behind us might merge them into the header.
 pub fn may_be_a_trailer(name: &HeaderName) -> bool {
     let forbidden = matches!(
         name.as_str(),
@@ -83,7 +83,7 @@ pub fn value(bytes: Bytes) -> Result<HeaderValue, Malformed> {
         .ok_or(Malformed("a field value holds a control character"))
 }
 
-/// The parser takes a bare LF for the end of a line, and not everybody does.
+/// Refuses a bare LF, which the parser takes for the end of a line, and other parsers do not.
 pub fn refuse_bare_lf(block: &[u8]) -> Result<(), Malformed> {
     let bare = memchr::memchr_iter(b'\n', block)
         .any(|at| at.checked_sub(1).and_then(|before| block.get(before)) != Some(&b'\r'));
@@ -93,7 +93,7 @@ pub fn refuse_bare_lf(block: &[u8]) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// Takes off trailers what may not come after a body.
+/// Removes trailers that may not come after a body.
 pub fn keep_trailers(trailers: &mut HeaderMap) {
     let doomed: Vec<_> = trailers
         .keys()
@@ -123,7 +123,7 @@ pub fn field(
 
 /// The number that `Content-Length` holds: digits and nothing else (RFC 9112, 6.3).
 pub fn read_length(digits: &[u8]) -> Result<u64, Malformed> {
-    // 19 digits cannot overflow; more are nobody's length.
+    // 19 digits cannot overflow; no valid length has more.
     if digits.is_empty() || digits.len() > 19 || !digits.iter().all(u8::is_ascii_digit) {
         return Err(Malformed("the length is not a number"));
     }

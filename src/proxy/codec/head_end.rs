@@ -1,14 +1,15 @@
-//! Where a head ends: at its first empty line.
+//! The end of a head: its first empty line.
 //!
-//! Lines end with CRLF here. The parser would take a bare LF as well, and not everybody does (RFC 9112, 2.2), so
-//! that somebody behind us might see another head, or two.
+//! Lines end with CRLF here. The parser would take a bare LF as well, and others do not (RFC 9112, 2.2), so that a
+//! server behind us might see another head, or two.
 
 use super::malformed::Malformed;
 
-/// Looks for the end of a head in a buffer that fills.
+/// A search for the end of a head in a buffer that fills.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeadEnd {
-    /// So much was looked through before and held no end: a dripping peer does not make us look at it all again.
+    /// The bytes that were searched before: a client that sends one byte at a time must not cause the search of all
+    /// others again.
     seen: usize,
 }
 
@@ -29,7 +30,7 @@ impl HeadEnd {
         Ok(None)
     }
 
-    /// Whether nothing was looked through yet.
+    /// True if nothing was searched yet.
     pub fn is_new(self) -> bool {
         self.seen == 0
     }

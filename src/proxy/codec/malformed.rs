@@ -1,6 +1,6 @@
-//! What is wrong with bytes that should have been HTTP/1.1.
+//! The fault of bytes that are not valid HTTP/1.1.
 
-/// Bytes that are not what they should be.
+/// Malformed bytes, with the rule that they break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Malformed(pub &'static str);

@@ -1,4 +1,4 @@
-//! HTTP/1.1 as it is read and written on both sides of the gateway.
+//! HTTP/1.1 parsing and encoding for both sides of the gateway.
 
 pub mod malformed;
 pub mod fields;

@@ -1,4 +1,4 @@
-//! What is to be written to a connection, in as few writes as its parts allow.
+//! The output buffer of a connection: as few writes as its parts allow.
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
@@ -11,19 +11,19 @@ use tokio::io::AsyncWrite;
 
 use super::chunked;
 
-/// What is to be written: bytes of our own making, then a piece of a body that is not copied.
+/// Bytes to write: some of our own making, then a piece of a body that is not copied.
 #[derive(Debug, Default)]
 pub struct Output {
     pub own: Vec<u8>,
     own_written: usize,
     piece: Bytes,
-    /// The piece is a chunk, which CRLF ends.
+    /// True if the piece is a chunk, which CRLF ends.
     in_chunk: bool,
 }
 
 impl Output {
-    /// Whether another piece may be put in before something is written. Ends the chunk that was written, so that it
-    /// does not wait for a next one.
+    /// True if another piece may be added before the next write. Ends the chunk that was written, so that it does not
+    /// wait for a next one.
     pub fn has_room(&mut self) -> bool {
         if self.piece.is_empty() {
             self.end_chunk();
@@ -31,7 +31,7 @@ impl Output {
         self.piece.is_empty() && self.own.len() < COPIED_MAX
     }
 
-    /// Puts in a piece of a body, as a chunk of its own where the body is chunked. There has to be room.
+    /// Adds a piece of a body, as a chunk of its own if the body is chunked. There has to be room.
     pub fn put(&mut self, data: Bytes, chunked: bool) {
         if data.is_empty() {
             return;
@@ -48,7 +48,7 @@ impl Output {
         self.end_chunk();
     }
 
-    /// Puts in the end of a chunked body. There has to be room.
+    /// Adds the end of a chunked body. There has to be room.
     pub fn put_end(&mut self, trailers: Option<&HeaderMap>) {
         chunked::put_end(&mut self.own, trailers);
     }
@@ -103,20 +103,20 @@ impl Output {
         }
         self.piece.advance((length - of_own).min(self.piece.len()));
         if self.piece.is_empty() {
-            // Whoever reads into its buffer may use that again.
+            // The owner of its buffer may use that again.
             self.piece = Bytes::new();
         }
     }
 
-    /// Gets room for bytes of our own, if there is none: that of the connection on this thread that rested last, which
-    /// the processor still has at hand.
+    /// Provides a buffer for bytes of our own, if there is none: the last one that a connection on this thread gave
+    /// back, which is still in the processor's cache.
     pub fn make_ready(&mut self) {
         if self.own.capacity() == 0 {
             self.own = SPARE.take();
         }
     }
 
-    /// Gives back what a quiet connection does not need.
+    /// Gives back the memory that a quiet connection does not need.
     pub fn rest(&mut self, kept_max: usize) {
         self.piece = Bytes::new();
         if self.own.capacity() > kept_max {
@@ -128,12 +128,12 @@ impl Output {
 }
 
 thread_local! {
-    /// Room that nobody uses. Thousands of connections that answer in turns share one buffer, and none of them holds
-    /// it while it waits.
+    /// An unused buffer. Thousands of connections that answer in turns share it, and none of them holds it while it
+    /// waits.
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Keeps the larger of `room` and what is kept, within its bound.
+/// Keeps the larger of `room` and the kept buffer, within its limit.
 fn keep_spare(room: Vec<u8>) {
     let kept = SPARE.take();
     let room_fits = room.capacity() <= SPARE_MAX;
@@ -144,11 +144,11 @@ fn keep_spare(room: Vec<u8>) {
     });
 }
 
-/// Heads and small bodies fit; what a large head has needed is not kept for ever.
+/// The largest buffer that is kept. Heads and small bodies fit; the buffer of a large head is freed.
 const SPARE_MAX: usize = 2 * COPIED_MAX;
 
-/// Smaller pieces are copied behind the head or each other: a write, and a record under TLS, cost more than copying
-/// so much.
+/// Smaller pieces are copied behind the head or each other: a write, and a record under TLS, cost more than copying so
+/// many bytes.
 pub const COPIED_MAX: usize = 16 << 10;
 
 #[cfg(test)]

@@ -20,16 +20,16 @@ use crate::net::turn;
 
 use super::standing::Standing;
 
-/// Enough that workers seldom meet at one lock.
+/// Enough shards that workers seldom meet at one lock.
 const SHARDS: usize = 64;
 
-/// The state of a bucket that was thrown out of the shared map: whoever still holds it looks it up anew.
+/// The state of a bucket that was evicted from the shared map: its holders look it up again.
 const THROWN_OUT: u64 = u64::MAX;
 
 /// Buckets that a worker finds without the shared map.
 const NEAR_MAX: usize = 65_536;
 
-/// Whose requests a bucket counts.
+/// The subject of a bucket: the sender of its requests.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
     App(AppId),
@@ -38,7 +38,7 @@ pub enum Subject {
     Route(Arc<str>),
 }
 
-/// What a bucket counts, and for whom. No limit's name: failed authentication.
+/// The key of a bucket: its limit and subject. Without a limit's name it is for failed authentication.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BucketKey {
     pub limit: Option<Name>,
@@ -59,7 +59,7 @@ pub struct Buckets {
 }
 
 impl Buckets {
-    /// Room for about `buckets_max` buckets. When it is full, those that are full again go first.
+    /// A map for about `buckets_max` buckets. When it is full, full buckets are evicted first.
     pub fn new(buckets_max: usize) -> Self {
         let hasher = RandomState::new();
         Self {
@@ -72,7 +72,7 @@ impl Buckets {
         }
     }
 
-    /// Nanoseconds since the process began to count. Begins at 1, so that a state of 0 is always a full bucket.
+    /// Nanoseconds since the counters were made. The first is 1, so that a state of 0 is always a full bucket.
     pub fn now(&self) -> u64 {
         let nanos = u64::try_from(
             turn::now()
@@ -101,8 +101,8 @@ impl Buckets {
     }
 }
 
-/// Throws out what is full again, since a fresh bucket is the same. When nothing is, an eighth goes that
-/// will be full soonest: those who have used the most of their allowance stay counted.
+/// Evicts full buckets, since a fresh bucket is the same. When there are none, it evicts the eighth of them that will
+/// be full soonest: the callers with the least of their allowance left stay counted.
 fn make_room(shard: &mut HashMap<BucketKey, Bucket, RandomState>, max: usize, now: u64) {
     shard.retain(|_, bucket| !bucket.throw_out_by(now));
     if shard.len() < max {
@@ -124,7 +124,7 @@ impl Bucket {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Ends this bucket if it is full by `time`.
+    /// Evicts this bucket if it is full by `time`.
     fn throw_out_by(&self, time: u64) -> bool {
         self.0
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |state| {
@@ -133,7 +133,7 @@ impl Bucket {
             .is_ok()
     }
 
-    /// Takes one request's allowance, or says how long until there is one. `None` when the bucket was thrown out.
+    /// Takes one request's allowance; the error has the time until there is one. `None` when the bucket was evicted.
     fn take(&self, allowance: &Allowance, now: u64) -> Option<Result<Standing, Standing>> {
         let mut state = self.state();
         loop {
@@ -168,7 +168,7 @@ impl Bucket {
 
     /// Puts one request's allowance back.
     fn give_back(&self, allowance: &Allowance) {
-        // A bucket that was thrown out meanwhile stays out; the update then finds nothing to do.
+        // An evicted bucket stays out; the update then finds nothing to do.
         let _unchanged = self
             .0
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |state| {
@@ -177,7 +177,7 @@ impl Bucket {
     }
 }
 
-/// A worker's way to the buckets.
+/// A worker's access to the buckets.
 #[derive(Debug)]
 pub struct Counters {
     shared: Arc<Buckets>,
@@ -211,7 +211,7 @@ impl Counters {
         }
     }
 
-    /// How the bucket of `key` stands; nothing is taken.
+    /// The standing of the bucket of `key`; nothing is taken.
     pub fn look(&self, key: &BucketKey, allowance: &Allowance, now: u64) -> Standing {
         let state = match self.bucket(key, now).state() {
             THROWN_OUT => 0,
@@ -228,7 +228,7 @@ impl Counters {
         }
     }
 
-    /// Puts back what [`Counters::take`] took.
+    /// Gives back one request's allowance after [`Counters::take`].
     pub fn give_back(&self, key: &BucketKey, allowance: &Allowance, now: u64) {
         self.bucket(key, now).give_back(allowance);
     }
@@ -315,7 +315,7 @@ mod tests {
             .map(|shard| shard.lock().unwrap().len())
             .sum();
         assert!(held <= SHARDS, "{held} buckets in room for {SHARDS}");
-        // A bucket that was thrown out while a worker still holds it is made anew and counts on.
+        // A bucket that was evicted while a worker still holds it is made again and goes on.
         for address in 1..=255 {
             assert!(counters.take(&key(address), &allowance, 1).is_ok());
         }

@@ -1,4 +1,4 @@
-//! Where rate limits count.
+//! Buckets of the rate limits.
 
 pub mod standing;
 pub mod local;

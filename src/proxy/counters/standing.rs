@@ -1,22 +1,22 @@
-//! What a caller is told about an allowance.
+//! The standing of an allowance, for the caller's `RateLimit` and `Retry-After` fields.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::limit::Limit;
 
-/// How an allowance stands after a request was counted or refused.
+/// The standing of an allowance after a request was counted or refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// Further requests that would be allowed at once.
     pub remaining: u32,
-    /// Until the whole allowance is there again.
+    /// The time until the whole allowance is there again.
     pub full_in: Duration,
-    /// Until one request would be allowed; zero when it would be now.
+    /// The time until one request would be allowed; zero when it would be now.
     pub retry_after: Duration,
 }
 
-/// The limit that a request is nearest to, and how it stands.
+/// The limit that a request is nearest to, and its standing.
 #[derive(Clone, Debug)]
 pub struct Strictest {
     pub limit: Arc<Limit>,
