@@ -1,4 +1,4 @@
-//! Why an exchange failed, whose side it was, and whether it may be tried again.
+//! The failure of an exchange: its reason, its side, and whether a retry is safe.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::domain::cause::Cause;
 use crate::domain::reason::Reason;
 
-/// Where an exchange failed.
+/// The side on which an exchange failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
     /// The client, or the way to it.
@@ -18,16 +18,17 @@ pub enum Side {
     Ours,
 }
 
-/// The end of an exchange that did not go well.
+/// The failed end of an exchange.
 #[derive(Debug)]
 pub struct Error {
     pub side: Side,
     pub reason: Reason,
-    /// Nothing was answered and the connection itself is to blame, so the same request may succeed on another one.
+    /// True if nothing was answered and the connection itself is to blame, so that the same request may succeed on
+    /// another one.
     pub retry: bool,
-    /// What exactly went wrong, where it is the upstream's side.
+    /// The exact cause, for failures on the upstream's side.
     pub cause: Option<Cause>,
-    /// Where.
+    /// The endpoint, if there is one.
     pub endpoint: Option<Arc<str>>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -56,28 +57,28 @@ impl Error {
         Self::new(Side::Ours, reason)
     }
 
-    /// Says what exactly went wrong.
+    /// Adds the exact cause.
     #[must_use]
     pub fn by(mut self, cause: Cause) -> Self {
         self.cause = Some(cause);
         self
     }
 
-    /// Says where.
+    /// Adds the endpoint.
     #[must_use]
     pub fn at(mut self, endpoint: &Arc<str>) -> Self {
         self.endpoint = Some(Arc::clone(endpoint));
         self
     }
 
-    /// Keeps what is below.
+    /// Adds the error below.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// Says that the same request may be sent again on another connection.
+    /// Marks the request as safe to send again on another connection.
     #[must_use]
     pub fn worth_a_retry(mut self) -> Self {
         self.retry = true;

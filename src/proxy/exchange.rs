@@ -1,7 +1,7 @@
 //! The inner walk, once for each request: identify → route → authorize → limit → forward → respond → record.
 //!
-//! Everything up to the permit is decided by one snapshot and without a pause, so that whatever ends after the
-//! snapshot was read finds this connection in the list of those that used it.
+//! Everything up to the permit is decided by one snapshot and without a pause, so that a publication after that reading
+//! finds this connection in the list of those that used a credential which it ends.
 
 use std::future::Future;
 use std::pin::pin;
@@ -42,7 +42,7 @@ use super::upstream::request::Head;
 use super::worker::Worker;
 use super::{authorize, grpc, identify, limit, panics, protocols, request, respond, route};
 
-/// Answers one request of `connection`, whatever happens.
+/// Answers one request of `connection`, in every case.
 pub async fn run(
     worker: Rc<Worker>,
     connection: Rc<Connection>,
@@ -104,7 +104,7 @@ pub async fn run(
     deliver(answer, &method, recording, running, &worker, &connection)
 }
 
-/// A walk that has no answer yet. It is cut by being dropped, and its record says then why we did that, if we did.
+/// A walk without an answer yet. Dropping it cuts it; its record then has the reason, if the cut was ours.
 struct Walking<'w> {
     recording: &'w mut Recording,
     running: &'w Running,
@@ -118,7 +118,7 @@ impl Drop for Walking<'_> {
     }
 }
 
-/// Answers bytes that came over `connection` and are no request, and writes that down like any exchange.
+/// Answers malformed bytes that came over `connection`, and records that like any exchange.
 pub fn refuse_unread(
     worker: &Rc<Worker>,
     connection: &Rc<Connection>,
@@ -153,12 +153,12 @@ pub fn refuse_unread(
     deliver(answer, &method, recording, running, worker, connection)
 }
 
-/// What the record of a request says that could not be read.
+/// The method and path in the record of a request that could not be parsed.
 const UNREAD: &str = "-";
 
 static PANICKED: LogLimit = LogLimit::new();
 
-/// What every step of one exchange may need.
+/// The inputs of every step of one exchange.
 #[derive(Clone, Copy)]
 struct Exchange<'a> {
     worker: &'a Rc<Worker>,
@@ -166,17 +166,17 @@ struct Exchange<'a> {
     name: &'a RequestName,
     now: Timestamp,
     running: &'a Running,
-    /// The request is a call of gRPC.
+    /// True for a call of gRPC.
     grpc: bool,
 }
 
-/// What the walk has decided about a request by the time that it may go on.
+/// The decisions of the walk about a permitted request.
 struct Decided {
     permit: Permit,
     destination: Destination,
     head: Box<Head>,
     strictest: Option<Strictest>,
-    /// How long the request may run.
+    /// The time for which the request may run.
     expiry: Expiry,
 }
 
@@ -185,7 +185,7 @@ enum Destination {
     Local(Box<Here>),
 }
 
-/// What an endpoint of our own decides by.
+/// The inputs of a local endpoint.
 struct Here {
     endpoint: LocalEndpoint,
     snapshot: Arc<Snapshot>,
@@ -335,7 +335,7 @@ impl Exchange<'_> {
         })
     }
 
-    /// The fields of a request that may go on, with the caller's own name for it where somebody wants to be told.
+    /// The fields of a request that may be forwarded, with the caller's own name for it if the upstream wants that.
     fn cleaned(
         self,
         mut fields: FieldList,
@@ -385,7 +385,7 @@ impl Exchange<'_> {
         Err(Refusal::with(Reason::HostMismatch, extra))
     }
 
-    /// A refused certificate gets explanations and nothing else, and not many of them.
+    /// Answers explanations to a caller whose certificate was refused, nothing else, and a limited number of them.
     fn quarantine(
         self,
         certificate: &Evidence<CertificateProof>,
@@ -570,7 +570,7 @@ impl Exchange<'_> {
     }
 }
 
-/// The answer of an upstream to a client that may have asked for another protocol.
+/// The answer of an upstream to a client that may have requested an upgrade.
 fn agreed(
     answered: forward::Answer,
     client: Option<Upgrade>,

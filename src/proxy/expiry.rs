@@ -1,4 +1,4 @@
-//! How long a request may run: as long as every proof that it was let in with.
+//! The expiry of a request: it may run for as long as every proof that admitted it.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use crate::domain::reason::Reason;
 use crate::domain::time::Timestamp;
 use crate::net::turn;
 
-/// When the first proof of a request's caller ends, and which one that is; never where nothing was proved that ends.
+/// The end of the first of a caller's proofs to expire, and its reason; `None` if no proof expires.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Expiry(Option<(Instant, Reason)>);
 
 impl Expiry {
-    /// By the wall clock, which says `now`.
+    /// The expiry of a proof that ends by the wall clock, whose time is `now`.
     pub fn until(end: Option<(Timestamp, Reason)>, now: Timestamp) -> Self {
         Self(end.map(|(end, reason)| (turn::now() + end.since(now).min(EXPIRY_MAX), reason)))
     }
@@ -22,12 +22,12 @@ impl Expiry {
         self.0.map(|(end, _)| end)
     }
 
-    /// Why the request may not run any longer, if it may not.
+    /// The reason to end the request now, if its time is over.
     pub fn over(self) -> Option<Reason> {
         self.first(turn::now())
     }
 
-    /// Why the request may not run beyond `at`, if it may not.
+    /// The reason to end the request before `at`, if its time is over by then.
     pub fn first(self, at: Instant) -> Option<Reason> {
         let over = self.0.filter(|(end, _)| *end <= at);
         over.map(|(_, reason)| reason)
@@ -45,7 +45,7 @@ impl Expiry {
     }
 }
 
-/// Timers need a bound. No request runs for as long as this.
+/// The longest timer; timers need a bound, and no request runs for so long.
 const EXPIRY_MAX: Duration = Duration::from_hours(24 * 365);
 
 #[cfg(test)]

@@ -28,30 +28,30 @@ use crate::domain::upstream::{Protocol, Upstream};
 use crate::net::http::TokioIo;
 use crate::net::stream::{AnyStream, Guarded};
 
-/// A request as it goes to the upstream.
+/// A request on its way to the upstream.
 #[derive(Debug)]
 pub struct Outbound<B> {
-    /// Clean already: nothing reserved, nothing hop-by-hop. Boxed, because it is handed on several times.
+    /// Clean already: nothing reserved, nothing hop-by-hop. Boxed, because it is passed on several times.
     pub head: Box<Head>,
     pub body: B,
 }
 
-/// What the upstream answered.
+/// The upstream's answer.
 #[derive(Debug)]
 pub enum Answer {
     Response(Response<AnswerBody>),
-    /// The upstream agreed to the upgrade. The head is what the client expects: 101 after an HTTP/1.1 upgrade,
-    /// 200 after an extended CONNECT.
+    /// The upstream agreed to the upgrade. The head is for the client: 101 after an HTTP/1.1 upgrade, 200 after an
+    /// extended CONNECT.
     Tunnel(Response<()>, Box<dyn AnyStream>),
 }
 
 /// Forwards a request that the policy permitted, over a connection of this worker.
 ///
-/// When a connection that was kept turns out to be dead before anything was answered, the request is sent once more
-/// on a new one: if none of its body is gone, and if either none of it was sent or its method makes sending it
-/// twice harmless. So is what the upstream itself says it has not processed (RFC 9113, 8.7).
+/// When a kept connection turns out to be dead before any answer, the request is sent once more on a new one: if none
+/// of its body is gone, and if either none of it was sent or its method is idempotent. A request that the upstream
+/// itself reports as not processed is sent again too (RFC 9113, 8.7).
 ///
-/// What is given back holds neither the permit nor more than it needs: it is a part of every exchange that waits.
+/// The result holds neither the permit nor more than it needs: it is a part of every exchange that waits.
 pub fn send<B>(
     _permit: &Permit,
     upstream: &Arc<Upstream>,
@@ -82,15 +82,15 @@ where
     let Outbound { head, body } = outbound;
     let connect = head.method == Method::CONNECT;
     if connect && head.upgrade.is_none() {
-        // We are nobody's forward proxy.
+        // The gateway is no forward proxy.
         return Err(Error::downstream(Reason::UpgradeRefused));
     }
-    // What follows an extended CONNECT is the tunnel's and no body.
+    // Bytes behind an extended CONNECT belong to the tunnel and are no body.
     let body = Some(body).filter(|body| !connect && !body.is_end_stream());
     Ok((head, body.map(|body| Box::pin(body) as AnyBody)))
 }
 
-/// What stays the same when a request is sent again.
+/// The parts of a request that stay the same when it is sent again.
 struct Exchange {
     head: Box<Head>,
     upstream: Arc<Upstream>,
@@ -99,13 +99,13 @@ struct Exchange {
 
 struct Failed {
     error: Error,
-    /// What to send again, if none of it is gone.
+    /// The body to send again, if none of it is gone.
     body: Reclaimed,
-    /// Whether any of it may have reached the upstream.
+    /// True if any of it may have reached the upstream.
     sent: bool,
-    /// Another connection may do: this one was kept, or the upstream has refused the request on it unread.
+    /// True if another connection may succeed: this one was kept, or the upstream has refused the request on it unread.
     elsewhere: bool,
-    /// Operators know of it already.
+    /// True if operators have been informed already.
     told: bool,
 }
 
@@ -158,7 +158,7 @@ impl Exchange {
         }
     }
 
-    /// What ends the exchange is told to operators, once.
+    /// Reports the failure that ends the exchange to operators, once.
     fn tell(&self, failed: Failed) -> Error {
         if !failed.told {
             self.pool.health().failures.note(&failed.error);
@@ -185,7 +185,7 @@ impl Exchange {
         }
     }
 
-    /// Whether the request can be sent again when nobody knows what has become of it.
+    /// True if the request can be sent again when its outcome is unknown.
     fn may_be_repeated(&self, body: Option<&AnyBody>) -> bool {
         body.is_none() && self.head.method.is_idempotent()
     }

@@ -100,7 +100,7 @@ async fn refusing() -> Endpoint {
     endpoint(listener.local_addr().unwrap().port())
 }
 
-/// A head, and the body if it says its length.
+/// A head, and the body if it has a length.
 async fn read_request(stream: &mut TcpStream) -> Option<String> {
     let mut text = Vec::new();
     while !text.ends_with(b"\r\n\r\n") {
@@ -115,7 +115,7 @@ async fn read_request(stream: &mut TcpStream) -> Option<String> {
     Some(head + &String::from_utf8(body).unwrap())
 }
 
-/// Everything until `end` has been seen.
+/// Everything up to the first `end`.
 async fn read_until(stream: &mut TcpStream, end: &str) -> String {
     let mut text = Vec::new();
     while !text.ends_with(end.as_bytes()) {
@@ -293,7 +293,7 @@ fn a_connection_carries_one_exchange_after_another() {
         let peer = Peer::answering(OK).await;
         let client = Client::of(&[&peer]);
         for _ in 0..3 {
-            // That a GET was answered on it again shows that it may carry a POST.
+            // A second GET on it shows that it may carry a POST.
             assert_eq!(client.text(get()).await.unwrap(), "hello");
             assert_eq!(client.text(get()).await.unwrap(), "hello");
             assert_eq!(client.text(post("x")).await.unwrap(), "hello");
@@ -738,7 +738,7 @@ fn each_kind_of_silence_has_its_reason() {
             (Side::Upstream, Reason::UpstreamTimeout)
         );
 
-        // A client that takes its time is no fault of the upstream's.
+        // A slow client is no fault of the upstream's.
         let late = Peer::start(|mut stream, _| async move {
             read_request(&mut stream).await.unwrap();
             stream
@@ -1054,7 +1054,7 @@ fn an_upgrade_is_an_extended_connect_over_http_2() {
 
 #[test]
 fn a_dead_http_2_connection_is_replaced_where_asking_twice_is_harmless() {
-    /// Says GOAWAY for everything after the first stream: no error, nothing later was looked at.
+    /// A GOAWAY after the first stream: no error, no later stream was processed.
     const GOAWAY: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
 
     run(async {
@@ -1088,7 +1088,7 @@ fn a_dead_http_2_connection_is_replaced_where_asking_twice_is_harmless() {
             .await;
             for (method, expected) in [
                 (Method::GET, None),
-                // What the upstream says it has not looked at is sent again in any case.
+                // A request that the upstream reports as not processed is sent again in any case.
                 (
                     Method::POST,
                     (!goes_away).then_some((Side::Upstream, Reason::UpstreamFailed)),
@@ -1176,7 +1176,7 @@ fn an_http_2_upstream_that_refuses_again_has_the_last_word() {
         let failed = (Side::Upstream, Reason::UpstreamFailed);
         assert_eq!(client.refusal(post("a")).await, failed);
         assert_eq!(client.text(post("b")).await.unwrap(), "b");
-        // What is too large to be held was sent for good.
+        // A body that is too large to be held cannot be sent again.
         let client = http2_client(&refusing_http2_peer(1).await);
         let large = Full::new(Bytes::from(vec![0; 100 << 10])).map_err(|never| match never {});
         assert_eq!(client.refusal(request(Method::POST, large)).await, failed);
@@ -1297,7 +1297,7 @@ fn http_2_failures_have_the_same_reasons() {
     });
 }
 
-/// An upstream that speaks TLS as `name` when asked for `localhost`, and the authority to believe it by.
+/// An upstream that speaks TLS as `name` when asked for `localhost`, and the authority that signed its certificate.
 async fn tls_peer(name: &str, http2: bool) -> (Peer, Arc<crate::crypto::authority::Authority>) {
     tls_peer_asked_for("localhost", name, http2).await
 }
@@ -1373,7 +1373,7 @@ fn now() -> crate::domain::time::Timestamp {
 }
 
 impl Client {
-    /// The same, with a configured `server_name`.
+    /// The same with a configured `server_name`.
     fn proving(mut self, name: &str) -> Self {
         Arc::make_mut(&mut self.upstream).server_name = Some(name.to_owned());
         self
@@ -1433,7 +1433,7 @@ fn a_server_name_is_asked_for_and_checked_instead_of_the_host() {
             let client = trusting(&peer, authority.ca_pem(), http2).proving(inside);
             assert_eq!(client.text(get()).await.unwrap(), "hello");
 
-            // A certificate for the host counts no more once another name is asked for.
+            // A certificate for the host is no longer valid once another name is configured.
             let (peer, authority) = tls_peer_asked_for(inside, "localhost", http2).await;
             let client = trusting(&peer, authority.ca_pem(), http2).proving(inside);
             let refused = (Side::Upstream, Reason::UpstreamTls);

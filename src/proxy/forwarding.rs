@@ -1,4 +1,4 @@
-//! The fields that we set about a request's way: where it came from, and under which name it is traced.
+//! Fields about a request's way: `Forwarded`, `X-Forwarded-…`, request ids and trace contexts.
 
 use std::net::IpAddr;
 
@@ -21,10 +21,10 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// The longest request id of a trusted hop that is taken over.
+/// The longest request id of a trusted hop that is accepted.
 const REQUEST_ID_CHARS_MAX: usize = 128;
 
-/// Adds where a request came from, when whoever sent it is not believed to say so.
+/// Adds the origin of a request whose sender is not trusted to name it.
 pub fn push_origin(
     fields: &mut Vec<(HeaderName, HeaderValue)>,
     address: IpAddr,
@@ -39,7 +39,7 @@ pub fn push_origin(
 }
 
 fn push(fields: &mut Vec<(HeaderName, HeaderValue)>, name: HeaderName, text: &str) {
-    // Every text here is of letters, digits and a few signs that fields allow; what would not be is left out.
+    // Every text here consists of letters, digits and a few signs that fields allow; any other is left out.
     if let Ok(value) = HeaderValue::from_str(text) {
         fields.push((name, value));
     }
@@ -59,7 +59,7 @@ fn forwarded(address: IpAddr, host: &HeaderValue) -> String {
     }
 }
 
-/// Behind a trusted hop: keeps what it says, and adds the hop itself to the way.
+/// Keeps the fields of a trusted hop, and appends the hop itself.
 pub fn append_forwarding(fields: &mut FieldList, address: IpAddr, host: &HeaderValue) {
     append(fields, &FORWARDED_FOR, &address.to_string());
     append(fields, &FORWARDED, &forwarded(address, host));
@@ -83,24 +83,24 @@ fn append(fields: &mut FieldList, name: &HeaderName, element: &str) {
     }
 }
 
-/// Under which name a request is known.
+/// The names of a request.
 #[derive(Clone, Debug)]
 pub struct RequestName {
-    /// In the record of the exchange.
+    /// The id in the record of the exchange.
     pub id: RequestId,
-    /// In answers and at the upstream: a trusted hop's own spelling, or ours.
+    /// The value in answers and at the upstream: a trusted hop's own spelling, or ours.
     pub value: HeaderValue,
 }
 
 impl RequestName {
-    /// A trusted hop's name for the request, where it is not written as ours are.
+    /// A trusted hop's name for the request, if its form differs from ours.
     pub fn spelling(&self) -> Option<&str> {
         let text = self.value.to_str().ok()?;
         (text.parse().ok() != Some(self.id)).then_some(text)
     }
 }
 
-/// Names a request: as a trusted hop did, or anew.
+/// The request's id: a trusted hop's, or a new one.
 pub fn name_request(fields: &FieldList, trusted_hop: bool, now: Timestamp) -> RequestName {
     let given = Some(fields)
         .filter(|_| trusted_hop)
@@ -125,8 +125,8 @@ pub fn name_request(fields: &FieldList, trusted_hop: bool, now: Timestamp) -> Re
     }
 }
 
-/// The name that a caller gave its request: visible ASCII, and no more of it than a name may have. A trusted hop's is
-/// the request's own name.
+/// The caller's own name for its request: visible ASCII, up to the longest name. A trusted hop's is the request's own
+/// name.
 pub fn caller_name(fields: &FieldList, trusted_hop: bool) -> Option<&str> {
     if trusted_hop {
         return None;
@@ -137,8 +137,8 @@ pub fn caller_name(fields: &FieldList, trusted_hop: bool) -> Option<&str> {
     std::str::from_utf8(kept).ok().filter(|_| visible)
 }
 
-/// A value that never comes again. HTTP/2 would put it into its table of fields (RFC 7541, 2.3.2), where it pushes out
-/// those that do, and look through all of its kind for each message; what is called sensitive is left out.
+/// A value that never comes again. HTTP/2 would put it into its dynamic table (RFC 7541, 2.3.2), where it evicts those
+/// that do, and would search all of its name for each message; a value marked sensitive is left out.
 pub fn passing(mut value: HeaderValue) -> HeaderValue {
     value.set_sensitive(true);
     value
@@ -156,7 +156,7 @@ fn is_request_id(value: &HeaderValue) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte))
 }
 
-/// The 128 bits of an id of ours, of a UUID, or of 32 hexadecimal digits, so that the record can be found by it.
+/// The 128 bits of an id of ours, of a UUID, or of 32 hexadecimal digits, by which the record can be found.
 fn read_id(value: &HeaderValue) -> Option<RequestId> {
     let text = value.to_str().ok()?;
     if let Ok(id) = text.parse() {
@@ -181,7 +181,7 @@ pub fn trace(fields: &mut FieldList) {
     );
 }
 
-/// A trace of our own, not sampled: what stands between the hyphens is random, and never zero.
+/// A trace of our own, not sampled: the ids between the hyphens are random, and never zero.
 fn new_trace() -> [u8; 55] {
     let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
     let mut put = |at: std::ops::Range<usize>, bits: &[u8]| {
@@ -383,11 +383,11 @@ mod tests {
             let kept = traced(&[&good]);
             prop_assert_eq!(kept["traceparent"].as_bytes(), good.as_bytes());
             prop_assert!(kept.contains(&TRACESTATE));
-            // Two are none: nobody knows which of them an upstream would take.
+            // Two are ignored: upstreams could take either.
             let one = traced(&[&good, &good]);
             prop_assert_eq!(one.get_all(&TRACEPARENT).count(), 1);
             prop_assert!(one["traceparent"].as_bytes() != good.as_bytes());
-            // A letter that does not belong where it stands makes it another trace.
+            // An invalid character begins another trace.
             let mut bad = good;
             bad.replace_range(place..=place, &letter);
             let hyphens = [2, 35, 52].contains(&place) == (letter == "-");
@@ -426,7 +426,7 @@ mod tests {
             }
         }
 
-        /// The record is found by whatever spelling of the same 128 bits a hop prefers.
+        /// The record is found by every spelling of the same 128 bits.
         #[test]
         fn an_id_of_128_bits_is_the_records_own(bits in any::<u128>()) {
             let uuid = uuid::Uuid::from_u128(bits);

@@ -1,4 +1,4 @@
-//! Refusals as gRPC callers read them: an answer of trailers only, with a status of gRPC's own.
+//! Refusals for gRPC callers: an answer of trailers only, with a status of gRPC's own.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ use crate::domain::reason::Reason;
 
 use super::message::Request;
 
-/// The status codes of gRPC that refusals have.
+/// The status codes of gRPC for refusals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     Cancelled = 1,
@@ -24,7 +24,7 @@ pub enum Status {
     Unauthenticated = 16,
 }
 
-/// Whether a request is a call of gRPC, which is spoken over HTTP/2 and by this type of content.
+/// True for a call of gRPC: HTTP/2, and the content type `application/grpc`.
 pub fn is_call(request: &Request) -> bool {
     request.version == Version::HTTP_2
         && request
@@ -42,14 +42,14 @@ fn is_grpc(kind: &HeaderValue) -> bool {
     start.eq_ignore_ascii_case(KIND) && matches!(rest, Some([] | [b'+' | b';' | b' ', ..]))
 }
 
-/// The status of a refusal that would have `http` as its status elsewhere.
+/// The status of a refusal that has the status `http` elsewhere.
 pub const fn status(reason: Reason, http: u16) -> Status {
     match (reason, http) {
         (Reason::RouteUnknown | Reason::MethodUnknown, _) => Status::Unimplemented,
         (Reason::BodyTimeout | Reason::RequestTimeout | Reason::UpstreamTimeout, _) => {
             Status::DeadlineExceeded
         }
-        // 421: another connection is let in.
+        // 421: another connection is admitted.
         (Reason::HostMismatch, 421) | (_, 502..=504) => Status::Unavailable,
         (_, 401) => Status::Unauthenticated,
         (_, 403) => Status::PermissionDenied,
@@ -62,7 +62,7 @@ pub const fn status(reason: Reason, http: u16) -> Status {
     }
 }
 
-/// A text as `grpc-message` has it: everything but printable ASCII, and the percent sign, is percent-encoded.
+/// The text of `grpc-message`: everything but printable ASCII, and the percent sign, is percent-encoded.
 pub fn message(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -1,8 +1,9 @@
-//! Which worker serves a new connection: the one that accepted it, or one that has clearly fewer.
+//! Hand-over of new connections: the accepting worker keeps one, or gives it to a worker with clearly fewer.
 //!
-//! The kernel spreads connections over the workers' sockets by a hash of their addresses. Of many light ones that
-//! makes even halves; of eight heavy ones six may meet on one worker while another idles. So the worker that accepts
-//! looks at how many each has, and may hand the socket over before a byte of it was read. Nothing is moved later.
+//! The kernel spreads connections over the workers' sockets by a hash of their addresses. Many light ones are spread
+//! evenly by that; of eight heavy ones six may meet on one worker while another idles. So the accepting worker compares
+//! the number of connections on each, and may hand the socket over before a byte of it was read. Nothing is moved
+//! later.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,14 +16,14 @@ use crate::net::log_limit::LogLimit;
 
 use super::metrics::{Metrics, Open};
 
-/// Sockets that may be on their way to one worker. A worker that is this far behind is given no more.
+/// Sockets that may wait for one worker. A worker that is this far behind gets no more.
 const WAITING_MAX: usize = 256;
 
-/// A worker may have more than another by this part of the other's before it hands over, which costs both a few
+/// The share of a worker's connections by which another may have more before it hands over, which costs both a few
 /// microseconds: up to this many connections are spread exactly, and of more each worker has its share within 7 %.
 const TOLERANCE: i64 = 16;
 
-/// The ways to all workers.
+/// The channels to all workers.
 #[derive(Clone, Debug)]
 pub struct Handover {
     workers: Arc<[Way]>,
@@ -30,7 +31,7 @@ pub struct Handover {
 
 #[derive(Debug)]
 struct Way {
-    /// Connections that the worker has, or is about to be given. It is the metric too, so that both always agree.
+    /// Connections that the worker has, or is about to get. It is the metric too, so that both always agree.
     open: IntGauge,
     door: mpsc::Sender<Handed>,
 }
@@ -48,12 +49,12 @@ pub struct Handed {
 pub struct Arrival {
     pub stream: TcpStream,
     pub remote: SocketAddr,
-    /// Counts it for its worker until it is dropped.
+    /// Its place in the count of its worker, until it is dropped.
     pub place: Open,
 }
 
 impl Handover {
-    /// Between so many workers; gives back what each of them receives from.
+    /// Channels between so many workers; returns the receiving end of each.
     pub fn between(workers: usize, metrics: &Metrics) -> (Self, Vec<mpsc::Receiver<Handed>>) {
         let (ways, doors): (Vec<_>, Vec<_>) = (0..workers)
             .map(|worker| {
@@ -70,7 +71,7 @@ impl Handover {
         )
     }
 
-    /// Decides about a connection that worker `own` has accepted; gives it back unless another worker has it now.
+    /// Decides about a connection that worker `own` has accepted; returns it unless another worker has it now.
     pub fn settle(&self, own: usize, stream: TcpStream, remote: SocketAddr) -> Option<Arrival> {
         let taker = choose(own, self.workers.iter().map(|worker| worker.open.get()));
         if taker == own {
@@ -80,7 +81,7 @@ impl Handover {
         let handed = Handed {
             stream: left(stream)?,
             remote,
-            // Counted at once: the next decision has to know of it.
+            // Counted at once, for the next decision.
             place: Open::new(way.open.clone()),
         };
         match way.door.try_send(handed) {
@@ -95,7 +96,7 @@ impl Handover {
         }
     }
 
-    /// The connection stays where it was accepted, whoever has fewer.
+    /// Keeps the connection where it was accepted, even if another worker has fewer.
     pub fn keep(&self, own: usize, stream: TcpStream, remote: SocketAddr) -> Option<Arrival> {
         let place = Open::new(self.workers.get(own)?.open.clone());
         Some(Arrival {
@@ -107,7 +108,7 @@ impl Handover {
 }
 
 impl Handed {
-    /// Comes to the runtime that this is called on.
+    /// Moves the connection to the runtime of the caller.
     pub fn arrive(self) -> Option<Arrival> {
         Some(Arrival {
             stream: joined(self.stream)?,
@@ -117,10 +118,10 @@ impl Handed {
     }
 }
 
-/// The worker that is to serve a connection accepted by `own`, by how many each has open.
+/// The worker for a connection accepted by `own`, by the number of open connections on each.
 ///
-/// Two workers may decide at the same moment by the same numbers; then one has one too many, and the next
-/// connection makes up for it.
+/// Two workers may decide at the same moment by the same numbers; then one has one too many, and the next connection
+/// makes up for it.
 fn choose(own: usize, open: impl Iterator<Item = i64> + Clone) -> usize {
     let has = open.clone().nth(own).unwrap_or(0);
     match open.enumerate().min_by_key(|(_, count)| *count) {

@@ -1,4 +1,4 @@
-//! A socket becomes a peer: what TLS proved of the other side, or the reason why there is no connection.
+//! TLS handshakes: a socket becomes a peer with its proved certificate, or the reason of the refusal.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -21,19 +21,19 @@ use crate::net::tls::{self, AcceptError, ServerConfig, ServerStream};
 use super::handshake_failure::{HandshakeFailure, NotOpened};
 use super::peer::{Origin, Peer};
 
-/// How handshakes are made: one policy for all hosts, and others for hosts that want another.
+/// The TLS policies of handshakes: one for all hosts, and others for hosts that need another.
 #[derive(Debug)]
 pub struct TlsPolicies {
-    /// The generation of the catalogue that judges what is opened under them.
+    /// The generation of the catalogue that judges connections opened under them.
     generation: u64,
     configs: HashMap<TlsPolicy, Arc<ServerConfig>>,
     hosts: HostPolicies,
     general: Arc<ServerConfig>,
-    /// Whether connections keep their client's certificate, because upstreams are told of it.
+    /// True if connections keep their client's certificate, because upstreams get it.
     keep_certificates: bool,
 }
 
-/// Hosts are given a policy that does not exist.
+/// The error for a host whose policy does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("there is no TLS configuration for {0:?}")]
 pub struct PolicyMissing(pub TlsPolicy);
@@ -58,7 +58,7 @@ impl TlsPolicies {
         })
     }
 
-    /// The same, for connections that keep their client's certificate.
+    /// The same policies, for connections that keep their client's certificate.
     #[must_use]
     pub fn keeping_certificates(self, keep: bool) -> Self {
         Self {
@@ -72,14 +72,14 @@ impl TlsPolicies {
         let policy = name.map_or(self.hosts.general, |name| self.hosts.of(name));
         match self.configs.get(&policy) {
             Some(config) => (policy, Arc::clone(config)),
-            // Hosts have policies that exist, so this one is never missed.
+            // Hosts have policies that exist, so this default is never used for a missing one.
             None => (self.hosts.general, Arc::clone(&self.general)),
         }
     }
 }
 
 /// The TLS policies of the generation in force, and during a reload those of its successor: a handshake is made under
-/// the policies of the catalogue that its first request would be judged by at that moment.
+/// the policies of the catalogue that would judge its first request at that moment.
 #[derive(Debug)]
 pub struct TlsGenerations {
     newest: Arc<TlsPolicies>,
@@ -133,7 +133,7 @@ impl TlsGenerations {
     }
 }
 
-/// How one handshake is made.
+/// The policy of one handshake.
 #[derive(Debug)]
 pub struct Picked {
     policy: TlsPolicy,
@@ -141,12 +141,12 @@ pub struct Picked {
     keep_certificate: bool,
 }
 
-/// Certificates that this worker has read lately, by their digest: partners come back, and connections of one partner
-/// share what is kept of its certificate.
+/// Certificates that this worker has parsed lately, by their digest: partners come back, and connections of one partner
+/// share the parsed facts of its certificate.
 #[derive(Debug)]
 pub struct Leaves(RefCell<Cache<Fingerprint, Arc<Leaf>>>);
 
-/// About 1 KiB each, and as much again where the certificate itself is kept.
+/// The most certificates; about 1 KiB each, and as much again where the certificate itself is kept.
 const LEAVES_MAX: usize = 4096;
 
 impl Default for Leaves {
@@ -156,7 +156,7 @@ impl Default for Leaves {
 }
 
 impl Leaves {
-    /// Reads a certificate, and keeps it itself beside what was read if `whole`.
+    /// Parses a certificate, and keeps its DER beside the facts if `whole`.
     fn read(&self, der: &[u8], whole: bool) -> Result<Arc<Leaf>, Reason> {
         let fingerprint = hash::fingerprint(der);
         let mut kept = self.0.borrow_mut();
@@ -173,7 +173,7 @@ impl Leaves {
     }
 }
 
-/// What a finished handshake gives.
+/// The result of a finished handshake.
 #[derive(Debug)]
 pub struct Proved<S> {
     pub stream: ServerStream<S>,
@@ -181,8 +181,8 @@ pub struct Proved<S> {
     pub resumed: bool,
 }
 
-/// Shakes hands before `deadline`, as `pick` says once the name is known that the client asks for. A client whose
-/// certificate does not lead to one of our authorities has got its alert when this fails.
+/// Performs a handshake before `deadline`, under the policy that `pick` returns for the client's SNI. A client whose
+/// certificate does not chain to one of our authorities has got its alert when this fails.
 pub async fn prove<S>(
     stream: S,
     origin: Origin,
@@ -223,8 +223,8 @@ where
     })
 }
 
-/// Keeps the certificate that is refused while `handshake` is polled: no other handshake of this thread goes on in the
-/// same poll.
+/// Keeps a certificate that is refused while `handshake` is polled: no other handshake of this thread runs in the same
+/// poll.
 async fn noting_refused<T>(handshake: impl Future<Output = T>, refused: &mut Option<Vec<u8>>) -> T {
     let mut handshake = pin!(handshake);
     poll_fn(|cx| {

@@ -1,4 +1,4 @@
-//! A connection that did not come to be: why, and the line that says so.
+//! Failed handshakes: the reason, and its line in the log.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use crate::domain::reason::Reason;
 use crate::net::log_limit::LogLimit;
 use crate::net::tls::AcceptError;
 
-/// Why there is no connection.
+/// The reason why no connection was opened.
 #[derive(Debug)]
 pub enum NotOpened {
     /// The client left without a byte, as the port checks of load balancers do. Nothing was refused.
@@ -15,15 +15,15 @@ pub enum NotOpened {
     Refused(Box<HandshakeFailure>),
 }
 
-/// A handshake that failed, with all that is known of it.
+/// A failed handshake, with all facts about it.
 #[derive(Debug)]
 pub struct HandshakeFailure {
     pub reason: Reason,
-    /// The name that the client asked for.
+    /// The client's SNI.
     pub sni: Option<Box<str>>,
-    /// What the TLS library says.
+    /// The error of the TLS library.
     pub cause: Option<AcceptError>,
-    /// The client's certificate that was refused, in DER.
+    /// The refused client certificate, in DER.
     pub certificate: Option<Vec<u8>>,
 }
 
@@ -38,11 +38,11 @@ impl From<Reason> for NotOpened {
     }
 }
 
-/// Lines of each reason, so that a flood for one reason hides no refusal for another.
+/// The limits on log lines, one for each reason, so that a flood for one reason hides no refusal for another.
 static LINES: [LogLimit; Reason::ALL.len()] = [const { LogLimit::new() }; Reason::ALL.len()];
 
 impl HandshakeFailure {
-    /// Writes the failure down, unless there are too many of its kind.
+    /// Logs the failure, within the limit of its reason.
     pub fn log(&self, address: IpAddr) {
         let limit = LINES.get(self.reason as usize);
         let Some(suppressed) = limit.and_then(LogLimit::permit) else {
@@ -73,8 +73,8 @@ impl HandshakeFailure {
     }
 }
 
-/// The facts of a certificate as texts: printable ASCII of a bounded length, whatever the certificate says. All but
-/// the fingerprint are absent when it cannot be read.
+/// The facts of a certificate as texts: printable ASCII of a bounded length, for any content. All but the fingerprint
+/// are absent when it cannot be parsed.
 #[derive(Debug, Default)]
 struct Certificate {
     subject: Option<String>,
@@ -105,7 +105,7 @@ impl Certificate {
     }
 }
 
-/// Longer than the names that people give, and short enough for a line.
+/// A length above usual names, and below a line.
 const NAME_CHARS_MAX: usize = 256;
 
 /// A name's first characters; the texts are ASCII, so that any cut is between two characters.
@@ -117,7 +117,7 @@ fn bounded(mut name: String) -> String {
     name
 }
 
-/// An error with everything below it.
+/// An error and its sources.
 fn words(error: &AcceptError) -> String {
     let mut text = error.to_string();
     let mut below = std::error::Error::source(error);

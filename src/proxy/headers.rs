@@ -1,7 +1,7 @@
-//! Which header fields of a request may reach an upstream: nothing that asserts an identity, nothing that is
-//! for this connection only, and no name that an upstream might read as another one.
+//! The request fields that may reach an upstream: none that asserts an identity, none that is hop-by-hop, and no name
+//! that an upstream might read as another one.
 //!
-//! The order matters. Everything is taken off first, what `Connection` names included; our own fields are set
+//! The order matters. Everything is removed first, the fields in `Connection` included; our own fields are set
 //! afterwards by [`super::forwarding`], so that no caller can have one of them removed.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -17,7 +17,7 @@ const CONNECTION_OPTIONS_MAX: usize = 32;
 
 macro_rules! families {
     ($($(#[$doc:meta])* $name:ident = $label:literal,)*) => {
-        /// Fields by which upstreams learn who calls. Only we say that, so these never pass.
+        /// Identity headers of proxies, by family. Only the gateway sets them, so a caller's never pass.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Family {
             $($(#[$doc])* $name,)*
@@ -35,19 +35,19 @@ macro_rules! families {
 }
 
 families! {
-    /// Of Amazon's load balancers and CDN.
+    /// Amazon's load balancers and CDN.
     Amazon = "amazon",
     /// `Client-Cert` and `Client-Cert-Chain` of RFC 9440, `X-Client-Cert…`, and Azure's `X-ARR-ClientCert`.
     ClientCert = "client_cert",
-    /// Of Kong and other API gateways.
+    /// Kong and other API gateways.
     Consumer = "consumer",
     /// Our own.
     Countersign = "countersign",
-    /// `X-Forwarded-Client-Cert`, `X-Forwarded-Tls-Client-Cert`, and what authenticating proxies set.
+    /// `X-Forwarded-Client-Cert`, `X-Forwarded-Tls-Client-Cert`, and the fields of authenticating proxies.
     Forwarded = "forwarded",
-    /// Of service meshes and identity-aware proxies.
+    /// Service meshes and identity-aware proxies.
     Mesh = "mesh",
-    /// `X-Real-Ip`, `X-Original-Url` and the like: where a request came from or went to.
+    /// `X-Real-Ip`, `X-Original-Url` and the like: the origin or target of a request.
     Origin = "origin",
     /// `Remote-User` and its kin.
     RemoteUser = "remote_user",
@@ -55,7 +55,7 @@ families! {
     Ssl = "ssl",
 }
 
-/// The family that a field belongs to, whatever it uses where others have a hyphen.
+/// The family of a field, with any character in place of a hyphen.
 pub fn family(name: &str) -> Option<Family> {
     let beginnings = match *name.as_bytes() {
         [b'x' | b'X', hyphen, letter, ..] if !hyphen.is_ascii_alphanumeric() => {
@@ -78,7 +78,7 @@ pub fn family(name: &str) -> Option<Family> {
     }
 }
 
-/// A name as an upstream may read it that takes everything but letters and digits for the same.
+/// A name as upstreams see it that take all characters but letters and digits for the same.
 pub fn folded(name: &str) -> String {
     let fold = |letter| match letter {
         'a'..='z' | '0'..='9' => letter,
@@ -88,7 +88,7 @@ pub fn folded(name: &str) -> String {
     name.chars().map(fold).collect()
 }
 
-/// How names of families begin, by their first letter after `x-`: most names of a request begin like none of them.
+/// Prefixes of families, by the first letter after `x-`: most names of a request match none of them.
 const fn extensions(letter: u8) -> &'static [(&'static str, Family)] {
     use Family as F;
     match letter {
@@ -143,7 +143,7 @@ const fn extensions(letter: u8) -> &'static [(&'static str, Family)] {
     }
 }
 
-/// The same of names without `x-`, by their first letter.
+/// Prefixes of families without `x-`, by their first letter.
 const fn others(letter: u8) -> &'static [(&'static str, Family)] {
     use Family as F;
     match letter {
@@ -171,14 +171,14 @@ const fn others(letter: u8) -> &'static [(&'static str, Family)] {
     }
 }
 
-/// `a-z`, `0-9` and `-`; the HTTP library has made upper case lower already.
+/// True for a name of `a-z`, `0-9` and `-`; the HTTP library has lowered upper case already.
 pub fn is_plain(name: &str) -> bool {
     name.bytes()
         .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
-/// Refuses every transfer coding but the one that is read here: `chunked`, once. The HTTP library looks at the
-/// last coding only, and somebody before us may have looked at the first.
+/// Refuses every transfer coding but the one that is decoded here: `chunked`, once. The HTTP library looks at the last
+/// coding only, and a proxy before us may have looked at the first.
 pub fn sound_framing(fields: &FieldList) -> Result<(), Reason> {
     match fields.one(&header::TRANSFER_ENCODING) {
         Ok(None) => Ok(()),
@@ -187,21 +187,21 @@ pub fn sound_framing(fields: &FieldList) -> Result<(), Reason> {
     }
 }
 
-/// What of the caller's own fields a route wants to keep.
+/// The caller's own fields that a route keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct Keep<'i> {
     pub credentials: Credentials<'i>,
-    /// What a trusted hop says about where the request came from.
+    /// True if a trusted hop's fields about the request's origin are kept.
     pub forwarding: bool,
 }
 
-/// Which of the caller's credentials reach the upstream.
+/// The caller's credentials that reach the upstream.
 #[derive(Clone, Copy, Debug)]
 pub enum Credentials<'i> {
     All,
-    /// Those that are for the upstream: neither ours by form nor looked at here.
+    /// Credentials for the upstream: neither ours by form nor verified here.
     Foreign {
-        /// The route asks for a key or a token.
+        /// True if the route verifies a key or a token.
         looked_at: bool,
         /// The issuer of our access tokens; empty when none are issued.
         issuer: &'i str,
@@ -223,7 +223,7 @@ impl Credentials<'_> {
     }
 }
 
-/// Whether a value is of the one scheme that is looked at here.
+/// True for a value of the `Bearer` scheme, the only one that is verified here.
 fn is_bearer(value: &HeaderValue) -> bool {
     match value.as_bytes().split_at_checked(b"bearer".len()) {
         Some((scheme, rest)) => {
@@ -233,7 +233,7 @@ fn is_bearer(value: &HeaderValue) -> bool {
     }
 }
 
-/// Takes off everything that must not reach an upstream; gives back the families that the caller tried to set.
+/// Removes everything that must not reach an upstream; returns the families that the caller tried to set.
 pub fn clean(fields: &mut FieldList, keep: Keep<'_>) -> Result<Vec<Family>, Offence> {
     let named = named_by_connection(fields)?;
     let mut spoofed = Vec::new();
@@ -250,15 +250,15 @@ pub fn clean(fields: &mut FieldList, keep: Keep<'_>) -> Result<Vec<Family>, Offe
     Ok(spoofed)
 }
 
-/// Whether a field is for this hop, set by us, or looked at by us as a credential.
+/// True for a field that is for this hop, set by us, or verified by us as a credential.
 pub fn is_ours(name: &str) -> bool {
     never_forwarded(name, false) || matches!(name, "authorization" | "x-api-key")
 }
 
-/// Fields that are for this hop, or that we set ourselves.
+/// True for fields that are for this hop, or that we set ourselves.
 fn never_forwarded(name: &str, keep_forwarding: bool) -> bool {
     match name {
-        // RFC 9110, 7.6.1. `Host` is sent by the upstream connection; `Expect` is answered by us.
+        // RFC 9110, 7.6.1. The upstream connection sends `Host`; the gateway answers `Expect`.
         "connection" | "expect" | "host" | "http2-settings" | "keep-alive" | "proxy-authenticate"
         | "proxy-authorization" | "proxy-connection" | "transfer-encoding" | "upgrade"
         // CGI programs take it for a setting of theirs.
@@ -269,8 +269,8 @@ fn never_forwarded(name: &str, keep_forwarding: bool) -> bool {
     }
 }
 
-/// What `Connection` lists goes no further (RFC 9110, 7.6.1), but for `te`, which is kept where it says `trailers`.
-/// A caller that lists what a request needs is up to no good.
+/// The fields in `Connection`, which are not forwarded (RFC 9110, 7.6.1), except `te`, which is kept if it contains
+/// `trailers`. A caller that lists a field which a request needs is refused.
 fn named_by_connection(fields: &FieldList) -> Result<Vec<HeaderName>, Offence> {
     let refused = |says, sent: &[u8]| Err(Offence::new("connection", says, None, sent));
     let mut named = Vec::new();
@@ -302,7 +302,7 @@ fn named_by_connection(fields: &FieldList) -> Result<Vec<HeaderName>, Offence> {
     Ok(named)
 }
 
-/// `TE` is for this hop, but gRPC asks its upstream for `trailers` with it.
+/// Limits `TE`, which is for this hop, to `trailers`, which gRPC upstreams need.
 fn limit_te(fields: &mut FieldList) {
     let Some(value) = fields.get(&header::TE) else {
         return;
@@ -318,7 +318,7 @@ fn limit_te(fields: &mut FieldList) {
     }
 }
 
-/// HTTP/2 clients split `Cookie` for compression; HTTP/1.1 upstreams get it whole (RFC 9113, 8.2.3).
+/// Joins `Cookie` fields: HTTP/2 clients split them for compression; HTTP/1.1 upstreams get one (RFC 9113, 8.2.3).
 fn join_cookies(fields: &mut FieldList) {
     let mut crumbs = fields.get_all(&header::COOKIE);
     let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else {
@@ -334,7 +334,7 @@ fn join_cookies(fields: &mut FieldList) {
     }
 }
 
-/// Takes off trailers whatever could change how a request is framed, routed or attributed (RFC 9110, 6.5.1).
+/// Removes trailers that could change the framing, routing or origin of a request (RFC 9110, 6.5.1).
 pub fn clean_trailers(trailers: &mut HeaderMap) -> Vec<Family> {
     let mut spoofed = Vec::new();
     let mut doomed: Vec<HeaderName> = Vec::new();
@@ -395,7 +395,7 @@ mod tests {
 
     const ISSUER: &str = "https://api.example.test";
 
-    /// A route that looks at keys or tokens.
+    /// A route that verifies keys or tokens.
     const LOOKED_AT: Keep<'_> = Keep {
         credentials: Credentials::Foreign {
             looked_at: true,
@@ -404,7 +404,7 @@ mod tests {
         forwarding: false,
     };
 
-    /// One that looks at certificates alone.
+    /// A route that verifies certificates alone.
     const UNSEEN: Keep<'_> = Keep {
         credentials: Credentials::Foreign {
             looked_at: false,
@@ -650,7 +650,7 @@ mod tests {
         assert_eq!(left, ["grpc-status"]);
     }
 
-    /// Names that callers try: those that mean something, their look-alikes, and any other.
+    /// Names that callers try: known ones, their look-alikes, and any other.
     fn a_name() -> impl Strategy<Value = String> {
         let known = prop::sample::select(vec![
             "x-countersign-app-id",
@@ -700,7 +700,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever an upstream puts in a hyphen's place when it reads a name, the family is the same.
+        /// Any character that an upstream may take for a hyphen leads to the same family.
         #[test]
         fn a_family_is_known_in_every_spelling(
             name in a_name(),
@@ -735,7 +735,7 @@ mod tests {
             }
             let tried = before.names().filter(|name| family(name.as_str()).is_some()).count();
             prop_assert_eq!(spoofed.len(), tried);
-            // What `Connection` names stays on this hop, `te: trailers` apart.
+            // Fields in `Connection` stay on this hop, `te: trailers` apart.
             for named in before.get_all(&header::CONNECTION) {
                 for option in named.to_str().unwrap().split(',').map(str::trim) {
                     let option = option.to_ascii_lowercase();

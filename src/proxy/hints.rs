@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use super::codec::field_list::FieldList;
 
-/// What the upstream has hinted at and the caller has not been sent. Only callers over HTTP/2 have one: over HTTP/1.1
+/// Early hints of the upstream that were not sent to the caller yet. Only callers over HTTP/2 get them: over HTTP/1.1
 /// there are clients that take the first head for the answer.
 #[derive(Debug, Default)]
 pub struct Hints {
@@ -13,7 +13,7 @@ pub struct Hints {
 }
 
 impl Hints {
-    /// Gives the fields of a 103; those beyond the bound are dropped.
+    /// Adds the fields of a 103; those beyond the limit are dropped.
     pub fn give(&self, fields: FieldList) {
         if self.given.get() < HINTS_MAX {
             self.given.set(self.given.get() + 1);
@@ -21,7 +21,7 @@ impl Hints {
         }
     }
 
-    /// Takes all that wait, in their order.
+    /// Takes all waiting hints, in their order.
     pub fn take(&self) -> Vec<FieldList> {
         self.waiting.take()
     }

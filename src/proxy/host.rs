@@ -1,4 +1,4 @@
-//! The host that a request is for.
+//! The host of a request.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -12,24 +12,23 @@ use super::message::Request;
 use super::offence::Offence;
 use super::refusal::Refusal;
 
-/// A host, in its one form.
+/// A host, in its normal form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// As routes are found by: lower case, without port and trailing dot.
+    /// The name for routing: lower case, without port and trailing dot.
     pub name: Arc<str>,
-    /// What the upstream is told: the same name, with the port that the caller gave. Has bytes of its own, and keeps
-    /// no request's head from being let go.
+    /// The `Host` for the upstream: the same name, with the caller's port. It owns its bytes, so that it keeps no
+    /// request's head in memory.
     pub value: HeaderValue,
 }
 
-/// The last host that the requests of a connection were for, and how they spelt it: the next one is nearly always for
-/// the same.
+/// The last host of a connection's requests, and its spelling: the next request nearly always has the same one.
 #[derive(Debug, Default)]
 pub struct LastHost(RefCell<Option<(Box<[u8]>, Host)>>);
 
 impl LastHost {
-    /// Finds the one host of a request: `Host`, `:authority` and the target's absolute form must agree. `any` says
-    /// whether some route serves every host, and with it clients that name none.
+    /// The one host of a request: `Host`, `:authority` and the target's absolute form must agree. `any` is true if some
+    /// route serves every host, and with it clients that name none.
     pub fn of(&self, request: &Request, any: bool) -> Result<Host, Refusal> {
         let Ok(field) = request.fields.one(&header::HOST) else {
             let says = "The request has more than one Host";
@@ -67,7 +66,7 @@ fn read(said: &[u8]) -> Result<Host, Refusal> {
     })
 }
 
-/// The host of a request that names it twice. A port that the scheme has by itself is the same as none.
+/// The host of a request that names it twice. The default port of its scheme may be left out.
 fn agreed(field: &HeaderValue, target: &str, scheme: Option<&str>) -> Result<Host, Refusal> {
     let said = field.as_bytes();
     let written = ascii(said)?;
@@ -89,7 +88,7 @@ fn agreed(field: &HeaderValue, target: &str, scheme: Option<&str>) -> Result<Hos
     })
 }
 
-/// A request that names no host. HTTP/1.0 allows that, and is served where every host is.
+/// The host of a request that names none. HTTP/1.0 allows that, and is served where every host is.
 fn none(version: Version, any: bool) -> Result<Host, Refusal> {
     match version {
         Version::HTTP_10 if any => Ok(Host {
@@ -104,7 +103,7 @@ fn none(version: Version, any: bool) -> Result<Host, Refusal> {
     }
 }
 
-/// Stands for a host that was not named. It matches no pattern but `*`.
+/// The host of a request without one. It matches no pattern but `*`.
 const NO_NAME: &str = "*";
 
 fn ascii(said: &[u8]) -> Result<&str, Refusal> {
@@ -271,7 +270,7 @@ mod tests {
         assert_eq!(empty, Err(Reason::HostInvalid), "an empty name is none");
     }
 
-    /// What was found for one request is never given to another that says something else.
+    /// The result for one request is never used for another spelling.
     #[test]
     fn the_last_host_is_asked_for_by_the_very_words() {
         let last = LastHost::default();

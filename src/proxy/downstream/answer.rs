@@ -1,4 +1,4 @@
-//! An answer on its way to an HTTP/1.1 client: its head, and its body as it comes.
+//! An answer to an HTTP/1.1 client: its head, and its body as it comes.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,7 +15,7 @@ use crate::proxy::codec::output::Output;
 use crate::proxy::error::Error;
 use crate::proxy::message::Response;
 
-/// What of the request decides how its answer is written.
+/// The facts of a request that decide the form of its answer.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a fact of its own about the request"
@@ -31,28 +31,29 @@ pub struct Asked {
     pub keep_alive: bool,
 }
 
-/// How far the output has been filled.
+/// The fill level of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filled {
     /// The upstream has to send more first.
     Dry,
-    /// There is enough for one write.
+    /// Enough for one write.
     Full,
     /// Nothing follows.
     Whole,
 }
 
-/// An answer whose head has been written. Holds its body, and with it the record, until all of it is on its way.
+/// An answer whose head has been written. It holds its body, and with it the record, until all of it has been taken for
+/// sending.
 #[derive(Debug)]
 pub struct Answering {
     body: ResponseBody,
     framing: Framing,
-    /// What a body with a length still owes.
+    /// The bytes of a `Content-Length` body that are still missing.
     left: u64,
     takes_trailers: bool,
     /// Another request may follow.
     pub keep_alive: bool,
-    /// What follows is a tunnel.
+    /// True if a tunnel follows.
     pub switched: bool,
 }
 
@@ -106,7 +107,7 @@ impl Answering {
         }
     }
 
-    /// Puts as much of the body into `output` as is at hand and worth one write.
+    /// Puts the available part of the body into `output`, up to one write.
     pub fn fill(&mut self, cx: &mut Context<'_>, output: &mut Output) -> Result<Filled, Error> {
         while output.has_room() {
             let owed = match self.framing {

@@ -12,34 +12,35 @@ use bytes::Bytes;
 use h2::{Reason, RecvStream};
 use http_body::{Body, Frame, SizeHint};
 
-/// What a client sends behind a request's head.
+/// The bytes behind a request's head.
 #[derive(Debug)]
 pub enum Incoming {
-    /// From the connection that the request came on; it is read when it is asked for.
+    /// From the request's own connection; it is read on demand.
     Http1(Box<dyn Source>),
     /// From a stream.
     Http2(StreamBody),
-    /// None: what follows the head is no body but a tunnel's.
+    /// No body. Bytes behind the head belong to a tunnel.
     Nothing,
 }
 
-/// Where a stream goes whose body was dropped before its end: to whoever answers its request.
+/// The slot for a stream whose body was dropped before its end; the sender of the answer finds it there.
 pub type Leftover = Rc<RefCell<Option<RecvStream>>>;
 
-/// The body that a stream of HTTP/2 carries.
+/// The body of an HTTP/2 stream.
 #[derive(Debug)]
 pub struct StreamBody {
-    /// Gone when this is dropped.
+    /// `None` once this is dropped.
     stream: Option<RecvStream>,
     leftover: Option<Leftover>,
-    /// How much of it is to come, as far as the head said.
+    /// The number of bytes to come, if the head has it.
     left: Option<u64>,
-    /// Only trailers can follow.
+    /// True if only trailers can follow.
     data_over: bool,
 }
 
 impl StreamBody {
-    /// `length` is what the head said. That the client keeps to it is the library's to see to (RFC 9113, 8.1.1).
+    /// The body of a stream; `length` is from the head. The library checks that the client keeps to it (RFC 9113,
+    /// 8.1.1).
     pub fn new(stream: RecvStream, length: Option<u64>) -> Self {
         let over = stream.is_end_stream();
         Self {
@@ -50,7 +51,7 @@ impl StreamBody {
         }
     }
 
-    /// Where what is not read of it is left; nowhere when there is nothing to read.
+    /// The slot for the unread rest; `None` when there is nothing to read.
     pub fn leftover(&self) -> Option<Leftover> {
         self.leftover.clone()
     }
@@ -65,7 +66,7 @@ impl StreamBody {
         if !self.data_over {
             match ready!(stream.poll_data(cx)) {
                 Some(Ok(data)) => {
-                    // Fails when the stream has ended, and then nobody needs the room.
+                    // It fails when the stream has ended, which then needs no window.
                     let _ended = stream.flow_control().release_capacity(data.len());
                     let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
                     self.left = self.left.map(|left| left.saturating_sub(length));
@@ -97,25 +98,25 @@ impl Drop for StreamBody {
     }
 }
 
-/// A stream that was ended without an error has its answer, and nobody wants the rest of it (RFC 9113, 8.1).
+/// The end of a stream that ended without an error: its answer is complete, and its rest is not needed (RFC 9113, 8.1).
 fn unless_enough<T>(error: h2::Error) -> Option<Result<T, h2::Error>> {
     (error.reason() != Some(Reason::NO_ERROR)).then_some(Err(error))
 }
 
-/// An HTTP/1.1 connection as its request's body sees it.
+/// An HTTP/1.1 connection, from its request's body.
 pub trait Source: fmt::Debug {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>>;
 
-    /// Whether nothing follows any more.
+    /// True if nothing follows any more.
     fn is_end_stream(&self) -> bool;
 
     fn size_hint(&self) -> SizeHint;
 }
 
-/// Why a body broke off.
+/// The reason why a body broke off.
 #[derive(Debug)]
 pub enum Broken {
-    /// The connection ended, or what came was no body: then the kind is `InvalidData`.
+    /// The connection ended, or the body was malformed: then the kind is `InvalidData`.
     Http1(io::Error),
     Http2(h2::Error),
 }

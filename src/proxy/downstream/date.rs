@@ -10,13 +10,12 @@ use crate::domain::time::{Clock, Timestamp};
 /// The text of one second (RFC 9110, 5.6.7).
 pub type DateText = [u8; 29];
 
-/// The last text, and until when it is right.
+/// The last text, and the time until which it is right.
 #[derive(Debug, Default)]
 pub struct Dates(Cell<Option<(DateText, Instant)>>);
 
 impl Dates {
-    /// The text of this second. `now` saves asking `clock` for as long as the second lasts; a clock that is set is
-    /// noticed after that.
+    /// The text of this second. With `now`, `clock` is read once a second; a clock that is set is noticed after that.
     pub fn at(&self, now: Instant, clock: &dyn Clock) -> DateText {
         if let Some((kept, until)) = self.0.get()
             && now < until
@@ -29,7 +28,7 @@ impl Dates {
     }
 }
 
-/// The text of the second that `at` is in, and how much is left of that.
+/// The text of the second that `at` is in, and the rest of that second.
 fn text_at(at: Timestamp) -> (DateText, Duration) {
     let (second, millis) = (
         at.unix_millis().div_euclid(1000),

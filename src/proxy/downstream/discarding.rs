@@ -12,28 +12,28 @@ use super::link::Link;
 use crate::net::discard::Discard;
 use crate::net::turn;
 
-/// How much more is discarded, and until when.
+/// The rest of the limits: bytes and time.
 #[derive(Debug)]
 pub struct Discarding {
     left: u64,
     until: Instant,
     pause: Duration,
     timer: Pin<Box<Sleep>>,
-    /// How long a pause the timer was set for, while nothing comes.
+    /// The pause that the timer was set for, while nothing comes.
     waiting: Option<Duration>,
 }
 
-/// How a discarded body ended.
+/// The end of a discarded body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
     /// All of it has come, so another request may follow.
     Whole,
-    /// It is no body, it comes too slowly, or it is too long.
+    /// Its end is unknown: it is malformed, too slow, or too long.
     Unknown,
 }
 
 impl Discarding {
-    /// Begins with the answer.
+    /// The limits of one answer. The time begins with it.
     pub fn begin(bounds: &Discard) -> Self {
         let until = turn::now() + bounds.time;
         Self {
@@ -45,7 +45,7 @@ impl Discarding {
         }
     }
 
-    /// Passes over the rest of a body.
+    /// Discards the rest of a body.
     pub fn poll_body<S>(&mut self, cx: &mut Context<'_>, link: &mut Link<S>) -> Poll<Rest>
     where
         S: AsyncBufRead + AsyncWrite + Unpin,
@@ -61,7 +61,7 @@ impl Discarding {
         }
     }
 
-    /// Passes over whatever comes, until the client has nothing more to say.
+    /// Discards all input until the client closes.
     pub fn poll_end<S>(&mut self, cx: &mut Context<'_>, link: &mut Link<S>) -> Poll<()>
     where
         S: AsyncBufRead + AsyncWrite + Unpin,
@@ -83,7 +83,7 @@ impl Discarding {
         self.timer.as_mut().poll(cx)
     }
 
-    /// Ready with whether anything more has come, and may.
+    /// Ready with true if something more has come, and is within the limits.
     fn poll_more<S>(
         &mut self,
         cx: &mut Context<'_>,
@@ -110,5 +110,6 @@ impl Discarding {
     }
 }
 
-/// A client that is quiet for so long in the middle of its body may be waiting for the connection to end.
+/// The longest pause in the middle of a body. A client that is quiet for longer may be waiting for the connection to
+/// end.
 const QUIET: Duration = Duration::from_secs(1);

@@ -1,7 +1,7 @@
-//! A connection that speaks HTTP/1.1: head, exchange, answer, and again; without a task and without a channel.
+//! HTTP/1.1 connections: head, exchange, answer, and again; without a task and without a channel.
 //!
-//! Whoever polls the connection drives everything on it: the exchange runs inside, and the request's body reads from
-//! the same stream when it is asked for. Between requests nothing is held but the stream.
+//! One poll drives everything on the connection: the exchange runs inside, and the request's body reads from the same
+//! stream on demand. Between requests only the stream is held.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -30,16 +30,16 @@ use crate::proxy::message::Response;
 use crate::proxy::metrics::Closed;
 use crate::proxy::upgrade::{Handover, Upgrade};
 
-/// What one connection may cost.
+/// Limits on one connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     pub head: HeadBounds,
-    /// From a head's first byte to its last.
+    /// The time from a head's first byte to its last.
     pub head_time: Duration,
     pub discard: Discard,
 }
 
-/// See the module. Resolves to why it ended.
+/// An HTTP/1.1 connection; see the module. It resolves to the reason of its end.
 pub struct Http1<S, A> {
     link: Rc<RefCell<Link<S>>>,
     output: Output,
@@ -47,35 +47,35 @@ pub struct Http1<S, A> {
     answers: A,
     bounds: Bounds,
     state: State,
-    /// Takes no more requests.
+    /// True if it takes no more requests.
     finishing: bool,
-    /// Why it ends after the answer that is being given, if it does.
+    /// The reason of its end after the current answer, if it ends then.
     over: Closed,
-    /// What is left of a request whose answer has begun, if nobody reads it.
+    /// The rest of a request whose answer has begun, if it has no reader.
     rest: Option<Box<Discarding>>,
-    /// How much of it is discarded.
+    /// Limits on the discarded rest.
     discard: Discard,
-    /// The client waits for a word before it sends its body, and gets an answer instead.
+    /// True for a client that waits for `100 Continue` before its body, and gets its answer instead.
     unasked: bool,
 }
 
 enum State {
-    /// Waits for a request. The time counts once its head has begun.
+    /// Waits for a request. The time begins with the first byte of its head.
     Head(Option<Pin<Box<Sleep>>>),
     Exchange(BoxedAnswer, Asked, Option<Handover>),
     /// Boxed: an idle connection should not be as large as one that answers.
     Answer(Box<Answering>, Option<Handover>),
     /// The answer has been sent, and the rest of its request is discarded. `true` if another request may follow.
     Discard(Box<Discarding>, bool),
-    /// Says goodbye, and hears out a client that is still sending: who closes on unread bytes takes back an answer
-    /// that is on its way.
+    /// Closes in order, and reads on from a client that is still sending: a close on unread bytes resets the
+    /// connection, and the answer may be lost.
     Closing(Closed, Lingering),
     Over,
 }
 
 #[derive(Debug)]
 struct Lingering {
-    /// None when the client has nothing left to say.
+    /// `None` when the client has nothing left to send.
     rest: Option<Box<Discarding>>,
     said: bool,
 }
@@ -113,7 +113,7 @@ where
         }
     }
 
-    /// Finishes what runs, and takes nothing new. Has to be polled afterwards.
+    /// Finishes the current exchange, and takes no new one. A poll has to follow.
     pub fn finish(&mut self) {
         self.finishing = true;
     }
@@ -147,7 +147,7 @@ where
                 }
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(failed(&error)),
-                // Only what has not come: a request that is here is answered.
+                // An idle connection only: a request that has come is answered.
                 Poll::Pending if self.finishing && link.input.is_empty() => {
                     return Poll::Ready(State::Closing(Closed::Finished, Lingering::none()));
                 }
@@ -199,7 +199,7 @@ where
         State::Exchange(answer, asked, handover)
     }
 
-    /// Answers bytes that are no request, and nothing after them.
+    /// Answers malformed bytes, and nothing after them.
     fn refuse(&mut self, reason: Reason) -> State {
         self.answers.heading(false);
         self.link.borrow_mut().refuse();
@@ -224,7 +224,7 @@ where
         mut asked: Asked,
         handover: Option<Handover>,
     ) -> State {
-        // A body that somebody still reads may be whole by the time that the answer is.
+        // A body that still has a reader may be whole at the end of the answer.
         asked.keep_alive &= !self.finishing && !self.answers.is_ending();
         asked.keep_alive &= self.is_read() || self.has_reader();
         self.unasked = self.link.borrow_mut().answered();
@@ -233,8 +233,8 @@ where
         State::Answer(Box::new(answering), handover)
     }
 
-    /// Whether all of the request is here, after passing over what nobody wants of it. What somebody still reads is
-    /// his: he would take a body that was cut short for a whole one.
+    /// True if all of the request has come, after a skip of the part that has no reader. A part that has a reader is
+    /// left to it: otherwise it would take a truncated body for a whole one.
     fn is_read(&self) -> bool {
         let mut link = self.link.borrow_mut();
         link.is_whole() || (!self.has_reader() && link.skip())
@@ -272,10 +272,10 @@ where
             return Poll::Pending;
         };
         loop {
-            // Whoever sends the body may still read the request's.
+            // The sender of the body may still read the request's.
             let filled = match answering.fill(cx, &mut self.output) {
                 Ok(filled) => filled,
-                // A client that has a part of an answer learns by the connection's end that there is no more.
+                // A client that has a part of an answer recognizes its end by the connection's close.
                 Err(error) => {
                     tracing::debug!(%error, "an answer broke off");
                     return Poll::Ready(State::Closing(Closed::Failed, Lingering::cut()));
@@ -328,7 +328,7 @@ where
         }
     }
 
-    /// What follows a request that has come and was answered.
+    /// The state after a request that was read and answered.
     fn next(&mut self, keep_alive: bool, lingering: Lingering) -> State {
         if keep_alive {
             State::Head(None)
@@ -402,7 +402,7 @@ impl Lingering {
         }
     }
 
-    /// Without a goodbye, which would pass off what was sent as whole.
+    /// An immediate end, without the orderly close that would make a truncated answer look whole.
     fn cut() -> Self {
         Self {
             said: true,
@@ -410,7 +410,7 @@ impl Lingering {
         }
     }
 
-    /// With an ear for a client that is still sending.
+    /// An orderly close that reads on from a client that is still sending.
     fn after(rest: Box<Discarding>) -> Self {
         Self {
             rest: Some(rest),
@@ -419,7 +419,7 @@ impl Lingering {
     }
 }
 
-/// Ready when the client has left. Only asked while nobody reads a body: one read side has one reader.
+/// Ready when the client has left. It must not be polled while a body has a reader: one read side has one reader.
 fn poll_left<S>(link: &mut Link<S>, cx: &mut Context<'_>) -> Poll<()>
 where
     S: AsyncBufRead + AsyncWrite + Unpin,
@@ -428,7 +428,7 @@ where
         link.watch(cx);
         return Poll::Pending;
     }
-    // What comes is the next request, of which so much is kept until its turn.
+    // Input is the next request; so many bytes of it are kept until its turn.
     while link.input.len() < AHEAD_MAX {
         match ready!(link.poll_fill(cx)) {
             Ok(0) | Err(_) => return Poll::Ready(()),
@@ -444,7 +444,7 @@ fn failed(error: &io::Error) -> State {
 }
 
 const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-/// Requests that are sent before the answer to another one wait in memory up to this; the rest waits in the kernel.
+/// The limit for pipelined requests in memory; the rest waits in the kernel.
 const AHEAD_MAX: usize = 16 << 10;
 
 impl<S: std::fmt::Debug, A> std::fmt::Debug for Http1<S, A> {

@@ -28,14 +28,14 @@ fn start(echo: &Echo) -> (DuplexStream, Http1<BufStream<DuplexStream>, Echo>) {
     )
 }
 
-/// Sends `sent`, closes the sending side, and gives back all that is answered.
+/// Sends `sent`, closes the sending side, and returns all answers.
 async fn converse(echo: &Echo, sent: &str) -> (String, Closed) {
     let (mut client, served) = start(echo);
     let talk = async {
         client.write_all(sent.as_bytes()).await.unwrap();
         let mut heard = Vec::new();
         let mut piece = [0; 4096];
-        // A client that is kept waiting for more has heard everything.
+        // A client that is kept waiting for more has received everything.
         while let Ok(Ok(length @ 1..)) =
             tokio::time::timeout(Duration::from_millis(500), client.read(&mut piece)).await
         {
@@ -219,7 +219,7 @@ fn a_body_that_is_let_go_of_while_its_answer_leaves_is_passed_over() {
     });
 }
 
-/// A client that pauses is told that nothing follows, and its next piece is no reason to take the answer back.
+/// A client that pauses sees the close, and its next piece does not reset the answer.
 #[test]
 fn a_client_that_pauses_is_heard_out_after_the_goodbye() {
     run(async {
@@ -261,7 +261,7 @@ fn a_client_that_goes_on_for_ever_is_left() {
     });
 }
 
-/// Whoever reads a body elsewhere, as HTTP/2 upstreams do, takes its end for its end.
+/// A reader elsewhere, as HTTP/2 upstreams have it, takes the end of a body for its end.
 #[test]
 fn a_body_that_is_still_read_is_neither_cut_short_nor_followed() {
     run(async {

@@ -1,5 +1,5 @@
-//! A connection that speaks HTTP/2. Frames, windows and the compression of fields are the library's; here each request
-//! becomes a stream of its own, and what all of them say in one turn leaves in one go.
+//! HTTP/2 connections. Frames, windows and HPACK are the library's; here each request becomes a stream of its own, and
+//! the frames of all streams in one turn leave in one write.
 
 use std::future::{Future, ready as at_once};
 use std::pin::Pin;
@@ -32,25 +32,25 @@ use crate::proxy::target::OddTarget;
 use crate::proxy::upgrade::Upgrade;
 use crate::proxy::upstream::deadline::Deadline;
 
-/// See the module. Resolves to why it ended.
+/// An HTTP/2 connection; see the module. It resolves to the reason of its end.
 pub struct Http2<S, A> {
     state: State<S>,
     outbox: Outbox<S>,
-    /// What the library was not shown of requests that it hands out.
+    /// Targets that were kept from the library.
     paths: Paths,
     answers: Rc<A>,
-    /// How often a silent client is asked for a sign of life, and how long its answer may take.
+    /// The interval of PINGs to a silent client, and the time limit for their acknowledgement.
     ping: (Duration, Duration),
     discard: Discard,
     flow: Flow,
-    /// Until when the client has to take something of what is held.
+    /// The time by which the client has to take some of the held bytes.
     stuck: Option<Deadline>,
-    /// Nothing could be sent in the last turn.
+    /// True if nothing could be sent in the last turn.
     blocked: bool,
     streams: Rc<Streams>,
-    /// Sends its client elsewhere once it has been of use.
+    /// The plan to send the client elsewhere, after it has had an answer.
     leaving: Option<Leaving>,
-    /// Takes no more requests.
+    /// True if it takes no more requests.
     finishing: bool,
 }
 
@@ -58,7 +58,7 @@ enum State<S> {
     /// Before the client's preface.
     Opening(Handshake<Targets<Gathered<S>>, Piece>),
     Open(Connection<Targets<Gathered<S>>, Piece>, Option<Pulse>),
-    /// Has said its last word.
+    /// The last frames are being sent.
     Closing(Pin<Box<dyn Future<Output = ()>>>),
 }
 
@@ -89,8 +89,8 @@ where
         }
     }
 
-    /// Sends the client elsewhere for what it asks later. Not before its first request: a client that is turned away
-    /// each time that it connects would give up.
+    /// Sends the client elsewhere for later requests. Not before its first request: a client that is turned away at
+    /// each connect would give up.
     pub fn leave(&mut self) {
         self.leaving = Some(Leaving::begin(&self.streams));
         if let (true, State::Open(connection, _)) = (self.streams.are_several(), &mut self.state) {
@@ -98,7 +98,7 @@ where
         }
     }
 
-    /// Finishes what runs, and takes nothing new. Has to be polled afterwards.
+    /// Finishes the running streams, and takes no new ones. A poll has to follow.
     pub fn finish(&mut self) {
         self.finishing = true;
         if let State::Open(connection, _) = &mut self.state {
@@ -141,7 +141,7 @@ where
         }
     }
 
-    /// Whether the client can be told to go elsewhere, and everything that it asked for has been sent.
+    /// True if the client may be sent elsewhere, and all answers have been sent.
     fn may_close(&mut self, cx: &mut Context<'_>) -> bool {
         let (Some(leaving), State::Open(..)) = (&mut self.leaving, &self.state) else {
             return false;
@@ -150,9 +150,9 @@ where
         sent && !self.finishing && leaving.is_time(cx, &self.streams)
     }
 
-    /// Sends what was said in this turn. Ready when the client has taken nothing for too long.
+    /// Sends the frames of this turn. Ready when the client has taken nothing for too long.
     fn poll_stuck(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // What does not fit now wakes this task when it does.
+        // A full socket wakes this task when it has room.
         if self.outbox.poll_send(cx).is_ready() {
             self.blocked = false;
             return Poll::Pending;
@@ -201,14 +201,14 @@ where
 
 fn failed<A: Answers>(answers: &A, error: &h2::Error) -> Closed {
     tracing::debug!(%error, "connection failed");
-    // A client that leaves, or says that it found an error, has broken no rule.
+    // A client that leaves, or reports an error itself, has broken no rule.
     if !error.is_io() && !error.is_remote() {
         answers.rules_broken(error);
     }
     Closed::Failed
 }
 
-/// Begins the exchange of one request, which goes on by itself, beside the others of its connection.
+/// Begins the exchange of one request, which runs by itself, beside the others of its connection.
 fn begin<A: Answers + 'static>(
     answers: &Rc<A>,
     request: http::Request<RecvStream>,
@@ -235,7 +235,7 @@ fn begin<A: Answers + 'static>(
         let answer = answers.answer(request, Incoming::Nothing, Some(upgrade));
         Stream::new(reply, answer).switching(handover, incoming)
     } else {
-        // What follows is a tunnel's bytes, and not a body (RFC 9110, 9.3.6).
+        // The bytes that follow are a tunnel's, and not a body (RFC 9110, 9.3.6).
         let refused = answers.refuse(Reason::RequestMalformed);
         Stream::new(reply, Box::pin(at_once(refused)))
     };
@@ -246,7 +246,7 @@ fn begin<A: Answers + 'static>(
     }));
 }
 
-/// What a request's head says of the length of its body; nothing if it says several things.
+/// The length of the body by the request's head; `None` if it has several.
 fn promised(request: &Request) -> Option<u64> {
     let value = request.fields.one(&header::CONTENT_LENGTH).ok()??;
     value.to_str().ok()?.parse().ok()

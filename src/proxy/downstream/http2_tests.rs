@@ -21,7 +21,7 @@ fn serve(echo: &Echo) -> (DuplexStream, Http2<DuplexStream, Echo>) {
     (client, served)
 }
 
-/// A client and the connection that it speaks over.
+/// A client and its connection.
 async fn connect(echo: &Echo) -> (SendRequest<Bytes>, JoinHandle<Closed>) {
     let (near, served) = serve(echo);
     let served = tokio::task::spawn_local(served);
@@ -113,7 +113,7 @@ fn upgrade(length: Option<&str>) -> Asked<()> {
     request
 }
 
-/// Waits until the server has said that it knows extended CONNECT.
+/// Waits until the server's settings enable extended CONNECT.
 async fn settled(mut sender: SendRequest<Bytes>) -> SendRequest<Bytes> {
     heard(ask(&mut sender, "/", b"")).await;
     assert!(sender.is_extended_connect_protocol_enabled());
@@ -178,7 +178,7 @@ fn whoever_is_silent_is_asked_and_whoever_does_not_answer_has_gone() {
             ping_timeout,
             ..
         } = ServerBounds::default();
-        // It is asked and does not answer, but makes the connection's window larger again and again.
+        // The client does not acknowledge the PING, but enlarges the connection's window again and again.
         tokio::time::sleep(ping_interval + ping_timeout / 2).await;
         for _ in 0..100 {
             let larger = b"\0\0\x04\x08\0\0\0\0\0\0\0\0\x01";

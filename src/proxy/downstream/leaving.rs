@@ -1,8 +1,9 @@
-//! How an HTTP/2 connection tells its client to reconnect elsewhere.
+//! The graceful end of an HTTP/2 connection, so that its client reconnects elsewhere.
 //!
-//! The graceful way of RFC 9113 (6.8) is two GOAWAY frames: the first counts every stream, so that those on their way
-//! are served. Clients that send one request at a time need only one, after an answer: nothing of theirs is on its way
-//! then. Some of them (Python's h2) fail every stream that is open when a GOAWAY frame comes, and every one later.
+//! The graceful shutdown of RFC 9113 (6.8) is two GOAWAY frames: the first names the largest stream number, so that
+//! requests in flight are served. Clients that send one request at a time need only one, after an answer: none of their
+//! requests is in flight then. Some of them (Python's h2) fail every stream that is open when a GOAWAY frame comes, and
+//! every one later.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -17,18 +18,18 @@ use tokio::time::{Sleep, sleep};
 use crate::net::discard::{Discard, discard_rest};
 use crate::net::outbox::Gathered;
 
-/// The requests of a connection that run.
+/// The running requests of a connection.
 #[derive(Debug, Default)]
 pub struct Streams {
     open: Cell<u32>,
-    /// Several ran at a time.
+    /// True if several ran at a time.
     several: Cell<bool>,
-    /// The last one that has come.
+    /// The number of the last one.
     last: Cell<u32>,
     waiting: RefCell<Option<Waker>>,
 }
 
-/// One request that runs.
+/// One running request.
 #[derive(Debug)]
 pub struct OpenStream(Rc<Streams>);
 
@@ -43,17 +44,17 @@ impl Streams {
         OpenStream(Rc::clone(self))
     }
 
-    /// Whether a request has come.
+    /// True if a request has come.
     pub fn are_used(&self) -> bool {
         self.last.get() > 0
     }
 
-    /// Whether several ran at a time, so that others may be on their way whenever one has its answer.
+    /// True if several ran at a time, so that others may be in flight at the end of each.
     pub fn are_several(&self) -> bool {
         self.several.get()
     }
 
-    /// Whether none runs; otherwise `cx` is woken when none does.
+    /// True if none runs; otherwise `cx` is woken when none does.
     fn are_done(&self, cx: &Context<'_>) -> bool {
         let done = self.open.get() == 0;
         if !done {
@@ -75,10 +76,10 @@ impl Drop for OpenStream {
     }
 }
 
-/// A connection whose client is to go elsewhere.
+/// A connection whose client is sent elsewhere.
 #[derive(Debug)]
 pub struct Leaving {
-    /// How long a client that asks nothing is waited for.
+    /// The time for which a client without requests is waited for.
     idle: Pin<Box<Sleep>>,
     /// The last request before this began.
     before: u32,
@@ -92,7 +93,7 @@ impl Leaving {
         }
     }
 
-    /// Whether a client that sends one request at a time can be told now: after an answer, or when it asks nothing.
+    /// True if a client that sends one request at a time may get its GOAWAY now: after an answer, or while it is idle.
     pub fn is_time(&mut self, cx: &mut Context<'_>, streams: &Streams) -> bool {
         if streams.are_several() || !streams.are_used() || !streams.are_done(cx) {
             return false;
@@ -101,7 +102,7 @@ impl Leaving {
     }
 }
 
-/// Says that no request after the last one is served, and closes.
+/// Sends a GOAWAY after the last request, and closes.
 pub async fn goodbye<S>(mut stream: Gathered<S>, streams: Rc<Streams>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -110,10 +111,11 @@ where
     frame.extend(streams.last.get().to_be_bytes());
     frame.extend([0; 4]);
     if stream.write_all(&frame).await.is_ok() {
-        // A client that has left has heard it.
+        // An error means that the client has left.
         let _left = discard_rest(&mut stream, &Discard::default().briefly()).await;
     }
 }
 
-/// A busy client asks within this, and the connection of one that does not is closed before the listeners are.
+/// The idle time before a GOAWAY. A busy client sends a request within it, and the connection of an idle one is closed
+/// before the listeners are.
 const IDLE: Duration = Duration::from_secs(1);

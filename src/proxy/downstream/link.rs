@@ -1,7 +1,7 @@
-//! One HTTP/1.1 connection: its stream, what is on the way in and out, and what is still to come of a request's body.
+//! One HTTP/1.1 connection: its stream, its input and output buffers, and the rest of a request's body.
 //!
-//! Shared by whoever drives the connection and by the body of its request, which may be read from another task.
-//! Whoever reads owns the read side: the driver looks for a client that leaves only while no body is being read.
+//! The connection's driver and the body of its request share it; the body may be read from another task. The read side
+//! has one owner: the driver checks for a client that leaves only while no body is being read.
 
 use std::cell::RefCell;
 use std::io;
@@ -20,36 +20,37 @@ use crate::proxy::codec::chunked::Piece;
 use crate::proxy::codec::coding::Coding;
 use crate::proxy::codec::output::Output;
 
-/// See the module.
+/// The shared part of a connection; see the module.
 #[derive(Debug)]
 pub struct Link<S> {
-    /// Gone when the connection has become a tunnel.
+    /// `None` once the connection has become a tunnel.
     stream: Option<S>,
-    /// Read and not yet taken.
+    /// Bytes that were read and not taken yet.
     pub input: BytesMut,
     rest: Rest,
-    /// Which request `rest` is of. A body that outlives its request's answer must not read the next one's.
+    /// The number of the request that `rest` belongs to. A body that outlives its request's answer must not read the
+    /// next one's.
     request: u64,
     go_on: GoOn,
-    /// Whoever drives the connection, to be told when the read side is free again or something has to be said.
+    /// The driver of the connection, to be woken when the read side is free again or `100 Continue` has to be sent.
     driver: Option<Waker>,
 }
 
-/// The word that a client waits for before it sends its body (RFC 9110, 10.1.1).
+/// The state of `Expect: 100-continue` (RFC 9110, 10.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum GoOn {
     NotWanted,
-    /// It is said when somebody asks for the body.
+    /// The client waits for `100 Continue`, which is sent at the first read of the body.
     Wanted,
     Due,
 }
 
-/// What is still to come of a request's body.
+/// The rest of a request's body.
 #[derive(Debug)]
 enum Rest {
     Coming(Coding),
     Whole,
-    /// It was no body, or the connection is over.
+    /// The body was malformed, or the connection is over.
     Broken,
 }
 
@@ -65,7 +66,7 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
         }
     }
 
-    /// Begins to read a request whose head has been taken; gives back its number.
+    /// Begins to read a request whose head has been taken; returns its number.
     ///
     /// All of the request before has been taken, so a body of it that is still held has ended.
     pub fn begin(&mut self, coding: Coding, expects_continue: bool) -> u64 {
@@ -82,13 +83,13 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
         self.request
     }
 
-    /// Reads what is there; 0 when the client has closed. Nothing is allocated while there is nothing.
+    /// Reads the available bytes; 0 when the client has closed. Nothing is allocated while there are none.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.poll_read(cx, 0)
     }
 
-    /// Reads what is there of a body. Large pieces seldom come alone: several are gathered, so that they leave in one
-    /// write.
+    /// Reads the available bytes of a body. Large pieces seldom come alone: several are gathered, so that they leave in
+    /// one write.
     fn poll_fill_body(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let room = match &self.rest {
             Rest::Coming(Coding::Length(left)) => usize::try_from(*left).unwrap_or(usize::MAX),
@@ -99,14 +100,14 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
         while last >= LARGE && self.input.len() + last <= GATHERED_MAX {
             last = match self.poll_read(cx, 0) {
                 Poll::Ready(Ok(length)) => length,
-                // A failure is told again to who reads next.
+                // The next read fails again.
                 Poll::Ready(Err(_)) | Poll::Pending => break,
             };
         }
         Poll::Ready(Ok(first))
     }
 
-    /// Reads what is there, with room for so much behind it where it is large.
+    /// Reads the available bytes, with `room` for more behind a large piece.
     fn poll_read(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
         let Some(stream) = &mut self.stream else {
             return Poll::Ready(Ok(0));
@@ -123,7 +124,8 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
         Poll::Ready(Ok(length))
     }
 
-    /// Waits for the client. What was kept of the handshake goes with the first answer, but does not wait for a request.
+    /// Waits for the client. Bytes that were kept of the handshake leave with the first answer, but do not wait for a
+    /// request.
     fn poll_unheard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.request == 0
             && let Some(stream) = &mut self.stream
@@ -153,17 +155,17 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
         }
     }
 
-    /// Whether all of the request is here.
+    /// True if all of the request has come.
     pub fn is_whole(&self) -> bool {
         matches!(self.rest, Rest::Whole)
     }
 
-    /// Whether more of a body may come.
+    /// True if more of a body may come.
     pub fn is_coming(&self) -> bool {
         matches!(self.rest, Rest::Coming(_))
     }
 
-    /// Passes over what is at hand of a body that nobody wants; says whether that was all of it.
+    /// Skips the available bytes of a body without a reader; returns true if they were all of it.
     pub fn skip(&mut self) -> bool {
         loop {
             match self.take() {
@@ -174,19 +176,19 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
         }
     }
 
-    /// No more is read of the request: whoever still asks for its body is told that it broke off.
+    /// Ends reading of the request: its body breaks off for a reader.
     pub fn abandon(&mut self) {
         if !self.is_whole() {
             self.rest = Rest::Broken;
         }
     }
 
-    /// What is there is no request.
+    /// Marks the input as malformed.
     pub fn refuse(&mut self) {
         self.rest = Rest::Broken;
     }
 
-    /// Has `cx` woken when the read side is free again.
+    /// Registers `cx` to be woken when the read side is free again.
     pub fn watch(&mut self, cx: &Context<'_>) {
         match &mut self.driver {
             Some(driver) => driver.clone_from(cx.waker()),
@@ -194,7 +196,7 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
         }
     }
 
-    /// Whether the client has to be told to go on; asked once.
+    /// True once if `100 Continue` has to be sent.
     pub fn take_go_on(&mut self) -> bool {
         let due = self.go_on == GoOn::Due;
         if due {
@@ -203,13 +205,13 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
         due
     }
 
-    /// The answer begins, after which no other word may come. Says whether the client still waits for one, and may
-    /// not send its body at all.
+    /// Marks the beginning of the answer, after which no `100 Continue` may come. Returns true if the client still
+    /// waits for one, and may not send its body at all.
     pub fn answered(&mut self) -> bool {
         std::mem::replace(&mut self.go_on, GoOn::NotWanted) == GoOn::Wanted
     }
 
-    /// Gives back what an idle connection does not need.
+    /// Frees the memory that an idle connection does not need.
     pub fn rest(&mut self) {
         if self.input.is_empty() {
             self.input = BytesMut::new();
@@ -254,7 +256,7 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
                 self.wake_driver();
             }
             let Poll::Ready(length) = self.poll_fill_body(cx)? else {
-                // A client that lets us wait holds no more than the pieces that are still on their way.
+                // A slow client holds no more than the pieces that are still being sent.
                 if self.input.is_empty() {
                     self.input = BytesMut::new();
                 }
@@ -269,7 +271,7 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
 }
 
 impl<S: AsyncBufRead + AsyncWrite + Unpin + std::fmt::Debug + 'static> Link<S> {
-    /// The stream, beginning with what was read and not taken.
+    /// The stream, beginning with the bytes that were read and not taken.
     pub fn take_stream(&mut self) -> Option<Box<dyn AnyStream>> {
         let first = std::mem::take(&mut self.input);
         let stream = self.stream.take()?;
@@ -281,9 +283,9 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin + std::fmt::Debug + 'static> Link<S> {
     }
 }
 
-/// What is read at once and is at least so large has probably more behind it.
+/// A large read: there are probably more bytes behind it.
 const LARGE: usize = 4 << 10;
-/// How much of a body is gathered before it is sent on: four full TLS records.
+/// The bytes of a body that are gathered before they are forwarded: four full TLS records.
 const GATHERED_MAX: usize = 64 << 10;
 
 /// The body of one request of a connection.
@@ -331,7 +333,7 @@ mod tests {
     use std::collections::VecDeque;
     use tokio::io::{AsyncRead, ReadBuf, join, sink};
 
-    /// What TLS makes of a client's records: each is read on its own. Without one it is waited for.
+    /// A client's TLS records: each is read on its own. Between two of them the reader waits.
     #[derive(Debug)]
     struct Records {
         coming: VecDeque<Vec<u8>>,
@@ -364,7 +366,7 @@ mod tests {
         }
     }
 
-    /// How long the pieces are that records of these lengths are read as, up to where more is waited for.
+    /// The lengths of the pieces that records of these lengths are read as, up to the next wait.
     fn pieces(records: &[usize], left: u64, ends: bool) -> (Vec<usize>, io::Result<bool>) {
         let records = Records {
             coming: records.iter().map(|length| vec![7; *length]).collect(),

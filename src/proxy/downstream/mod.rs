@@ -1,5 +1,4 @@
-//! Connections of partners: HTTP/1.1 spoken by our own codec, HTTP/2 by the library's streams, and what
-//! both have in common.
+//! Connections of partners: HTTP/1.1 by our own codec, HTTP/2 by the library's streams, and the parts that both share.
 
 pub mod service;
 pub mod request_head;

@@ -1,6 +1,6 @@
 //! The head of an HTTP/1.1 request: parsed strictly, and its body's length known.
 //!
-//! httparse finds the lines. What it takes and somebody else may read in another way is refused here: a bare LF,
+//! httparse finds the lines. Syntax that it takes and other parsers may read in another way is refused here: a bare LF,
 //! two lengths, a length beside a transfer coding, a coding that is not just `chunked`.
 
 use std::mem::MaybeUninit;
@@ -18,34 +18,34 @@ use crate::proxy::codec::malformed::Malformed;
 use crate::proxy::message::Request;
 use crate::proxy::target::OddTarget;
 
-/// How large a head may be.
+/// Limits on the size of a head.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadBounds {
-    /// Its bytes, from the method to the empty line.
+    /// Bytes, from the method to the empty line.
     pub bytes_max: usize,
-    /// Its fields.
+    /// Header fields.
     pub fields_max: usize,
 }
 
-/// A request's head, and what it says about what follows.
+/// A request's head, and the facts in it about the rest.
 #[derive(Debug)]
 pub struct RequestHead {
-    /// Boxed: it is handed on several times.
+    /// Boxed: it is passed on several times.
     pub request: Box<Request>,
     pub coding: Coding,
-    /// The client wants a word before it sends its body (RFC 9110, 10.1.1).
+    /// True for `Expect: 100-continue` (RFC 9110, 10.1.1).
     pub expects_continue: bool,
-    /// The client reads trailers (RFC 9110, 6.5.1).
+    /// True if the client reads trailers (RFC 9110, 6.5.1).
     pub takes_trailers: bool,
-    /// The connection can carry another request.
+    /// True if the connection can carry another request.
     pub keep_alive: bool,
 }
 
-/// Parses heads out of a buffer that fills.
+/// A parser of heads in a buffer that fills.
 #[derive(Debug, Default)]
 pub struct Parser {
     end: HeadEnd,
-    /// An empty line before this head was passed over.
+    /// True if an empty line before this head was skipped.
     passed_over: bool,
 }
 
@@ -72,14 +72,14 @@ impl Parser {
         }
     }
 
-    /// Whether a head has begun, behind what may stand before one.
+    /// True if a head has begun, behind the empty line that may stand before one.
     fn begins(&mut self, buffer: &mut BytesMut) -> Result<bool, Reason> {
-        // Some old clients end a body with CRLF too many; one is borne (RFC 9112, 2.2).
+        // Some old clients end a body with an extra CRLF; one is accepted (RFC 9112, 2.2).
         if !self.passed_over && buffer.starts_with(b"\r\n") {
             buffer.advance(2);
             self.passed_over = true;
         }
-        // The parser would skip all empty lines, and the others are somebody's leftovers.
+        // The parser would skip all empty lines, and further ones are the rest of another message.
         match **buffer {
             [] => Ok(false),
             [b'\r'] if !self.passed_over => Ok(false),
@@ -89,7 +89,7 @@ impl Parser {
     }
 }
 
-/// Takes `length` bytes off `buffer`; all of it as it is, which is what most requests are.
+/// Takes `length` bytes off `buffer`; most requests are the whole of it, which is not copied.
 fn cut(buffer: &mut BytesMut, length: usize) -> Bytes {
     if length == buffer.len() {
         std::mem::take(buffer).freeze()
@@ -98,7 +98,7 @@ fn cut(buffer: &mut BytesMut, length: usize) -> Bytes {
     }
 }
 
-/// Why a head is refused that does not end.
+/// The reason of the refusal of a head without an end.
 fn too_large(buffer: &[u8]) -> Reason {
     if buffer.contains(&b'\n') {
         Reason::HeadersTooLarge
@@ -107,7 +107,7 @@ fn too_large(buffer: &[u8]) -> Reason {
     }
 }
 
-/// Who speaks another protocol is told so at once, and not when the time for a head is over.
+/// Refuses another protocol at once, and not when the time for a head is over.
 fn refuse_nonsense(beginning: &[u8], bounds: HeadBounds) -> Result<(), Reason> {
     with_lines(bounds, |lines| {
         let mut request = httparse::Request::new(&mut []);
@@ -118,7 +118,7 @@ fn refuse_nonsense(beginning: &[u8], bounds: HeadBounds) -> Result<(), Reason> {
     })
 }
 
-/// Reads a whole head, whose fields share its bytes.
+/// Parses a whole head, whose fields share its bytes.
 fn read(head: &Bytes, bounds: HeadBounds) -> Result<RequestHead, Reason> {
     with_lines(bounds, |lines| {
         let mut parsed = httparse::Request::new(&mut []);
@@ -152,7 +152,7 @@ fn read(head: &Bytes, bounds: HeadBounds) -> Result<RequestHead, Reason> {
     })
 }
 
-/// Gives `parse` room for as many lines as there may be.
+/// Calls `parse` with memory for the most lines that there may be.
 fn with_lines<'h, T>(
     bounds: HeadBounds,
     parse: impl FnOnce(&mut [MaybeUninit<httparse::Header<'h>>]) -> T,
@@ -173,7 +173,7 @@ fn refused(error: httparse::Error) -> Reason {
     }
 }
 
-/// The target, which is a path, an absolute URI, or what a method needs that is not served here. What the library would
+/// The target: a path, an absolute URI, or a form for a method that is not served here. A target that the library would
 /// not take, or would change, is kept beside the URI.
 fn uri(head: &Bytes, target: &[u8]) -> Result<(Uri, Option<Box<OddTarget>>), Reason> {
     // The library would cut a fragment off, and an upstream may not.
@@ -192,7 +192,7 @@ fn uri(head: &Bytes, target: &[u8]) -> Result<(Uri, Option<Box<OddTarget>>), Rea
     Ok((uri, Some(Box::new(odd))))
 }
 
-/// Where the path begins: at the first byte, or behind scheme and authority.
+/// The index of the path: the first byte, or behind scheme and authority.
 fn origin_form(target: &[u8]) -> Option<usize> {
     if target.starts_with(b"/") {
         return Some(0);
@@ -243,7 +243,7 @@ impl Found {
 
     fn judge(self, request: Box<Request>) -> Result<RequestHead, Reason> {
         let is_1_1 = request.version == Version::HTTP_11;
-        // HTTP/1.0 has no transfer codings, and who sends a length besides means one of two things.
+        // HTTP/1.0 has no transfer codings, and with a length besides the message is ambiguous.
         if self.chunked && (self.length.is_some() || !is_1_1) {
             return Err(Reason::RequestMalformed);
         }
@@ -273,9 +273,9 @@ fn malformed(_: Malformed) -> Reason {
     Reason::RequestMalformed
 }
 
-/// What is added to a request later finds room: growing a map means to hash all of it again.
+/// Room for fields that are added to a request later: a map that grows hashes all of them again.
 const FIELDS_OURS: usize = 3;
-/// Fields of which the places are kept on the stack; a bound above needs memory of its own.
+/// Fields whose places are kept on the stack; a higher limit needs memory of its own.
 const FIELDS_FEW: usize = 128;
 
 #[cfg(test)]

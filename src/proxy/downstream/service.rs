@@ -1,4 +1,4 @@
-//! What a connection asks of whoever answers its requests, whatever version of HTTP it speaks.
+//! The interface between a connection of either version of HTTP and the handler of its requests.
 
 use std::fmt::Display;
 use std::future::Future;
@@ -11,12 +11,12 @@ use crate::proxy::body::ResponseBody;
 use crate::proxy::message::{Request, Response};
 use crate::proxy::upgrade::Upgrade;
 
-/// An answer that is being found. Boxed, so that a pointer is moved about and not an exchange.
+/// An answer in the making. Boxed, so that moves copy a pointer and not an exchange.
 pub type BoxedAnswer = Pin<Box<dyn Future<Output = Response<ResponseBody>>>>;
 
-/// Whoever answers the requests of one connection.
+/// The handler of one connection's requests.
 pub trait Answers {
-    /// `upgrade` becomes the connection's stream when the answer switches protocols.
+    /// The answer to a request. `upgrade` becomes the connection's stream when the answer switches protocols.
     fn answer(
         &self,
         request: Box<Request>,
@@ -24,19 +24,19 @@ pub trait Answers {
         upgrade: Option<Upgrade>,
     ) -> BoxedAnswer;
 
-    /// The answer to bytes that are no request.
+    /// The answer to malformed bytes.
     fn refuse(&self, reason: Reason) -> Response<ResponseBody>;
 
-    /// The client has broken the protocol's rules, and the connection ends for it.
+    /// Reports a client that has broken the protocol's rules, which ends the connection.
     fn rules_broken(&self, error: &dyn Display);
 
-    /// Whether the connection takes no more requests.
+    /// True if the connection takes no more requests.
     fn is_ending(&self) -> bool;
 
-    /// A head has begun to arrive, or has arrived, or was given up.
+    /// Reports a head: true when it has begun to arrive, false when it has arrived or was given up.
     fn heading(&self, begun: bool);
 
-    /// The rest of an answered request is being discarded, or no longer is.
+    /// Reports the discarding of an answered request's rest: true when it begins, false when it ends.
     fn discarding(&self, begun: bool);
 
     fn date(&self) -> DateText;

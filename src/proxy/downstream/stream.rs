@@ -29,12 +29,12 @@ use crate::proxy::message::Response;
 use crate::proxy::upgrade::Handover;
 use crate::proxy::upstream::deadline::Deadline;
 
-/// How answers leave over one connection.
+/// Flow control for the answers of one connection.
 #[derive(Clone, Debug)]
 pub struct Flow {
-    /// What all streams together hold.
+    /// The bytes that all streams together hold.
     pub unsent: Rc<Unsent>,
-    /// How long the client may take nothing of an answer.
+    /// The time for which the client may take nothing of an answer.
     pub unread: Duration,
 }
 
@@ -42,11 +42,11 @@ pub struct Flow {
 pub struct Stream {
     reply: SendResponse<Piece>,
     answer: BoxedAnswer,
-    /// Where the stream goes if another protocol was asked for, and what comes on it.
+    /// The receiver of the stream after an upgrade, and the stream's input.
     tunnel: Option<(Handover, RecvStream)>,
-    /// Where to find what nobody has read of the request, and how much of it to throw away.
+    /// The slot with the unread rest of the request, and the limits for discarding it.
     leftover: Option<(Leftover, Discard)>,
-    /// What the upstream hints at before its answer.
+    /// Early hints of the upstream.
     hints: Option<Rc<Hints>>,
 }
 
@@ -61,7 +61,7 @@ impl Stream {
         }
     }
 
-    /// The same, which another protocol may take over.
+    /// The same stream, which another protocol may take over.
     pub fn switching(self, handover: Handover, incoming: RecvStream) -> Self {
         Self {
             tunnel: Some((handover, incoming)),
@@ -69,7 +69,7 @@ impl Stream {
         }
     }
 
-    /// The same, whose body may be left.
+    /// The same stream, whose body may be left unread.
     pub fn leaving(self, leftover: Option<Leftover>, discard: Discard) -> Self {
         Self {
             leftover: leftover.map(|leftover| (leftover, discard)),
@@ -77,7 +77,7 @@ impl Stream {
         }
     }
 
-    /// The same, which sends hints before the answer.
+    /// The same stream, which sends hints before the answer.
     pub fn hinting(self, hints: Rc<Hints>) -> Self {
         Self {
             hints: Some(hints),
@@ -109,7 +109,7 @@ impl Stream {
         };
         if let Err(error) = sent {
             tracing::debug!(%error, "an answer was not sent to its end");
-            // An answer that cannot be begun ends like one that breaks off. Whoever has left does not hear it.
+            // An answer that cannot be begun ends like one that breaks off. A client that has left does not see it.
             reply.send_reset(Reason::INTERNAL_ERROR);
         } else if let Some((leftover, bounds)) = leftover
             && let Some(rest) = leftover.take()
@@ -121,9 +121,8 @@ impl Stream {
     }
 }
 
-/// Discards the rest of an answered request. Then the stream is dropped, which the client is
-/// told if it has not ended (`NO_ERROR`; RFC 9113, 8.1). Clients take a reset that comes while they send for the loss
-/// of the answer, too, so it is the last resort.
+/// Discards the rest of an answered request. A stream without an end is then reset with `NO_ERROR` (RFC 9113, 8.1).
+/// Clients take a reset that comes while they send for the loss of the answer, too, so it is the last resort.
 async fn pass_over(mut rest: RecvStream, bounds: Discard) {
     let over = Instant::now() + bounds.time;
     let mut left = bounds.bytes;
@@ -139,7 +138,7 @@ async fn pass_over(mut rest: RecvStream, bounds: Discard) {
     }
 }
 
-/// Waits for the answer; none when the client has taken its request back, and then nothing of the exchange goes on.
+/// Waits for the answer; `None` when the client has reset the stream, which drops the exchange.
 async fn answered(
     mut answer: BoxedAnswer,
     hints: Option<&Hints>,
@@ -158,7 +157,7 @@ async fn answered(
     .await
 }
 
-/// Sends a 103. Whoever has left does not need it.
+/// Sends a 103. A client that has left does not need it.
 fn hint(fields: FieldList, reply: &mut SendResponse<Piece>) {
     let mut head = http::Response::new(());
     *head.status_mut() = StatusCode::EARLY_HINTS;
@@ -193,7 +192,7 @@ async fn send(
     send_body(body, outgoing, &flow).await
 }
 
-/// The head of an answer. `length` is said where the answer does not say one itself.
+/// The head of an answer. `length` is for an answer that has no `Content-Length` yet.
 fn head(
     status: StatusCode,
     fields: FieldList,
@@ -236,7 +235,7 @@ where
         let mut gone = 0;
         let polled = poll_fn(|cx| {
             if flow.unsent.poll_room(cx).is_pending() {
-                // Where other streams move, this one has its turn.
+                // Another stream of the connection makes progress, so this one's time begins again.
                 if std::mem::replace(&mut gone, flow.unsent.gone()) != flow.unsent.gone() {
                     patience.renew();
                 }
@@ -244,7 +243,7 @@ where
             }
             match Pin::new(&mut body).poll_frame(cx) {
                 Poll::Ready(frame) => Poll::Ready(Ok(frame)),
-                // Whoever does not want the answer any more says so while nothing is sent.
+                // A client may reset the stream while nothing is sent.
                 Poll::Pending => poll_taken_back(&mut outgoing, cx).map(Err),
             }
         });
@@ -288,10 +287,10 @@ fn poll_taken_back(outgoing: &mut SendStream<Piece>, cx: &mut Context<'_>) -> Po
     polled.map(|gone| gone.map_or_else(|error| error, h2::Error::from))
 }
 
-/// For how long a client is waited for that has something to take.
+/// The time limit for a client that has something to take.
 struct Patience {
     within: Duration,
-    /// Made when the client is waited for first.
+    /// The timer, made at the first wait.
     deadline: Option<Deadline>,
     waiting: bool,
 }
@@ -305,12 +304,12 @@ impl Patience {
         }
     }
 
-    /// The client has taken something.
+    /// Begins the time again: the client has taken something.
     const fn renew(&mut self) {
         self.waiting = false;
     }
 
-    /// Ready when the client was waited for for too long, and then the stream has been reset; or when it has reset it.
+    /// Ready when the client took too long, and the stream has been reset; or when the client has reset it.
     fn poll(&mut self, cx: &mut Context<'_>, outgoing: &mut SendStream<Piece>) -> Poll<h2::Error> {
         let within = self.within;
         let deadline = self.deadline.get_or_insert_with(|| Deadline::after(within));
@@ -325,7 +324,7 @@ impl Patience {
     }
 }
 
-/// How an answer that broke off ends: as the upstream ended it over HTTP/2, or as a failure.
+/// The error code of an answer that broke off: the upstream's own over HTTP/2, or a failure.
 fn why(error: &(dyn StdError + 'static)) -> Reason {
     successors(Some(error), |&error| error.source())
         .filter_map(|cause| cause.downcast_ref::<h2::Error>())
@@ -348,7 +347,7 @@ mod tests {
     const PIECE: usize = 8 << 10;
     const DATE: DateText = *b"Thu, 01 Jan 1970 00:00:00 GMT";
 
-    /// A body without an end, which counts what was taken of it.
+    /// A body without an end, which counts the bytes that were taken of it.
     struct Endless(Rc<Cell<usize>>);
 
     impl Body for Endless {

@@ -20,7 +20,7 @@ use crate::proxy::message::{Request, Response};
 use crate::proxy::record::tests::{book, recording};
 use crate::proxy::upgrade::Upgrade;
 
-/// Runs `future` with tasks of its own, on a clock that stands still while somebody works.
+/// Runs `future` with tasks of its own, on a clock that stands still during work.
 pub fn run<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -30,20 +30,20 @@ pub fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::task::LocalSet::new().block_on(&runtime, future)
 }
 
-/// Longer than the stream in memory holds.
+/// A length beyond the capacity of the stream in memory.
 pub const LONG: usize = 200 << 10;
 
-/// Answers with what it was asked for and the body that came; `/drop` without reading it, `/let-go` at length while
-/// somebody else lets go of it, `/hold` while it is read
-/// elsewhere, `/wait` never; `/switch` with a tunnel that gives four bytes back.
+/// A service that answers with the request's target and body; `/drop` without reading it, `/let-go` at length while
+/// another task lets go of it, `/hold` while it is read elsewhere, `/wait` never; `/switch` with a tunnel that echoes
+/// four bytes.
 #[derive(Clone, Default)]
 pub struct Echo {
     pub asked: Rc<RefCell<Vec<String>>>,
     pub dropped: Rc<Cell<bool>>,
     pub ending: Rc<Cell<bool>>,
-    /// Whether a body that is read after its answer has ended whole.
+    /// True if a body that is read after its answer has ended whole.
     pub held: Rc<Cell<Option<bool>>>,
-    /// Whether a body is being thrown away.
+    /// True if a body is being discarded.
     pub discarding: Rc<Cell<bool>>,
 }
 

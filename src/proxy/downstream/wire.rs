@@ -9,10 +9,10 @@ use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::codec::fields;
 use crate::proxy::codec::output::COPIED_MAX;
 
-/// How the end of an answer's body is marked.
+/// The framing of an answer's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// There is none, whatever the head says.
+    /// No body, with any fields in the head.
     None,
     Length(u64),
     Chunked,
@@ -20,22 +20,22 @@ pub enum Framing {
     UntilClose,
 }
 
-/// What an answer's head is made of.
+/// The parts of an answer's head.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
     pub status: StatusCode,
     pub fields: &'a FieldList,
     pub framing: Framing,
-    /// No other request may follow.
+    /// True if no other request may follow.
     pub close: bool,
-    /// What to say of the time where the answer does not.
+    /// The `Date` of an answer that has none.
     pub date: DateText,
 }
 
 /// Appends an answer's head.
 pub fn put_head(out: &mut Vec<u8>, head: &Head<'_>) {
     let (status, framing) = (head.status, head.framing);
-    // Head and body are one write where the body is small, so both get their room at once.
+    // Head and body are one write where the body is small, so both are allocated at once.
     let body = match framing {
         Framing::Length(length) => usize::try_from(length).unwrap_or(usize::MAX),
         _ => 0,
@@ -58,7 +58,7 @@ pub fn put_head(out: &mut Vec<u8>, head: &Head<'_>) {
         out.extend_from_slice(b"\r\n");
     }
     match framing {
-        // A vector takes whatever is written to it.
+        // A write to a vector cannot fail.
         Framing::Length(length) => _ = write!(out, "content-length: {length}\r\n"),
         Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         Framing::None | Framing::UntilClose => {}
@@ -69,8 +69,8 @@ pub fn put_head(out: &mut Vec<u8>, head: &Head<'_>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Fields that are about this connection, which we write ourselves. An answer without a body keeps the length that
-/// the body would have (RFC 9110, 9.3.2).
+/// True for fields about this connection, which we write ourselves. An answer without a body keeps the length that the
+/// body would have (RFC 9110, 9.3.2).
 fn is_framing(name: &HeaderName, framing: Framing) -> bool {
     match *name {
         header::CONTENT_LENGTH => framing != Framing::None,
@@ -79,7 +79,7 @@ fn is_framing(name: &HeaderName, framing: Framing) -> bool {
     }
 }
 
-/// Most heads fit, so that writing one allocates once.
+/// The length that most heads stay below, so that writing one allocates once.
 const HEAD_USUAL: usize = 512;
 
 #[cfg(test)]
