@@ -1,4 +1,5 @@
-//! A request becomes a caller: its certificate, and its key or token where the route looks at one. Never refuses.
+//! Identification: a request becomes a caller by its certificate, and by its key or token if the route verifies one.
+//! Refuses nothing.
 
 use http::{HeaderName, header};
 
@@ -17,10 +18,10 @@ use super::verifier::{Presenter, Verifier};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// How keys begin; everything else that is sent as a bearer is taken for a token.
+/// The prefix of keys; every other bearer is taken for a token.
 const KEY_PREFIX: &str = "sk_";
 
-/// Asks the registry whether the connection's certificate counts now.
+/// Asks the registry whether the connection's certificate is valid now.
 pub fn certificate(snapshot: &Snapshot, peer: &Peer, now: Timestamp) -> Evidence<CertificateProof> {
     let Some(leaf) = peer.leaf.as_deref() else {
         return Evidence::Absent;
@@ -61,7 +62,7 @@ pub fn bearer(
     };
     match found {
         Ok(bearer) => Evidence::Proved(bearer),
-        // What cannot be read is told by its cause, whatever stands inside of it.
+        // A malformed credential is named by the cause of that, with any content.
         Err(Reason::KeyMalformed | Reason::TokenMalformed) if stray(text).is_some() => {
             Evidence::Refused(Reason::KeySurrounded)
         }
@@ -69,7 +70,7 @@ pub fn bearer(
     }
 }
 
-/// Whom a request that was refused is from, as far as it says and the registry knows. Only the record hears of it.
+/// The claimed sender of a refused request, as far as the request and the registry name one. Only the record gets it.
 pub fn claimed(caller: &Caller, fields: &FieldList, peer: &Peer, snapshot: &Snapshot) -> Claimed {
     let leaf = peer.leaf.as_deref();
     let entry = leaf.and_then(|leaf| snapshot.certificates.get(&leaf.fingerprint));
@@ -78,7 +79,7 @@ pub fn claimed(caller: &Caller, fields: &FieldList, peer: &Peer, snapshot: &Snap
         Ok(Some(Shown::Key(text))) => parse_key(text).ok(),
         _ => None,
     });
-    // Who does not know a key's secret has said nothing of its App.
+    // A caller without a key's secret has proved nothing about its App.
     let of_key = match caller.bearer {
         Evidence::Refused(Reason::KeyWrong) => None,
         _ => key.and_then(|key| snapshot.keys.get(&key)),
@@ -98,7 +99,7 @@ enum Shown<'a> {
     Token(&'a str),
 }
 
-/// What a request presents. Two credentials at once are none: an upstream or a log might take the other one.
+/// The credential that a request presents. Two at once are refused: an upstream or a log might take the other one.
 fn presented(fields: &FieldList) -> Result<Option<Shown<'_>>, Reason> {
     let bearer = match one(fields, &header::AUTHORIZATION, Reason::TokenMalformed)? {
         Some(text) => after_bearer(text),
@@ -125,21 +126,22 @@ fn one<'a>(
     text.transpose()
 }
 
-/// What is wrong with a value that is not ASCII. A byte order mark or typographic quotes come from where the key was kept.
+/// The reason of a refusal for a value that is not ASCII. A byte order mark or typographic quotes come from the place
+/// where the key was kept.
 fn garbled(value: &[u8], malformed: Reason) -> Reason {
     let text = std::str::from_utf8(value).unwrap_or_default();
     let secret = after_bearer(text).unwrap_or(text);
     stray(secret).map_or(malformed, |_| Reason::KeySurrounded)
 }
 
-/// As [`http::HeaderValue::to_str`] has it, since a value has no controls; but many bytes at a time, because tokens are
-/// long.
+/// The text of [`http::HeaderValue::to_str`], since a value has no controls; but many bytes at a time, because tokens
+/// are long.
 fn ascii(value: &[u8]) -> Option<&str> {
     let value = Some(value).filter(|value| value.is_ascii())?;
     std::str::from_utf8(value).ok()
 }
 
-/// What follows `Bearer`; other schemes are not ours.
+/// The text behind `Bearer`; other schemes are not ours.
 fn after_bearer(text: &str) -> Option<&str> {
     let (scheme, rest) = text.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim())

@@ -1,14 +1,14 @@
-//! The fields that tell an upstream who calls, in the two forms that the two protocols need.
+//! Identity headers for upstreams, in the two forms that the two versions of HTTP need.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderName, HeaderValue};
 
-/// What was proved of the caller, as header fields. Made once for a connection or credential and shared by its
-/// requests, because formatting it for each of them costs more than forwarding it.
+/// The caller's proofs as header fields. Made once for a connection or credential and shared by its requests, because
+/// formatting them for each one costs more than forwarding it.
 #[derive(Debug, Default)]
 pub struct IdentityFields {
     pub fields: Vec<(HeaderName, HeaderValue)>,
-    /// The same as they go over an HTTP/1.1 connection: `name: value` and CRLF for each.
+    /// The same fields in the form of HTTP/1.1: `name: value` and CRLF for each.
     pub wire: Bytes,
 }
 

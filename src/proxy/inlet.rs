@@ -1,4 +1,4 @@
-//! Where a worker's connections come from: its own listening socket, and the other workers.
+//! The connections of a worker: from its own listening socket, and from other workers.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use crate::net::listener;
 
 use super::handover::{Arrival, Handed, Handover};
 
-/// One worker's way in.
+/// The source of one worker's connections.
 #[derive(Debug)]
 pub struct Inlet {
     pub worker: usize,
@@ -20,7 +20,7 @@ pub struct Inlet {
 }
 
 impl Inlet {
-    /// Waits for the next connection that this worker is to serve. No connection is lost when the wait is given up.
+    /// Waits for the next connection of this worker. No connection is lost when the future is dropped.
     pub async fn next(&mut self) -> Arrival {
         loop {
             let arrival = tokio::select! {
@@ -36,8 +36,8 @@ impl Inlet {
         }
     }
 
-    /// Takes no more, and serves what was accepted already: by the kernel, which would reset it with the socket,
-    /// or by another worker. All workers drain then, so nobody else has to take anything.
+    /// Accepts no more, and serves the connections that were accepted already: by the kernel, which would reset them
+    /// with the socket, or by another worker. All workers drain then, so no other has to take any.
     pub async fn close(mut self, mut serve: impl FnMut(Arrival)) {
         for (stream, remote) in waiting(self.listener) {
             if let Some(arrival) = self.handover.keep(self.worker, stream, remote) {
@@ -53,8 +53,8 @@ impl Inlet {
     }
 }
 
-/// What waits in the listening socket, which is closed. The kernel is asked and not the runtime, which
-/// may not have heard of the last ones.
+/// The connections in the queue of the listening socket, which is closed. They come from the kernel and not from the
+/// runtime, which may not know of the last ones.
 fn waiting(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
     let accept = |listener: &std::net::TcpListener| {
         let (stream, remote) = listener.accept()?;
@@ -108,7 +108,7 @@ mod tests {
         let mut served = vec![kept];
         second.close(|arrival| served.push(arrival)).await;
         assert_eq!(served.len(), 3);
-        // A worker that is gone is given nothing, however few it has.
+        // A worker that is gone gets nothing, however few it has.
         clients.push(connect(&first).await);
         served.push(first.next().await);
         let sorted = |all: Vec<SocketAddr>| std::collections::BTreeSet::from_iter(all);

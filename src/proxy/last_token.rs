@@ -1,4 +1,4 @@
-//! The token that a connection shows with every request, and its digest, so that it is not hashed for each of them.
+//! A one-entry cache for the token of a connection and its digest, so that it is not hashed for each request.
 
 use std::cell::{Cell, RefCell};
 
@@ -8,15 +8,15 @@ use crate::domain::secret::Secret;
 /// Bytes of a token that are kept. Ours have about 650; a longer one is hashed each time.
 const KEPT_MAX: usize = 4096;
 
-/// The token that counted last on a connection.
+/// The token that was last valid on a connection.
 ///
-/// It answers one question: which digest these bytes have. By that digest the verifier finds what it remembers, or
-/// not; whether the token counts is decided there as if every byte had been hashed.
+/// It answers one question: the digest of these bytes. By that digest the verifier finds its remembered tokens, or not;
+/// whether the token is valid is decided there as if every byte had been hashed.
 #[derive(Debug, Default)]
 pub struct LastToken {
-    /// Boxed, because most connections show none or one request.
+    /// Boxed, because most connections have no token or one request.
     kept: RefCell<Option<Box<Kept>>>,
-    /// How the digest begins of the token that counted last, kept or not.
+    /// The beginning of the last valid token's digest, kept or not.
     latest: Cell<u64>,
 }
 
@@ -35,10 +35,10 @@ impl LastToken {
         }
     }
 
-    /// Tells that `token` counted, whose SHA-256 is `digest`.
+    /// Reports that `token` was valid, whose SHA-256 is `digest`.
     ///
-    /// It is kept when it counted twice in a row: who shows several in turns would only pay for the copies, and a
-    /// connection that waits after its first request holds none.
+    /// It is kept when it was valid twice in a row: clients that show several in turns would only pay for the copies,
+    /// and a connection that waits after its first request holds none.
     pub fn counted(&self, token: &str, digest: &[u8; 32]) {
         let begins = digest
             .first_chunk()
@@ -54,7 +54,7 @@ impl LastToken {
         }
     }
 
-    /// Tells that a token did not count: whichever is kept is wiped.
+    /// Reports that a token was not valid: the kept one is wiped.
     pub fn refused(&self) {
         self.latest.set(0);
         self.kept.take();
@@ -62,7 +62,7 @@ impl LastToken {
 }
 
 impl Kept {
-    /// In constant time: a hop that is shared may carry somebody else's guesses.
+    /// In constant time: a shared hop may carry the guesses of an attacker.
     fn is(&self, token: &str) -> bool {
         hash::constant_time_eq(self.token.expose().as_bytes(), token.as_bytes())
     }
@@ -72,7 +72,7 @@ impl Kept {
 pub mod tests {
     use super::*;
 
-    /// Whether `last` would not hash `token`.
+    /// True if `last` would not hash `token`.
     pub fn keeps(last: &LastToken, token: &str) -> bool {
         last.kept
             .borrow()

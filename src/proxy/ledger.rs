@@ -1,4 +1,4 @@
-//! What the workers have written down and the log's writer has not taken yet: finished lines, a page for each worker.
+//! Access records between the workers and the log's writer: finished lines, a page for each worker.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,27 +6,27 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::domain::record::AccessRecord;
 
-/// Bytes of lines that one worker holds until the log's writer takes them: about half a second of a very busy one.
-/// When the writer falls further behind, records are dropped and counted; traffic does not wait for a disk.
+/// Bytes of lines that one worker holds until the log's writer takes them: about half a second of a very busy one. When
+/// the writer falls further behind, records are dropped and counted; traffic does not wait for a disk.
 const HELD_MAX: usize = 32 * 1024 * 1024;
 
-/// A page that a burst has grown beyond this is given back.
+/// The largest page that is kept; one that a burst has grown beyond this is freed.
 const PAGE_KEPT_MAX: usize = 1024 * 1024;
 
-/// What a record looks like on a page: appends one whole line.
+/// The format of a record: appends one whole line.
 pub type Form = dyn Fn(&AccessRecord, &mut Vec<u8>) + Send + Sync;
 
-/// One page for each worker. See the module.
+/// One page for each worker; see the module.
 pub struct Ledger {
     pages: Box<[Page]>,
-    /// Empty, with the room of a page that was taken: it is the next one's.
+    /// An empty buffer, with the capacity of the page that was taken last: the next page gets it.
     spare: Mutex<Vec<u8>>,
     form: Box<Form>,
     dropped: AtomicU64,
 }
 
-/// Apart from the next worker's, because each writes to its own at every request. Only the writer of the log ever
-/// makes a worker wait for it, and only for as long as it takes to exchange a page for an empty one.
+/// A page of its own for each worker, because each writes to it at every request. Only the writer of the log ever makes
+/// a worker wait for it, and only for as long as it takes to exchange a page for an empty one.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Page(Mutex<Vec<u8>>);
@@ -44,17 +44,17 @@ impl Ledger {
         }
     }
 
-    /// A ledger that keeps nothing, because nobody will read it.
+    /// A ledger that keeps nothing, because it has no reader.
     pub fn off() -> Self {
         Self::new(0, |_, _| {})
     }
 
-    /// Whether anybody takes what is written.
+    /// True if the lines have a reader.
     pub fn is_read(&self) -> bool {
         !self.pages.is_empty()
     }
 
-    /// Appends to `lines` what all workers have written.
+    /// Appends the lines of all workers to `lines`.
     pub fn take(&self, lines: &mut Vec<u8>) {
         let mut spare = held(&self.spare);
         for Page(page) in &self.pages {
@@ -69,7 +69,7 @@ impl Ledger {
         }
     }
 
-    /// Records that were dropped because nobody took them.
+    /// Records that were dropped because the reader was too slow.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -88,7 +88,7 @@ impl Ledger {
     }
 }
 
-/// A page is lines, whole or not, whatever happened to whoever held it.
+/// The lock of a page, also after a panic of its holder: a page is lines, whole or not.
 fn held(page: &Mutex<Vec<u8>>) -> MutexGuard<'_, Vec<u8>> {
     page.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -108,10 +108,10 @@ pub mod testing {
 
     use super::*;
 
-    /// What was written to a ledger whose lines are not looked at.
+    /// The records in a ledger whose lines are not looked at.
     pub type Written = Arc<Mutex<Vec<AccessRecord>>>;
 
-    /// A ledger, and the records that are written to it, in the order in which they were.
+    /// A ledger, and the records in it, in the order of writing.
     pub fn ledger(workers: usize) -> (Arc<Ledger>, Written) {
         let written = Written::default();
         let kept = Arc::clone(&written);

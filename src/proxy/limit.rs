@@ -35,7 +35,7 @@ pub fn spend(
     take_all(&keys, counters, now)
 }
 
-/// Most routes have one limit, and it needs no list.
+/// Takes from the one limit of most routes, which needs no list.
 fn take_one(
     limit: &Arc<Limit>,
     permit: &Permit,
@@ -51,7 +51,8 @@ fn take_one(
     taken.map(told).map_err(told)
 }
 
-/// Looks before anything is taken, so that a request which one limit refuses never makes another refuse too.
+/// The longest wait of any limit. Nothing is taken before this check, so that a request which one limit refuses never
+/// makes another refuse too.
 fn longest_wait(
     keys: &[(BucketKey, &Arc<Limit>)],
     counters: &Counters,
@@ -99,8 +100,8 @@ fn take_all(
     Ok(strictest)
 }
 
-/// Whose bucket a limit counts in. A caller without a key is counted by its App, and one without an App by
-/// its address, so that no request escapes a limit by proving less.
+/// The bucket of a limit. A caller without a key is counted by its App, and one without an App by its address, so that
+/// no request escapes a limit by proving less.
 fn key(limit: &Limit, permit: &Permit, address: IpAddr) -> BucketKey {
     let identity = permit.identity();
     let app = || {

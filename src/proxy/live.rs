@@ -1,4 +1,4 @@
-//! A worker's open connections, by the credentials that are used on them, so that ending one closes them.
+//! A worker's open connections, by the credentials that are used on them, so that the end of a credential closes them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -22,16 +22,16 @@ use super::peer::Peer;
 use super::seats::Seat;
 use super::settings::Timeouts;
 
-/// Credentials and Apps that may be used on one connection. A client that uses more is sent away to make a new
-/// connection, since each is remembered for as long as the connection lives.
+/// Credentials and Apps that may be used on one connection. A client that uses more has to open a new connection, since
+/// each is remembered for as long as the connection lives.
 const CREDENTIALS_MAX: usize = 64;
 
 /// Sets of constant fields that a connection keeps: streams of one connection go to a few routes, or carry a few
 /// tokens, in turns.
 const FIELDS_KEPT_MAX: usize = 4;
 
-/// How often a connection with a running request is looked at: a wait that begins meanwhile is overslept by
-/// no more than this.
+/// The interval of looks at a connection with a running request: a wait that begins meanwhile ends later by no more
+/// than this.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// The connections of one worker.
@@ -40,25 +40,25 @@ pub struct Live {
     next: Cell<u64>,
     connections: RefCell<HashMap<u64, Weak<Connection>>>,
     by_credential: RefCell<HashMap<Ended, HashSet<u64>>>,
-    /// Whether clients are sent elsewhere.
+    /// True while clients are sent elsewhere.
     leaving: Cell<bool>,
-    /// Whether what opens now has to end at once.
+    /// The reason to end new connections at once, if there is one.
     ending: Cell<Option<Closed>>,
 }
 
-/// How far a connection has come.
+/// The stage of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     Open,
     /// Serves on, and sends its client elsewhere with the next answer.
     Leaving,
-    /// Finishes what runs and takes nothing new.
+    /// Finishes running requests and takes no new ones.
     Ending(Closed),
     /// Ends now.
     Cut(Closed),
 }
 
-/// What a connection's watchdog is to do.
+/// The next step of a connection's watchdog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watch {
     LookAgain(Instant),
@@ -66,7 +66,7 @@ pub enum Watch {
     Cut(Closed),
 }
 
-/// One open connection, shared by its exchanges and tunnels. It counts as open until the last of them is done.
+/// One open connection, shared by its exchanges and tunnels. It stays open until the last of them is done.
 #[derive(Debug)]
 pub struct Connection {
     pub peer: Peer,
@@ -76,41 +76,41 @@ pub struct Connection {
     id: u64,
     stage: Cell<Stage>,
     changed: Notify,
-    /// When the stage was left that the connection began with.
+    /// The time at which the connection left its first stage.
     ending_since: Cell<Option<Instant>>,
-    /// By when the first request has to be there.
+    /// The time limit for the first request.
     first_request_by: Instant,
     served: Cell<u32>,
     quarantined: Cell<u32>,
     running: Cell<u32>,
-    /// A request's head has begun and not ended. Its own time is running, so the connection is not idle.
+    /// True while a request's head has begun and not ended. Its own time is running, so the connection is not idle.
     heading: Cell<bool>,
     /// Answered requests whose rest is being discarded. Each has its own time limit.
     discarding: Cell<u32>,
-    /// Since when there is something for the client to take, in a place for each answer that has some: what
-    /// moves on one stream does not excuse another that is held.
+    /// The time since which the client has something to take, in a place for each answer: progress on one stream does
+    /// not excuse another that is held.
     unread: RefCell<Vec<Option<Unread>>>,
     progress: Cell<Instant>,
     used: RefCell<Vec<Ended>>,
-    /// The newest last.
+    /// The constant fields of the last requests, the newest last.
     fields: RefCell<Vec<(FieldsFor, Rc<IdentityFields>)>>,
     _seat: Seat,
     _open: Open,
 }
 
-/// What a client was given and has not taken.
+/// An answer's bytes that the client has not taken.
 #[derive(Clone, Copy, Debug)]
 struct Unread {
     since: Instant,
-    /// How long its route allows that; the listener's time when it says nothing.
+    /// The route's time limit for that; the listener's if it has none.
     within: Option<Duration>,
 }
 
-/// What the constant fields of a request depend on.
+/// The key of a request's constant fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldsFor {
     pub snapshot: u64,
-    /// Where the wishes of the route's upstream are in memory: within one snapshot, nothing else comes to be there.
+    /// The address in memory of the upstream's identity headers: within one snapshot, no other value can have it.
     pub told: usize,
     pub certificate: Option<crate::domain::id::CertificateId>,
     pub key: Option<crate::domain::id::KeyId>,
@@ -173,7 +173,8 @@ impl Live {
         }
     }
 
-    /// Closes every connection on which one of `ended` is in use; gives back how many it was that did so now.
+    /// Closes every connection on which one of `ended` is in use; returns the number of those that began to close by
+    /// this.
     pub fn end(&self, ended: &[Ended]) -> u32 {
         let mut ids = HashSet::new();
         let by_credential = self.by_credential.borrow();
@@ -188,7 +189,7 @@ impl Live {
         closed
     }
 
-    /// Lets every connection finish what runs, and take nothing new; those that are still shaking hands, too.
+    /// Lets every connection finish its running requests, and take no new ones; those in a handshake, too.
     pub fn end_all(&self, why: Closed) {
         self.ending.set(Some(why));
         for connection in self.all() {
@@ -227,24 +228,24 @@ impl Live {
 }
 
 impl Connection {
-    /// Counts one more request, and says how many came before it.
+    /// Counts one more request, and returns the number of those before it.
     pub fn begin_request(&self) -> u32 {
         let served = self.served.get();
         self.served.set(served.saturating_add(1));
         served
     }
 
-    /// Whether a request was served before the one that is running.
+    /// True if a request was served before the one that is running.
     pub fn was_used(&self) -> bool {
         self.served.get() > 1
     }
 
-    /// A request's head has begun, or it has ended one way or the other.
+    /// Notes that a request's head has begun, or that it has ended one way or the other.
     pub fn heading(&self, begun: bool) {
         self.heading.set(begun);
     }
 
-    /// The rest of an answered request is being discarded, or no longer is.
+    /// Notes that the rest of an answered request is being discarded, or no longer is.
     pub fn discarding(&self, begun: bool) {
         let count = self.discarding.get();
         self.discarding.set(if begun {
@@ -255,18 +256,19 @@ impl Connection {
         });
     }
 
-    /// Counts one more request with a refused certificate; says how many there were with this one.
+    /// Counts one more request with a refused certificate; returns their number with this one.
     pub fn count_quarantined(&self) -> u32 {
         let count = self.quarantined.get().saturating_add(1);
         self.quarantined.set(count);
         count
     }
 
-    /// Remembers what was proved here, whether the route's policy asked for it or not: a token may be bound to
-    /// a certificate that its route does not require. Called without a pause after the snapshot that accepted
-    /// the proofs was read: what ends later finds the connection, what ended before was refused.
+    /// Remembers the proofs that were used here, including those that the route's policy did not require: a token may
+    /// be bound to a certificate that its route does not require. Called without a pause after the snapshot that
+    /// accepted the proofs was read: a publication after that finds the connection, and a proof that ended before was
+    /// refused.
     ///
-    /// Refuses when there is no room, since nothing may run here that could not be found again.
+    /// Refuses when there is no room, since no request may run here that a publication could not find.
     pub fn remember(&self, caller: &Caller) -> Result<(), Reason> {
         if let Some(proof) = caller.certificate.proved() {
             self.remember_one(Ended::Credential(CredentialId::Certificate(proof.id)))?;
@@ -295,7 +297,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The constant fields of a request, made by `make` when none of the last few requests' were these.
+    /// The constant fields of a request; `make` makes them if none of the last few requests had the same.
     pub fn fields(
         &self,
         wanted: FieldsFor,
@@ -306,7 +308,7 @@ impl Connection {
             return Rc::clone(fields);
         }
         let fresh = Rc::new(make());
-        // Those of another snapshot are not asked for again.
+        // Fields of another snapshot are never needed again.
         kept.retain(|(made_for, _)| made_for.snapshot == wanted.snapshot);
         if kept.len() >= FIELDS_KEPT_MAX {
             kept.remove(0);
@@ -325,8 +327,8 @@ impl Connection {
         }
     }
 
-    /// Lets the connection finish what runs, and take nothing new; says whether that is news to it. An ended
-    /// credential outranks every other reason, because what runs has less time then.
+    /// Lets the connection finish its running requests, and take no new ones; returns true if this is new to it. An
+    /// ended credential outranks every other reason, because running requests have less time then.
     pub fn end(&self, why: Closed) -> bool {
         let news = match self.stage.get() {
             Stage::Open | Stage::Leaving => true,
@@ -341,7 +343,7 @@ impl Connection {
         news
     }
 
-    /// Ends the connection, whatever runs on it.
+    /// Ends the connection at once, with everything that runs on it.
     pub fn cut(&self, why: Closed) {
         let why = match self.stage.get() {
             Stage::Ending(first) => first,
@@ -352,7 +354,7 @@ impl Connection {
         self.changed.notify_waiters();
     }
 
-    /// Whether the client has to make another connection for its next request.
+    /// True if the client has to open another connection for its next request.
     pub fn is_ending(&self) -> bool {
         self.stage.get() != Stage::Open
     }
@@ -383,14 +385,14 @@ impl Connection {
         }
     }
 
-    /// When a connection that was opened at `now` is to be watched first. Not at once: a timer that is due wakes the
+    /// The time of the first look at a connection that was opened at `now`. Not at once: a timer that is due wakes the
     /// runtime, and nothing can have gone wrong yet.
     pub fn first_look(&self, now: Instant, timeouts: &Timeouts) -> Instant {
         let soon = now + LOOK_EVERY.min(timeouts.write_stall);
         self.first_request_by.min(soon)
     }
 
-    /// What is to be done about this connection at `now`.
+    /// The watchdog's step for this connection at `now`.
     pub fn watch(&self, now: Instant, timeouts: &Timeouts) -> Watch {
         let progress = self.progress.get();
         let discarding = self.discarding.get() > 0;
@@ -449,7 +451,7 @@ pub struct Running {
     /// Its place among the answers that have something unread.
     unread: Option<usize>,
     expiry: Cell<Expiry>,
-    /// Between two pieces of the answer, where the route says it.
+    /// The time limit between two pieces of the answer, if the route has one.
     pause: Cell<Option<Duration>>,
 }
 
@@ -464,7 +466,7 @@ impl Running {
         }
     }
 
-    /// The request was let in for so long, by a route that allows the client so long between two pieces of the answer.
+    /// Sets the limits of a permitted request: its expiry, and the route's time between two pieces of the answer.
     pub fn let_in(&self, expiry: Expiry, pause: Option<Duration>) {
         self.expiry.set(expiry);
         self.pause.set(pause);
@@ -478,11 +480,11 @@ impl Running {
         self.pause.get()
     }
 
-    /// The client was given a piece of the answer.
+    /// Notes that the client got a piece of the answer.
     pub fn gave(&mut self) {
         let now = turn::now();
         self.connection.progress.set(now);
-        // Over HTTP/2 each stream looks after itself, so that one that is held does not end the others.
+        // Over HTTP/2 each stream has its own time limit, so that one that is held does not end the others.
         if self.unread.is_some() || self.connection.peer.http2 {
             return;
         }
@@ -501,7 +503,7 @@ impl Running {
         }
     }
 
-    /// Why the connection was cut, if it was.
+    /// The reason of the connection's cut, if it was cut.
     pub fn cut(&self) -> Option<Reason> {
         match self.connection.stage.get() {
             Stage::Cut(why) => Some(why.reason()),
@@ -509,7 +511,7 @@ impl Running {
         }
     }
 
-    /// The client has taken what it was given, and there is room for more.
+    /// Notes that the client has taken all of it, and there is room for more.
     pub fn taken(&mut self) {
         let Some(place) = self.unread.take() else {
             return;

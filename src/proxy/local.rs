@@ -1,4 +1,4 @@
-//! What the gateway answers itself on the partners' port, behind the same walk as everything else.
+//! Local endpoints on the partners' port, which the gateway answers itself behind the same walk as everything else.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -26,7 +26,7 @@ use super::error::Error;
 /// A token request is a few hundred bytes; nothing else that is answered here has a body.
 const BODY_MAX: usize = 16 << 10;
 
-/// Whoever answers for the local endpoints.
+/// The handler of the local endpoints.
 pub trait LocalService: Send + Sync + Debug {
     fn call(&self, request: LocalRequest) -> Pin<Box<dyn Future<Output = Response<Bytes>> + Send>>;
 }
@@ -42,18 +42,18 @@ pub struct LocalRequest {
     pub now: Timestamp,
 }
 
-/// What an endpoint may know of who asks.
+/// The facts about the caller that an endpoint may use.
 #[derive(Clone, Debug)]
 pub struct PeerFacts {
     pub address: IpAddr,
     pub certificate: Evidence<CertificateProof>,
-    /// The certificate that was shown, whether it counts or not.
+    /// The certificate that was shown, valid or not.
     pub leaf: Option<Arc<Leaf>>,
     pub tls_version: &'static str,
     pub sni: Option<Box<str>>,
 }
 
-/// Reads a request's small body whole, which has to be there `within` so long.
+/// Reads a request's small body whole, which has to arrive in the time `within`.
 pub async fn read<B>(body: B, within: Duration) -> Result<Bytes, Error>
 where
     B: Body<Data = Bytes, Error = Error>,

@@ -1,4 +1,4 @@
-//! Requests and answers on their way through, whatever version of HTTP they came by and leave by.
+//! Requests and answers in transit, independent of the version of HTTP on either side.
 
 use std::rc::Rc;
 
@@ -15,16 +15,16 @@ pub struct Request {
     pub uri: Uri,
     /// The target in place of the one in `uri`, if the library would not take it. Boxed: there is hardly ever one.
     pub odd_target: Option<Box<OddTarget>>,
-    /// What it came by.
+    /// The client's version of HTTP.
     pub version: Version,
     pub fields: FieldList,
-    /// What an extended CONNECT asks for in place of HTTP (RFC 8441).
+    /// The `:protocol` of an extended CONNECT (RFC 8441).
     pub protocol: Option<h2::ext::Protocol>,
-    /// Where early hints go, if the caller can have them.
+    /// The receiver of early hints, if the caller can have them.
     pub hints: Option<Rc<Hints>>,
 }
 
-/// An answer, or the head of one where `B` is nothing.
+/// An answer, or only its head if `B` is `()`.
 #[derive(Debug)]
 pub struct Response<B> {
     pub status: StatusCode,
@@ -33,7 +33,7 @@ pub struct Response<B> {
 }
 
 impl Request {
-    /// The target's path, as it came.
+    /// The target's path, unchanged.
     pub fn path(&self) -> &str {
         match &self.odd_target {
             Some(target) => target.path(),
@@ -41,7 +41,7 @@ impl Request {
         }
     }
 
-    /// Path and query, as they came; none for a target that has neither.
+    /// Path and query, unchanged; `None` for a target that has neither.
     pub fn target(&self) -> Option<Target> {
         match &self.odd_target {
             Some(target) => Some(Target::Odd((**target).clone())),
@@ -49,7 +49,7 @@ impl Request {
         }
     }
 
-    /// How many bytes of path and query there are.
+    /// The number of bytes of path and query.
     pub fn target_bytes(&self) -> usize {
         match &self.odd_target {
             Some(target) => target.as_str().len(),
@@ -60,7 +60,7 @@ impl Request {
         }
     }
 
-    /// The same with `body`, for those who want it as the library has it.
+    /// The same request with `body`, in the library's type.
     pub fn into_http<B>(self, body: B) -> http::Request<B> {
         let mut request = http::Request::new(body);
         *request.method_mut() = self.method;
@@ -96,7 +96,7 @@ impl<B> Response<B> {
         }
     }
 
-    /// The same answer with what `change` makes of its body.
+    /// The same answer with its body converted by `change`.
     pub fn map<C>(self, change: impl FnOnce(B) -> C) -> Response<C> {
         Response {
             status: self.status,

@@ -25,18 +25,19 @@ use super::headers::Family;
 use super::settings::AppLabel;
 use super::told::fields::Omitted;
 
-/// From a quarter of a millisecond to a minute: answers from a neighbour's cache, and exports that take their time.
+/// From a quarter of a millisecond to a minute: answers from a neighbour's cache, and slow exports.
 const SECONDS: &[f64] = &[
     0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
     10.0, 30.0, 60.0,
 ];
 
-/// Methods that have a series of their own; whatever else a client makes up is `OTHER`.
+/// Methods that have a series of their own; every other one is `OTHER`.
 const METHODS: [&str; 10] = [
     "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "OTHER", "PATCH", "POST", "PUT", "TRACE",
 ];
 
-/// Why a certificate that chains to us may not count; each of them may end a handshake in its explanation.
+/// Reasons for which a certificate that chains to us may not be valid; each of them may end a handshake in its
+/// explanation.
 const QUARANTINES: [Reason; 6] = [
     Reason::AppRevoked,
     Reason::AppSuspended,
@@ -46,7 +47,7 @@ const QUARANTINES: [Reason; 6] = [
     Reason::CertUnregistered,
 ];
 
-/// Why a connection ended.
+/// The reason of a connection's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Closed {
     /// The gateway is stopping.
@@ -57,7 +58,7 @@ pub enum Closed {
     Failed,
     /// The other side is done.
     Finished,
-    /// Nothing was asked for too long.
+    /// No request came for too long.
     Idle,
     /// A refused certificate has used up its requests.
     Quarantine,
@@ -88,7 +89,7 @@ impl Closed {
         }
     }
 
-    /// What the record of an exchange says that was cut short because of it.
+    /// The reason in the record of an exchange that was cut short by it.
     pub const fn reason(self) -> Reason {
         match self {
             Self::Drain => Reason::Draining,
@@ -100,12 +101,12 @@ impl Closed {
     }
 }
 
-/// How a handshake ended well.
+/// The outcome of a successful handshake.
 #[derive(Clone, Copy, Debug)]
 pub struct Shaken {
     pub tls_version: &'static str,
     pub resumed: bool,
-    /// Why the certificate that was shown does not count.
+    /// The reason why the client's certificate is not valid.
     pub quarantined: Option<Reason>,
 }
 
@@ -125,19 +126,19 @@ pub struct Metrics {
     decisions: IntCounterVec,
     limits: IntCounterVec,
     refusals: IntCounterVec,
-    /// Of each reason, in the catalogue's order: refusals come as fast as attackers like.
+    /// The series of each reason, in the catalogue's order: refusals come as fast as attackers like.
     refused: Arc<[Refused]>,
     spoofs: IntCounterVec,
     omitted: IntCounterVec,
     apps: Option<AppMetrics>,
     pub tunnels: IntGauge,
     pub panics: IntCounter,
-    /// Fields that were taken off because of their names.
+    /// Fields that were removed because of their names.
     pub names_dropped: IntCounter,
 }
 
 impl Metrics {
-    /// Makes every family and registers it; each series whose labels are known beforehand is there from the start.
+    /// Makes every family and registers it; series whose labels are known beforehand exist from the start.
     pub fn register(registry: &Registry, apps: &AppLabel) -> prometheus::Result<Self> {
         let metrics = Self {
             apps: AppMetrics::register(registry, apps)?,
@@ -269,7 +270,7 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// A counter that begins with its first event hides that event from `increase()`, so all begin at zero.
+    /// Begins all series at zero: a counter that begins with its first event hides that event from `increase()`.
     fn begin(&self) {
         for version in ["TLSv1.2", "TLSv1.3"] {
             for resumed in ["false", "true"] {
@@ -321,7 +322,7 @@ impl Metrics {
         }
     }
 
-    /// A limit that the configuration names.
+    /// Begins the series of a limit from the configuration.
     pub fn begin_limit(&self, name: &str) {
         for decision in ["refused", "allowed"] {
             self.limits.with_label_values(&[decision, name]);
@@ -329,7 +330,7 @@ impl Metrics {
     }
 
     pub fn handshake_failed(&self, reason: Reason) {
-        // Somebody's wrong URL is no handshake that went wrong.
+        // A wrong URL is no failed handshake.
         let result = match reason {
             Reason::PlainHttp => reason.code(),
             _ => "failed",
@@ -340,7 +341,7 @@ impl Metrics {
         self.refused(reason);
     }
 
-    /// A client left without a byte.
+    /// Counts a client that left without a byte.
     pub fn probed(&self) {
         self.handshakes
             .with_label_values(&["probe", "none", "none", "false"])
@@ -358,14 +359,14 @@ impl Metrics {
             .inc();
     }
 
-    /// Counts a connection for as long as what it gives back lives.
+    /// Counts a connection for as long as the returned guard lives.
     pub fn connection(&self, http2: bool) -> Open {
         let protocol = if http2 { "http2" } else { "http1" };
         self.connections.with_label_values(&[protocol]).inc();
         Open::new(self.connections_now.with_label_values(&[protocol]))
     }
 
-    /// What is being carried now, and what a drain has cut.
+    /// The present load, and the requests that a drain has cut.
     pub fn load(&self) -> Load {
         let connections = self.connections_now.collect();
         let requests = self.in_flight.collect();
@@ -377,7 +378,7 @@ impl Metrics {
         }
     }
 
-    /// How many connections a worker has; its label is its number, so there are as many series as workers.
+    /// The number of a worker's connections; its label is its number, so there are as many series as workers.
     pub fn of_worker(&self, worker: usize) -> IntGauge {
         self.worker_connections
             .with_label_values(&[worker.to_string().as_str()])
@@ -393,7 +394,7 @@ impl Metrics {
         }
     }
 
-    /// A policy has refused a caller.
+    /// Counts a policy's refusal of a caller.
     pub fn auth_refused(&self, reason: Reason) {
         if let Some(series) = self.refused.get(reason as usize) {
             series.by_policy.inc();
@@ -420,7 +421,7 @@ impl Metrics {
     }
 }
 
-/// What the data plane carries at a moment.
+/// The load of the data plane at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
     pub connections: u64,
@@ -489,8 +490,8 @@ pub struct WorkerMetrics {
     apps: Option<WorkerApps>,
 }
 
-/// The series of the routes of one generation, by where a route is in memory; the route is held, so that
-/// nothing else can come to be there.
+/// The series of the routes of one generation, by a route's address in memory; the route is held, so that no other can
+/// have it.
 #[derive(Debug, Default)]
 struct Routes {
     generation: u64,
@@ -542,7 +543,7 @@ impl WorkerMetrics {
         Rc::clone(series)
     }
 
-    /// The series that an App's requests are counted in, where operators want that.
+    /// The series for an App's requests, if operators want that.
     pub fn app(&self, app: &App) -> Option<Rc<AppSeries>> {
         self.apps.as_ref().map(|apps| apps.of(app))
     }
@@ -554,7 +555,8 @@ impl WorkerMetrics {
         }
     }
 
-    /// Limits are named in the configuration, so there are as many series as the operator wrote limits.
+    /// Counts a decision of a limit. Limits are named in the configuration, so there are as many series as the operator
+    /// wrote limits.
     pub fn limited(&self, limit: &str, allowed: bool) {
         let mut limits = self.limits.borrow_mut();
         let [refused_counter, allowed_counter] = if let Some(found) = limits.get(limit) {
@@ -584,7 +586,7 @@ impl RouteMetrics {
         }
     }
 
-    /// Counts a request as running until what it gives back is dropped.
+    /// Counts a request as running until the returned guard is dropped.
     pub fn running(&self) -> Open {
         Open::new(self.in_flight.clone())
     }
@@ -651,7 +653,7 @@ mod tests {
                 "countersign_auth_decisions_total{{decision=\"refused\",method=\"none\",reason=\"{reason}\"}}"
             );
             assert!(has(decision), "{reason}");
-            // What the registry says of a certificate is explained; what ends in an alert fails.
+            // Refusals by the registry are explained; refusals by an alert fail.
             let explained = matches!(reason.code().split_once('_'), Some(("app" | "cert", _)))
                 && reason.status() == 403
                 && reason != Reason::CertRequired;

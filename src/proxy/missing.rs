@@ -1,9 +1,9 @@
-//! The words for a caller that did not show all that a route takes.
+//! Explanations for a caller that did not show everything that a route requires.
 
 use crate::domain::policy::Requirement;
 use crate::domain::reason::Reason;
 
-/// What this route takes, when something of it is missing; `None` for every other reason.
+/// The route's requirement in words, when a part of it is missing; `None` for every other reason.
 pub const fn detail(requirement: Requirement, reason: Reason) -> Option<&'static str> {
     use Requirement as R;
     Some(match (reason, requirement) {
@@ -48,7 +48,7 @@ pub const fn detail(requirement: Requirement, reason: Reason) -> Option<&'static
 mod tests {
     use super::*;
 
-    /// Every refusal for want of something names all that the route takes, and nothing that it does not take.
+    /// Every refusal for a missing credential names all that the route requires, and nothing else.
     #[test]
     fn a_refusal_names_what_the_route_takes() {
         let mut told = 0;

@@ -1,4 +1,4 @@
-//! The data plane: what happens to a connection and to a request, declared in the order of the walk.
+//! The data plane: the way of a connection and of a request, declared in the order of the walk.
 
 pub mod connection;
 pub mod accept;

@@ -1,5 +1,5 @@
 //! Field names with other characters than letters, digits and hyphens. Many servers read `x_user` or `x.user` as
-//! `x-user`, so a name counts for the one that it folds to.
+//! `x-user`, so a name is judged as the one that it folds to.
 
 use http::HeaderName;
 
@@ -8,10 +8,10 @@ use super::headers::{Family, family, folded, is_ours, is_plain};
 use super::offence::Offence;
 use crate::domain::header_names::HeaderNames;
 
-/// What was taken off a request because of its name.
+/// The fields that were removed from a request because of their names.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Removed {
-    /// Those by which upstreams learn who calls.
+    /// Those that imitate identity headers.
     pub imitated: Vec<Family>,
     /// All others.
     pub dropped: u64,
@@ -19,8 +19,8 @@ pub struct Removed {
     pub first: Option<String>,
 }
 
-/// Whether there is any such name. One that stands for a field that frames or routes a message is refused, whatever
-/// the host says: a server that folds it reads another request than the one that was judged.
+/// True if there is any such name. One that stands for a field that frames or routes a message is refused for every
+/// host: a server that folds it reads another request than the one that was judged.
 pub fn look(fields: &FieldList) -> Result<bool, Offence> {
     let mut any = false;
     for name in fields.names().filter(|name| !is_plain(name.as_str())) {
@@ -35,9 +35,9 @@ pub fn look(fields: &FieldList) -> Result<bool, Offence> {
     Ok(any)
 }
 
-/// Does with the odd names of a request what its host says.
+/// Applies the host's rule for odd names to a request.
 ///
-/// `caller_id` is the name under which the caller's own request id goes on, which nobody else may set.
+/// `caller_id` is the name under which the caller's own request id is forwarded; only the gateway may set it.
 pub fn settle(
     fields: &mut FieldList,
     rule: HeaderNames,
@@ -72,7 +72,7 @@ pub fn settle(
     Ok(removed)
 }
 
-/// Whether a name folds to nothing that the gateway sets, removes or goes by, and to no field of the same request.
+/// True if a name folds to no field that the gateway sets, removes or decides by, and to no field of the same request.
 fn is_harmless(name: &str, fields: &FieldList, caller_id: Option<&HeaderName>) -> bool {
     let folded = folded(name);
     let name = folded.trim_matches('-');
@@ -86,7 +86,7 @@ fn is_harmless(name: &str, fields: &FieldList, caller_id: Option<&HeaderName>) -
             .any(|known| meant(known.as_str()))
 }
 
-/// Fields that frame, route or upgrade a message, or are about one connection.
+/// True for fields that frame, route or upgrade a message, or are about one connection.
 fn frames(name: &str) -> bool {
     matches!(
         name,
@@ -104,7 +104,7 @@ fn frames(name: &str) -> bool {
     )
 }
 
-/// Fields of which one spelling is judged by the gateway or the API, and another one must not be heard.
+/// True for fields of which the gateway or the API judges one spelling, so that no other one may reach it.
 fn decides(name: &str) -> bool {
     frames(name)
         || name.starts_with("sec-")

@@ -1,23 +1,23 @@
-//! What exactly of a request is refused: the rule, the place and the text, for the answer and for the access log.
+//! The refused part of a request: the rule, the place and the text, for the answer and for the access log.
 
 use std::fmt::{self, Write};
 
 use crate::domain::path_fault::InvalidPath;
 use crate::domain::route::Miss;
 
-/// How much of what was sent is repeated.
+/// The most characters of the request that are repeated.
 const SHOWN_MAX: usize = 64;
 
 /// The part of a request that a rule refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offence {
-    /// The rule's word, which stays the same.
+    /// The rule's name, which stays the same.
     pub rule: &'static str,
-    /// What is wrong, as a sentence without its full stop.
+    /// The fault, as a sentence without its full stop.
     pub says: &'static str,
-    /// The first byte of what was sent, counted from 0, where it has a place.
+    /// The first refused byte, counted from 0, if it has a place.
     pub at: Option<usize>,
-    /// What was sent: printable ASCII, and not much of it.
+    /// The refused text: printable ASCII, and not much of it.
     pub sent: String,
 }
 
@@ -31,7 +31,7 @@ impl Offence {
         }
     }
 
-    /// The rule that a text breaks which is no path.
+    /// The rule that an invalid path breaks.
     pub fn of_path(path: &[u8], why: InvalidPath) -> Self {
         let InvalidPath { fault, at, length } = why;
         let sent = path.get(at..at + length).unwrap_or_default();

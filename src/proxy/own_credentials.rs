@@ -1,4 +1,4 @@
-//! Which credentials of a request are ours: those never reach an upstream that has not been promised them.
+//! Recognition of our own credentials in a request: they never reach an upstream unless its route forwards them.
 
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use http::HeaderValue;
@@ -7,10 +7,10 @@ use serde::Deserialize;
 /// The first letters of our keys and admin tokens, up to the first `_`, and what follows it.
 const PREFIXES: [(&[u8], &[u8]); 3] = [(b"sk", b"live_"), (b"sk", b"test_"), (b"cs", b"admin_")];
 
-/// The longest claims that are looked into. Ours have a few hundred bytes; a larger token is taken off unread.
+/// The longest claims that are parsed. Ours have a few hundred bytes; a larger token is removed unread.
 const CLAIMS_MAX: usize = 16 << 10;
 
-/// Whether a value of `Authorization` or `X-Api-Key` holds a key of ours, or an access token of `issuer`.
+/// True if a value of `Authorization` or `X-Api-Key` holds a key of ours, or an access token of `issuer`.
 pub fn is_ours(value: &HeaderValue, issuer: &str) -> bool {
     let bytes = value.as_bytes();
     if holds_a_key(bytes) {
@@ -39,8 +39,8 @@ fn holds_a_key(bytes: &[u8]) -> bool {
     })
 }
 
-/// A quick look for base64 of the first letters of [`PREFIXES`], for each place within a group of three bytes: `c2tf`,
-/// `NrX` and `za19` for `sk_`, `Y3Nf`, `NzX` and `jc19` for `cs_`. Most values are sorted out here and never decoded.
+/// True if base64 of the first letters of [`PREFIXES`] occurs, at any place within a group of three bytes: `c2tf`,
+/// `NrX` and `za19` for `sk_`, `Y3Nf`, `NzX` and `jc19` for `cs_`. Most values are excluded by this and never decoded.
 fn may_hold_an_encoded_key(bytes: &[u8]) -> bool {
     memchr::memchr3_iter(b'X', b'9', b'f', bytes).any(|at| {
         let (before, rest) = bytes.split_at(at);
@@ -53,7 +53,7 @@ fn may_hold_an_encoded_key(bytes: &[u8]) -> bool {
     })
 }
 
-/// `Basic` of a key's id and the key.
+/// True for `Basic` with a key's id and the key.
 fn is_basic_with_a_key(text: &str) -> bool {
     BASE64
         .decode(text.as_bytes())
@@ -66,7 +66,7 @@ struct Claims<'t> {
     iss: Option<std::borrow::Cow<'t, str>>,
 }
 
-/// A JWT whose claims name us as the issuer, whether it is valid or not.
+/// True for a JWT whose claims name us as the issuer, valid or not.
 fn is_our_token(text: &str, issuer: &str) -> bool {
     let mut parts = text.split('.');
     let (Some(_), Some(claims), Some(_), None) =

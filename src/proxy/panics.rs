@@ -6,10 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::Poll;
 
-/// Runs `future`, and gives back its panic if it has one.
+/// Runs `future`, and returns its panic if it has one.
 ///
-/// What it borrowed may be half changed then. That is safe here, because what exchanges share are counters and
-/// caches, and each of those is changed in one go. It is taken pinned, since taking it whole would keep it twice.
+/// Borrowed values may be half changed then. That is safe here, because exchanges share counters and caches, and each
+/// of those is changed in one go. The future is pinned, since a move would store it twice.
 pub async fn caught<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Box<dyn Any + Send>> {
     std::future::poll_fn(move |cx| {
         match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
@@ -21,7 +21,7 @@ pub async fn caught<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Box
     .await
 }
 
-/// What a panic said.
+/// The message of a panic.
 pub fn message(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&'static str>()

@@ -1,4 +1,4 @@
-//! The other side of a connection, as far as accepting it and shaking hands have shown.
+//! The other side of a connection, as accept and handshake have shown it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,32 +8,32 @@ use ipnet::IpNet;
 use crate::crypto::x509::Leaf;
 use crate::domain::tls_policy::{Shown, TlsPolicy, TlsVersion};
 
-/// Where a connection comes from.
+/// The origin of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// The client's address: the socket's, or what a trusted PROXY protocol header says.
+    /// The client's address: the socket's, or the one in a trusted PROXY protocol header.
     pub address: IpAddr,
-    /// Whether the client is a proxy whose forwarding fields are believed.
+    /// True if the client is a proxy whose forwarding fields are trusted.
     pub trusted_hop: bool,
 }
 
-/// What is known of the other side for as long as the connection lives.
+/// The facts about the other side that hold for as long as the connection lives.
 #[derive(Clone, Debug)]
 pub struct Peer {
     pub origin: Origin,
-    /// The certificate whose key the client has proved to hold, and whose chain is one of ours.
-    /// Whether it counts is asked of the registry for each request.
+    /// The certificate whose key the client has proved to hold, and which chains to one of ours. The registry decides
+    /// for each request whether it is valid.
     pub leaf: Option<Arc<Leaf>>,
     /// The TLS policy that the handshake was made under.
     pub policy: TlsPolicy,
     pub sni: Option<Box<str>>,
     pub tls_version: &'static str,
-    /// Whether ALPN chose HTTP/2; nothing else chooses it.
+    /// True if ALPN chose HTTP/2; nothing else chooses it.
     pub http2: bool,
 }
 
 impl Peer {
-    /// What the handshake has shown, beside the policy that it was made under.
+    /// The results of the handshake, beside the policy that it was made under.
     pub fn shown(&self) -> Shown {
         Shown {
             certificate: self.leaf.is_some(),
@@ -45,7 +45,7 @@ impl Peer {
     }
 }
 
-/// Whether `address` lies in one of `networks`.
+/// True if `address` lies in one of `networks`.
 pub fn within(networks: &[IpNet], address: IpAddr) -> bool {
     let address = address.to_canonical();
     networks.iter().any(|network| network.contains(&address))

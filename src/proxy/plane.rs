@@ -1,4 +1,4 @@
-//! The data plane: one thread for each worker, the snapshot that all of them decide by, and how it is replaced.
+//! The data plane: one thread for each worker, the snapshot that all of them decide by, and its replacement.
 
 use std::io;
 use std::pin::pin;
@@ -44,7 +44,7 @@ use super::verifier::{Failures, Verifier};
 use super::worker::Worker;
 use super::{connection, panics};
 
-/// What the data plane is given to work with.
+/// The parts that the data plane needs from outside.
 #[derive(Debug)]
 pub struct Wiring<'a> {
     pub live: Arc<ArcSwap<Snapshot>>,
@@ -54,8 +54,7 @@ pub struct Wiring<'a> {
     pub listeners: Vec<std::net::TcpListener>,
     pub local: Arc<dyn LocalService>,
     pub hasher: Arc<SecretHasher>,
-    /// What upstreams are told of the authority, and assured by.
-    /// Replaced with the authority.
+    /// The authority's certificates for identity headers, and the signer of assertions. Replaced with the authority.
     pub issuers: Arc<ArcSwap<Issuers>>,
     pub assertions: AssertionSigner,
     pub clock: Arc<dyn Clock>,
@@ -79,18 +78,18 @@ struct Handle {
     runtime: RuntimeMetrics,
 }
 
-/// What a worker is told. There is no bound, because only the daemon sends: one for each change of its own.
+/// An order to a worker. The channel has no bound, because only the daemon sends: one for each change of its own.
 #[derive(Debug)]
 enum Order {
-    /// Close what is open on these, and say how many connections that were.
+    /// Close the connections that use these, and return their number.
     End(Arc<[Ended]>, oneshot::Sender<u32>),
     /// Send clients elsewhere, and serve them until they go.
     Leave,
-    /// Take no more connections, let those that are open finish, and cut the rest at the deadline.
+    /// Accept no more connections, let the open ones finish, and cut the rest at the deadline.
     Drain(Instant),
 }
 
-/// What crosses into a worker's thread; the rest is made there.
+/// The parts that move to a worker's thread; the rest is made there.
 struct Plan {
     number: usize,
     settings: Arc<Settings>,
@@ -152,10 +151,10 @@ impl Proxy {
         })
     }
 
-    /// Puts a snapshot in force and closes what is open on something that has ended.
+    /// Puts a snapshot in force and closes the connections that use an ended credential.
     ///
-    /// The snapshot first: a request that is being decided by the old one has told its worker what it uses
-    /// before the worker reads the order, and every later request is decided by the new one.
+    /// The snapshot first: a request that is being decided by the old one has registered its credentials with its
+    /// worker before the worker reads the order, and every later request is decided by the new one.
     pub async fn publish(&self, snapshot: Arc<Snapshot>, ended: &[Ended]) -> Receipt {
         let version = snapshot.version;
         if !Arc::ptr_eq(&snapshot.catalog, &self.live.load().catalog) {
@@ -177,7 +176,7 @@ impl Proxy {
         gather(version, answers).await
     }
 
-    /// How the workers' runtimes are doing, by the names of their threads.
+    /// The metrics of the workers' runtimes, by the names of their threads.
     pub fn runtimes(&self) -> Vec<(String, RuntimeMetrics)> {
         let runtimes = self.workers.iter().enumerate();
         runtimes
@@ -185,29 +184,29 @@ impl Proxy {
             .collect()
     }
 
-    /// What is being carried now.
+    /// The present load.
     pub fn load(&self) -> Load {
         self.metrics.load()
     }
 
-    /// Sends clients elsewhere: every connection is served on, and told to be its client's last here.
+    /// Sends clients elsewhere: every connection is served on, and is its client's last here.
     pub fn leave(&self) {
         for worker in &self.workers {
-            // One that cannot be told has ended already.
+            // An error means that the worker has ended already.
             let _told = worker.orders.send(Order::Leave);
         }
     }
 
-    /// Takes no more connections; what is open may finish within `within`, and is cut then. Returns at once.
+    /// Accepts no more connections; open ones may finish within `within`, and are cut then. Returns at once.
     pub fn drain(&self, within: Duration) {
         let deadline = Instant::now() + within;
         for worker in &self.workers {
-            // One that cannot be told has ended already.
+            // An error means that the worker has ended already.
             let _told = worker.orders.send(Order::Drain(deadline));
         }
     }
 
-    /// Whether every worker has ended, which each does after [`Proxy::drain`].
+    /// True if every worker has ended, which each does after [`Proxy::drain`].
     pub fn has_ended(&self) -> bool {
         self.workers
             .iter()
@@ -225,7 +224,7 @@ impl Proxy {
     }
 }
 
-/// The series of what the configuration names are there before the first request.
+/// Begins the series of all names in the configuration before the first request.
 fn begin_series(metrics: &Metrics, healths: &Healths, catalog: &Catalog) {
     for upstream in catalog.upstreams.values() {
         healths.of(upstream);
@@ -237,8 +236,8 @@ fn begin_series(metrics: &Metrics, healths: &Healths, catalog: &Catalog) {
     }
 }
 
-/// Adds up what the workers answer in time. One that is stuck counts as silent: it decides by the new snapshot
-/// like all others as soon as it moves, and later publications must not wait behind it for ever.
+/// Adds up the workers' answers in time. A stuck one is counted as silent: it decides by the new snapshot like all
+/// others as soon as it moves, and later publications must not wait behind it without end.
 async fn gather(version: u64, answers: Vec<(usize, oneshot::Receiver<u32>)>) -> Receipt {
     let deadline = Instant::now() + ANSWER_WITHIN;
     let mut receipt = Receipt {
@@ -279,7 +278,7 @@ fn start_worker(
         .name(format!("worker-{}", plan.number))
         .spawn(move || match runtime(listener) {
             Ok((runtime, listener)) => {
-                // Whoever started this thread waits for the word, so it is there to hear it.
+                // The starter of this thread waits for the result, so it is there to receive it.
                 let _heard = started.send(Ok(runtime.metrics()));
                 let inlet = Inlet {
                     worker: plan.number,
@@ -361,7 +360,7 @@ fn worker(plan: Plan) -> Rc<Worker> {
     })
 }
 
-/// A worker's life: connections and orders, until it is told to drain.
+/// A worker's life: connections and orders, until the order to drain.
 async fn work(worker: Rc<Worker>, mut inlet: Inlet, mut orders: mpsc::UnboundedReceiver<Order>) {
     let deadline = loop {
         tokio::select! {
@@ -370,7 +369,7 @@ async fn work(worker: Rc<Worker>, mut inlet: Inlet, mut orders: mpsc::UnboundedR
                 Some(Order::End(ended, answer)) => end(&worker, &ended, answer),
                 Some(Order::Leave) => worker.live.leave(),
                 Some(Order::Drain(deadline)) => break deadline,
-                // Nobody is left to give orders: the process is on its way out.
+                // The sender of orders is gone: the process is ending.
                 None => break Instant::now(),
             },
             arrival = inlet.next() => spawn(&worker, arrival),
@@ -381,7 +380,7 @@ async fn work(worker: Rc<Worker>, mut inlet: Inlet, mut orders: mpsc::UnboundedR
 }
 
 fn end(worker: &Worker, ended: &[Ended], answer: oneshot::Sender<u32>) {
-    // Whoever asked may have given up waiting; the connections are closed all the same.
+    // The publisher may have stopped waiting; the connections are closed all the same.
     let _heard = answer.send(worker.live.end(ended));
 }
 
@@ -403,8 +402,8 @@ fn spawn(worker: &Rc<Worker>, arrival: Arrival) {
     });
 }
 
-/// Lets everything finish until the deadline, and cuts what is left. Orders to end something are still obeyed,
-/// and another order to drain can only bring the deadline nearer.
+/// Lets everything finish until the deadline, and cuts the rest. Orders to end credentials are still obeyed, and
+/// another order to drain can only bring the deadline nearer.
 async fn drain(worker: &Worker, mut deadline: Instant, mut orders: mpsc::UnboundedReceiver<Order>) {
     worker.live.end_all(Closed::Drain);
     worker.tasks.close();
@@ -422,17 +421,17 @@ async fn drain(worker: &Worker, mut deadline: Instant, mut orders: mpsc::Unbound
         }
     }
     worker.live.cut_all(Closed::Drain);
-    // What was cut writes its records; what still shakes hands is dropped with the runtime.
+    // Cut exchanges write their records; unfinished handshakes are dropped with the runtime.
     let _all_gone = timeout_at(deadline + LAST_WORDS, worker.tasks.wait()).await;
 }
 
 const MARGIN_BYTES: usize = 16 << 10;
 const MARGIN_FIELDS: usize = 32;
 
-/// How long connections that were cut may take to write their records.
+/// The time in which cut connections may write their records.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// How long workers may take to answer a publication, which takes them milliseconds. Less than the control plane
+/// The time limit for the workers' answers to a publication, which takes them milliseconds. Less than the control plane
 /// waits for the receipt.
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 

@@ -1,4 +1,4 @@
-//! Which other protocol a request asks for in place of HTTP.
+//! Upgrades: the other protocol that a request asks for in place of HTTP.
 
 use data_encoding::BASE64;
 use http::{HeaderName, HeaderValue, Method, Version, header};
@@ -13,8 +13,8 @@ use super::refusal::Refusal;
 
 const WEBSOCKET: &str = "websocket";
 
-/// The method that a request's route is found by. A `WebSocket` is opened by `CONNECT` under HTTP/2 (RFC 8441)
-/// and by `GET` under HTTP/1.1; routes name it as `GET`.
+/// The method for routing. A `WebSocket` is opened by `CONNECT` under HTTP/2 (RFC 8441) and by `GET` under HTTP/1.1;
+/// routes name it as `GET`.
 pub fn routed_method(request: &Request) -> Result<Method, Reason> {
     if request.method != Method::CONNECT {
         return Ok(request.method.clone());
@@ -26,10 +26,11 @@ pub fn routed_method(request: &Request) -> Result<Method, Reason> {
     }
 }
 
-/// The protocol that is asked for, where the route names it.
+/// The requested protocol, if the route names it.
 ///
-/// An upgrade is an offer that a server may pass over (RFC 9110, 7.8): whatever is not named, `h2c` among it, is not
-/// passed on, and the request is served as it is. A `WebSocket` that cannot be opened is refused with the cause.
+/// An upgrade is an offer that a server may ignore (RFC 9110, 7.8): protocols that the route does not name, `h2c` among
+/// them, are not forwarded, and the request is served as it is. A `WebSocket` that cannot be opened is refused with the
+/// cause.
 pub fn upgrade(
     request: &Request,
     allowed: &Upgrades,
@@ -61,7 +62,7 @@ pub fn upgrade(
     Ok(Some(asked.clone()))
 }
 
-/// What `CONNECT` with `:protocol` opens (RFC 8441). There is nothing else that it could be served as.
+/// The upgrade of a `CONNECT` with `:protocol` (RFC 8441), which could be served as nothing else.
 fn extended_connect(
     request: &Request,
     protocol: &str,
@@ -81,8 +82,8 @@ fn extended_connect(
         .ok_or_else(|| refused("The protocol has no name", b""))
 }
 
-/// What opens a `WebSocket` under HTTP/1.1 (RFC 6455, 4.2.1). Without all of it an upstream does not take it for a
-/// handshake, and what the client sends next would be read as requests.
+/// Checks the fields of a `WebSocket` handshake under HTTP/1.1 (RFC 6455, 4.2.1). Without all of them an upstream does
+/// not take it for a handshake, and the client's next bytes would be read as requests.
 fn whole_handshake(request: &Request) -> Result<(), Refusal> {
     if request.method != Method::GET {
         let method = request.method.as_str().as_bytes();
@@ -130,8 +131,7 @@ fn extended(request: &Request) -> Option<&str> {
         .map(h2::ext::Protocol::as_str)
 }
 
-/// The one protocol that the fields ask for. Nothing where they ask for several: whoever offers a choice can do
-/// without.
+/// The one protocol in the `Upgrade` fields. `None` for several: a client that offers a choice can do without.
 fn asked_by_fields(request: &Request) -> Option<&HeaderValue> {
     let asked = request.fields.one(&header::UPGRADE).ok()??;
     // Without `Connection: upgrade`, and before HTTP/1.1, the field means nothing (RFC 9110, 7.8).
@@ -160,7 +160,7 @@ mod tests {
         request.body(()).unwrap().into_parts().0.into()
     }
 
-    /// The protocol that is opened, or what is wrong.
+    /// The upgrade to the requested protocol, or its refusal.
     fn opened(
         method: &str,
         fields: &[(&str, &str)],

@@ -1,4 +1,4 @@
-//! One record per exchange, however it ends: a guard that is opened with the exchange and writes when it is dropped.
+//! One record per exchange, with any end: a guard that is opened with the exchange and writes when it is dropped.
 
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -35,7 +35,7 @@ pub struct Book {
     pub metrics: Rc<WorkerMetrics>,
 }
 
-/// What is known of a request before anything is decided.
+/// The facts about a request before any decision.
 #[derive(Debug)]
 pub struct Opening<'a> {
     pub at: Timestamp,
@@ -50,15 +50,15 @@ pub struct Opening<'a> {
     pub protocol: http::Version,
 }
 
-/// How the request's body arrives, counted by the body and read by the record.
+/// The arrival of the request's body, counted by the body and read by the record.
 #[derive(Debug, Default)]
 pub struct Arrival {
     pub bytes: Cell<u64>,
-    /// The answer has begun. From then on a client may well be listening, so it is not hurried.
+    /// True once the answer has begun. From then on a client may well be reading, so it is not hurried.
     pub answered: Cell<bool>,
 }
 
-/// An exchange that is being written down. Dropping it closes the record.
+/// An exchange that is being recorded. Dropping it closes the record.
 #[derive(Debug)]
 pub struct Recording {
     /// Boxed, because it goes from the exchange to the answer's body.
@@ -68,18 +68,18 @@ pub struct Recording {
     /// Shared with the request's body, which the forwarding step owns.
     arrival: Rc<Arrival>,
     series: Rc<RouteMetrics>,
-    /// Where requests of the caller's App are counted, once it is known and if anywhere.
+    /// The series of the caller's App, once the App is known and if it has any.
     app: Option<Rc<AppSeries>>,
     running: Open,
     complete: bool,
-    /// Its status is that of a refusal.
+    /// True if its status is that of a refusal.
     refused: bool,
 }
 
 impl Recording {
     pub fn open(book: &Rc<Book>, opening: &Opening<'_>) -> Self {
         let series = Rc::clone(&book.metrics.unrouted);
-        // Where nobody reads records, only what is counted is written down.
+        // Without a reader of records, only the counted facts are kept.
         let path = if book.ledger.is_read() {
             shortened(opening.path)
         } else {
@@ -143,7 +143,7 @@ impl Recording {
         });
     }
 
-    /// Whom a request names as its sender, besides what is known already.
+    /// The claimed sender of a request, beside the known facts.
     pub fn claimed(&mut self, claimed: Claimed) {
         self.note(|record| {
             record.app = claimed.app.or(record.app);
@@ -152,7 +152,8 @@ impl Recording {
         });
     }
 
-    /// The upstream has begun to answer. Its time counts from the beginning: nothing before the forwarding waits.
+    /// Notes that the upstream has begun to answer. Its time counts from the beginning: nothing before the forwarding
+    /// waits.
     pub fn upstream_answered(&mut self) {
         self.arrival.answered.set(true);
         let took = turn::now().saturating_duration_since(self.began);
@@ -166,33 +167,33 @@ impl Recording {
         }
     }
 
-    /// Says which status a refusal has, whatever the answer's own is.
+    /// Sets the status of a refusal, which may differ from the answer's own.
     pub fn refused_as(&mut self, status: u16) {
         self.status(status);
         self.refused = true;
     }
 
-    /// Says why the exchange was refused or cut short; the first reason stays.
+    /// Sets the reason of a refusal or cut; the first reason stays.
     pub fn reason(&mut self, reason: Reason) {
         self.note(|record| {
             record.reason.get_or_insert(reason);
         });
     }
 
-    /// Says what exactly of the request was refused.
+    /// Sets the exact cause of a refusal.
     pub fn cause(&mut self, cause: String) {
         self.note(|record| {
             record.cause.get_or_insert_with(|| cause.into());
         });
     }
 
-    /// Notes the first field that was taken off the request because of its name.
+    /// Notes the first field that was removed from the request because of its name.
     pub fn dropped_field(&mut self, name: Option<String>) {
         let bounded = |name: String| name.chars().take(DROPPED_MAX).collect::<String>().into();
         self.note(|record| record.dropped_field = name.map(bounded));
     }
 
-    /// Says what went wrong at the upstream, if it was there.
+    /// Sets the failure at the upstream, if it was there.
     pub fn failed(&mut self, error: &Error) {
         if error.cause.is_some() {
             self.note(|record| {
@@ -202,7 +203,7 @@ impl Recording {
         }
     }
 
-    /// What the request's body and the record know together.
+    /// The part that the request's body and the record share.
     pub fn arrival(&self) -> Rc<Arrival> {
         Rc::clone(&self.arrival)
     }
@@ -212,13 +213,13 @@ impl Recording {
         self.note(|record| record.bytes_out = record.bytes_out.saturating_add(bytes));
     }
 
-    /// What a tunnel carried.
+    /// Sets the bytes that a tunnel carried.
     pub fn carried(&mut self, bytes_in: u64, bytes_out: u64) {
         self.arrival.bytes.set(bytes_in);
         self.note(|record| record.bytes_out = bytes_out);
     }
 
-    /// The answer is whole; what is dropped without this was left by the client.
+    /// Marks the answer as whole; a record that is dropped without this was left by the client.
     pub fn complete(&mut self) {
         self.complete = true;
     }

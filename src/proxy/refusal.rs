@@ -1,4 +1,4 @@
-//! A refusal on its way to the answer: the reason, and what an answer may add to it.
+//! A refusal on its way to the answer: the reason, and its details for the answer.
 
 use std::time::Duration;
 
@@ -10,27 +10,27 @@ use super::counters::standing::Strictest;
 use super::error::Error;
 use super::offence::Offence;
 
-/// Why a request gets no answer of an upstream. Most refusals are a [`Reason`] and nothing more.
+/// A refusal: the reason why a request gets no answer of an upstream. Most have a [`Reason`] and nothing more.
 #[derive(Debug)]
 pub struct Refusal {
     pub reason: Reason,
     pub extra: Extra,
-    /// What went wrong below, for the log; the caller never sees it.
+    /// The error below, for the log; the caller never sees it.
     pub cause: Option<Error>,
 }
 
-/// What some refusals say besides their reason.
+/// Details of some refusals besides their reason.
 #[derive(Debug, Default)]
 pub enum Extra {
     #[default]
     Nothing,
     /// The requirement of a route that was not met in full.
     Missing(Requirement),
-    /// The methods that would have been let in.
+    /// The methods that would have been permitted.
     Allow(Vec<http::Method>),
     /// The connection has served requests before, so that a new one may help (RFC 9110, 15.5.20).
     Misdirected,
-    /// When to come back.
+    /// The time until a retry.
     RetryAfter(Duration),
     /// The part of the request that is refused. Boxed: a refusal should not be as large as its words.
     Offence(Box<Offence>),

@@ -1,4 +1,4 @@
-//! A request as it came and as it goes on.
+//! Requests: parsed as they came, and prepared to be forwarded.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,18 +33,18 @@ use super::told::caller::{self, Introduction};
 use super::told::fields::Omitted;
 use super::worker::Worker;
 
-/// What of a request's head decides where it goes, once the head is found to be sound.
+/// The parts of a valid request's head that decide its route.
 #[derive(Debug)]
 pub struct Asked<'a> {
     pub host: Host,
     pub path: Path<'a>,
-    /// The method that routes are found by.
+    /// The method for routing.
     pub method: Method,
-    /// Some field's name has other characters than letters, digits and hyphens.
+    /// True if some field's name has other characters than letters, digits and hyphens.
     pub odd_names: bool,
 }
 
-/// Reads a head. Whatever two readers might read in two ways is refused here, before anything is decided by it.
+/// Parses a head. Everything that two readers might read in two ways is refused here, before any decision by it.
 pub fn read<'a>(
     request: &'a Request,
     last_host: &LastHost,
@@ -82,8 +82,8 @@ fn path(request: &Request) -> Result<Path<'_>, Refusal> {
     }
 }
 
-/// Refuses a query that breaks the line of a request, or has a fragment: an upstream may cut that off, or take it for a
-/// part of the query.
+/// Refuses a query that breaks the request line, or has a fragment: an upstream may cut that off, or take it for a part
+/// of the query.
 fn query(target: &str) -> Result<(), Refusal> {
     let breaks = |byte: u8| byte <= b' ' || byte == 0x7f || byte == b'#';
     let Some((at, byte)) = target.bytes().enumerate().find(|(_, byte)| breaks(*byte)) else {
@@ -97,7 +97,7 @@ fn query(target: &str) -> Result<(), Refusal> {
     Err(Refusal::naming(Reason::PathInvalid, offence))
 }
 
-/// How many fields there are. HTTP/2 clients split `Cookie` for compression (RFC 9113, 8.2.3), so it is one field there.
+/// The number of fields. HTTP/2 clients split `Cookie` for compression (RFC 9113, 8.2.3), so it is one field there.
 fn count(request: &Request) -> usize {
     let fields = &request.fields;
     if request.version != Version::HTTP_2 || !fields.contains(&header::COOKIE) {
@@ -110,7 +110,7 @@ fn invalid(offence: Offence) -> Refusal {
     Refusal::naming(Reason::HeaderInvalid, offence)
 }
 
-/// All fields as HTTP/1.1 writes them, with a colon, a space and an end of line each.
+/// The size of all fields in HTTP/1.1, with a colon, a space and an end of line each.
 fn field_bytes(fields: &FieldList) -> usize {
     fields
         .iter()
@@ -123,7 +123,7 @@ pub fn target(request: &Request) -> Result<Target, Reason> {
     request.target().ok_or(Reason::PathInvalid)
 }
 
-/// Does with odd field names what the host of a route says, and counts them. Gives the first one that was taken off.
+/// Applies the host's rule for odd field names, and counts them. Returns the first one that was removed.
 pub fn settle_names(
     fields: &mut FieldList,
     route: &Route,
@@ -136,7 +136,7 @@ pub fn settle_names(
     Ok(removed.first)
 }
 
-/// Which of a caller's credentials a route passes on.
+/// The caller's credentials that a route forwards.
 pub fn credentials<'i>(route: &Route, issuer: &'i str) -> Credentials<'i> {
     if route.keep_credential || matches!(route.target, route::Target::Local(_)) {
         return Credentials::All;
@@ -145,7 +145,7 @@ pub fn credentials<'i>(route: &Route, issuer: &'i str) -> Credentials<'i> {
     Credentials::Foreign { looked_at, issuer }
 }
 
-/// Makes a request's fields fit to be forwarded, and counts what had to be taken off.
+/// Makes a request's fields fit to be forwarded, and counts the removed ones.
 pub fn clean(
     fields: &mut FieldList,
     connection: &Connection,
@@ -167,8 +167,8 @@ pub fn clean(
     Ok(())
 }
 
-/// The fields that stay the same as long as the same caller asks the same host over the same connection, on routes
-/// that tell their upstreams the same.
+/// The fields that stay the same for one caller, host and connection, on routes whose upstreams get the same identity
+/// headers.
 pub fn constant_fields(
     worker: &Worker,
     connection: &Connection,
@@ -197,7 +197,7 @@ pub fn constant_fields(
             None => Vec::new(),
         };
         let origin = connection.peer.origin;
-        // What a trusted hop has said is appended to for each request; see [`forwarding::append_forwarding`].
+        // Fields of a trusted hop are appended to for each request; see [`forwarding::append_forwarding`].
         if !origin.trusted_hop {
             forwarding::push_origin(&mut fields, origin.address, &host.value);
         }
@@ -221,15 +221,15 @@ fn introduce(
     if let Some(why) = omitted {
         worker.metrics.all.certificate_omitted(why);
     }
-    // A connection that was opened before anybody wanted its certificate has none to tell of. Its client makes a
-    // new one after this request.
+    // A connection that was opened before any upstream wanted its certificate has not kept it. Its client opens a new
+    // one after this request.
     if omitted == Some(Omitted::Unavailable) && leaf.is_some_and(|leaf| leaf.der.is_none()) {
         connection.end(Closed::Finished);
     }
     fields
 }
 
-/// Adds the assertion, where the route's upstream is to be assured of who calls.
+/// Adds the assertion, if the route's upstream gets one.
 pub fn assure(
     fields: &mut FieldList,
     worker: &Worker,

@@ -1,4 +1,4 @@
-//! A reason becomes an answer: status, fields and a problem that helps (RFC 9457). The only place where it does.
+//! Answers to refusals: a reason becomes status, fields and a problem (RFC 9457). This is the only place for that.
 
 use std::borrow::Cow;
 
@@ -27,17 +27,17 @@ const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const REASON: HeaderName = HeaderName::from_static("x-countersign-reason");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// When to come back after a refusal that says nothing better: soon, and not at once.
+/// The `Retry-After` of a refusal without a better one: soon, and not at once.
 const RETRY_SECONDS: u64 = 1;
 
-/// What an answer says besides the reason.
+/// The circumstances of an answer besides the reason.
 #[derive(Clone, Copy, Debug)]
 pub struct Circumstances<'a> {
     pub request: &'a RequestName,
     /// The certificate that the connection was opened with.
     pub leaf: Option<&'a Leaf>,
     pub now: Timestamp,
-    /// The caller reads a refusal as gRPC has it.
+    /// True if the caller needs the refusal in gRPC's form.
     pub grpc: bool,
 }
 
@@ -98,7 +98,7 @@ fn explained(refusal: &Refusal, status: StatusCode, about: Circumstances<'_>) ->
         fields.insert(header::WWW_AUTHENTICATE, challenge(shown, &refusal.extra));
     }
     if refusal.reason == Reason::RequestMalformed {
-        // Whoever frames one request in an odd way may mean another one by what follows.
+        // A client that frames one request in an odd way may mean another one by the bytes behind it.
         fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if let Extra::Allow(methods) = &refusal.extra {
@@ -114,12 +114,12 @@ fn explained(refusal: &Refusal, status: StatusCode, about: Circumstances<'_>) ->
     response
 }
 
-/// Gives an answer the name that its request is known by.
+/// Adds the request's id to its answer.
 pub fn name(fields: &mut FieldList, request: &RequestName) {
     fields.insert(REQUEST_ID, request.value.clone());
 }
 
-/// Tells how the nearest limit stands (draft-ietf-httpapi-ratelimit-headers).
+/// Adds the standing of the nearest limit (draft-ietf-httpapi-ratelimit-headers).
 pub fn allowance(fields: &mut FieldList, strictest: &Strictest) {
     fields.insert(RATE_LIMIT_POLICY, strictest.limit.policy().clone());
     if let Ok(value) = HeaderValue::from_bytes(standing(strictest).as_bytes()) {
@@ -127,10 +127,10 @@ pub fn allowance(fields: &mut FieldList, strictest: &Strictest) {
     }
 }
 
-/// Room for a name in quotes, two numbers of 32 and 64 bits, and what is between.
+/// Room for a name in quotes, two numbers of 32 and 64 bits, and the text between them.
 type StandingText = Ascii<{ NAME_CHARS_MAX + 2 + 3 + 10 + 3 + 20 }>;
 
-/// `"orders";r=3;t=12`. Every answer of a limited route tells it, so no formatter is asked.
+/// `"orders";r=3;t=12`. Every answer of a limited route has it, so no formatter is used.
 fn standing(strictest: &Strictest) -> StandingText {
     let standing = &strictest.standing;
     let reset = whole_seconds(standing.full_in.max(standing.retry_after));
@@ -147,7 +147,7 @@ fn standing(strictest: &Strictest) -> StandingText {
 fn status(shown: Reason, extra: &Extra) -> StatusCode {
     let code = match extra {
         Extra::Misdirected => 421,
-        // What is refused in the handshake has no status of its own, and gets here only after one.
+        // A refusal in the handshake has no status of its own, and gets here only after one.
         _ if shown.status() == 0 => 403,
         _ => shown.status(),
     };
@@ -198,7 +198,7 @@ fn problem(shown: Reason, status: StatusCode, extra: &Extra, about: Circumstance
     Value::Object(problem)
 }
 
-/// What is wrong with this request, where that is known, and the cure.
+/// The fault of this request, if it is known, and the cure.
 fn detail(shown: Reason, extra: &Extra) -> Cow<'static, str> {
     match extra {
         Extra::Missing(requirement) => missing::detail(*requirement, shown)
@@ -232,7 +232,7 @@ const fn is_about_the_certificate(reason: Reason) -> bool {
     )
 }
 
-/// RFC 6750, 3: a request without a credential is told the scheme and nothing more.
+/// The challenge of RFC 6750, 3: for a request without a credential, the scheme and nothing more.
 fn challenge(shown: Reason, extra: &Extra) -> HeaderValue {
     let text = match (shown, extra) {
         (Reason::CredentialMissing, _) => "Bearer realm=\"countersign\"".to_owned(),
@@ -259,7 +259,7 @@ fn retry_after(extra: &Extra) -> u64 {
     }
 }
 
-/// Rounded up, so that whoever waits that long is let in; at least one.
+/// The seconds, rounded up, so that a caller that waits that long is admitted; at least one.
 fn whole_seconds(span: std::time::Duration) -> u64 {
     let up = u64::from(span.subsec_nanos() > 0);
     span.as_secs().saturating_add(up).max(1)

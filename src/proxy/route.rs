@@ -1,4 +1,4 @@
-//! A request finds its route.
+//! Routing: a request finds its route.
 
 use std::sync::Arc;
 
@@ -39,17 +39,17 @@ fn missed(miss: Miss, path: &Path<'_>) -> Refusal {
     }
 }
 
-/// Why a connection does not serve a host.
+/// The reason why a connection does not serve a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mismatch {
     /// The host has another TLS policy than the one that the connection was opened for.
     Host,
-    /// The connection's own host demands more since a reload; the connection serves nothing any more.
+    /// The connection's own host requires more since a reload; the connection serves nothing any more.
     Outdated,
 }
 
-/// Judges whether a connection may serve a host: what the handshake asked of the client for one host says nothing
-/// about another, and what it asked before a reload may be less than what is asked now.
+/// Checks that a connection may serve a host: a handshake under one host's policy proves nothing for another host, and
+/// a handshake before a reload may have required less than the policy does now.
 pub fn tls_policy(
     catalog: &Catalog,
     host: &str,
@@ -109,11 +109,11 @@ mod tests {
             (Optional, Optional, Required, Ok(()), Err(Host)),
             (Required, Required, Optional, Ok(()), Err(Host)),
             (Off, Off, Optional, Ok(()), Err(Host)),
-            // After a reload that asks for less, or for nothing that was not shown.
+            // After a reload that requires less, or nothing that was not shown.
             (Optional, Off, Off, Ok(()), Ok(())),
             (Optional, Off, Optional, Ok(()), Ok(())),
             (Optional, Off, Required, Ok(()), Err(Host)),
-            // After a reload that asks for what was not shown.
+            // After a reload that requires a certificate that was not shown.
             (Optional, Required, Required, Err(Outdated), Err(Outdated)),
             (Optional, Required, Off, Err(Outdated), Err(Outdated)),
             (Off, Optional, Optional, Err(Outdated), Err(Outdated)),

@@ -1,4 +1,4 @@
-//! Places for connections: so many in all, and so many for one address.
+//! Limits on connections: seats for all together, and seats for one address.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -12,7 +12,7 @@ use super::metrics::Open;
 use super::peer::counted;
 use super::settings::Settings;
 
-/// Enough that workers seldom meet at one lock.
+/// Enough shards that workers seldom meet at one lock.
 const SHARDS: usize = 16;
 
 /// The seats of all workers.
@@ -30,7 +30,7 @@ pub struct Seats {
 pub struct Seat {
     seats: Arc<Seats>,
     address: Option<IpAddr>,
-    /// Whose connection it is among the workers; given back with the seat.
+    /// Its place among its worker's connections; given back with the seat.
     _place: Open,
 }
 
@@ -45,7 +45,7 @@ impl Seats {
         }
     }
 
-    /// Takes a seat for a connection of the worker that counts it by `place`, before anything is read.
+    /// Takes a seat for a connection of the worker that counts it by `place`, before any byte is read.
     pub fn take(self: &Arc<Self>, place: Open) -> Result<Seat, Reason> {
         self.taken
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |taken| {

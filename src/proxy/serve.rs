@@ -16,10 +16,10 @@ use super::live::{Connection, Stage, Watch};
 use super::metrics::Closed;
 use super::settings::Timeouts;
 
-/// Serves every request of `connection` by `answers`, until either side is done; says why it ended.
+/// Serves every request of `connection` by `answers`, until either side is done; returns the reason of its end.
 ///
 /// Connections and exchanges are boxed: most connections are idle most of the time, and hold no more than they need
-/// then; and what is moved about is a pointer.
+/// then; and a move copies a pointer.
 pub fn http<S, A>(
     stream: S,
     connection: &Connection,
@@ -53,7 +53,7 @@ trait Served: Future<Output = Closed> {
     /// Serves on, and sends the client elsewhere as soon as it is served.
     fn leave(self: Pin<&mut Self>);
 
-    /// Finishes what runs, and takes nothing new.
+    /// Finishes running requests, and takes no new ones.
     fn finish(self: Pin<&mut Self>);
 }
 
@@ -62,8 +62,8 @@ where
     S: AsyncBufRead + AsyncWrite + Unpin + std::fmt::Debug + 'static,
     A: Answers + Unpin,
 {
-    /// Each answer says so, by what [`Answers`] knows. An idle connection waits for its next request, which may be on
-    /// its way.
+    /// Each answer has `Connection: close`, by [`Answers::is_ending`]. An idle connection waits for its next request,
+    /// which may be on its way.
     fn leave(self: Pin<&mut Self>) {}
 
     fn finish(self: Pin<&mut Self>) {

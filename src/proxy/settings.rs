@@ -1,4 +1,4 @@
-//! What the operator decides about the partners' listener, as plain values.
+//! Settings of the partners' listener, as plain values.
 
 use std::time::Duration;
 
@@ -9,25 +9,25 @@ use crate::domain::name::Name;
 use crate::domain::pace::Pace;
 use crate::net::discard::Discard;
 
-/// Everything that the data plane is told at its start and keeps until the process ends.
+/// Settings that the data plane gets at its start and keeps until the process ends.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Connections of all workers together. Each may hold about 100 KiB, so this bounds memory.
     pub connections_max: usize,
     /// Connections from one IPv4 address or one IPv6 network of 64 bits, all workers together.
     pub connections_per_address: usize,
-    /// Who begins a connection with a PROXY protocol header. Nobody else may, and these must.
+    /// Networks of clients that begin a connection with a PROXY protocol header. No others may, and these must.
     pub proxy_protocol_from: Vec<IpNet>,
-    /// Whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed and appended to.
+    /// Networks of proxies whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are trusted and appended to.
     pub trusted_hops: Vec<IpNet>,
     pub timeouts: Timeouts,
     pub http: HttpBounds,
-    /// What is discarded of a request that has been answered.
+    /// Limits on the discarded rest of a request that has been answered.
     pub discard: Discard,
-    /// The field in which an upstream is told the caller's own name for a request.
+    /// The field for the caller's own name for a request, to upstreams.
     pub caller_request_id: Option<http::HeaderName>,
-    /// Requests that a connection with a refused certificate may ask before it is closed. Sixteen are
-    /// enough for a person with `curl` and for a client that retries, and too few to be worth anything.
+    /// Requests that a connection with a refused certificate may send before it is closed. Sixteen are enough for a
+    /// person with `curl` and for a client that retries, and too few to be worth anything.
     pub quarantine_requests: u32,
     /// Failed attempts to authenticate that one address may make.
     pub failed_authentication: FailedAuthentication,
@@ -38,7 +38,7 @@ pub struct Settings {
     pub app_label: AppLabel,
 }
 
-/// Which Apps have series of their own in the metrics.
+/// The Apps that have series of their own in the metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AppLabel {
     #[default]
@@ -48,7 +48,7 @@ pub enum AppLabel {
     First(usize),
 }
 
-/// How long things may take.
+/// Time limits.
 #[derive(Clone, Debug)]
 pub struct Timeouts {
     /// From the connection's first packet to the end of the TLS handshake, PROXY header included.
@@ -63,19 +63,19 @@ pub struct Timeouts {
     pub body_stall: Duration,
     /// The body of a request that is answered here, from its first byte to its last.
     pub local_body: Duration,
-    /// How slowly a body may come.
+    /// The slowest pace of a body.
     pub body_pace: Pace,
     /// An answer of which the client takes nothing.
     pub write_stall: Duration,
     /// A tunnel in which nothing moves either way.
     pub tunnel_idle: Duration,
-    /// What still runs on a connection whose credential has ended is cut after this.
+    /// The time after which running requests of a connection are cut when its credential has ended.
     pub ended_grace: Duration,
-    /// A connection that ends for another reason, and on which nothing runs any more, is cut after this.
+    /// The time after which a connection that ends for another reason, and on which nothing runs any more, is cut.
     pub finish_grace: Duration,
 }
 
-/// How large a request may be, and how many at a time.
+/// Limits on the size of a request, and on the number at a time.
 #[expect(
     clippy::struct_field_names,
     reason = "each is an upper bound, and says so where it is used"
@@ -97,7 +97,7 @@ pub struct HttpBounds {
     pub unsent_max: usize,
 }
 
-/// So many failures per so much time, with so many at once.
+/// A rate of failed attempts: so many per time, with so many at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailedAuthentication {
     pub count: u32,
@@ -155,7 +155,7 @@ impl Default for Timeouts {
             },
             write_stall: Duration::from_mins(1),
             tunnel_idle: Duration::from_mins(5),
-            // Taken off the second within which a revocation takes effect.
+            // Subtracted from the second within which a revocation takes effect.
             ended_grace: Duration::from_millis(400),
             finish_grace: Duration::from_secs(5),
         }

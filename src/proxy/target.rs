@@ -1,4 +1,4 @@
-//! Path and query of a request, byte for byte as they came.
+//! The path and query of a request, byte for byte as they came.
 
 use bytes::Bytes;
 use http::uri::{InvalidUri, PathAndQuery};
@@ -6,36 +6,36 @@ use http::uri::{InvalidUri, PathAndQuery};
 /// A request target without scheme and authority.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// What the library takes, which is nearly every one.
+    /// A target that the library takes, which is nearly every one.
     Usual(PathAndQuery),
-    /// What the library would not take, or would change, like quotes and angle brackets in a query.
+    /// A target that the library would not take, or would change, like quotes and angle brackets in a query.
     Odd(OddTarget),
 }
 
-/// See [`Target::Odd`].
+/// The bytes of a target that the library would not take; see [`Target::Odd`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OddTarget(Bytes);
 
 impl OddTarget {
-    /// Takes a target that begins with `/` and has no controls and no blanks.
+    /// Accepts a target that begins with `/` and has no controls and no blanks.
     pub fn new(bytes: Bytes) -> Option<Self> {
         let text = std::str::from_utf8(&bytes).ok()?;
         let whole = text.starts_with('/') && !text.bytes().any(|byte| byte <= b' ' || byte == 0x7f);
         whole.then_some(Self(bytes))
     }
 
-    /// Takes any text; what it is good for is found out later.
+    /// Accepts any text, which is judged later.
     pub fn unjudged(bytes: Bytes) -> Option<Self> {
         let is_text = std::str::from_utf8(&bytes).is_ok();
         is_text.then_some(Self(bytes))
     }
 
     pub fn as_str(&self) -> &str {
-        // It was text when it was made.
+        // It was checked to be UTF-8 when it was made.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// What is before the query.
+    /// The part before the query.
     pub fn path(&self) -> &str {
         let text = self.as_str();
         text.split_once('?').map_or(text, |(path, _)| path)
@@ -50,7 +50,8 @@ impl Target {
         }
     }
 
-    /// The target for the library's own use, which is HTTP/2 to an upstream: what it would not take is percent-encoded.
+    /// The target for the library's own use, which is HTTP/2 to an upstream: characters that it would not take are
+    /// percent-encoded.
     pub fn encoded(&self) -> Result<PathAndQuery, InvalidUri> {
         match self {
             Self::Usual(target) => Ok(target.clone()),

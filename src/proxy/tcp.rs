@@ -1,4 +1,4 @@
-//! From the operator's word about TCP to what sockets are told.
+//! Conversion of the operator's TCP options to socket options.
 
 use crate::domain::tcp::Tcp;
 use crate::net::tcp::TcpOptions;

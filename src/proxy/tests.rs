@@ -81,7 +81,7 @@ impl RegistryView for NoRegistry {
     }
 }
 
-/// Says which endpoint was asked for, and whether the certificate counts.
+/// A local endpoint that answers with its name, and whether the certificate is valid.
 #[derive(Debug)]
 struct Echo;
 
@@ -333,7 +333,7 @@ impl Gateway {
         stream.unwrap()
     }
 
-    /// The certificate is revoked, and what is open on it closed.
+    /// Revokes the certificate, and closes the connections that use it.
     async fn revoke(&self) -> crate::domain::record::Receipt {
         let mut snapshot = self.snapshot.clone();
         snapshot.version += 1;
@@ -368,7 +368,7 @@ impl Gateway {
     }
 }
 
-/// An upstream that answers with the head that it got, and speaks back through tunnels.
+/// An upstream that answers with the request's head, and echoes through tunnels.
 async fn upstream() -> Upstream {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -466,10 +466,10 @@ impl Partner {
         })
     }
 
-    /// Waits until the other side has closed, whatever it still says.
+    /// Waits until the other side has closed, after any last bytes.
     async fn closed(&mut self) {
         let mut rest = Vec::new();
-        // A cut connection ends without TLS's goodbye, which is an error and an end.
+        // A cut connection ends without TLS's close_notify, which is an error and an end.
         let _end = timeout(Duration::from_secs(5), self.0.read_to_end(&mut rest))
             .await
             .expect("the connection is closed");
@@ -800,7 +800,7 @@ async fn whoever_stays_silent_is_not_waited_for() {
     gateway.stop().await;
 }
 
-/// What the handshake says last is kept for the first answer, and a client that asks for nothing waits for neither.
+/// The last message of the handshake is kept for the first answer, and a client without a request waits for neither.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_ticket_comes_with_the_first_answer_or_without_one() {
     let gateway = Gateway::start().await;
