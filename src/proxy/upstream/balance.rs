@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_that_refuses_is_spared_for_a_while() {
+    fn an_endpoint_that_refuses_is_ejected_for_a_while() {
         let (loads, now) = (three(), Instant::now());
         loads[0].fail(now);
         assert!(!choices(&loads, Tried::default(), now).contains(&Some(0)));

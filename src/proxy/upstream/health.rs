@@ -34,7 +34,7 @@ pub struct Healths {
 pub struct Health {
     begun: Instant,
     /// Of each endpoint, until when it is spared, in milliseconds.
-    spared_until: Box<[AtomicU64]>,
+    ejected_until: Box<[AtomicU64]>,
     ejections: IntCounter,
     requests: IntCounter,
     retries: IntCounter,
@@ -98,7 +98,7 @@ impl Healths {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = upstreams.get(&upstream.name)
-            && known.spared_until.len() == upstream.endpoints.len()
+            && known.ejected_until.len() == upstream.endpoints.len()
         {
             return Arc::clone(known);
         }
@@ -109,7 +109,7 @@ impl Healths {
         }
         let health = Arc::new(Health {
             begun: self.begun,
-            spared_until: upstream
+            ejected_until: upstream
                 .endpoints
                 .iter()
                 .map(|_| AtomicU64::new(0))
@@ -155,9 +155,9 @@ impl Collector for Healths {
 }
 
 impl Health {
-    pub fn spared(&self, place: usize, until: Instant, newly: bool) {
-        if let Some(spared) = self.spared_until.get(place) {
-            spared.store(self.millis(until), Ordering::Relaxed);
+    pub fn ejected(&self, place: usize, until: Instant, newly: bool) {
+        if let Some(ejected) = self.ejected_until.get(place) {
+            ejected.store(self.millis(until), Ordering::Relaxed);
         }
         if newly {
             self.ejections.inc();
@@ -173,15 +173,15 @@ impl Health {
     }
 
     pub fn takes_connections(&self, place: usize) {
-        if let Some(spared) = self.spared_until.get(place) {
-            spared.store(0, Ordering::Relaxed);
+        if let Some(ejected) = self.ejected_until.get(place) {
+            ejected.store(0, Ordering::Relaxed);
         }
     }
 
     /// Whether an endpoint is not being spared.
     pub fn is_healthy(&self, now: Instant) -> bool {
         let now = self.millis(now);
-        self.spared_until
+        self.ejected_until
             .iter()
             .any(|until| until.load(Ordering::Relaxed) <= now)
     }

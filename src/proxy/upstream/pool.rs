@@ -213,7 +213,7 @@ impl Pool {
                 Err(error) if error.side == Side::Upstream => {
                     let now = Instant::now();
                     let newly = !endpoint.load.is_ejected(now);
-                    self.health.spared(place, endpoint.load.fail(now), newly);
+                    self.health.ejected(place, endpoint.load.fail(now), newly);
                     tried.add(place);
                     let error = error.at(&endpoint.text);
                     self.health.failures.note(&error);
