@@ -52,6 +52,7 @@ const ROOMS: &[&str] = &[
     "src/daemon",
     "src/domain",
     "src/net",
+    "src/proxy",
     "src/store",
 ];
 

@@ -1,4 +1,4 @@
-//! Tunnels: what an upgraded connection carries, copied both ways until both sides are done or nothing moves.
+//! Tunnels: the bytes of an upgraded connection, copied both ways until both sides are done or nothing moves.
 
 use std::future::poll_fn;
 use std::io;
@@ -12,43 +12,43 @@ use tokio::sync::oneshot;
 use super::upstream::deadline::Deadline;
 use crate::net::stream::AnyStream;
 
-/// A client's connection, or stream of one, once it has been told that another protocol follows.
+/// A client's connection, or stream of one, once its answer has switched protocols.
 #[derive(Debug)]
 pub struct Upgrade(oneshot::Receiver<Box<dyn AnyStream>>);
 
-/// Where the connection, or stream, goes to.
+/// The sender of the connection, or stream, to its [`Upgrade`].
 #[derive(Debug)]
 pub struct Handover(oneshot::Sender<Box<dyn AnyStream>>);
 
 impl Upgrade {
-    /// An upgrade that can be agreed to, and the one who carries it out then.
+    /// An upgrade that can be agreed to, and the sender that completes it.
     pub fn offered() -> (Handover, Self) {
         let (handover, stream) = oneshot::channel();
         (Handover(handover), Self(stream))
     }
 
-    /// Waits for it; none when the client has left before.
+    /// Waits for the stream; `None` when the client has left before.
     pub async fn stream(self) -> Option<Box<dyn AnyStream>> {
         self.0.await.ok()
     }
 }
 
 impl Handover {
-    /// Whether somebody has agreed, by having kept the [`Upgrade`].
+    /// True if the upgrade was agreed to, by keeping the [`Upgrade`].
     pub fn is_awaited(&self) -> bool {
         !self.0.is_closed()
     }
 
-    /// Hands `stream` over. Whoever waited may have left, and then it is closed.
+    /// Hands `stream` over. If the receiver has left, it is closed.
     pub fn hand_over(self, stream: Box<dyn AnyStream>) {
         let _left = self.0.send(stream);
     }
 }
 
-/// Carries bytes between a client, once its side has been upgraded, and an upstream.
+/// Copies bytes between a client, once its side has been upgraded, and an upstream.
 ///
-/// Ends when both have closed, when one breaks, or when nothing has moved for `idle`. `done` gets the bytes that
-/// came from the client and those that went to it, however it ended.
+/// Ends when both have closed, when one breaks, or when nothing has moved for `idle`. `done` gets the bytes that came
+/// from the client and those that went to it, in every case.
 pub async fn tunnel<F>(client: Upgrade, upstream: Box<dyn AnyStream>, idle: Duration, done: F)
 where
     F: FnOnce(u64, u64),
@@ -63,7 +63,7 @@ where
     }
 }
 
-/// Reports when dropped, so that a tunnel which is cut off is counted as well.
+/// A counter that reports when it is dropped, so that a tunnel which is cut off is counted as well.
 struct Counts<F: FnOnce(u64, u64)> {
     done: Option<F>,
     inward: u64,
@@ -118,7 +118,7 @@ struct Pipe {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
-    /// The source has ended, and the destination has still to be told.
+    /// The source has ended, and the destination has not been closed yet.
     Ending,
     Ended,
 }
@@ -134,7 +134,7 @@ impl Pipe {
         }
     }
 
-    /// Ready when the source has ended and the destination knows.
+    /// Ready when the source has ended and the destination has been closed.
     fn poll<R, W>(&mut self, cx: &mut Context<'_>, from: &mut R, to: &mut W) -> Poll<io::Result<()>>
     where
         R: AsyncRead + Unpin,
@@ -163,7 +163,7 @@ impl Pipe {
                     match Pin::new(&mut *from).poll_read(cx, &mut read) {
                         Poll::Ready(result) => result?,
                         Poll::Pending => {
-                            // Nothing more for now, so what was written must not linger in a buffer.
+                            // Nothing more for now, so written bytes must not stay in a buffer.
                             ready!(Pin::new(&mut *to).poll_flush(cx))?;
                             return Poll::Pending;
                         }
@@ -178,7 +178,7 @@ impl Pipe {
     }
 }
 
-/// Twice this is what a quiet tunnel holds.
+/// The buffer of one direction; a quiet tunnel holds two.
 const BUFFER: usize = 8 << 10;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Verifying keys and tokens, and remembering what need not be verified twice.
+//! Verification of keys and tokens, with a cache of verified tokens.
 //!
-//! What is remembered is only that a token's signature is good and what it claims. Whether its App, Key and
-//! certificate still count is asked of the snapshot for each request.
+//! The cache holds only that a token's signature is valid, and its claims. Whether its App, Key and certificate are
+//! still valid is looked up in the snapshot for each request.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -33,10 +33,10 @@ pub struct Verifier {
     failures: Failures,
 }
 
-/// Tokens whose signature is good, by their digest: no text is held here.
+/// Tokens with a valid signature, by their digest: no text is held here.
 #[derive(Debug)]
 struct Verified {
-    /// The keys they were verified with. Other keys, and all are forgotten.
+    /// The keys they were verified with. Other keys empty the cache.
     keys: Option<Arc<[VerificationKey]>>,
     claims: Cache<[u8; 32], Arc<Claims>>,
 }
@@ -56,7 +56,7 @@ impl Failures {
         }
     }
 
-    /// Refuses an address that has failed too often of late; says for how long.
+    /// Refuses an address that has failed too often lately; the error has the time until the next attempt.
     pub fn check(&self, address: IpAddr) -> Result<(), Duration> {
         let now = self.counters.now();
         let standing = self.counters.look(&key(address), &self.allowance, now);
@@ -70,7 +70,7 @@ impl Failures {
     /// Counts one failure.
     pub fn count(&self, address: IpAddr) {
         let now = self.counters.now();
-        // An address that is used up already is refused until its time comes, whatever it tries meanwhile.
+        // An exhausted address is refused until its time comes, with any further attempts.
         let _standing = self.counters.take(&key(address), &self.allowance, now);
     }
 }
@@ -82,13 +82,13 @@ fn key(address: IpAddr) -> BucketKey {
     }
 }
 
-/// Who shows a credential, and when.
+/// The presenter of a credential, and the time.
 #[derive(Clone, Copy, Debug)]
 pub struct Presenter<'a> {
     pub address: IpAddr,
-    /// The token that counted last on this connection.
+    /// The token that was last valid on this connection.
     pub last: &'a LastToken,
-    /// The certificate that counts on this connection.
+    /// The valid certificate of this connection.
     pub certificate: Option<&'a Fingerprint>,
     pub now: Timestamp,
 }
@@ -122,7 +122,7 @@ impl Verifier {
         result
     }
 
-    /// Verifies a token. One that was verified before is not held up by its address's failures: it costs nothing.
+    /// Verifies a token. One that was verified before ignores its address's failures: it costs nothing.
     pub fn token(
         &self,
         text: &str,
@@ -165,7 +165,7 @@ impl Verifier {
     ) -> Result<Bearer, Reason> {
         let id = parse_key(text)?;
         let Some(entry) = snapshot.keys.get(&id) else {
-            // The same work as for a known key, so that the time taken does not tell which ids exist.
+            // The same work as for a known key, so that the time does not reveal existing ids.
             self.hasher.matches(text, &self.hasher.digest(""));
             return Err(Reason::KeyUnknown);
         };
@@ -210,7 +210,7 @@ impl Verifier {
     }
 }
 
-/// What has to be asked for each request, however often the token was seen.
+/// Checks the claims that are checked for each request, for known tokens too.
 fn judge_claims(
     claims: Arc<Claims>,
     by: Presenter<'_>,
@@ -231,7 +231,7 @@ fn judge_claims(
     if entry.app != claims.app {
         return Err(Reason::TokenEnded);
     }
-    // A token is no way around what its key is bound to.
+    // A token must not avoid the networks that its key is bound to.
     if !entry.networks.is_empty() && !within(&entry.networks, by.address) {
         return Err(Reason::KeyNetwork);
     }
@@ -266,7 +266,7 @@ mod tests {
     const ISSUER: &str = "https://api.example.com";
 
     struct Scene {
-        /// Of a connection that all tokens are shown on.
+        /// The cache of a connection that all tokens are shown on.
         last: LastToken,
         verifier: Verifier,
         snapshot: Snapshot,
@@ -348,7 +348,7 @@ mod tests {
             self.verifier.key(text, by, &self.snapshot).map(|_| ())
         }
 
-        /// What becomes of a token: the same on a new connection and on one that may have kept it.
+        /// The result of a token: the same on a new connection and on one that may have kept it.
         fn token_with(
             &self,
             text: &str,

@@ -1,4 +1,4 @@
-//! What one worker thread has at hand. Nothing here is shared with another worker but what says so.
+//! The tools of one worker thread. Nothing here is shared with another worker unless its comment says so.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,9 +28,9 @@ use super::verifier::Verifier;
 #[derive(Debug)]
 pub struct Worker {
     pub settings: Arc<Settings>,
-    /// Shared: what everything is decided by; read once for each request.
+    /// Shared: the snapshot for all decisions; read once for each request.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
-    /// Shared: how handshakes are made from now on.
+    /// Shared: the TLS policies of new handshakes.
     pub tls: Arc<ArcSwap<TlsGenerations>>,
     /// Shared.
     pub seats: Arc<Seats>,
@@ -38,7 +38,7 @@ pub struct Worker {
     pub local: Arc<dyn LocalService>,
     /// Shared.
     pub clock: Arc<dyn Clock>,
-    /// Shared: what certificates of ours are verified with.
+    /// Shared: the certificates that ours are verified with.
     pub issuers: Arc<ArcSwap<Issuers>>,
     pub server: ServerBounds,
     pub upstreams: Rc<Upstreams>,

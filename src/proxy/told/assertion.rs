@@ -1,7 +1,7 @@
-//! Assertions as they are used: signed once for a caller and an audience, and told for the first half of their life.
+//! Assertions: signed once for a caller and an audience, and sent for the first half of their life.
 //!
-//! What is kept saves a signature and decides nothing. Whether the caller still counts is asked for each request,
-//! before anything is told of it.
+//! A kept assertion saves a signature and decides nothing. The caller is checked again for each request, before any
+//! identity header is set.
 
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
@@ -21,33 +21,33 @@ use crate::proxy::codec::field_list::FieldList;
 
 const ASSERTION: HeaderName = HeaderName::from_static("x-countersign-assertion");
 
-/// Assertions that a worker keeps, about 1 KiB each. A caller whose own is pushed out pays a signature again.
+/// Assertions that a worker keeps, about 1 KiB each. A caller whose own is evicted pays a signature again.
 const KEPT_MAX: usize = 4096;
 
 /// A worker's assertions.
 #[derive(Debug)]
 pub struct Assertions {
     signer: Arc<AssertionSigner>,
-    /// Made when the first one is wanted.
+    /// The kept assertions; made at the first use.
     kept: OnceCell<RefCell<Cache<For, Rc<Kept>>>>,
 }
 
-/// Whom one is about, and for whom it is.
+/// The key of a kept assertion: its subject and its audience.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct For {
     certificate: Option<CertificateId>,
     key: Option<KeyId>,
     token: Option<TokenId>,
-    /// Where the audience is in memory. Whatever is kept holds its audience, so that nothing else can come to be there.
+    /// The audience's address in memory. A kept assertion holds its audience, so that no other can have the address.
     audience: usize,
 }
 
-/// One that was signed, with what it says that the ids alone do not settle.
+/// A signed assertion, with the claims that do not follow from the ids.
 #[derive(Debug)]
 struct Kept {
     value: HeaderValue,
     issued_at: Timestamp,
-    /// From here on, the next one is signed.
+    /// The time from which the next one is signed.
     until: Timestamp,
     issuer: Arc<str>,
     _audience: Arc<str>,
@@ -64,7 +64,7 @@ impl Assertions {
         }
     }
 
-    /// Adds the field that assures an upstream of who calls.
+    /// Adds the field with the assertion for an upstream.
     pub fn put(
         &self,
         fields: &mut FieldList,
@@ -80,7 +80,7 @@ impl Assertions {
         let wanted = wanted(identity, plan);
         let known = kept.borrow_mut().get(&wanted).map(Rc::clone);
         let known = known.filter(|known| {
-            // An earlier key may have been taken out of what upstreams verify by.
+            // An earlier key may have been removed from the JWKS by which upstreams verify.
             self.signer.is_current(&known.key) && known.says(identity, app, issuer, now)
         });
         let assertion = known.or_else(|| {
@@ -133,7 +133,7 @@ impl Assertions {
 }
 
 impl Kept {
-    /// Whether this is what would be signed now, but for the time.
+    /// True if an assertion signed now would say the same, except for its time.
     fn says(&self, identity: &Identity, app: &Arc<App>, issuer: &Arc<str>, now: Timestamp) -> bool {
         let in_time = self.issued_at <= now && now < self.until;
         in_time
@@ -155,7 +155,7 @@ fn wanted(identity: &Identity, plan: &AssertionPlan) -> For {
     }
 }
 
-/// No assertion outlives what it rests on.
+/// The end of an assertion: no later than that of its proofs.
 fn end(identity: &Identity, wanted: Timestamp) -> Timestamp {
     let certificate = identity.certificate().map(|proof| proof.validity.not_after);
     let token = match identity.bearer() {
@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(claims(&bench.told(&mtls, at))["iss"], "https://b.test");
     }
 
-    /// The store's word may change under the same ids.
+    /// The store's values may change under the same ids.
     #[test]
     fn what_an_app_is_called_and_a_key_may_do_is_told_as_it_is_now() {
         let bench = Bench::new();
@@ -291,7 +291,7 @@ mod tests {
         let bench = Bench::new();
         let caller = Scene::new().identity();
         for _ in 0..3 {
-            // Each audience is another address, as after so many reloads.
+            // Each audience is at another address, as after so many reloads.
             let plan = AssertionPlan {
                 audience: "orders".into(),
                 ttl: Duration::from_mins(1),

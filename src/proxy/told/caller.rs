@@ -1,4 +1,4 @@
-//! All that an upstream is told of a caller, from what was proved and what the operator wants told.
+//! The identity headers of a caller, from its proofs and the operator's settings.
 
 use http::{HeaderName, HeaderValue};
 
@@ -11,17 +11,17 @@ use super::certificate::Certificate;
 use super::fields::{Fields, Omitted};
 use super::{alb, kong, nginx, ours, rfc9440, traefik, xfcc};
 
-/// A caller that is to be told of.
+/// A caller whose identity headers are made.
 #[derive(Clone, Copy, Debug)]
 pub struct Introduction<'a> {
     pub identity: &'a Identity,
-    /// The certificate that was shown on the connection. What is told of it is told only if the identity rests on it.
+    /// The certificate that was shown on the connection. Its headers are set only if the identity rests on it.
     pub leaf: Option<&'a Leaf>,
     pub issuers: &'a Issuers,
     pub wanted: &'a IdentityHeaders,
 }
 
-/// Makes the fields, and says what had to be left out.
+/// Makes the fields, and returns the reason if some had to be left out.
 pub fn fields(of: Introduction<'_>) -> (Vec<(HeaderName, HeaderValue)>, Option<Omitted>) {
     let mut fields = Fields::new(of.wanted.client_cert_bytes_max);
     ours::push(&mut fields, of.identity, of.leaf, of.wanted);
@@ -31,7 +31,7 @@ pub fn fields(of: Introduction<'_>) -> (Vec<(HeaderName, HeaderValue)>, Option<O
     fields.finish()
 }
 
-/// What carries the certificate: without one that is wanted and proved, none of it is told.
+/// Adds the fields of the certificate: none, unless it is wanted and proved.
 fn push_certificate(fields: &mut Fields, of: Introduction<'_>) {
     let certificate = match (of.identity.certificate(), of.leaf) {
         (None, _) => None,
@@ -54,7 +54,7 @@ fn push_certificate(fields: &mut Fields, of: Introduction<'_>) {
             (Preset::Xfcc, Some(certificate)) => {
                 xfcc::push(fields, certificate, of.wanted.xfcc_by.as_deref());
             }
-            // These say nothing of a caller that showed no certificate.
+            // These presets have no fields for a caller without a certificate.
             (Preset::Alb | Preset::Traefik | Preset::Xfcc, None) => {}
         }
     }
@@ -84,7 +84,7 @@ mod tests {
         }
     }
 
-    /// What we set, nobody else may: each name is taken off requests, in whatever spelling, on every route.
+    /// Only the gateway may set these fields: each name is removed from requests, in every spelling, on every route.
     #[test]
     fn every_name_that_is_ever_set_is_reserved() {
         let everything = IdentityHeaders {
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(scene.told(&wanted()).omitted, None, "nobody asked for it");
     }
 
-    /// A route that asks for a key alone proves no certificate, whatever the connection showed.
+    /// A route that requires a key alone proves no certificate, shown or not.
     #[test]
     fn a_certificate_that_proves_nothing_is_not_told_of() {
         let scene = Scene::new().with_token(None).without_certificate();

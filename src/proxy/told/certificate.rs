@@ -1,4 +1,4 @@
-//! The certificate that a caller has proved to hold, as upstreams are told of it.
+//! The certificate of a caller, in the forms of the identity headers.
 
 use crate::crypto::particulars::{AlternativeName, Issuers, Particulars};
 use crate::crypto::x509::{self, Leaf, MalformedCertificate};
@@ -6,18 +6,18 @@ use crate::domain::identity::CertificateProof;
 
 use super::encode;
 
-/// A certificate that counts, with everything that may be told of it.
+/// A valid certificate, with everything that may be sent of it.
 #[derive(Debug)]
 pub struct Certificate<'a> {
     pub proof: &'a CertificateProof,
     pub der: &'a [u8],
-    /// What it was verified with, from the one that signed it upwards.
+    /// The certificates that it was verified with, from its issuer upwards.
     pub chain: &'a [Vec<u8>],
     pub particulars: Particulars,
 }
 
 impl<'a> Certificate<'a> {
-    /// Reads the certificate that the connection kept; `None` when it kept none.
+    /// Parses the certificate that the connection kept; `None` when it kept none.
     pub fn read(
         proof: &'a CertificateProof,
         leaf: &'a Leaf,
@@ -38,7 +38,7 @@ impl<'a> Certificate<'a> {
         x509::der_to_pem(self.der)
     }
 
-    /// The certificate and what it was verified with, one after the other.
+    /// The certificate and its chain, one after the other.
     pub fn chain_pem(&self) -> String {
         let mut pem = self.pem();
         for issuer in self.chain {

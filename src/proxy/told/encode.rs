@@ -48,8 +48,8 @@ pub fn separable(escaped: &str) -> String {
     text
 }
 
-/// Escapes as `\XX` what separates or quotes in the lists that proxies make of a name's parts, and control
-/// characters. Other letters stay as they are, so that whoever writes the result down has to encode it.
+/// Escapes characters that separate or quote in the lists that proxies make of a name's parts, and control characters,
+/// as `\XX`. Other letters stay unchanged, so that the result has to be encoded in a field.
 pub fn hexpairs(raw: &str) -> String {
     let mut text = String::with_capacity(raw.len());
     for character in raw.chars() {

@@ -1,16 +1,16 @@
-//! Header fields as they are gathered, and what had to be left out.
+//! Identity headers in the making, and those that had to be left out.
 
 use http::{HeaderName, HeaderValue};
 
-/// Says that something about the certificate is not told, and why.
+/// The field that names the reason for which facts about the certificate are left out.
 pub const OMITTED: HeaderName = HeaderName::from_static("x-countersign-client-cert-omitted");
 
-/// Why an upstream is not told something that it is to be told.
+/// The reason why an upstream does not get a field that it should get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Omitted {
     /// A value is longer than the operator allows.
     TooLarge,
-    /// The certificate is not at hand: its connection is older than the wish for it.
+    /// The certificate is not available: its connection is older than the setting.
     Unavailable,
 }
 
@@ -25,7 +25,7 @@ impl Omitted {
     }
 }
 
-/// Fields as they are gathered.
+/// Fields that are being collected.
 #[derive(Debug)]
 pub struct Fields {
     list: Vec<(HeaderName, HeaderValue)>,
@@ -34,7 +34,7 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Values that are made from a certificate have at most `bytes_max` bytes.
+    /// Fields without values yet; a value that is made from a certificate may have at most `bytes_max` bytes.
     pub fn new(bytes_max: usize) -> Self {
         Self {
             list: Vec::with_capacity(16),
@@ -43,14 +43,14 @@ impl Fields {
         }
     }
 
-    /// Adds what is ours: letters, digits and a few signs that fields allow. What would not be is left out.
+    /// Adds a value of ours: letters, digits and a few signs that fields allow. Any other is left out.
     pub fn push(&mut self, name: HeaderName, text: &str) {
         if let Ok(value) = HeaderValue::from_str(text) {
             self.list.push((name, value));
         }
     }
 
-    /// Whether a value may be told; notes it when it is too long.
+    /// True if a value is short enough; otherwise notes that it is left out.
     pub fn fits(&mut self, name: &HeaderName, text: &str) -> bool {
         let fits = text.len() <= self.bytes_max;
         if !fits {
@@ -61,12 +61,12 @@ impl Fields {
         fits
     }
 
-    /// Adds what was made from a certificate, unless it is too long; says whether it was added.
+    /// Adds a value that was made from a certificate, unless it is too long; returns true if it was added.
     pub fn push_bounded(&mut self, name: HeaderName, text: &str) -> bool {
         if !self.fits(&name, text) {
             return false;
         }
-        // Everything is encoded as visible ASCII; what were not may not be told either.
+        // Every value is encoded as visible ASCII; any other must not be sent.
         let Ok(value) = HeaderValue::from_str(text) else {
             self.omit(Omitted::Unavailable);
             return false;
@@ -75,12 +75,12 @@ impl Fields {
         true
     }
 
-    /// Notes that something is left out. The first reason is the one that is told.
+    /// Notes that a field is left out. The first reason is the one that is sent.
     pub fn omit(&mut self, why: Omitted) {
         self.omitted.get_or_insert(why);
     }
 
-    /// The fields, with one more that says what was left out.
+    /// The fields, with one more for the reason if some were left out.
     pub fn finish(mut self) -> (Vec<(HeaderName, HeaderValue)>, Option<Omitted>) {
         if let Some(why) = self.omitted {
             self.list

@@ -1,4 +1,4 @@
-//! What upstreams are told of a caller: in our own fields, in those of RFC 9440, and in those that other proxies set.
+//! Identity headers for upstreams: our own fields, those of RFC 9440, and the presets of other proxies.
 
 pub mod caller;
 pub mod fields;

@@ -1,4 +1,4 @@
-//! The fields that nginx is usually told to set: `proxy_set_header X-SSL-Client-S-DN $ssl_client_s_dn` and its kin.
+//! The fields of nginx in its usual configuration: `proxy_set_header X-SSL-Client-S-DN $ssl_client_s_dn` and its kin.
 
 use data_encoding::HEXLOWER;
 use http::HeaderName;

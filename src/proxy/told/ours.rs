@@ -21,7 +21,7 @@ const CERT_NOT_AFTER: HeaderName = HeaderName::from_static("x-countersign-client
 const CERT_SUBJECT: HeaderName = HeaderName::from_static("x-countersign-client-cert-subject");
 const CERT_SANS: HeaderName = HeaderName::from_static("x-countersign-client-cert-sans");
 
-/// What every upstream is told, and what is switched on for this one.
+/// Adds the fields that every upstream gets, and those that are enabled for this one.
 pub fn push(
     fields: &mut Fields,
     identity: &Identity,
@@ -55,7 +55,7 @@ pub fn push(
     }
 }
 
-/// What the certificate says of its holder: our own profile's words, or those of whoever brought it along.
+/// Adds the holder's names in the certificate: our own profile's form, or those of an imported one.
 fn push_names(fields: &mut Fields, leaf: &Leaf, wanted: &IdentityHeaders) {
     if wanted.client_cert_subject {
         fields.push_bounded(CERT_SUBJECT, &encode::separable(&leaf.subject));
@@ -140,7 +140,7 @@ mod tests {
         );
     }
 
-    /// Whatever stands in a certificate, a reader who cuts at the separators finds what it says and no more.
+    /// A reader that cuts at the separators finds the certificate's names and no others, for any content.
     #[test]
     fn names_cannot_pretend_to_be_several() {
         let wanted = IdentityHeaders {

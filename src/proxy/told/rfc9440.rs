@@ -9,8 +9,7 @@ use super::fields::Fields;
 const CERT: HeaderName = HeaderName::from_static("client-cert");
 const CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 
-/// The certificate, and with `chain` what it was verified with. The chain is never told without the certificate
-/// (RFC 9440, 2.3).
+/// Adds the certificate, and its chain if `chain`. The chain is never sent without the certificate (RFC 9440, 2.3).
 pub fn push(fields: &mut Fields, certificate: &Certificate<'_>, chain: bool) {
     let told = fields.push_bounded(CERT, &byte_sequence(certificate.der));
     if told && chain && !certificate.chain.is_empty() {

@@ -1,4 +1,4 @@
-//! Callers for this folder's tests: what they proved, and what an upstream is told of them.
+//! Callers for this folder's tests: their proofs, and their identity headers.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::domain::identity_headers::{IdentityHeaders, Preset};
 use crate::domain::time::Timestamp;
 use crate::domain::token::Claims;
 
-/// A partner's certificate, one whose names are meant to be misread, and what signed both.
+/// A partner's certificate, one whose names are meant to be misread, and the issuer of both.
 const PARTNER: &str = include_str!("testdata/partner.pem");
 const HOSTILE: &str = include_str!("testdata/hostile.pem");
 const ISSUING: &str = include_str!("testdata/issuing.pem");
@@ -31,7 +31,7 @@ pub struct Scene {
     bearer: Option<Bearer>,
 }
 
-/// What an upstream is told.
+/// The identity headers of an upstream.
 #[derive(Debug)]
 pub struct Told {
     list: Vec<(HeaderName, HeaderValue)>,
@@ -61,7 +61,7 @@ impl Scene {
         }
     }
 
-    /// With an access token that speaks for this user, or for nobody.
+    /// The same caller with an access token for this user, or for none.
     pub fn with_token(mut self, user: Option<&str>) -> Self {
         let claims = Claims {
             issuer: "https://a.test".to_owned(),
@@ -82,7 +82,7 @@ impl Scene {
         self
     }
 
-    /// The connection showed one, and the identity does not rest on it.
+    /// The same caller, whose connection showed a certificate that the identity does not rest on.
     pub fn without_certificate(mut self) -> Self {
         self.proved = false;
         self.bearer.get_or_insert_with(|| Bearer::Key {
@@ -93,7 +93,7 @@ impl Scene {
         self
     }
 
-    /// The connection did not keep its certificate.
+    /// The same caller, whose connection did not keep its certificate.
     pub fn not_kept(mut self) -> Self {
         self.leaf.der = None;
         self
@@ -168,7 +168,7 @@ fn app() -> Arc<App> {
     })
 }
 
-/// Nothing but the bound on a value.
+/// Settings with a limit on values and nothing else.
 pub fn wanted() -> IdentityHeaders {
     IdentityHeaders {
         client_cert_bytes_max: 4096,

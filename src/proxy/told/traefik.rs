@@ -1,6 +1,6 @@
 //! The fields of Traefik's `passTLSClientCert`: `X-Forwarded-Tls-Client-Cert` and `-Info`.
 //!
-//! Traefik passes on whatever its client sent. What is told here is the certificate that counts, and that alone.
+//! Traefik forwards the certificate that its client sent. Here it is the valid certificate, and that alone.
 
 use data_encoding::BASE64;
 use http::HeaderName;
@@ -18,7 +18,7 @@ const INFO: HeaderName = HeaderName::from_static("x-forwarded-tls-client-cert-in
 #[cfg(test)]
 pub const NAMES: [HeaderName; 2] = [CERT, INFO];
 
-/// The attributes of a subject that Traefik tells, in its order and under its names.
+/// The attributes of a subject in Traefik's fields, in its order and under its names.
 const SUBJECT: [(&str, &str); 8] = [
     ("0.9.2342.19200300.100.1.25", "DC"),
     ("2.5.4.6", "C"),
@@ -39,7 +39,7 @@ pub fn push(fields: &mut Fields, certificate: &Certificate<'_>) {
 fn info(certificate: &Certificate<'_>) -> String {
     let particulars = &certificate.particulars;
     let validity = certificate.proof.validity;
-    // An issuer's organisational unit is not told.
+    // Traefik leaves out an issuer's organisational unit.
     let issuer = SUBJECT.into_iter().filter(|(_, name)| *name != "OU");
     let parts = [
         ("Subject", name(&particulars.subject_attributes, SUBJECT)),

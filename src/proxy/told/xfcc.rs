@@ -12,8 +12,8 @@ const XFCC: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 #[cfg(test)]
 pub const NAMES: [HeaderName; 1] = [XFCC];
 
-/// One element for the one hop that is ours. Where all of it is too long, the chain goes first and the certificate
-/// next: what names the caller is short.
+/// Adds one element for the one hop that is ours. If it is too long, the chain is left out first and the certificate
+/// next: the caller's names are short.
 pub fn push(fields: &mut Fields, certificate: &Certificate<'_>, by: Option<&str>) {
     let with_chain = || vec![cert(certificate), chain(certificate)];
     let with_cert = || vec![cert(certificate)];

@@ -1,4 +1,4 @@
-//! The head of an HTTP/1.1 answer: parsed within its bounds, cleaned of what is not the client's, and its body's length known.
+//! The head of an HTTP/1.1 answer: parsed within its bounds, cleaned of hop-by-hop fields, and its body's length known.
 
 use std::mem::MaybeUninit;
 use std::time::Duration;
@@ -15,16 +15,16 @@ use crate::proxy::codec::head_end::HeadEnd;
 use crate::proxy::codec::malformed::Malformed;
 use crate::proxy::message::Response;
 
-/// What of the request decides how its answer is read.
+/// The parts of the request that decide the parsing of its answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Asked<'a> {
-    /// HEAD, whose answer has no body whatever it says.
+    /// HEAD, whose answer has no body, with any fields in its head.
     pub head_only: bool,
     pub upgrade: Option<&'a HeaderValue>,
     pub bounds: AnswerBounds,
 }
 
-/// How long the body is.
+/// The length of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     Length(u64),
@@ -37,28 +37,28 @@ pub enum Framing {
 pub struct AnswerHead {
     pub head: Response<()>,
     pub framing: Framing,
-    /// Whether the connection can carry another exchange.
+    /// True if the connection can carry another exchange.
     pub keep_alive: bool,
-    /// For how long the upstream keeps it open until then, if it says so.
+    /// The keep-alive time that the upstream announces, if any.
     pub kept_for: Option<Duration>,
-    /// It is the 101 that was asked for, and what follows is a tunnel.
+    /// True for the 101 that was requested; a tunnel follows.
     pub switched: bool,
 }
 
-/// What was at the front of the buffer.
+/// A head from the front of the buffer.
 #[derive(Debug)]
 pub enum Parsed {
     /// 100, 102, 103 and the like; the final answer follows.
     Interim {
-        /// Its size.
+        /// Its size in bytes.
         bytes: usize,
-        /// The fields of a 103, as the caller may have them.
+        /// The fields of a 103 that the caller may have.
         hints: Option<FieldList>,
     },
     Final(AnswerHead),
 }
 
-/// An answer that cannot be read, or only in several ways.
+/// An answer that cannot be parsed, or only in several ways.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the answer cannot be read")]
 pub struct BadAnswer {
@@ -76,7 +76,7 @@ impl BadAnswer {
     }
 }
 
-/// What the codec finds wrong with a head is wrong with one of its fields.
+/// A head that the codec finds malformed has a malformed field.
 impl From<Malformed> for BadAnswer {
     fn from(malformed: Malformed) -> Self {
         Self {
@@ -86,7 +86,7 @@ impl From<Malformed> for BadAnswer {
     }
 }
 
-/// Parses heads out of a buffer that fills.
+/// A parser of heads in a buffer that fills.
 #[derive(Debug, Default)]
 pub struct Parser {
     end: HeadEnd,
@@ -102,7 +102,7 @@ impl Parser {
         if buffer.is_empty() {
             return Ok(None);
         }
-        // The parser would skip empty lines, which are somebody's leftovers.
+        // The parser would skip empty lines, which are the rest of another answer.
         if !buffer.starts_with(b"H") {
             let words = "the answer does not begin with HTTP";
             return Err(BadAnswer::new(Cause::AnswerNotHttp, words));
@@ -122,7 +122,7 @@ impl Parser {
     }
 }
 
-/// Reads a whole head, whose fields share its bytes.
+/// Parses a whole head, whose fields share its bytes.
 fn read(head: &Bytes, asked: Asked<'_>) -> Result<Parsed, BadAnswer> {
     let fields_max = asked.bounds.headers_max;
     let mut few = [const { MaybeUninit::uninit() }; FIELDS_USUAL];
@@ -178,8 +178,8 @@ fn read_into<'h>(
     found.judge(status, is_1_1, kept, asked, head.len())
 }
 
-/// Blanks between a name and its colon are taken away (RFC 9112, 5.1), before anything is judged by the name. Lines that
-/// are folded, or begin with a blank, are refused.
+/// The parser's settings. Blanks between a name and its colon are removed (RFC 9112, 5.1), before any decision by the
+/// name. Lines that are folded, or begin with a blank, are refused.
 fn parser() -> httparse::ParserConfig {
     let mut config = httparse::ParserConfig::default();
     config.allow_spaces_after_header_name_in_responses(true);
@@ -194,7 +194,7 @@ struct Found {
     close: bool,
     kept_for: Option<Duration>,
     upgrade: Option<HeaderValue>,
-    /// Names that the answer declares to be about its connection.
+    /// Fields that `Connection` names.
     nominated: Vec<HeaderName>,
 }
 
@@ -329,10 +329,10 @@ impl Found {
     }
 }
 
-/// Most heads have fewer fields, and their places cost nothing.
+/// The number of fields that most heads stay below; their places are on the stack.
 const FIELDS_USUAL: usize = 128;
 const NOMINATED_MAX: usize = 32;
-/// The request's id and how its limits stand, which the answer gets later.
+/// The request's id and the standing of its limits, which the answer gets later.
 const FIELDS_OURS: usize = 3;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Which endpoint the next request goes to.
+//! Load balancing: the choice of an endpoint for the next request.
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What is known of an endpoint, from using it.
+/// The load and failures of an endpoint, from using it.
 #[derive(Debug, Default)]
 pub struct Load {
     in_flight: Cell<usize>,
@@ -30,13 +30,14 @@ impl Load {
         self.in_flight.set(self.in_flight.get().saturating_sub(1));
     }
 
-    /// It takes connections.
+    /// Notes that it takes connections.
     pub fn succeed(&self) {
         self.failures.set(0);
         self.ejected_until.set(None);
     }
 
-    /// It refused a connection, so it is spared for a while: longer each time, never long. Gives back until when.
+    /// Notes that it refused a connection, and ejects it for a while: longer each time, never long. Returns the end of
+    /// that.
     pub fn fail(&self, now: Instant) -> Instant {
         let pause = EJECTED_FIRST * (1 << self.failures.get().min(5));
         self.failures.set(self.failures.get().saturating_add(1));
@@ -50,7 +51,7 @@ impl Load {
     }
 }
 
-/// Places that a request has been to without success; more than 64 are not counted.
+/// Endpoints that a request has tried without success; more than 64 are not counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tried(u64);
 
@@ -121,7 +122,7 @@ pub fn choose<E: AsRef<Load>>(
     })
 }
 
-/// A number that nobody needs to be unable to guess.
+/// A random number that need not be unpredictable.
 pub fn random() -> u64 {
     thread_local! {
         static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(0_u8) | 1);

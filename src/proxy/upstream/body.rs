@@ -1,4 +1,4 @@
-//! The body of an upstream's answer, whatever protocol it arrives by.
+//! The body of an upstream's answer, from either version of HTTP.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -18,14 +18,14 @@ pub struct AnswerBody(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    /// All of it, and its connection is in other hands already.
+    /// All of it; its connection serves other exchanges already.
     Whole(Bytes),
     Http1(Box<Http1Body>),
     Http2(Box<Http2Body>),
 }
 
 impl AnswerBody {
-    /// Whether nothing of it is still to come from the upstream.
+    /// True if all of it has come from the upstream.
     pub fn is_whole(&self) -> bool {
         matches!(self.0, Kind::Whole(_))
     }

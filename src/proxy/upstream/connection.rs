@@ -1,4 +1,4 @@
-//! One HTTP/1.1 connection to an upstream: its stream, and what is on the way in and out.
+//! One HTTP/1.1 connection to an upstream: its stream, and its input and output buffers.
 
 use std::fmt;
 use std::future::Future;
@@ -19,15 +19,15 @@ use crate::proxy::codec::output::Output;
 /// A connection that speaks HTTP/1.1.
 pub struct Connection {
     stream: Box<dyn Peek>,
-    /// Read and not yet taken.
+    /// Bytes that were read and not taken yet.
     pub input: BytesMut,
     pub output: Output,
     pub deadline: Deadline,
     pub opened: Instant,
-    /// When the upstream was last heard after a silence: no earlier has its rest begun.
+    /// The time of the first bytes from the upstream after a silence: its idle time begins no earlier.
     pub heard: Instant,
     silent: bool,
-    /// For how long the upstream keeps it open between two requests, if it has said so.
+    /// The keep-alive time that the upstream has announced, if any.
     pub kept_for: Option<Duration>,
     read_size: usize,
 }
@@ -58,7 +58,7 @@ impl Connection {
         }
     }
 
-    /// Reads what is there; 0 when the upstream has closed.
+    /// Reads the available bytes; 0 when the upstream has closed.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.input.capacity() - self.input.len() < READ_MIN / 4
             && !self.input.try_reclaim(self.read_size)
@@ -83,34 +83,34 @@ impl Connection {
 
     fn make_room(&mut self) {
         if self.input.is_empty() {
-            // Growing would carry along what was taken already.
+            // A larger buffer would be copied with the bytes that were taken already.
             self.input = BytesMut::with_capacity(self.read_size);
         } else {
             self.input.reserve(self.read_size);
         }
     }
 
-    /// Writes everything that waits, down to the socket.
+    /// Writes all output, down to the socket.
     pub fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.output.poll_write(cx, Pin::new(&mut self.stream))
     }
 
-    /// Whether the upstream has neither closed nor sent bytes that nobody asked for.
+    /// True if the upstream has neither closed nor sent bytes without a request.
     pub fn is_quiet(&mut self) -> bool {
         self.is_quiet_now(&mut Context::from_waker(Waker::noop()))
     }
 
-    /// The same; `cx` is woken when that changes.
+    /// The same check; `cx` is woken when the result changes.
     pub fn is_quiet_now(&mut self, cx: &mut Context<'_>) -> bool {
         self.input.is_empty() && self.poll_fill(cx).is_pending()
     }
 
-    /// The same of this very moment: the runtime learns of what has arrived only between two turns.
+    /// The same check at this very moment: the runtime learns of new input only between two turns.
     pub fn is_quiet_in_the_kernel(&mut self) -> bool {
         self.is_quiet() && !self.stream.has_news()
     }
 
-    /// Gets ready to be kept: a quiet connection holds no large buffers.
+    /// Prepares to be kept: a quiet connection holds no large buffers.
     pub fn rest(&mut self) {
         self.read_size = READ_MIN;
         if self.input.capacity() > READ_MIN {
@@ -119,7 +119,7 @@ impl Connection {
         self.output.rest(READ_MIN);
     }
 
-    /// The stream, beginning with what was read and not taken.
+    /// The stream, beginning with the bytes that were read and not taken.
     pub fn into_stream(self) -> Box<dyn AnyStream> {
         if self.input.is_empty() {
             return self.stream;

@@ -1,4 +1,4 @@
-//! A timer that is moved on for every request without touching the runtime's wheel.
+//! A timer that moves with every request without a change to the runtime's wheel.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,10 +9,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::net::turn;
 
-/// When what is waited for is late.
+/// A deadline.
 ///
-/// The timer behind it is left where it is while deadlines only move on, as they nearly always do. It then
-/// fires early, once, and is set again: one registration per timeout and not one per request.
+/// The timer behind it is left unchanged while deadlines only move on, as they nearly always do. It then fires early,
+/// once, and is set again: one registration per timeout and not one per request.
 #[derive(Debug)]
 pub struct Deadline {
     timer: Pin<Box<Sleep>>,

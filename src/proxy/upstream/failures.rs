@@ -1,4 +1,4 @@
-//! What operators hear of an upstream that fails: a count of each failure, and few lines of log however many there are.
+//! Failures of upstreams: a counter for each cause, and a limited number of log lines.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -22,10 +22,10 @@ pub struct Failures {
     told: Box<[Told]>,
 }
 
-/// When a cause was told last, and how often it was not since.
+/// The time of a cause's last log line, and the number of failures without one since.
 #[derive(Debug, Default)]
 struct Told {
-    /// In milliseconds; 0 when it never was.
+    /// In milliseconds; 0 before the first line.
     at: AtomicU64,
     held_back: AtomicU64,
 }
@@ -40,7 +40,7 @@ impl Failures {
         }
     }
 
-    /// Counts a failure; tells of it if its cause has not been told lately.
+    /// Counts a failure; logs it if its cause was not logged lately.
     pub fn note(&self, error: &Error) {
         let Some(cause) = error.cause else {
             return;
@@ -60,7 +60,7 @@ impl Failures {
         );
     }
 
-    /// How often the cause was held back, if it is to be told now.
+    /// The number of failures without a line, if one is due now.
     fn is_due(&self, cause: Cause, elapsed: Duration) -> Option<u64> {
         let told = self.told.get(cause as usize)?;
         let now = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
@@ -80,7 +80,7 @@ impl Failures {
     }
 }
 
-/// What is below an error, in the libraries' words.
+/// The sources of an error, in the libraries' words.
 struct Words<'e>(&'e Error);
 
 impl fmt::Display for Words<'_> {
@@ -89,7 +89,7 @@ impl fmt::Display for Words<'_> {
         let mut last = String::new();
         for cause in causes {
             let words = cause.to_string();
-            // Some say their own cause's words as theirs.
+            // Some errors repeat the text of their source.
             if last.ends_with(&words) {
                 continue;
             }
@@ -103,7 +103,7 @@ impl fmt::Display for Words<'_> {
     }
 }
 
-/// Often enough to be seen, seldom enough to read.
+/// The interval of log lines: often enough to be seen, seldom enough to read.
 const TOLD_EVERY_MS: u64 = 10_000;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How the upstreams are, as all workers together have found out by using them, for whoever reads the metrics.
+//! The health of upstreams, as all workers together have found it by using them, for metrics.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,7 @@ use crate::net::resolve::Resolver;
 /// All upstreams. Their names come from the configuration, so there are as many series as the operator wrote.
 #[derive(Clone, Debug)]
 pub struct Healths {
-    /// Where they are, by name.
+    /// The resolver of their names.
     pub resolver: Resolver,
     begun: Instant,
     upstreams: Arc<Mutex<HashMap<Name, Arc<Health>>>>,
@@ -29,11 +29,11 @@ pub struct Healths {
     failures: IntCounterVec,
 }
 
-/// One upstream. A worker that finds out something tells it here; the others find out by themselves.
+/// The health of one upstream. Workers report their findings here, and do not read each other's.
 #[derive(Debug)]
 pub struct Health {
     begun: Instant,
-    /// Of each endpoint, until when it is spared, in milliseconds.
+    /// The time until which each endpoint is ejected, in milliseconds.
     ejected_until: Box<[AtomicU64]>,
     ejections: IntCounter,
     requests: IntCounter,
@@ -164,7 +164,7 @@ impl Health {
         }
     }
 
-    /// A request is on its way, perhaps once more.
+    /// Counts a request to the upstream, and a retry if `again`.
     pub fn asked(&self, again: bool) {
         self.requests.inc();
         if again {
@@ -178,7 +178,7 @@ impl Health {
         }
     }
 
-    /// Whether an endpoint is not being spared.
+    /// True if some endpoint is not ejected.
     pub fn is_healthy(&self, now: Instant) -> bool {
         let now = self.millis(now);
         self.ejected_until

@@ -1,5 +1,5 @@
-//! An exchange over HTTP/1.1, without a task and without a channel: whoever waits for the answer drives it,
-//! and the answer's body owns the connection until it has ended.
+//! An exchange over HTTP/1.1, without a task and without a channel: the poll for the answer drives it, and the answer's
+//! body owns the connection until it has ended.
 
 use std::future::poll_fn;
 use std::io;
@@ -27,8 +27,8 @@ use crate::proxy::hints::Hints;
 
 /// Sends the request and waits for the head of its answer, which may come while the body is still being sent.
 ///
-/// Interim answers before it do not count, but for their bytes and the time, which they do not lengthen. Hints among
-/// them go to the caller, if it has a place for them.
+/// Interim answers before it are skipped; their bytes are limited, and they do not extend the time limit. Early hints
+/// among them go to the caller, if it can have them.
 pub async fn exchange(
     connection: &mut Connection,
     sender: &mut Sender,
@@ -46,12 +46,12 @@ pub async fn exchange(
             match sender.poll(cx, connection) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(SendError::Body(error))) => return Poll::Ready(Err(error)),
-                // An upstream that has heard enough may have answered before it closed.
+                // An upstream may have answered before the end of the request, and closed.
                 Poll::Ready(Err(SendError::Write(error))) => broken = Some(error),
                 Poll::Pending => waits = Some(sender.waits_for()),
             }
         }
-        // What comes before we have said a word answers nothing of ours.
+        // Bytes that come before the first of the request answer none of ours.
         while sender.has_begun() {
             match parser.take(&mut connection.input, asked).map_err(bad)? {
                 Some(Parsed::Final(head)) => return Poll::Ready(Ok(head)),
@@ -111,8 +111,8 @@ pub async fn exchange(
     .await
 }
 
-/// A connection that ended before the answer did. Where nothing at all was answered, the upstream has most
-/// likely closed it for being idle, and another connection may do.
+/// The error of a connection that ended before the answer did. Without any byte of an answer, the upstream has most
+/// likely closed it for being idle, and another connection may succeed.
 fn died(cause: io::Error, connection: &Connection, interim: usize) -> Error {
     // Since TLS 1.3 an upstream refuses our certificate only after our side of the handshake.
     let (reason, told) = if is_refusal(&cause) {
@@ -153,7 +153,7 @@ fn late(cause: Cause) -> Error {
 /// A body that is still arriving.
 #[derive(Debug)]
 pub struct Http1Body {
-    /// Absent once the body has ended, one way or the other.
+    /// `None` once the body has ended, one way or the other.
     lease: Option<Lease>,
     coding: Coding,
     /// The rest of the request, when the upstream answered before it had it all.
@@ -163,9 +163,9 @@ pub struct Http1Body {
     waiting: bool,
 }
 
-/// The body of an answer when its head has been read.
+/// The part of an answer's body that has come with its head.
 pub enum Received {
-    /// All of it. Its connection serves other exchanges already.
+    /// All of it; its connection serves other exchanges already.
     Whole(Bytes),
     Streaming(Http1Body),
 }
@@ -217,7 +217,7 @@ impl Http1Body {
         self.waiting = false;
         Poll::Ready(match result {
             Ok(Some(frame)) => {
-                // Nobody asks for more of a body that has reached its length.
+                // A body that has reached its length is not polled any more.
                 if matches!(self.coding, Coding::Length(0)) {
                     self.end();
                 }
@@ -278,7 +278,7 @@ impl Http1Body {
                 Poll::Pending => break,
             }
         }
-        // The time counts from when somebody wants more, not from the last piece: the client may have been slow.
+        // The time begins with the wait, not with the last piece: the client may have been slow.
         if !std::mem::replace(&mut self.waiting, true) {
             connection.deadline.set(self.idle);
         }
@@ -298,7 +298,8 @@ impl Http1Body {
     }
 }
 
-/// An hour of one short interim answer a second, and many hints. What is read of them is dropped or handed on at once.
+/// The limit for interim answers: an hour of one short answer a second, and many hints. They are dropped or passed on
+/// at once.
 const INTERIM_BYTES_MAX: usize = 256 << 10;
 
 #[cfg(test)]
@@ -326,7 +327,7 @@ mod tests {
         writes: Cell<usize>,
     }
 
-    /// Counts what would be system calls.
+    /// A stream that counts the calls that would be system calls.
     #[derive(Debug)]
     struct Counting {
         stream: DuplexStream,
@@ -368,7 +369,7 @@ mod tests {
         }
     }
 
-    /// Has nothing at first, like hyper's body before it was asked, and then everything.
+    /// A body that has nothing at the first poll, like hyper's, and then everything.
     struct Shy {
         asked: bool,
         pieces: Vec<Bytes>,

@@ -22,7 +22,7 @@ use crate::proxy::error::Error;
 pub struct Http2Body {
     incoming: Incoming,
     sending: Rc<Sending>,
-    /// Keeps the stream counted.
+    /// The lease keeps the stream counted.
     lease: Option<SharedLease>,
     deadline: Deadline,
     idle: Duration,

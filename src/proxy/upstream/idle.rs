@@ -1,4 +1,4 @@
-//! The connections that are kept at one endpoint while nothing uses them.
+//! Idle connections of one endpoint.
 
 use std::cell::RefCell;
 use std::task::Context;
@@ -10,20 +10,20 @@ use super::connection::Connection;
 use super::keep_alive::KeepAlive;
 use crate::domain::upstream::PoolBounds;
 
-/// Which connection a request may go over.
+/// The connections that a request may go over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// Any that was kept: when it turns out to be dead, the request is sent again.
+    /// Any kept connection: when it turns out to be dead, the request is sent again.
     Kept,
-    /// One that was kept and that the endpoint is not about to close: the request must not be sent twice.
+    /// A kept connection that the endpoint is not about to close: the request must not be sent twice.
     Safe,
     New,
 }
 
-/// See the module.
+/// The list of idle connections; see the module.
 #[derive(Debug, Default)]
 pub struct IdleList {
-    /// The most recently used is last and taken first, so that the others can grow old.
+    /// The most recently used one is last and taken first, so that the others can grow old.
     list: RefCell<Vec<Idle>>,
     pub keep_alive: KeepAlive,
 }
@@ -32,7 +32,7 @@ pub struct IdleList {
 struct Idle {
     connection: Box<Connection>,
     since: Instant,
-    /// Its close is noticed when it comes.
+    /// True if its close wakes a task.
     watched: bool,
 }
 
@@ -49,7 +49,7 @@ impl IdleList {
         self.list.borrow().is_empty()
     }
 
-    /// Takes a connection out, and tells how long it has rested. `let_go` is called for each that is of no more use.
+    /// Takes a connection out, and returns its idle time. `let_go` is called for each that cannot be used any more.
     pub fn take(
         &self,
         choice: Choice,
@@ -83,7 +83,7 @@ impl IdleList {
         }
     }
 
-    /// Lets go of what is old or closed, and has `cx` woken when one of the others closes.
+    /// Drops old and closed connections, and has `cx` woken when one of the others closes.
     pub fn sweep(
         &self,
         cx: &mut Context<'_>,
@@ -107,7 +107,7 @@ impl IdleList {
         });
     }
 
-    /// Since when the connection has rested that has rested longest.
+    /// The beginning of the longest idle time.
     pub fn oldest(&self) -> Option<Instant> {
         self.list.borrow().first().map(|idle| idle.since)
     }
@@ -116,7 +116,7 @@ impl IdleList {
         drop(self.list.borrow_mut().remove(0));
     }
 
-    /// What nobody has watched has closed before anybody could: right behind its answer.
+    /// Learns from a closed connection. One that was not watched closed before it could be: right behind its answer.
     fn closed(&self, idle: &Idle, now: Instant) {
         let rest = if idle.watched {
             idle.rest(now)
@@ -132,7 +132,7 @@ impl Idle {
         now.saturating_duration_since(self.since)
     }
 
-    /// Whether neither we nor the upstream's announced time want it closed.
+    /// True if neither we nor the upstream's announced time want it closed.
     fn is_good(&self, bounds: &PoolBounds, now: Instant) -> bool {
         let rest = self.rest(now);
         now.saturating_duration_since(self.connection.opened) < bounds.age_max

@@ -1,7 +1,7 @@
-//! How long an endpoint keeps a connection open between two requests: what it announces, and what it was seen to do.
+//! The keep-alive time of an endpoint: announced, and observed.
 //!
-//! A request that meets a close on its way cannot be told from one that was served, so a request that must not be
-//! repeated goes over a kept connection only where the endpoint is not about to close it.
+//! A request that meets a close on its way cannot be distinguished from one that was served, so a request that must not
+//! be repeated goes over a kept connection only where the endpoint is not about to close it.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -9,24 +9,25 @@ use std::time::Duration;
 use http::HeaderValue;
 use tokio::time::Instant;
 
-/// What an endpoint was seen to do with the connections that it has answered on.
+/// The observed behaviour of an endpoint towards connections that it has answered on.
 #[derive(Debug, Default)]
 pub struct KeepAlive {
-    /// A connection was used again, or stayed open for [`SETTLE`] behind an answer. Until then nothing is known.
+    /// True once a connection was used again, or stayed open for [`SETTLE`] behind an answer. Until then nothing is
+    /// known.
     keeps: Cell<bool>,
-    /// Until when the endpoint is taken for one that closes some connections right behind an answer.
+    /// The time until which the endpoint is treated as one that closes some connections right behind an answer.
     hasty_until: Cell<Option<Instant>>,
-    /// The rest after which it closed a connection, and until when that is believed.
+    /// The idle time after which it closed a connection, and the time until which that is believed.
     idle_limit: Cell<Option<(Duration, Instant)>>,
 }
 
 impl KeepAlive {
-    /// A connection was used again and answered.
+    /// Notes that a connection was used again and answered.
     pub fn used_again(&self) {
         self.keeps.set(true);
     }
 
-    /// A connection is still open after this rest.
+    /// Notes that a connection is still open after this idle time.
     pub fn open_after(&self, rest: Duration) {
         if rest >= SETTLE {
             self.keeps.set(true);
@@ -38,7 +39,7 @@ impl KeepAlive {
         }
     }
 
-    /// The endpoint closed a kept connection after this rest, without having said so.
+    /// Notes that the endpoint closed a kept connection after this idle time, without an announcement.
     pub fn closed_after(&self, rest: Duration, now: Instant) {
         if rest < SETTLE {
             self.hasty_until.set(Some(now + HASTY_FOR));
@@ -49,7 +50,7 @@ impl KeepAlive {
         self.idle_limit.set(Some((limit, now + BELIEVED_FOR)));
     }
 
-    /// Whether a connection with this rest may carry a request that must not be sent twice.
+    /// True if a connection with this idle time may carry a request that must not be sent twice.
     pub fn is_safe(&self, rest: Duration, now: Instant) -> bool {
         if let Some((limit, until)) = self.idle_limit.get()
             && now < until
@@ -62,9 +63,9 @@ impl KeepAlive {
     }
 }
 
-/// For how long a connection may rest, by the `Keep-Alive` field of the last answer; nothing if it says nothing.
+/// The idle time that the `Keep-Alive` field of the last answer allows; `None` without one.
 ///
-/// `max=0` says that this was the last request, which is no rest at all.
+/// `max=0` means that this was the last request, so the time is zero.
 pub fn announced(value: &HeaderValue) -> Option<Duration> {
     let mut rest = None;
     for parameter in value.as_bytes().split(|byte| *byte == b',') {
@@ -87,15 +88,15 @@ pub fn announced(value: &HeaderValue) -> Option<Duration> {
     rest.map(|time| time.saturating_sub(margin(time)))
 }
 
-/// How long before its time a connection is given up: our request needs a while to get there, and the endpoint's time
+/// The time by which a connection is given up early: our request needs a while to get there, and the endpoint's time
 /// began before its answer was here.
 fn margin(time: Duration) -> Duration {
     (time / 4).min(MARGIN_MAX)
 }
 
 const MARGIN_MAX: Duration = Duration::from_secs(1);
-/// What closes right behind its answer has closed by then. The close follows the answer over the same way, so the
-/// distance does not matter, only how long the endpoint takes from the one to the other.
+/// The time within which a close right behind an answer arrives. The close follows the answer over the same way, so the
+/// distance does not matter, only the endpoint's time between the two.
 pub const SETTLE: Duration = Duration::from_millis(25);
 const HASTY_FOR: Duration = Duration::from_mins(1);
 const BELIEVED_FOR: Duration = Duration::from_mins(10);

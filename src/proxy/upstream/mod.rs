@@ -1,4 +1,4 @@
-//! Connections to upstreams: opened, bounded, kept and spoken on, each worker with its own.
+//! Connections to upstreams: opened, bounded, kept and used, each worker with its own.
 
 pub mod connectors;
 pub mod upstreams;

@@ -1,4 +1,4 @@
-//! The connections of one worker to one upstream: how many, which is used next, how long one is kept.
+//! The connection pool of one worker to one upstream: its size, the choice of the next connection, and their idle time.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -43,7 +43,7 @@ pub struct Pool {
     open: Cell<usize>,
     idle: Cell<usize>,
     sweeping: Cell<bool>,
-    /// Something was kept that nobody has looked after yet, and who has to be told of it.
+    /// True if a connection was kept since the last sweep, which then wakes `sweeper`.
     unswept: Cell<bool>,
     sweeper: RefCell<Waker>,
 }
@@ -51,15 +51,15 @@ pub struct Pool {
 #[derive(Debug)]
 struct EndpointPool {
     tls: bool,
-    /// As it is configured.
+    /// The endpoint in the configuration's spelling.
     text: Arc<str>,
     destination: Destination,
     load: Load,
-    /// Where it stands among the upstream's endpoints.
+    /// The index among the upstream's endpoints.
     place: usize,
     idle: IdleList,
     shared: RefCell<Vec<Rc<Http2>>>,
-    /// One HTTP/2 connection is opened at a time: whoever waits for it can share it.
+    /// The lock for opening an HTTP/2 connection, one at a time: those that wait for it can share it.
     opening: tokio::sync::Mutex<()>,
 }
 
@@ -109,7 +109,7 @@ impl Pool {
         }
     }
 
-    /// Whether this pool serves `upstream` as it is described now.
+    /// True if this pool serves `upstream` in its present configuration.
     pub fn serves(&self, upstream: &Arc<Upstream>) -> bool {
         let mut known = self.upstream.borrow_mut();
         if Arc::ptr_eq(&known, upstream) {
@@ -131,7 +131,7 @@ impl Pool {
         &self.health
     }
 
-    /// Waits for the right to an exchange, in the order of asking and within the upstream's bounds.
+    /// Waits for the right to an exchange, in the order of the calls and within the upstream's limits.
     pub async fn admit(&self) -> Result<Slot, Error> {
         if let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() {
             return Ok(Slot { _permit: permit });
@@ -149,8 +149,8 @@ impl Pool {
         }
     }
 
-    /// A connection for one exchange: one that was kept, as `choice` allows, or a new one to the first endpoint that
-    /// takes connections.
+    /// A connection for one exchange: a kept one, as `choice` allows, or a new one to the first endpoint that takes
+    /// connections.
     pub async fn lease(self: &Rc<Self>, slot: Slot, choice: Choice) -> Result<Lease, Error> {
         let mut slot = Some(slot);
         self.try_endpoints(async |place, endpoint, now| {
@@ -193,7 +193,7 @@ impl Pool {
         .await
     }
 
-    /// Tries up to three endpoints. That a connection cannot be opened is always safe to try elsewhere.
+    /// Tries up to three endpoints. A connection that cannot be opened is always safe to try elsewhere.
     async fn try_endpoints<T>(
         &self,
         mut attempt: impl AsyncFnMut(usize, &EndpointPool, Instant) -> Result<T, Error>,
@@ -247,7 +247,7 @@ impl Pool {
         // Boxed: dialling is rare, and every exchange would be as large as it.
         let stream = Box::pin(self.dial(endpoint)).await?;
         opening.keep();
-        // It goes from hand to hand with every exchange.
+        // Boxed, because it moves with every exchange.
         Ok(Box::new(Connection::new(Box::new(stream))))
     }
 
@@ -302,7 +302,7 @@ impl Pool {
                 let error = Error::upstream(Reason::UpstreamUnreachable);
                 error.by(Cause::ConnectTimeout).because(late)
             })?;
-        // Even when none of them is wanted, those that are dead must not be taken for the upstream's full number.
+        // Even when none of them is wanted, dead ones must not fill the upstream's limit.
         let kept = self.shareable(endpoint);
         if !fresh && let Some(connection) = kept {
             return Ok((connection, true));
@@ -327,7 +327,7 @@ impl Pool {
         Ok((connection, false))
     }
 
-    /// The least used connection that has room, after those that are of no more use are let go.
+    /// The least used connection that has room, after a sweep of those that cannot be used any more.
     fn shareable(&self, endpoint: &EndpointPool) -> Option<Rc<Http2>> {
         let bounds = self.upstream.borrow().pool;
         let now = turn::now();
@@ -388,7 +388,7 @@ impl Pool {
         self.closed();
     }
 
-    /// Runs while something is kept, so that connections do not outlive their time when nobody asks for them.
+    /// Starts a sweep while connections are kept, so that they do not outlive their time without requests.
     fn sweep_later(self: &Rc<Self>) {
         if self.sweeping.replace(true) {
             return;
@@ -396,8 +396,7 @@ impl Pool {
         tokio::task::spawn_local(sweep(Rc::downgrade(self)));
     }
 
-    /// Lets go of what is old or closed, and has `cx` woken when something closes; false when nothing is left to look
-    /// after.
+    /// Drops old and closed connections, and has `cx` woken when one closes; returns false when none is left.
     fn sweep(&self, cx: &mut Context<'_>) -> bool {
         let bounds = self.upstream.borrow().pool;
         let now = Instant::now();
@@ -437,7 +436,7 @@ impl EndpointPool {
     }
 }
 
-/// Looks after what is kept: soon after something new was, then more and more seldom, and whenever something closes.
+/// Sweeps kept connections: soon after a new one, then more and more seldom, and at each close.
 async fn sweep(pool: Weak<Pool>) {
     let mut timer = pin!(tokio::time::sleep(SWEEP_MIN));
     let mut interval = SWEEP_MIN;
@@ -464,7 +463,7 @@ async fn sweep(pool: Weak<Pool>) {
         }
         if due {
             timer.as_mut().reset(Instant::now() + interval);
-            // Has the timer wake this task.
+            // Registers this task with the timer.
             let _not_yet = timer.as_mut().poll(cx);
         }
         Poll::Pending
@@ -472,14 +471,14 @@ async fn sweep(pool: Weak<Pool>) {
     .await;
 }
 
-/// A connection that one exchange has to itself. Dropped, it closes the connection.
+/// A connection for one exchange alone. Dropped, it closes the connection.
 #[derive(Debug)]
 pub struct Lease {
     pool: Rc<Pool>,
     place: usize,
-    /// Absent only while the lease is being dropped.
+    /// `None` only while the lease is being dropped.
     connection: Option<Box<Connection>>,
-    /// For how long it was kept; nothing if it is new.
+    /// The time for which it was kept; `None` if it is new.
     pub rested: Option<Duration>,
     _slot: Option<Slot>,
 }
@@ -491,19 +490,19 @@ impl Lease {
             .expect("a lease has its connection until it is given up")
     }
 
-    /// The error, with the place that it happened at.
+    /// The error, with its endpoint.
     pub fn blame(&self, error: Error) -> Error {
         self.pool.blame(self.place, error)
     }
 
-    /// The same, which ends an exchange and so is told to operators.
+    /// The error, with its endpoint, and reported to operators, since it ends an exchange.
     pub fn fail(&self, error: Error) -> Error {
         let error = self.blame(error);
         self.pool.health.failures.note(&error);
         error
     }
 
-    /// The upstream has answered, or it had closed the connection before it could.
+    /// Learns the keep-alive time: the upstream has answered, or it had closed the connection before it could.
     pub fn learn(&self, answered: bool) {
         let Some((rest, endpoint)) = self.rested.zip(self.pool.endpoints.get(self.place)) else {
             return;
@@ -523,8 +522,7 @@ impl Lease {
         }
     }
 
-    /// Takes the connection out for good: it is a tunnel now. It no longer counts as the pool's when the holder
-    /// drops what is returned beside it.
+    /// Takes the connection out of the pool: it is a tunnel now. It is counted until the guard is dropped.
     pub fn into_connection(mut self) -> (Box<Connection>, TunnelGuard) {
         let connection = self
             .connection
@@ -557,7 +555,7 @@ impl Drop for TunnelGuard {
     }
 }
 
-/// A stream on a connection that is shared.
+/// A stream on a shared connection.
 #[derive(Debug)]
 pub struct SharedLease {
     pool: Rc<Pool>,
@@ -568,12 +566,12 @@ pub struct SharedLease {
 }
 
 impl SharedLease {
-    /// The error, with the place that it happened at.
+    /// The error, with its endpoint.
     pub fn blame(&self, error: Error) -> Error {
         self.pool.blame(self.place, error)
     }
 
-    /// The same, which ends an exchange and so is told to operators.
+    /// The error, with its endpoint, and reported to operators, since it ends an exchange.
     pub fn fail(&self, error: Error) -> Error {
         let error = self.blame(error);
         self.pool.health.failures.note(&error);
@@ -619,7 +617,7 @@ impl<'c> Counted<'c> {
         Self(Some(count))
     }
 
-    /// Leaves the count as it is: somebody else will lower it.
+    /// Leaves the count unchanged: another owner will lower it.
     fn keep(mut self) {
         self.0 = None;
     }
@@ -633,10 +631,10 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// Endpoints that one request is taken to before it is refused.
+/// Endpoints that one request tries before it is refused.
 const ATTEMPTS_MAX: usize = 3;
-/// More than a worker has descriptors for.
+/// A limit above the number of a worker's descriptors.
 const CONNECTIONS_MAX: usize = 1 << 16;
-/// What is kept is watched from then on at the latest.
+/// The first sweep after a connection was kept; from then on at the latest it is watched.
 const SWEEP_MIN: Duration = Duration::from_millis(50);
 const SWEEP_MAX: Duration = Duration::from_secs(5);

@@ -1,7 +1,7 @@
-//! What was taken of a request's body, kept until it is known whether the upstream has looked at the request.
+//! The sent part of a request's body, kept until the upstream has processed the request or reports that it has not.
 //!
-//! Over HTTP/2 an upstream says of a request that it was not processed (RFC 9113, 8.7), and such a request is sent
-//! again whatever its method. By then its body has begun to leave.
+//! Over HTTP/2 an upstream can report that a request was not processed (RFC 9113, 8.7), and such a request is sent
+//! again with any method. By then its body has begun to leave.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -38,7 +38,7 @@ impl Taken {
         }
     }
 
-    /// The body cannot be sent again any more, or need not.
+    /// Drops the bytes: the body cannot be sent again any more, or need not.
     pub fn forget(&mut self) {
         *self = Self {
             gone: true,
@@ -46,7 +46,7 @@ impl Taken {
         };
     }
 
-    /// The whole body once more, where `rest` is what was not taken.
+    /// The whole body again, where `rest` is the part that was not taken.
     pub fn again(self, rest: Option<AnyBody>) -> Reclaimed {
         if self.gone {
             return Err(BodyGone);
@@ -65,7 +65,7 @@ impl Taken {
     }
 }
 
-/// A body that begins with what was taken of it before.
+/// A body that begins with the bytes that were taken of it before.
 struct Replay {
     /// The last piece first.
     data: Vec<Bytes>,
@@ -114,7 +114,8 @@ impl Body for Replay {
     }
 }
 
-/// Calls of gRPC and the bodies of most APIs fit. It is held by each request that waits for an upstream's answer.
+/// The limit for kept bytes. Calls of gRPC and the bodies of most APIs fit. Each request that waits for an upstream's
+/// answer holds them.
 const KEPT_MAX: usize = 64 << 10;
 const PIECES_MAX: usize = 64;
 

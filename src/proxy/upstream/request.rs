@@ -1,4 +1,4 @@
-//! A request as the codecs of both protocols send it.
+//! A request in the form that the codecs of both versions send.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -22,19 +22,19 @@ pub struct Head {
     pub host: HeaderValue,
     pub fields: FieldList,
     pub identity: Rc<IdentityFields>,
-    /// The protocol that is asked for in place of HTTP, for example `websocket`.
+    /// The requested protocol in place of HTTP, for example `websocket`.
     pub upgrade: Option<HeaderValue>,
-    /// Where early hints go.
+    /// The receiver of early hints.
     pub hints: Option<Rc<Hints>>,
 }
 
-/// A body of either side, whatever it is made of.
+/// A body of either side, of any type.
 pub type AnyBody = Pin<Box<dyn Body<Data = Bytes, Error = Error>>>;
 
-/// What is left of a request's body after sending has failed: all of it, perhaps none because there was none,
-/// or too little to send the request again.
+/// The rest of a request's body after a failure: all of it, perhaps none because there was none, or too little to send
+/// the request again.
 pub type Reclaimed = Result<Option<AnyBody>, BodyGone>;
 
-/// Part of the body has been taken, so the request cannot be sent again.
+/// The error for a request that cannot be sent again, because part of the body has been taken.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyGone;

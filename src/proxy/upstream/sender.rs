@@ -14,24 +14,24 @@ use crate::domain::reason::Reason;
 use crate::proxy::codec::output::Output;
 use crate::proxy::error::Error;
 
-/// Sends one request. Polled by whoever waits for the answer, so that no task is needed.
+/// The sender of one request. The poll for the answer drives it, so that no task is needed.
 pub struct Sender {
     body: Option<AnyBody>,
-    /// What a body with a length still owes; absent for a chunked one.
+    /// The missing bytes of a body with a length; `None` for a chunked one.
     left: Option<u64>,
     waits_for: Waits,
-    /// Rises with everything that gets on.
+    /// A number that rises with all progress.
     progress: u64,
-    /// A frame was taken from the body, so the request cannot be sent again.
+    /// True if a frame was taken from the body, so that the request cannot be sent again.
     body_touched: bool,
     start: Start,
-    /// The connection was kept, and the request must not be sent twice.
+    /// True if the connection was kept, and the request must not be sent twice.
     checks: bool,
     done: bool,
 }
 
-/// The head is held back for one turn when the body has nothing yet: hyper hands the first piece over only once
-/// it was asked for, and head and piece then share a write.
+/// The state of the head. It is held back for one turn when the body has nothing yet: hyper hands the first piece over
+/// only at a second poll, and head and piece then share a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Start {
     New,
@@ -39,19 +39,19 @@ enum Start {
     Begun,
 }
 
-/// Whom the exchange is waiting for.
+/// The side that the exchange is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waits {
     /// The client, for more of the body.
     Client,
-    /// The upstream, to take what is sent.
+    /// The upstream, to take the output.
     Upstream,
 }
 
-/// Why sending stopped.
+/// The reason why sending stopped.
 #[derive(Debug)]
 pub enum SendError {
-    /// The client's body failed; it says why.
+    /// The client's body failed, with this error.
     Body(Error),
     Write(io::Error),
 }
@@ -68,8 +68,8 @@ impl fmt::Debug for Sender {
 }
 
 impl Sender {
-    /// Begins to send a request over `connection`. `checks`: whether the connection is asked right before the first
-    /// write if it is still open.
+    /// Begins to send a request over `connection`. With `checks`, a close of the connection is looked for right before
+    /// the first write.
     pub fn begin(
         connection: &mut Connection,
         head: &Head,
@@ -95,7 +95,7 @@ impl Sender {
         }
     }
 
-    /// Whether anything may have reached the upstream.
+    /// True if anything may have reached the upstream.
     pub fn has_begun(&self) -> bool {
         self.start == Start::Begun
     }
@@ -154,19 +154,19 @@ impl Sender {
         Poll::Ready(Ok(()))
     }
 
-    /// Whether the connection is still one to say something on. Asked before anything is taken of the body, which can
-    /// then go elsewhere.
+    /// True if the connection is still open for a request. Checked before anything is taken of the body, which can then
+    /// go elsewhere.
     fn may_begin(&self, connection: &mut Connection) -> bool {
         match self.start {
             _ if self.checks => connection.is_quiet_in_the_kernel(),
-            // What came while the head was held back answers nobody.
+            // Bytes that came while the head was held back belong to no request.
             Start::Held => connection.is_quiet(),
             Start::New | Start::Begun => true,
         }
     }
 
-    /// Puts as much of the body into the output as is at hand and worth one write. True when the client has to
-    /// send more first.
+    /// Puts the available part of the body into the output, up to one write. Returns true when the client has to send
+    /// more first.
     fn fill(&mut self, cx: &mut Context<'_>, output: &mut Output) -> Result<bool, Error> {
         while output.has_room() {
             let Some(body) = &mut self.body else {
@@ -216,8 +216,8 @@ fn wrong_length(what: &'static str) -> Error {
     Error::downstream(Reason::RequestMalformed).because(what)
 }
 
-/// A body that says its length gets Content-Length, another one chunks. A method that never has a body needs
-/// no word about having none; for the others, silence would be ambiguous.
+/// The framing of the body: Content-Length if it has a length, chunks otherwise. A method that never has a body needs
+/// no field for that; for the others, none would be ambiguous.
 fn framing(method: &Method, body: Option<&AnyBody>) -> BodyFraming {
     let length = match body {
         None => Some(0),

@@ -12,7 +12,7 @@ use super::pool::Pool;
 use crate::domain::name::Name;
 use crate::domain::upstream::Upstream;
 
-/// The connections of one worker, by upstream. Lives and dies on the worker's thread, in a local runtime.
+/// The connections of one worker, by upstream. Bound to the worker's thread and its local runtime.
 #[derive(Debug)]
 pub struct Upstreams {
     connectors: Arc<ArcSwap<Connectors>>,
@@ -29,8 +29,8 @@ impl Upstreams {
         })
     }
 
-    /// The connections to `upstream`. When a reload has changed it, they begin anew: exchanges under way keep the
-    /// old ones, which close after them.
+    /// The connections to `upstream`. A reload that has changed it begins a new pool: running exchanges keep the old
+    /// connections, which close after them.
     pub fn pool(&self, upstream: &Arc<Upstream>) -> Rc<Pool> {
         if let Some(pool) = self.pools.borrow().get(&upstream.name)
             && pool.serves(upstream)

@@ -1,5 +1,5 @@
-//! WebSocket handshakes between protocols: HTTP/1.1 proves with a key that it was understood (RFC 6455, 4.2.2),
-//! HTTP/2 leaves the key out (RFC 8441, 5.1), and each side gets what it expects.
+//! WebSocket handshakes between protocols: HTTP/1.1 proves with a key that it was understood (RFC 6455, 4.2.2), HTTP/2
+//! leaves the key out (RFC 8441, 5.1), and each side gets its own form.
 
 use data_encoding::BASE64;
 use http::{HeaderValue, Method, StatusCode, header};
@@ -10,10 +10,10 @@ use super::balance;
 use super::request::Head;
 use crate::proxy::message::Response;
 
-/// What an extended CONNECT lacks when it becomes an HTTP/1.1 upgrade; nothing for other protocols.
+/// The fields that an extended CONNECT lacks when it becomes an HTTP/1.1 upgrade; none for other protocols.
 ///
-/// The key only shows that the answer is to this request. It is no secret, and the answer comes on a connection of
-/// its own, so numbers that differ are good enough; for the same reason nobody checks what is answered to it.
+/// The key only shows that the answer is to this request. It is no secret, and the answer comes on a connection of its
+/// own, so numbers that differ are sufficient; for the same reason the answer to it is not checked.
 pub fn fields_for_http1(head: &Head) -> Vec<(&'static str, HeaderValue)> {
     let is_websocket = head
         .upgrade
@@ -36,7 +36,7 @@ pub fn fields_for_http1(head: &Head) -> Vec<(&'static str, HeaderValue)> {
     fields
 }
 
-/// Turns the head of an upstream that agreed into the one that the client waits for.
+/// Turns the head of an upstream that agreed into the one for the client.
 pub fn agree(answer: &mut Response<()>, head: &Head) {
     if head.method == Method::CONNECT {
         answer.status = StatusCode::OK;
@@ -66,7 +66,7 @@ pub fn agree(answer: &mut Response<()>, head: &Head) {
 
 fn accept(key: &HeaderValue) -> Option<HeaderValue> {
     let text = [key.as_bytes(), b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"].concat();
-    // SHA-1 is what the protocol says; nothing depends on its strength.
+    // SHA-1 is part of the protocol; nothing depends on its strength.
     let digest = sha1(&text);
     HeaderValue::from_str(&BASE64.encode(digest.as_ref())).ok()
 }

@@ -6,10 +6,10 @@ use super::request::Head;
 use super::websocket;
 use crate::proxy::codec::fields;
 
-/// How the end of a request's body is marked.
+/// The framing of a request's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyFraming {
-    /// There is none, and the method says that by itself.
+    /// No body, which the method implies.
     None,
     Length(u64),
     Chunked,
@@ -32,8 +32,8 @@ pub fn put_head(out: &mut Vec<u8>, head: &Head, framing: BodyFraming) {
             fields::put(out, name.as_str(), value);
         }
     }
-    // Cleaning has left at most `trailers`. Some upstreams send trailers only when they are asked for, and
-    // `TE` has to be named by `Connection` (RFC 9110, 10.1.4).
+    // Cleaning has left at most `trailers`. Some upstreams send trailers only with it, and `TE` has to be named by
+    // `Connection` (RFC 9110, 10.1.4).
     if head.fields.contains(&http::header::TE) && head.upgrade.is_none() {
         out.extend_from_slice(b"te: trailers\r\nconnection: te\r\n");
     }
@@ -59,7 +59,7 @@ pub fn put_head(out: &mut Vec<u8>, head: &Head, framing: BodyFraming) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Most heads fit, so that writing one allocates once.
+/// The length that most heads stay below, so that writing one allocates once.
 const HEAD_USUAL: usize = 1 << 10;
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub struct Http2 {
     allowed: Rc<Cell<usize>>,
     in_flight: Cell<usize>,
     quiet_since: Cell<Instant>,
-    /// An exchange has found the connection dead, perhaps before its own task did.
+    /// True once an exchange has found the connection dead, perhaps before its own task did.
     pub(super) dead: Cell<bool>,
     pub opened: Instant,
 }
@@ -41,7 +41,7 @@ impl fmt::Debug for Http2 {
 }
 
 impl Http2 {
-    /// Begins to speak HTTP/2 on a new stream. Its task ends when the last user is gone.
+    /// Opens an HTTP/2 connection on a new stream. Its task ends when the last user is gone.
     pub async fn open(
         stream: Stream,
         tls: bool,
@@ -86,7 +86,7 @@ impl Http2 {
         self.in_flight.get()
     }
 
-    /// Whether another exchange fits, by our bound and the upstream's.
+    /// True if another exchange fits, by our limit and the upstream's.
     pub fn has_room(&self) -> bool {
         let bound = self.allowed.get().min(STREAMS_MAX);
         self.in_flight.get() < bound.max(1)
@@ -96,7 +96,7 @@ impl Http2 {
         self.dead.get() || self.sender.is_closed()
     }
 
-    /// How long nothing has been under way; `None` when something is.
+    /// The time without a running exchange; `None` during one.
     pub fn quiet_for(&self, now: Instant) -> Option<Duration> {
         (self.in_flight.get() == 0).then(|| now - self.quiet_since.get())
     }
@@ -106,7 +106,7 @@ fn unreachable(cause: Cause) -> Error {
     Error::upstream(Reason::UpstreamUnreachable).by(cause)
 }
 
-/// Runs the connection, and keeps an eye on how many streams the upstream allows.
+/// Runs the connection, and follows the upstream's limit on streams.
 async fn drive(
     mut connection: hyper::client::conn::http2::Connection<TokioIo<Stream>, RequestBody, LocalExec>,
     allowed: Rc<Cell<usize>>,
@@ -121,5 +121,5 @@ async fn drive(
     }
 }
 
-/// Exchanges that share one connection; h2's own default of what a server should allow.
+/// The limit on exchanges that share one connection; h2's own default of what a server should allow.
 pub const STREAMS_MAX: usize = 100;

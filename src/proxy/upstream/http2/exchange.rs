@@ -1,4 +1,4 @@
-//! One exchange over HTTP/2: the request is sent, and the head of its answer waited for.
+//! One exchange over HTTP/2: sends the request, and waits for the head of its answer.
 
 use std::future::Future;
 use std::rc::Rc;
@@ -25,13 +25,13 @@ pub enum Outcome {
     Tunnel(Response<()>, hyper::upgrade::Upgraded),
 }
 
-/// Why there is no answer.
+/// The failure of an exchange without an answer.
 pub struct Unanswered {
     pub error: Error,
-    /// Where the body comes back, the request may be sent again: the upstream has not processed it, or the connection
-    /// died and sending twice is harmless.
+    /// The body, if the request may be sent again: the upstream has not processed it, or the connection died and a
+    /// second request is harmless.
     pub body: Reclaimed,
-    /// The upstream itself has said that it has not processed the request.
+    /// True if the upstream itself has reported that it has not processed the request.
     pub refused: bool,
 }
 
@@ -101,7 +101,7 @@ pub async fn exchange(
     Ok(Outcome::Answer(response, sending))
 }
 
-/// What has become of a request without an answer.
+/// The failure of a request without an answer.
 fn unanswered(
     connection: &Http2,
     sending: &Sending,
@@ -118,7 +118,7 @@ fn unanswered(
     let body = if error.side != Side::Upstream {
         Err(BodyGone)
     } else if message.is_some() || refused {
-        // Given back, it has not been sent.
+        // A request that hyper returns has not been sent.
         sending.reclaim()
     } else if died && harmless {
         Ok(None)
@@ -137,7 +137,7 @@ fn unanswered(
     }
 }
 
-/// Who has let the exchange wait for too long.
+/// The error of a timeout, by the side that was waited for.
 fn late(sending: &Sending) -> Error {
     if sending.wants.get() {
         return Error::downstream(Reason::BodyTimeout);
@@ -191,12 +191,12 @@ fn request(head: &Head, tls: bool) -> Result<Request<()>, Error> {
     for (name, value) in &head.identity.fields {
         headers.append(name.clone(), value.clone());
     }
-    // True of us, and gRPC servers insist.
+    // gRPC servers require it, and the gateway does take trailers.
     headers.insert(header::TE, HeaderValue::from_static("trailers"));
     Ok(request)
 }
 
-/// Removes what is not the client's, as it is done for HTTP/1.1.
+/// Removes hop-by-hop fields, as for HTTP/1.1.
 pub fn clean(given: &mut FieldList) {
     given.retain(|name, _| !fields::is_hop_by_hop(name) && !fields::is_reserved(name));
 }

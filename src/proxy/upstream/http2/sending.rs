@@ -1,4 +1,4 @@
-//! The body of a request over HTTP/2: its progress, what of it can be sent again, and the errors that end it.
+//! The body of a request over HTTP/2: its progress, the part that can be sent again, and the errors that end it.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -16,20 +16,20 @@ use crate::proxy::error::{Error, Side};
 use crate::proxy::upstream::replay::Taken;
 use crate::proxy::upstream::request::{AnyBody, Reclaimed};
 
-/// How far the request's body has got; shared with the one who waits for the answer.
+/// The progress of a request's body; shared with the exchange that waits for the answer.
 #[derive(Default)]
 pub struct Sending {
     body: RefCell<Option<AnyBody>>,
-    /// Until the answer is here.
+    /// The bytes for a retry, kept until the answer is here.
     taken: RefCell<Taken>,
-    /// Nobody sends any more.
+    /// True once nothing is sent any more.
     over: Cell<bool>,
     has_answer: Cell<bool>,
     pub(super) done: Cell<bool>,
     pub(super) progress: Cell<u64>,
-    /// The client was asked for more and has not answered.
+    /// True while the client's body is polled and has nothing.
     pub(super) wants: Cell<bool>,
-    /// What the client's body failed with; hyper only tells that the stream was reset.
+    /// The failure of the client's body; hyper only reports that the stream was reset.
     failed: Cell<Option<(Side, Reason)>>,
 }
 
@@ -43,27 +43,27 @@ impl fmt::Debug for Sending {
 }
 
 impl Sending {
-    /// The body as it was, if not too much of it has been sent.
+    /// The body from its beginning, if not too much of it has been sent.
     pub(super) fn reclaim(&self) -> Reclaimed {
         let rest = self.body.take();
         self.taken.take().again(rest)
     }
 
-    /// The request is not sent again.
+    /// Ends the chance of a retry: the answer is here.
     pub(super) fn answered(&self) {
         self.has_answer.set(true);
         self.taken.borrow_mut().forget();
         self.let_go();
     }
 
-    /// Holds the body no longer than it may be sent, once or again: its connection waits for that.
+    /// Frees the body as soon as it can be sent neither now nor again: its connection waits for that.
     fn let_go(&self) {
         if self.over.get() && self.has_answer.get() {
             drop(self.body.take());
         }
     }
 
-    /// What hyper says went wrong, unless it was the client's own body; `closed` is the cause if the connection ended.
+    /// The error of hyper, unless it was the client's own body; `closed` is the cause if the connection ended.
     pub fn failure(&self, error: hyper::Error, closed: Cause) -> Error {
         if let Some((side, reason)) = self.failed.get() {
             return Error::new(side, reason).because(error);
@@ -81,7 +81,7 @@ impl Sending {
     }
 }
 
-/// The body of a request, as hyper takes it.
+/// The body of a request, for hyper.
 pub struct RequestBody {
     sending: Rc<Sending>,
 }
@@ -149,7 +149,7 @@ impl Drop for RequestBody {
     }
 }
 
-/// Whether it is the connection that failed, or the upstream that is leaving it, rather than this one stream.
+/// True if the connection failed, or the upstream is leaving it, and not just this one stream.
 pub(super) fn has_died(error: &hyper::Error) -> bool {
     let Some(cause) = std::error::Error::source(error) else {
         return false;
@@ -160,8 +160,8 @@ pub(super) fn has_died(error: &hyper::Error) -> bool {
             .is_some_and(|cause| cause.is_io() || (cause.is_go_away() && cause.is_remote()))
 }
 
-/// Whether the upstream says that it has not processed the request (RFC 9113, 8.7): it has refused the stream, or it is
-/// leaving and has not got as far as this one.
+/// True if the upstream reports that it has not processed the request (RFC 9113, 8.7): it has refused the stream, or
+/// its GOAWAY names an earlier one.
 pub(super) fn is_refused(error: &hyper::Error) -> bool {
     std::error::Error::source(error)
         .and_then(|cause| cause.downcast_ref::<h2::Error>())
