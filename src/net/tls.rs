@@ -134,7 +134,7 @@ where
     })
 }
 
-/// Waits for the ClientHello.
+/// Waits for the `ClientHello`.
 async fn hello<S>(stream: S) -> Result<StartHandshake<Greeting<S>>, Refused<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -163,7 +163,7 @@ struct Chosen<S, P> {
     accepting: FallibleAccept<Corked<S>>,
 }
 
-/// Chooses the configuration by the ClientHello. It is not `async`: its arguments would be stored twice in the
+/// Chooses the configuration by the `ClientHello`. It is not `async`: its arguments would be stored twice in the
 /// handshake's future, which is moved for every connection.
 fn choose<S, P, F>(start: StartHandshake<Greeting<S>>, pick: F) -> Chosen<S, P>
 where
