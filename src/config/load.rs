@@ -71,7 +71,7 @@ pub fn load_examined(
 }
 
 /// Loads a configuration from a text that stands, or could stand, at `path`.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub fn load_text(text: &str, path: &Path, layers: &Layers) -> Result<Config, Problems> {
     let loaded = load_whole(text, path, layers, |_| Examined::default())?;
     Ok(loaded.config)
