@@ -20,7 +20,7 @@ pub fn circles(files: &[(PathBuf, String)]) -> Vec<String> {
         let circles = circles_of(&graph).into_iter();
         let circles = circles.filter(|circle| {
             let mut nodes = circle.split(" -> ");
-            nodes.any(|node| !node.ends_with(".rs"))
+            nodes.any(|node| Path::new(node).extension().is_none())
         });
         found.extend(circles.map(|circle| format!("{folder}: {circle}")));
     }

@@ -4,6 +4,7 @@
 //! The source is read as text. Opening an arrow is a change of design: edit `PLAN`, and say why in ARCHITECTURE.md.
 
 #![expect(
+    clippy::indexing_slicing,
     clippy::string_slice,
     clippy::unwrap_used,
     reason = "a test fails by panicking, and says why"
