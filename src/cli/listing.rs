@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::Args;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::exit::Failure;
@@ -114,15 +115,15 @@ pub(super) fn path(collection: &str, id: &str, rest: &str) -> String {
     format!("{collection}/{}{rest}", encoded(id))
 }
 
+/// Everything but the unreserved characters of RFC 3986.
+const UNSAFE: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
 fn encoded(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            safe.push(char::from(byte));
-        } else {
-            let _ = write!(safe, "%{byte:02X}");
-        }
-    }
+    let safe = utf8_percent_encode(text, UNSAFE).to_string();
     // A segment of dots would climb out of its collection.
     match safe.as_str() {
         "." => "%2E".to_owned(),
