@@ -59,8 +59,11 @@ fn plain_http_is_answered_in_words_whatever_it_asks_for() {
         }
     }
     let label = "result=\"plain_http\"";
-    let counted = gateway.count_of("countersign_tls_handshakes_total", label);
-    assert_eq!(counted, requests.len() as u64);
+    let counted = requests.len() as u64;
+    eventually("each is counted", || {
+        let handshakes = gateway.count_of("countersign_tls_handshakes_total", label);
+        (handshakes == counted).then_some(())
+    });
     assert_eq!(gateway.handshakes_refused("plain_http"), counted);
     assert_eq!(echo.requests(), 0);
 }
