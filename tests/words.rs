@@ -146,6 +146,7 @@ fn documents() -> BTreeSet<String> {
         ("deploy", "service"),
         ("deploy", "yaml"),
         ("docs", "md"),
+        ("tests", "md"),
     ] {
         found.extend(below(folder, extension));
     }
