@@ -176,7 +176,10 @@ fn the_image_is_built_from_what_the_build_needs_and_runs_as_nobody() {
     for id in [user, group] {
         assert!(id.parse::<u32>().is_ok_and(|id| id > 0), "{id}");
     }
-    assert!(dockerfile.contains(" --locked "));
+    assert!(dockerfile.contains(" deploy/build "));
+    let script = text("deploy/build");
+    let mut builds = script.lines().filter(|line| line.contains("cargo build"));
+    assert!(builds.all(|line| line.contains(" --locked ")));
     assert_eq!(values(&dockerfile, "STOPSIGNAL "), ["SIGTERM"]);
     let program = "/usr/bin/countersign";
     assert_eq!(
