@@ -68,9 +68,16 @@ pub fn seems(der: &[u8]) -> Option<String> {
     None
 }
 
-/// True if the bytes begin with a sequence and a length of more than a byte, as DER does and no text.
+/// True if the bytes begin with a sequence and its length, as DER does. A length of one byte, as short keys and requests
+/// have it, may look like a letter, so it has to be the right one.
 fn is_der(input: &[u8]) -> bool {
-    input.first() == Some(&0x30) && input.get(1).is_none_or(|length| !length.is_ascii_graphic())
+    match input {
+        [0x30, length, rest @ ..] => {
+            !length.is_ascii_graphic() || usize::from(*length) == rest.len()
+        }
+        [first] => *first == 0x30,
+        _ => false,
+    }
 }
 
 fn is_private(section: &Section) -> bool {
@@ -123,6 +130,17 @@ mod tests {
                 Ok(der.clone()),
                 "{how}, as text"
             );
+        }
+    }
+
+    /// Their lengths are letters of ASCII: a request of Ed25519 without a name and attributes has 125 bytes in it.
+    #[test]
+    fn short_der_is_der() {
+        for length in [b'!', b'w', b'}', b'~', 127] {
+            let whole = [&[0x30, length][..], &vec![0; length.into()]].concat();
+            assert_eq!(to_der(&whole), Ok(whole.clone()), "{length}");
+            let longer = [&whole[..], b"x"].concat();
+            assert_eq!(to_der(&longer).is_ok(), length == 127, "{length}");
         }
     }
 

@@ -70,13 +70,16 @@ pub fn private_key(text: &Secret) -> Result<PrivateKeyDer<'static>, InvalidPem> 
     }
 }
 
-/// Lines without the blanks around them, numbered from 1. A file of an old Macintosh ends them with CR alone.
+/// Lines without the blanks around them, numbered from 1. A file of an old Macintosh ends them with CR alone, and one that
+/// was joined from several may have both: a block must not go unseen for its line ends.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let end = if text.contains('\n') { '\n' } else { '\r' };
     // Files that were joined have a byte order mark in the middle.
     let around = |character: char| character.is_whitespace() || character == '\u{feff}';
-    let trimmed = text.split(end).map(move |line| line.trim_matches(around));
-    (1..).zip(trimmed)
+    (1..).zip(text.split(end)).flat_map(move |(number, line)| {
+        let parts = line.split('\r');
+        parts.map(move |part| (number, part.trim_matches(around)))
+    })
 }
 
 fn section<'t>(
@@ -219,8 +222,18 @@ mod tests {
             let found = certificates(&text);
             assert_eq!(found, Ok(vec![CertificateDer::from(DER.to_vec())]), "{how}");
         }
-        let joined = format!("{plain}\u{feff}{plain}");
-        assert_eq!(certificates(&joined).unwrap().len(), 2);
+        for second in [
+            plain.clone(),
+            plain.replace('\n', "\r"),
+            plain.replace('\n', "\r\n"),
+        ] {
+            for joined in [
+                format!("{plain}\u{feff}{second}"),
+                format!("{second}{plain}"),
+            ] {
+                assert_eq!(certificates(&joined).unwrap().len(), 2, "{joined:?}");
+            }
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod tls;
 mod credentials;
 mod operators;
 mod floods;
+mod requests;
 
 const ROUTES: &str = "      - { match: { prefix: /protected }, require: mtls, upstream: api }
       - { match: { prefix: /key }, require: key, upstream: api }
