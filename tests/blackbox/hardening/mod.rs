@@ -14,6 +14,7 @@ mod credentials;
 mod operators;
 mod floods;
 mod requests;
+mod token_requests;
 
 const ROUTES: &str = "      - { match: { prefix: /protected }, require: mtls, upstream: api }
       - { match: { prefix: /key }, require: key, upstream: api }
