@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 /// An object whose members are being written. Their names are ours and need no escape.
 ///
-/// What is written is what `serde_json` would write for the same members, byte by byte.
+/// What is written reads as what `serde_json` would write for the same members. Beyond ASCII, controls and characters that
+/// turn the direction of text are escaped as well: some terminals read U+009B as the beginning of a command.
 #[derive(Debug)]
 pub struct JsonLine<'b> {
     buffer: &'b mut Vec<u8>,
@@ -99,18 +100,43 @@ const fn is_escaped(byte: u8) -> bool {
     byte < b' ' || byte == b'"' || byte == b'\\'
 }
 
+/// True if a byte is escaped, or part of a character that may be.
+const fn is_looked_at(byte: u8) -> bool {
+    is_escaped(byte) || byte >= 0x7f
+}
+
 fn escape(text: &str, buffer: &mut Vec<u8>) {
     let bytes = text.as_bytes();
     // All of them are looked at, many at once: nearly every text is without such a byte.
     let found = bytes
         .iter()
-        .fold(false, |found, byte| found | is_escaped(*byte));
+        .fold(false, |found, byte| found | is_looked_at(*byte));
     if !found {
         return buffer.extend_from_slice(bytes);
     }
-    for byte in bytes {
-        escape_byte(*byte, buffer);
+    for character in text.chars() {
+        match u8::try_from(character) {
+            Ok(byte) if byte < 0x7f => escape_byte(byte, buffer),
+            _ if is_command(character) => {
+                // Writing to memory does not fail.
+                let _written = write!(buffer, "\\u{:04x}", u32::from(character));
+            }
+            _ => buffer.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
     }
+}
+
+/// True if a character that is no ASCII is a command to the program that shows it: a control, the end of a line, or one
+/// that turns the direction of text. All of them have four hexadecimal digits.
+pub const fn is_command(character: char) -> bool {
+    matches!(
+        character,
+        '\u{7f}'..='\u{9f}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+    )
 }
 
 fn escape_byte(byte: u8, buffer: &mut Vec<u8>) {
@@ -161,12 +187,37 @@ mod tests {
     }
 
     #[test]
-    fn every_character_is_written_as_serde_json_would_write_it() {
-        let all = (0..0x300).chain([0x2028, 0xffff, 0x1_f600, 0x10_ffff]);
+    fn every_character_is_written_as_serde_json_would_write_it_or_reads_as_the_same() {
+        let all = (0..0x300)
+            .chain(0x2000..0x2100)
+            .chain([0xffff, 0x1_f600, 0x10_ffff]);
         for character in all.filter_map(char::from_u32) {
             let text = format!("a{character}b");
-            let expected = format!("{{\"t\":{}}}\n", serde_json::to_string(&text).unwrap());
-            assert_eq!(line(|line| line.text("t", &text)), expected, "{text:?}");
+            let written = line(|line| line.text("t", &text));
+            if is_command(character) {
+                let read: serde_json::Value = serde_json::from_str(&written).unwrap();
+                assert_eq!(read["t"], text, "{written}");
+                assert!(
+                    written
+                        .trim_end()
+                        .bytes()
+                        .all(|byte| byte.is_ascii_graphic()),
+                    "{written}"
+                );
+            } else {
+                let expected = format!("{{\"t\":{}}}\n", serde_json::to_string(&text).unwrap());
+                assert_eq!(written, expected, "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_character_is_a_command_to_a_terminal() {
+        for character in [
+            '\u{7f}', '\u{85}', '\u{9b}', '\u{200f}', '\u{2028}', '\u{202e}', '\u{2066}',
+        ] {
+            assert!(is_command(character), "{character:?}");
+            assert!(!line(|line| line.text("t", &format!("{character}31m"))).contains(character));
         }
     }
 
@@ -188,7 +239,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_text_is_written_as_serde_json_would_write_it(
+        fn every_text_reads_as_what_it_was(
             text in prop_oneof![any::<String>(), "[\\x00-\\x7f]{0,80}", "[ -~]{0,80}", "[\"\\\\]{0,9}"],
             number: u64,
             address: IpAddr,
@@ -198,12 +249,17 @@ mod tests {
                 line.number("number", number);
                 line.address("address", address);
             });
-            let expected = format!(
-                "{{\"text\":{},\"number\":{number},\"address\":{}}}\n",
-                serde_json::to_string(&text).unwrap(),
-                serde_json::to_string(&address).unwrap(),
-            );
-            prop_assert_eq!(written, expected);
+            if !text.contains(is_command) {
+                let expected = format!(
+                    "{{\"text\":{},\"number\":{number},\"address\":{}}}\n",
+                    serde_json::to_string(&text).unwrap(),
+                    serde_json::to_string(&address).unwrap(),
+                );
+                prop_assert_eq!(&written, &expected);
+            }
+            let read: serde_json::Value = serde_json::from_str(&written).unwrap();
+            prop_assert_eq!(read["text"].as_str(), Some(text.as_str()));
+            prop_assert!(!written.trim_end().contains(char::is_control));
         }
     }
 }

@@ -269,3 +269,109 @@ fn what_is_logged_is_data() {
         "{all}"
     );
 }
+
+/// Bytes beyond ASCII may stand in a field and in a query. They make no second line, and no terminal takes them for a
+/// command: some read U+009B as an escape.
+#[test]
+fn bytes_beyond_ascii_are_data_too() {
+    let siege = Siege::new();
+    let hostile = [
+        "\u{9b}31mforged",
+        "\u{85}forged",
+        "\u{2028}forged",
+        "\u{202e}forged",
+        "\u{7f}forged",
+    ];
+    for text in hostile {
+        for target in [
+            format!("/x?q={text}"),
+            format!("/{text}"),
+            format!("/a;{text}"),
+            text.to_owned(),
+        ] {
+            let lines = format!(
+                "User-Agent: {text}\r\nX-Request-Id: a{text}\r\nReferer: {text}\r\nX_Odd: {text}\r\n"
+            );
+            let mut connection = siege.raw(&request("GET", &target, &lines, ""));
+            let _ = connection.try_answer();
+            let mut connection = Frames::open(&siege.stranger);
+            let mut head = frames::get(&target);
+            head.extend(frames::fields(&[
+                ("user-agent", text),
+                ("x-request-id", text),
+            ]));
+            let flags = frames::END_HEADERS | frames::END_STREAM;
+            connection.send(frames::HEADERS, flags, 1, &frames::block(&head));
+            connection.outcome(1);
+        }
+    }
+    for bytes in [
+        &b"\xff\xfe"[..],
+        b"\x80",
+        b"a\xc0\xaf",
+        b"\xed\xa0\x80",
+        b"\x9b31m",
+    ] {
+        for name in ["User-Agent", "X-Request-Id", "X-Other", "Referer", "Cookie"] {
+            let sent = [
+                &b"GET /bytes HTTP/1.1\r\nHost: "[..],
+                HOST.as_bytes(),
+                b"\r\n",
+                name.as_bytes(),
+                b": ",
+                bytes,
+                b"\r\n\r\n",
+            ];
+            let mut connection = siege.raw(&sent.concat());
+            let answer = connection.answer();
+            assert!([200, 400].contains(&answer.status), "{name}: {answer:?}");
+            assert!(answer.header("x-request-id").unwrap().starts_with("req_"));
+        }
+        // What names, routes or proves something is ASCII, or it is nothing.
+        for name in [
+            "Host",
+            "Authorization",
+            "X-Api-Key",
+            "Content-Length",
+            "Transfer-Encoding",
+            "Connection",
+            "Upgrade",
+        ] {
+            let host = if name == "Host" {
+                String::new()
+            } else {
+                format!("Host: {HOST}\r\n")
+            };
+            let sent = [
+                &b"GET /key HTTP/1.1\r\n"[..],
+                host.as_bytes(),
+                name.as_bytes(),
+                b": ",
+                bytes,
+                b"\r\n\r\n",
+            ];
+            let mut connection = siege.raw(&sent.concat());
+            let answer = connection.answer();
+            assert!([400, 401].contains(&answer.status), "{name}: {answer:?}");
+        }
+    }
+    let asked = siege.stranger.get("/last");
+    siege
+        .gateway
+        .record_of(asked.header("x-request-id").unwrap());
+    let text = std::fs::read(siege.gateway.dir().join("access.log")).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    for line in text.lines() {
+        let parsed: serde_json::Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(parsed["request_id"].is_string(), "{line}");
+    }
+    let escapes = |character: char| {
+        (character.is_control() && character != '\n')
+            || matches!(character, '\u{2028}' | '\u{202e}')
+    };
+    for text in [text, siege.gateway.log()] {
+        let found: Vec<_> = text.lines().filter(|line| line.contains(escapes)).collect();
+        assert!(found.is_empty(), "{found:?}");
+    }
+}
