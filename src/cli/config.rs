@@ -69,7 +69,7 @@ impl Config {
 impl Check {
     fn run(self, global: &Global) -> Result<Exit, Failure> {
         let file = file(self.file.as_deref().or(global.config.as_deref()))?;
-        let (warnings, problems) = match examine::load(&file) {
+        let (warnings, problems) = match examine::check(&file) {
             Ok(loaded) => (loaded.warnings, None),
             Err(problems) => (Vec::new(), Some(problems)),
         };

@@ -12,6 +12,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, absolute};
 
 use super::clock::SystemClock;
+use super::trust::{self, Part};
 use super::world::connector;
 use crate::config::file::PemFile;
 use crate::config::load::{Examined, Layers, Loaded, environment, load_examined};
@@ -33,6 +34,39 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
         ..Layers::default()
     };
     load_examined(path, &layers, |config| examine(config, &SystemClock))
+}
+
+/// Loads a configuration as [`load`] does, and adds what a start would refuse to create: an authority, a token key or a
+/// store that is lost. A start itself judges that when it holds the lock, so that it names another gateway first.
+pub fn check(path: &Path) -> Result<Loaded, Problems> {
+    let layers = Layers {
+        environment: environment(),
+        ..Layers::default()
+    };
+    load_examined(path, &layers, |config| {
+        let mut found = examine(config, &SystemClock);
+        lost(config, &mut found);
+        found
+    })
+}
+
+fn lost(config: &Config, found: &mut Examined) {
+    let Some(missing) = trust::missing(config) else {
+        return;
+    };
+    let path = match missing.part {
+        Part::Authority => at("authority").key("directory"),
+        Part::TokenKey => at("tokens").key("signing_key"),
+        Part::Store => at("store").key("url"),
+    };
+    let finding = Finding::new(path, missing.message);
+    // `serve --new-store` begins with an empty store, and only a start knows whether it was asked to.
+    let list = if missing.may_be_asked_for {
+        &mut found.warnings
+    } else {
+        &mut found.faults
+    };
+    list.push(finding);
 }
 
 /// Writes warnings into the log.

@@ -110,23 +110,40 @@ impl Places {
         }
     }
 
-    /// Refuses to create missing parts beside the remains of an earlier installation: partners would all be refused,
-    /// because each part is trusted by another, and the loss of the files would go unnoticed.
+    /// Refuses to create missing parts beside the remains of an earlier installation, unless it is asked for.
     fn refuse_remains(&self, new_store: bool) -> anyhow::Result<()> {
+        match self.missing() {
+            Some(missing) if missing.may_be_asked_for && new_store => {
+                tracing::warn!(
+                    store = %self.store.display(),
+                    "the store begins empty: no certificate or key from before is known"
+                );
+                Ok(())
+            }
+            Some(missing) => bail!(missing.message),
+            None => Ok(()),
+        }
+    }
+
+    /// The part that is missing beside the remains of an earlier installation. If it were created, partners would all be
+    /// refused, because each part is trusted by another, and the loss of the files would go unnoticed.
+    fn missing(&self) -> Option<Missing> {
         let store_is_there = authority::exists(&self.store);
         let store_was_there = authority::exists(&mark_of(&self.store));
         let authority_is_there = authority::is_there(&self.authority);
         let key_is_there = authority::exists(&self.token_key);
         if store_is_there || store_was_there {
             if !authority_is_there {
-                bail!(lost("the authority", &self.authority, &self.store));
+                let message = lost("the authority", &self.authority, &self.store);
+                return Some(Missing::never(Part::Authority, message));
             }
             if !key_is_there {
-                bail!(lost("the signing key", &self.token_key, &self.store));
+                let message = lost("the signing key", &self.token_key, &self.store);
+                return Some(Missing::never(Part::TokenKey, message));
             }
         }
         if store_is_there || !(authority_is_there || key_is_there) {
-            return Ok(());
+            return None;
         }
         let (what, path) = if authority_is_there {
             ("the authority", &self.authority)
@@ -134,7 +151,7 @@ impl Places {
             ("the signing key", &self.token_key)
         };
         if store_was_there {
-            bail!(
+            let message = format!(
                 "{what} {} was in use with the store {}, which is missing; restore the store from a backup. \
                  To begin with an empty one, in which no partner is known, delete {} and start once with \
                  `countersign serve --new-store`",
@@ -142,22 +159,56 @@ impl Places {
                 self.store.display(),
                 mark_of(&self.store).display()
             );
+            return Some(Missing::never(Part::Store, message));
         }
         if authority::exists(&self.unfinished) {
-            return Ok(());
+            return None;
         }
-        if !new_store {
-            bail!(
-                "{what} {} is there, and the store {} is missing; restore the store from a backup. \
-                 To begin with an empty one, in which no partner is known, for example with an authority of your own, \
-                 start once with `countersign serve --new-store`",
-                path.display(),
-                self.store.display()
-            );
-        }
-        tracing::warn!(store = %self.store.display(), "the store begins empty: no certificate or key from before is known");
-        Ok(())
+        let message = format!(
+            "{what} {} is there, and the store {} is missing; restore the store from a backup. \
+             To begin with an empty one, in which no partner is known, for example with an authority of your own, \
+             start once with `countersign serve --new-store`",
+            path.display(),
+            self.store.display()
+        );
+        Some(Missing {
+            part: Part::Store,
+            message,
+            may_be_asked_for: true,
+        })
     }
+}
+
+/// Something that a start does not make by itself, because what it belongs to is there already.
+#[derive(Debug)]
+pub struct Missing {
+    pub part: Part,
+    pub message: String,
+    /// True if `--new-store` makes it all the same.
+    pub may_be_asked_for: bool,
+}
+
+impl Missing {
+    const fn never(part: Part, message: String) -> Self {
+        Self {
+            part,
+            message,
+            may_be_asked_for: false,
+        }
+    }
+}
+
+/// One of the three that belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Authority,
+    TokenKey,
+    Store,
+}
+
+/// The part that a start with this configuration would find missing beside the rest. Makes nothing.
+pub fn missing(config: &Config) -> Option<Missing> {
+    Places::of(config).missing()
 }
 
 fn lost(what: &str, path: &Path, store: &Path) -> String {

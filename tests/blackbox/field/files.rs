@@ -28,6 +28,10 @@ fn directory() -> tempfile::TempDir {
     let (leaf, own) = (read(path, "leaf.pem"), read(path, "own.pem"));
     fs::write(path.join("chain.pem"), format!("{leaf}{own}")).unwrap();
     fs::write(path.join("backwards.pem"), format!("{own}{leaf}")).unwrap();
+    // The authority, and two certificates of one key: the one in use and one that was replaced.
+    let older = own_again(path);
+    fs::write(path.join("two.pem"), format!("{own}{older}{leaf}")).unwrap();
+    fs::write(path.join("strange.pem"), format!("{own}{own}")).unwrap();
     for key in ["leaf.key", "other.key"] {
         fs::set_permissions(path.join(key), Permissions::from_mode(0o600)).unwrap();
     }
@@ -44,6 +48,26 @@ fn directory() -> tempfile::TempDir {
     run(path, "openssl", &args).ok();
     fs::set_permissions(path.join("secret.key"), Permissions::from_mode(0o600)).unwrap();
     dir
+}
+
+/// Another certificate for the key of `leaf.pem`.
+fn own_again(path: &Path) -> String {
+    let args = [
+        "x509",
+        "-req",
+        "-in",
+        "leaf.csr",
+        "-CA",
+        "own.pem",
+        "-CAkey",
+        "own.key",
+        "-days",
+        "5",
+        "-out",
+        "older.pem",
+    ];
+    run(path, "openssl", &args).ok();
+    read(path, "older.pem")
 }
 
 fn read(dir: &Path, name: &str) -> String {
@@ -111,6 +135,18 @@ fn what_cannot_be_used_is_found_by_the_check_and_ends_a_start_with_78() {
             "leaf.csr: the certificate cannot be read: this is a CERTIFICATE REQUEST",
         ),
         ("leaf.key", "leaf.key", "cert", "private key"),
+        (
+            "two.pem",
+            "leaf.key",
+            "cert",
+            "2 certificates in the file belong to the private key",
+        ),
+        (
+            "strange.pem",
+            "leaf.key",
+            "key",
+            "the private key belongs to another certificate than",
+        ),
         (
             "countersign.yaml",
             "leaf.key",
@@ -343,4 +379,72 @@ fn the_authority_the_token_key_the_store_and_upstreams_are_looked_into() {
         fs::write(path.join(file), good).unwrap();
     }
     assert_eq!(check(path, &text)["valid"], true);
+}
+
+/// What is lost beside the rest is not made again, and the check says so in the words of the start.
+#[test]
+fn what_is_lost_beside_a_store_in_use_is_found_by_the_check_and_refused_by_a_start() {
+    let text = config("http://127.0.0.1:9", ROUTES);
+    let mut gateway = Gateway::start(&text);
+    gateway.signal("TERM");
+    gateway.wait(std::time::Duration::from_secs(30));
+    let dir = gateway.kill();
+    let path = dir.path();
+    for (lost, place, words) in [
+        (
+            &["authority"][..],
+            "authority.directory",
+            "authority is missing, and the store",
+        ),
+        (
+            &["token.key"],
+            "tokens.signing_key",
+            "token.key is missing, and the store",
+        ),
+        (
+            &["authority/issuing.key"],
+            "authority.directory",
+            "issuing.key is missing",
+        ),
+        (&["store.db"], "store.url", "was in use with the store"),
+        (
+            &["store.db", "token.key"],
+            "tokens.signing_key",
+            "token.key is missing, and the store",
+        ),
+        (
+            &["store.db", "store.db.exists", "authority"],
+            "store.url",
+            "--new-store",
+        ),
+    ] {
+        for name in lost {
+            fs::rename(path.join(name), path.join(name.replace('/', "-") + ".away")).unwrap();
+        }
+        let said = check(path, &text);
+        // Only a start knows whether it was asked to begin with an empty store.
+        let may_be_asked_for = lost.contains(&"store.db.exists");
+        let list = if may_be_asked_for {
+            "warnings"
+        } else {
+            "problems"
+        };
+        let found = lines(&said, list);
+        assert!(
+            found.contains(&format!("{place}: ")) && found.contains(words),
+            "{lost:?}: {found}"
+        );
+        assert_eq!(said["valid"], may_be_asked_for, "{lost:?}");
+        let served = countersign(path, &["serve", "--config", "countersign.yaml"]);
+        assert!([1, 78].contains(&served.code), "{lost:?}: {served:?}");
+        assert!(served.stderr.contains(words), "{lost:?}: {served:?}");
+        for name in lost {
+            assert!(!path.join(name).exists(), "{name} is not made");
+            fs::rename(path.join(name.replace('/', "-") + ".away"), path.join(name)).unwrap();
+        }
+    }
+    assert_eq!(check(path, &text)["valid"], true);
+    // Nothing is lost before the first start.
+    let fresh = tempfile::tempdir().unwrap();
+    assert_eq!(check(fresh.path(), &text)["valid"], true);
 }
