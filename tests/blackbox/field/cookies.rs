@@ -61,3 +61,68 @@ fn other_fields_and_bytes_are_counted_as_before() {
         "HTTP/1.1 has one"
     );
 }
+
+/// What is joined is a value and no line: a crumb brings no other field along, and none that is not valid.
+#[test]
+fn a_crumb_smuggles_nothing() {
+    let echo = Echo::start();
+    let gateway = Gateway::start(&config(&echo.url(), ROUTES));
+    let crumbs = |list: &[(&str, &[u8])]| {
+        let mut head = get("/");
+        head.extend(
+            list.iter()
+                .map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec())),
+        );
+        let mut frames = Frames::open(&gateway.stranger());
+        frames.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(&head));
+        frames.outcome(1)
+    };
+    for hostile in [
+        &b"a=b\r\nX-Countersign-App-Id: forged"[..],
+        b"a=b\nX-Countersign-App-Id: forged",
+        b"a=b\rc=d",
+        b"a=b\r\n\r\nGET /smuggled HTTP/1.1",
+        b"a=b\0",
+        b"\x01",
+        b"a=\x7f",
+    ] {
+        for list in [
+            &[("cookie", hostile)][..],
+            &[("cookie", b"x=y"), ("cookie", hostile)],
+            &[("cookie", hostile), ("cookie", b"x=y")],
+            &[("cookie", b"x=y"), ("x-other", b"1"), ("cookie", hostile)],
+        ] {
+            let outcome = crumbs(list);
+            assert!(outcome.refused(), "{outcome:?}: {list:?}");
+        }
+    }
+    assert!(crumbs(&[("Cookie", b"a=b")]).refused(), "capitals");
+    assert_eq!(echo.requests(), 0);
+    for (list, joined) in [
+        (&["a=b", "", "c=d"][..], "a=b; ; c=d"),
+        (
+            &["a=b; session=1", "session=2"],
+            "a=b; session=1; session=2",
+        ),
+        (&["a=\"b", "c=\"d"], "a=\"b; c=\"d"),
+        (&["a=b,", "c=d"], "a=b,; c=d"),
+    ] {
+        let mut fields: Vec<_> = list.iter().map(|crumb| ("cookie", *crumb)).collect();
+        fields.push(("cookie_", "e=forged"));
+        fields.push(("x_cookie", "e=forged"));
+        let answer = gateway.stranger().get_h2("/", &fields);
+        assert_eq!(answer.status, 200, "{list:?}");
+        assert_eq!(seen(&answer, "cookie"), [joined], "one field, in order");
+        assert!(!answer.text().contains("forged"), "{}", answer.text());
+    }
+    // A cookie in a trailer joins none.
+    let answer = super::sent_as(
+        &gateway,
+        &format!(
+            "POST / HTTP/1.1\r\nHost: {}\r\nCookie: a=b\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nCookie: e=forged\r\n\r\n",
+            crate::support::gateway::HOST
+        ),
+    );
+    assert_eq!(seen(&answer, "cookie"), ["a=b"]);
+    assert!(!answer.text().contains("forged"), "{}", answer.text());
+}

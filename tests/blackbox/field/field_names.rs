@@ -166,3 +166,63 @@ fn an_odd_spelling_of_a_credential_is_none() {
     let open = gateway.stranger().get_with("/", &[("X_Api_Key", &secret)]);
     assert!(!open.text().contains(&secret));
 }
+
+/// Names of trailers fold like those of a head, and a reader may put both together.
+#[test]
+fn no_odd_name_comes_in_by_a_trailer() {
+    let echo = Echo::start();
+    for rule in ["drop", "refuse", "pass"] {
+        let gateway = gateway(&echo, rule);
+        for name in [
+            "x_countersign_app_id",
+            "X.Countersign~Scopes",
+            "X_Forwarded_For",
+            "client_cert",
+            "remote_user",
+            "x_api_key",
+            "Transfer_Encoding",
+            "content.length",
+            "host_",
+            "connection~",
+            "Cookie_",
+        ] {
+            let body = format!("3\r\nabc\r\n0\r\n{name}: forged\r\nX-Sum: 7\r\n\r\n");
+            let answer = sent_as(
+                &gateway,
+                &format!(
+                    "POST / HTTP/1.1\r\nHost: {HOST}\r\nTE: trailers\r\nTrailer: {name}\r\nTransfer-Encoding: chunked\r\n\r\n{body}"
+                ),
+            );
+            assert!(
+                [200, 400].contains(&answer.status),
+                "{rule} {name}: {answer:?}"
+            );
+            assert!(
+                !answer.text().contains("forged"),
+                "{rule} {name}: {}",
+                answer.text()
+            );
+        }
+        assert_eq!(gateway.stranger().get("/").status, 200);
+    }
+}
+
+/// Fields that a caller lists in `Connection` go, in whichever spelling, and none that the gateway sets goes with them.
+#[test]
+fn an_odd_name_in_connection_takes_nothing_away() {
+    let echo = Echo::start();
+    for rule in ["drop", "pass"] {
+        let gateway = gateway(&echo, rule);
+        for listed in [
+            "x_forwarded_for",
+            "X.Forwarded.For, x_request_id",
+            "X_Request_Id",
+            "close, X~Forwarded~For",
+        ] {
+            let answer = gateway.stranger().get_with("/", &[("Connection", listed)]);
+            assert_eq!(answer.status, 200, "{rule} {listed}: {answer:?}");
+            assert_eq!(seen(&answer, "x-request-id").len(), 1, "{rule} {listed}");
+            assert_eq!(seen(&answer, "x-forwarded-for").len(), 1, "{rule} {listed}");
+        }
+    }
+}

@@ -133,3 +133,63 @@ fn limits_and_bodies_are_exhausted_resources() {
         .post("/mtls", &[("Content-Type", "application/grpc")], b"");
     assert_eq!(http1.reason(), "cert_missing");
 }
+
+/// An answer of gRPC has the status 200. It is for calls of gRPC alone, and says nothing of the request but the reason.
+#[test]
+fn only_a_call_of_grpc_is_refused_with_200() {
+    let echo = Echo::start();
+    let gateway = Gateway::start(&config(&echo.url(), ROUTES));
+    for kind in [
+        "application/grpc-web",
+        "application/grpcx",
+        "application/grp",
+        "text/application/grpc",
+        "application/json; application/grpc",
+        " application/json,application/grpc",
+    ] {
+        let answer = gateway
+            .stranger()
+            .get_h2("/mtls", &[("content-type", kind)]);
+        assert_eq!(
+            (answer.status, answer.reason().as_str()),
+            (401, "cert_missing"),
+            "{kind}"
+        );
+        assert_eq!(answer.header("grpc-status"), None, "{kind}");
+    }
+    // Over HTTP/1.1 nobody speaks it.
+    let answer = gateway
+        .stranger()
+        .get_with("/mtls", &[("Content-Type", "application/grpc")]);
+    assert_eq!(answer.status, 401);
+    for path in [
+        "/mtls/%0d%0agrpc-status:%200",
+        "/mtls/a%00",
+        "/mtls/%25grpc-status",
+        "/mtls/..%2f\"x",
+    ] {
+        let answers = gateway.stranger().over_h2(
+            vec![(path.to_owned(), bytes::Bytes::new())],
+            &[("content-type", "application/grpc")],
+            |builder| builder.method("POST"),
+        );
+        let answer = &answers[0];
+        let statuses = answer
+            .headers
+            .iter()
+            .filter(|(name, _)| name == "grpc-status");
+        let statuses: Vec<_> = statuses.map(|(_, value)| value.as_str()).collect();
+        assert!(
+            statuses == ["3"] || statuses == ["16"],
+            "{path}: {statuses:?}"
+        );
+        let message = answer.header("grpc-message").unwrap();
+        assert!(
+            message
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() || byte == b' '),
+            "{message}"
+        );
+    }
+    assert_eq!(echo.requests(), 0);
+}

@@ -1,7 +1,7 @@
 //! Handshakes that come to nothing: the alert leads to the true cause, the log says whose certificate it was, and a
 //! load balancer's port check is no failure.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
@@ -356,6 +356,41 @@ fn a_load_balancers_port_check_is_a_probe_and_no_failure() {
     drop(stream);
     eventually("it is a failure", || (failed() == 1).then_some(()));
     assert_eq!(probed(), 3);
+}
+
+/// No alert counts probes, so nothing that says a word may pass for one.
+#[test]
+fn nothing_that_says_a_word_hides_as_a_probe() {
+    let echo = Echo::start();
+    let gateway = start(&echo, "explain");
+    let all = || gateway.count("countersign_tls_handshakes_total");
+    let probed = || gateway.count_of("countersign_tls_handshakes_total", "result=\"probe\"");
+    for sent in [
+        &b"\x16"[..],
+        b"\x16\x03\x01\0\x05",
+        b"\x16\x03\x01\0\x05\x01\0\0\x01\0",
+        b"\0",
+        b"\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"PROXY UNKNOWN\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+        b"SSH-2.0-x\r\n",
+    ] {
+        for leave in [true, false] {
+            let before = all();
+            let mut stream = TcpStream::connect(gateway.partners()).unwrap();
+            stream.write_all(sent).unwrap();
+            if leave {
+                drop(stream);
+            } else {
+                stream.shutdown(std::net::Shutdown::Write).unwrap();
+                let _ = stream.read_to_end(&mut Vec::new());
+            }
+            eventually("it is counted", || (all() > before).then_some(()));
+            assert_eq!(probed(), 0, "{}", sent.escape_ascii());
+        }
+    }
+    assert_eq!(echo.requests(), 0);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::support::eventually::eventually;
@@ -85,6 +86,19 @@ fn bytes_that_are_neither_get_the_alert() {
     assert_eq!(gateway.handshakes_refused("plain_http"), 0);
 }
 
+/// A certificate that signs itself and says that it is an authority, as `openssl req -x509` makes it.
+fn self_signed(dir: &Path) -> (PathBuf, PathBuf) {
+    let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
+    let mut args = vec!["req", "-x509", "-nodes", "-subj", "/CN=self-signed"];
+    args.extend(curve);
+    args.extend(["-days", "30", "-keyout", "self.key", "-out", "self.pem"]);
+    process::run(dir, "openssl", &args).ok();
+    let text = ["x509", "-in", "self.pem", "-noout", "-text"];
+    let text = process::run(dir, "openssl", &text).ok();
+    assert!(text.contains("CA:TRUE"), "{text}");
+    (dir.join("self.pem"), dir.join("self.key"))
+}
+
 /// The alert tells a partner's engineers what is wrong; a reset tells them nothing.
 #[test]
 fn curl_shows_the_alert_to_a_certificate_of_strangers_over_either_version() {
@@ -95,6 +109,7 @@ fn curl_shows_the_alert_to_a_certificate_of_strangers_over_either_version() {
         &made,
         "extendedKeyUsage=clientAuth\nkeyUsage=digitalSignature\n",
     );
+    let (own, own_key) = self_signed(dir);
     std::fs::write(dir.join("body"), vec![b'x'; 3 << 20]).unwrap();
     let port = gateway.partners().port();
     let (resolve, url) = (
@@ -102,33 +117,37 @@ fn curl_shows_the_alert_to_a_certificate_of_strangers_over_either_version() {
         format!("https://{HOST}:{port}/"),
     );
     let ca = gateway.ca();
-    for version in ["--http1.1", "--http2"] {
-        for data in [&[][..], &["--data-binary", "@body"]] {
-            let mut args = vec![
-                "-sS",
-                version,
-                "--resolve",
-                &resolve,
-                "--cacert",
-                ca.to_str().unwrap(),
-            ];
-            args.extend([
-                "--cert",
-                strange.to_str().unwrap(),
-                "--key",
-                made.key.to_str().unwrap(),
-            ]);
-            args.extend(data);
-            args.push(&url);
-            for _ in 0..5 {
-                let told = process::run(dir, "curl", &args);
-                assert!(
-                    told.stderr.contains("alert"),
-                    "{version} {data:?}: {told:?}"
-                );
+    for (certificate, key) in [(&strange, &made.key), (&own, &own_key)] {
+        for version in ["--http1.1", "--http2"] {
+            for data in [&[][..], &["--data-binary", "@body"]] {
+                let mut args = vec![
+                    "-sS",
+                    version,
+                    "--resolve",
+                    &resolve,
+                    "--cacert",
+                    ca.to_str().unwrap(),
+                ];
+                args.extend([
+                    "--cert",
+                    certificate.to_str().unwrap(),
+                    "--key",
+                    key.to_str().unwrap(),
+                ]);
+                args.extend(data);
+                args.push(&url);
+                for _ in 0..5 {
+                    let said = process::run(dir, "curl", &args);
+                    let words = said.stderr.to_ascii_lowercase();
+                    assert!(
+                        words.contains("alert") && words.contains("unknown ca"),
+                        "{certificate:?} {version} {data:?}: {said:?}"
+                    );
+                }
             }
         }
     }
+    assert_eq!(gateway.handshakes_refused("cert_usage"), 0);
 }
 
 /// `curl --http1.0` offers `http/1.0` and nothing else.

@@ -169,6 +169,240 @@ fn fields_for_one_hop_of_an_answer_stay_there() {
     honest(&gateway, "fields for one hop");
 }
 
+/// An interim answer has no body, whatever its fields say: what follows it is the next answer, and there is one.
+#[test]
+fn an_interim_answer_frames_nothing_and_hides_no_answer() {
+    let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let poison = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
+    let length = ok.len();
+    for (answer, expected) in [
+        (
+            format!("HTTP/1.1 103 Early Hints\r\nContent-Length: {length}\r\n\r\n{ok}{poison}"),
+            200,
+        ),
+        (
+            format!("HTTP/1.1 103 Early Hints\r\nContent-Length : {length}\r\n\r\n{ok}{poison}"),
+            200,
+        ),
+        (
+            format!(
+                "HTTP/1.1 102 Processing\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n{ok}{poison}"
+            ),
+            0,
+        ),
+        (
+            format!("HTTP/1.1 102 Processing\r\nTransfer-Encoding: chunked\r\n\r\n{ok}{poison}"),
+            0,
+        ),
+        (
+            format!("HTTP/1.1 100 Continue\r\nConnection: close\r\n\r\n{ok}{poison}"),
+            200,
+        ),
+        (
+            format!("HTTP/1.1 199 Odd\r\nKeep-Alive: timeout=9999999\r\n\r\n{ok}{poison}"),
+            200,
+        ),
+        (
+            format!("{ok}HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n{poison}"),
+            200,
+        ),
+        (format!("{ok}HTTP/1.1 100 Continue\r\n\r\n"), 200),
+        (
+            format!("HTTP/1.1 102 Processing\r\nContent-Length: 5\r\n\r\nhello{poison}"),
+            502,
+        ),
+        (
+            format!(
+                "HTTP/1.1 102 Processing\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{poison}"
+            ),
+            502,
+        ),
+        (
+            format!("HTTP/1.1 103 Early Hints\r\n X: folded\r\n\r\n{poison}"),
+            502,
+        ),
+        (
+            format!("HTTP/1.1 103 Early Hints\nLink: x\n\n{poison}"),
+            502,
+        ),
+        (
+            format!("HTTP/1.1 103 Early Hints\r\nLink: a\rb\r\n\r\n{poison}"),
+            502,
+        ),
+        (format!("HTTP/1.1 10 Early\r\n\r\n{poison}"), 502),
+        (format!("HTTP/1.1 1000 Early\r\n\r\n{poison}"), 502),
+        (
+            format!(
+                "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 101 Switching Protocols\r\n\r\n{poison}"
+            ),
+            502,
+        ),
+    ] {
+        let gateway = saying(answer.as_str());
+        let partner = gateway.stranger();
+        let mut connection = partner.connect();
+        connection.set_patience(Duration::from_secs(4));
+        connection.send(&request("GET", "/evil", "Connection: close\r\n", ""));
+        let mut bytes = Vec::new();
+        let mut piece = [0_u8; 1024];
+        while let Ok(read @ 1..) = connection.read(&mut piece) {
+            bytes.extend(&piece[..read]);
+        }
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let status: u16 = text.get(9..12).unwrap_or_default().parse().unwrap_or(0);
+        assert!(
+            status == 502 || (expected != 502 && status == 200),
+            "{answer:?}: {text}"
+        );
+        assert!(expected == 0 || status == expected, "{answer:?}: {text}");
+        assert_eq!(text.matches("HTTP/1.1 ").count(), 1, "{answer:?}: {text}");
+        assert!(!text.contains("poison"), "{answer:?}: {text}");
+        let over_h2 = partner.get_h2("/evil", &[]);
+        assert_eq!(over_h2.status, status, "{answer:?}");
+        assert!(!over_h2.text().contains("poison"), "{answer:?}");
+        honest(&gateway, &answer);
+    }
+}
+
+/// Blanks before a colon are taken away before anything is judged by the name.
+#[test]
+fn fields_for_one_hop_stay_there_though_blanks_stand_before_their_colons() {
+    for blank in [" ", "\t", "  \t "] {
+        let gateway = saying(
+            "HTTP/1.1 200 OK\r\nConnection: close, X-Private\r\nconnection: x-OTHER\r\nKeep-Alive: timeout=5\r\nProxy-Connection: close\r\nProxy-Authenticate: Basic\r\nX-Private: 1\r\nx-other: 2\r\nTE: trailers\r\nUpgrade: h2c\r\nX-Countersign-App-Id: forged\r\nX-Request-Id: forged\r\nX-Kept: 3\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Countersign-App-Id: forged\r\nContent-Length: 70\r\nTransfer-Encoding: chunked\r\nConnection: x\r\nSet-Cookie: forged\r\nX-Sum: 7\r\n\r\n"
+                .replace(": ", &format!("{blank}: ")),
+        );
+        for answer in [
+            gateway.stranger().get("/evil"),
+            gateway.stranger().get_h2("/evil", &[]),
+        ] {
+            assert_eq!((answer.status, answer.header("x-kept")), (200, Some("3")));
+            assert_eq!(answer.text(), "ok");
+            for name in [
+                "x-private",
+                "x-other",
+                "keep-alive",
+                "proxy-connection",
+                "proxy-authenticate",
+                "te",
+                "upgrade",
+                "x-countersign-app-id",
+                "content-length",
+            ] {
+                assert_eq!(answer.header(name), None, "{blank:?} {name}");
+            }
+            let ours = answer.header("x-request-id").unwrap();
+            assert!(ours.starts_with("req_"), "{answer:?}");
+            let clean = |(name, value): &(String, String)| {
+                !name.contains([' ', '\t'])
+                    && !(name.eq_ignore_ascii_case("x-countersign-app-id")
+                        || value.contains("x-OTHER"))
+            };
+            assert!(answer.headers.iter().all(clean), "{answer:?}");
+        }
+        honest(&gateway, blank);
+    }
+}
+
+/// What an upstream says of how long it keeps a connection is a number of seconds or nothing.
+#[test]
+fn nothing_that_an_upstream_says_of_its_connection_breaks_the_next_request() {
+    for field in [
+        "timeout=0",
+        "timeout=-1",
+        "timeout=99999999999999999999",
+        "timeout=1e9",
+        "timeout=5, timeout=0",
+        "timeout",
+        "max=0",
+        "max=-1, timeout=\u{e9}",
+        "timeout=\"5",
+    ] {
+        let gateway = saying(format!(
+            "HTTP/1.1 200 OK\r\nKeep-Alive: {field}\r\nKeep-Alive : {field}\r\nContent-Length: 2\r\n\r\nok"
+        ));
+        assert_eq!(gateway.stranger().get("/evil").text(), "ok", "{field}");
+        honest(&gateway, field);
+        assert_eq!(
+            gateway.stranger().post("/evil", &[], b"x").text(),
+            "ok",
+            "{field}"
+        );
+    }
+}
+
+/// A request that an upstream says it has not read is sent once more, with its body too, and not for as long as it
+/// says so.
+#[test]
+fn an_upstream_that_refuses_every_stream_is_asked_twice_and_no_more() {
+    for reason in [
+        h2::Reason::REFUSED_STREAM,
+        h2::Reason::NO_ERROR,
+        h2::Reason::CANCEL,
+    ] {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let upstream = refusing(Arc::clone(&asked), reason);
+        let text = config(&upstream, OPEN).replace("] }\nhosts", "], protocol: http2 }\nhosts");
+        let gateway = Gateway::start(&text);
+        let partner = gateway.stranger();
+        for (method, body) in [
+            ("GET", &b""[..]),
+            ("POST", b"pay"),
+            ("POST", &[b'x'; 200 << 10]),
+        ] {
+            let before = asked.load(Ordering::SeqCst);
+            let answer = partner.connect().request(method, "/evil", &[], body);
+            assert_eq!(answer.reason(), "upstream_failed", "{method} {reason:?}");
+            let times = asked.load(Ordering::SeqCst) - before;
+            // Only what says that nothing was read allows a second time for what must not be repeated.
+            let most = if reason == h2::Reason::REFUSED_STREAM || method == "GET" {
+                2
+            } else {
+                1
+            };
+            assert!(
+                (1..=most).contains(&times),
+                "{method} {reason:?}: {times} times"
+            );
+        }
+        assert_eq!(gateway.count("countersign_panics_total"), 0);
+    }
+}
+
+/// An HTTP/2 upstream that resets every stream.
+fn refusing(asked: Arc<AtomicUsize>, reason: h2::Reason) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let asked = Arc::clone(&asked);
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "the upstream's life is the test's"
+                )]
+                tokio::spawn(async move {
+                    let Ok(mut connection) = h2::server::handshake(stream).await else {
+                        return;
+                    };
+                    while let Some(Ok((_, mut respond))) = connection.accept().await {
+                        asked.fetch_add(1, Ordering::SeqCst);
+                        respond.send_reset(reason);
+                    }
+                });
+            }
+        });
+    });
+    url
+}
+
 /// What a connection holds beyond its answer is nobody's answer.
 #[test]
 fn a_second_answer_is_given_to_nobody() {

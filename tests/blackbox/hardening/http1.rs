@@ -223,6 +223,146 @@ fn http_1_0_is_served_without_what_it_does_not_know() {
     siege.honest("an upgrade of HTTP/1.0");
 }
 
+/// What is granted to HTTP/1.0 (no `Host`, no ALPN, connections that are kept) hides no request and opens no route.
+#[test]
+fn http_1_0_opens_nothing() {
+    let siege = Siege::new();
+    let host = format!("Host: {HOST}\r\n");
+    let protected = format!("GET /protected HTTP/1.0\r\n{host}\r\n");
+    let (malformed, invalid, missing) = ("request_malformed", "host_invalid", "cert_missing");
+    for (sent, expected) in [
+        (format!("GET /protected HTTP/1.0\r\n{host}\r\n"), missing),
+        (
+            format!("GET https://{HOST}/protected HTTP/1.0\r\n{host}\r\n"),
+            missing,
+        ),
+        (
+            format!("GET https://{HOST}/protected HTTP/1.0\r\n\r\n"),
+            missing,
+        ),
+        (format!("GET /%70rotected HTTP/1.0\r\n{host}\r\n"), missing),
+        (
+            format!("GET /a HTTP/1.0\r\n{host}Host: other.test\r\n\r\n"),
+            "header_invalid",
+        ),
+        (
+            format!("GET https://other.test/a HTTP/1.0\r\n{host}\r\n"),
+            invalid,
+        ),
+        ("GET /a HTTP/1.0\r\n\r\n".to_owned(), invalid),
+        ("GET /a HTTP/1.0\r\nHost:\r\n\r\n".to_owned(), invalid),
+        (
+            format!(
+                "POST /a HTTP/1.0\r\n{host}Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello"
+            ),
+            malformed,
+        ),
+        (
+            format!("POST /a HTTP/1.0\r\n{host}Content-Length: 5, 5\r\n\r\nhello"),
+            malformed,
+        ),
+        (
+            format!("POST /a HTTP/1.0\r\n{host}Transfer-Encoding: identity\r\n\r\nhello"),
+            malformed,
+        ),
+        (
+            format!(
+                "POST /a HTTP/1.0\r\n{host}Transfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n0\r\n\r\n{protected}"
+            ),
+            malformed,
+        ),
+        (format!("GET /a HTTP/1.00\r\n{host}\r\n"), malformed),
+        (format!("GET /a HTTP/0.9\r\n{host}\r\n"), malformed),
+        (format!("GET /a HTTP/1.0 \r\n{host}\r\n"), malformed),
+        (format!("GET /a\r\n{host}\r\n"), malformed),
+    ] {
+        let before = siege.echo.requests();
+        let mut connection = siege.raw(sent.as_bytes());
+        let reason = connection.try_answer().map(|answer| answer.reason());
+        let reason = reason.unwrap_or_default();
+        assert!(
+            reason == expected || reason == malformed,
+            "{reason}: {sent:?}"
+        );
+        assert!(
+            connection
+                .try_answer()
+                .is_none_or(|next| next.status != 200),
+            "{sent:?}"
+        );
+        assert_eq!(siege.echo.requests(), before, "{sent:?}");
+        siege.honest(&sent);
+    }
+    // What comes behind a request is a request and judged as one, or nobody reads it.
+    for (lines, body) in [
+        ("", ""),
+        ("Connection: keep-alive\r\n", ""),
+        ("Connection: close, keep-alive\r\n", ""),
+        (
+            "Keep-Alive: timeout=99\r\nProxy-Connection: keep-alive\r\n",
+            "",
+        ),
+        ("Connection: keep-alive\r\nContent-Length: 0\r\n", ""),
+        ("Connection: keep-alive\r\nContent-Length: 5\r\n", "hello"),
+        (
+            "Connection: keep-alive\r\nContent-Length: 5\r\nExpect: 100-continue\r\n",
+            "hello",
+        ),
+    ] {
+        let sent = format!("POST /a HTTP/1.0\r\n{host}{lines}\r\n{body}{protected}");
+        let mut connection = siege.raw(sent.as_bytes());
+        let mut bytes = Vec::new();
+        let mut piece = [0_u8; 1024];
+        while let Ok(read @ 1..) = connection.read(&mut piece) {
+            bytes.extend(&piece[..read]);
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(text.get(8..12) == Some(" 200"), "{sent:?}: {text}");
+        assert!(!text.contains(" 100 "), "{sent:?}: {text}");
+        assert!(
+            !text.to_ascii_lowercase().contains("transfer-encoding"),
+            "{sent:?}: {text}"
+        );
+        assert_eq!(text.matches(" 200 OK\r\n").count(), 1, "{sent:?}: {text}");
+        assert!(
+            !text.contains("\"target\":\"/protected"),
+            "{sent:?}: {text}"
+        );
+        siege.honest(&sent);
+    }
+    // An answer whose length nobody knew ends with the connection, and looks like nothing else.
+    let mut connection = siege.raw(
+        format!("GET /trailers HTTP/1.0\r\n{host}Connection: keep-alive\r\nTE: trailers\r\n\r\n")
+            .as_bytes(),
+    );
+    let answer = connection.answer();
+    assert_eq!(
+        (answer.status, answer.text().as_str()),
+        (200, "body"),
+        "{answer:?}"
+    );
+    assert_eq!(answer.header("transfer-encoding"), None, "{answer:?}");
+    // Agreed on by ALPN, it is HTTP/1 and no other protocol.
+    for bytes in [
+        &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"[..],
+        b"\x16\x03\x01\0\x05",
+    ] {
+        let mut connection = siege
+            .stranger
+            .try_connect_offering(HOST, &["http/1.0"])
+            .unwrap();
+        let _ = connection.try_send(bytes);
+        connection.set_patience(Duration::from_secs(8));
+        let answer = connection.try_answer();
+        assert!(
+            answer.is_none_or(|answer| answer.status >= 400),
+            "{}",
+            shown(bytes)
+        );
+        siege.honest("bytes of another protocol");
+    }
+}
+
 #[test]
 fn an_upgrade_does_not_hide_a_request() {
     let siege = Siege::new();

@@ -229,6 +229,62 @@ fn cursors_and_names_are_data_and_not_statements() {
     }
 }
 
+/// A serial number or a fingerprint is whole, or it names no certificate: a part of one must revoke nobody.
+#[test]
+fn a_part_of_a_number_names_no_certificate() {
+    let siege = Siege::new();
+    let acme = siege.gateway.enrol("acme");
+    siege.gateway.enrol("other");
+    let args = [
+        "x509",
+        "-in",
+        acme.certificate.to_str().unwrap(),
+        "-noout",
+        "-fingerprint",
+    ];
+    let fingerprint = |kind: &str| {
+        let said = run(
+            siege.gateway.dir(),
+            "openssl",
+            &[&args[..], &[kind]].concat(),
+        )
+        .ok();
+        said.trim().split_once('=').unwrap().1.to_owned()
+    };
+    let (sha1, sha256) = (fingerprint("-sha1"), fingerprint("-sha256"));
+    let serial = &acme.serial;
+    for part in [
+        &serial[..serial.len() - 1],
+        &serial[1..],
+        &format!("{serial}0"),
+        &format!("{serial}' OR '1'='1"),
+        &format!("{serial}%"),
+        &format!("{serial}/../.."),
+        &sha256[..sha256.len() - 3],
+        &sha256[3..],
+        &format!("{sha256}:00"),
+        &sha1,
+        &acme.id[..acme.id.len() - 1],
+        "%",
+        "_",
+        "*",
+        "0",
+        ":",
+    ] {
+        for verb in [
+            &["cert", "revoke", part, "--yes"][..],
+            &["cert", "get", part],
+        ] {
+            let refused = siege.gateway.cli(verb);
+            assert!([3, 6].contains(&refused.code), "{verb:?}: {refused:?}");
+        }
+    }
+    assert_eq!(acme.partner.get("/protected").status, 200);
+    let listed = siege.gateway.cli_json(&["cert", "list"]);
+    let active = |one: &serde_json::Value| one["state"] == "active";
+    assert!(listed.as_array().unwrap().iter().all(active), "{listed}");
+}
+
 #[test]
 fn no_spelling_of_a_path_goes_around_the_token() {
     let targets = [
