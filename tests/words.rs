@@ -62,6 +62,16 @@ const LEXICON: &str = "docs/lexicon.md";
 /// Pages that are never edited.
 const FROZEN: &str = "docs/decisions";
 
+/// Pages for engineers, whose files and tests are checked.
+const GUIDES: &[&str] = &[
+    "ARCHITECTURE.md",
+    "docs/data-model.md",
+    "docs/life-of-a-request.md",
+];
+
+/// The page whose invariants name their tests.
+const INVARIANTS: &str = "ARCHITECTURE.md";
+
 #[test]
 fn the_documents_and_messages_use_plain_words() {
     let mut found = Vec::new();
@@ -92,6 +102,18 @@ fn every_link_leads_somewhere() {
         .filter(|path| has_extension(path, "md"))
         .flat_map(|path| dead_links(&path, &read(&path)))
         .collect();
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
+fn the_guides_name_files_and_tests_that_exist() {
+    let mut found = Vec::new();
+    for path in GUIDES {
+        let page = read(path);
+        found.extend(missing_files(path, &page));
+        found.extend(missing_tests(path, &page));
+    }
+    found.extend(unheld(INVARIANTS, &read(INVARIANTS)));
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
 }
 
@@ -129,6 +151,18 @@ fn planted_faults_are_found() {
     let code = "/// Whether it is.\nfn a() {}\n/// The time\n/// When it ends.\n//! How.\n";
     let expected = ["a.rs:1: Whether it is.", "a.rs:5: How."];
     assert_eq!(openers("a.rs", code), expected);
+
+    let page =
+        "`src/lib.rs`\n```\nsrc/none.rs ─ tests/run.\n```\n`proxy/none.rs`, `src/main.rs::a`";
+    let expected = ["a.md:3: src/none.rs", "a.md:5: src/proxy/none.rs"];
+    assert_eq!(missing_files("a.md", page), expected);
+    let page =
+        "`tests/words.rs::planted_faults_are_found`\n`tests/words.rs::planted` `src/none.rs::a`";
+    let expected = ["a.md:2: tests/words.rs::planted", "a.md:2: src/none.rs::a"];
+    assert_eq!(missing_tests("a.md", page), expected);
+    let page =
+        "* no\n## Invariants\n* Held.\n  `a.rs::b`\n* Not held.\n  At all.\n* No test.\n## B\n* no";
+    assert_eq!(unheld("a.md", page), ["a.md:5: * Not held."]);
 
     let page = "# A *b* `c`\n[x](#a-b-c) [x](#a) [x](none.md)\n```\n[x](y)\n```\n[x](https://a.b)";
     let expected = ["README.md:2: #a", "README.md:2: none.md"];
@@ -245,6 +279,80 @@ fn openers(path: &str, code: &str) -> Vec<String> {
         within = sign.unwrap_or_default();
     }
     found
+}
+
+/// The paths below `src` and `tests` that a page names and that do not exist. A path may begin with a room of `src`.
+fn missing_files(path: &str, page: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (number, word) in paths(page) {
+        let (file, _) = word.split_once("::").unwrap_or((&word, ""));
+        if !root().join(file).exists() {
+            found.push(format!("{path}:{number}: {file}"));
+        }
+    }
+    found
+}
+
+/// The tests, as `file::function`, that a page names and that do not exist.
+fn missing_tests(path: &str, page: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (number, word) in paths(page) {
+        let Some((file, name)) = word.split_once("::") else {
+            continue;
+        };
+        let code = fs::read_to_string(root().join(file)).unwrap_or_default();
+        let is_there = ['(', '<'].map(|after| code.contains(&format!("fn {name}{after}")));
+        if is_there == [false, false] {
+            found.push(format!("{path}:{number}: {word}"));
+        }
+    }
+    found
+}
+
+/// The paths that a page names, with their lines.
+fn paths(page: &str) -> Vec<(usize, String)> {
+    let separates = |letter: char| !letter.is_ascii_alphanumeric() && !"_-./:".contains(letter);
+    let lines = page.lines().enumerate();
+    let words = lines.flat_map(|(number, line)| {
+        let words = line.split(separates);
+        words.map(move |word| (number + 1, word.trim_end_matches(['.', ':'])))
+    });
+    let full = |word: &str| {
+        let (first, rest) = word.split_once('/')?;
+        match first {
+            "src" | "tests" => Some(word.to_owned()),
+            room if rest.contains(".rs") && root().join("src").join(room).is_dir() => {
+                Some(format!("src/{word}"))
+            }
+            _ => None,
+        }
+    };
+    words
+        .filter_map(|(number, word)| Some((number, full(word)?)))
+        .collect()
+}
+
+/// The invariants that name no test and do not say so.
+fn unheld(path: &str, page: &str) -> Vec<String> {
+    let lines = page.lines().enumerate();
+    let section = lines
+        .skip_while(|(_, line)| *line != "## Invariants")
+        .skip(1)
+        .take_while(|(_, line)| !line.starts_with("## "));
+    let mut rules: Vec<(usize, String)> = Vec::new();
+    for (number, line) in section {
+        match rules.last_mut() {
+            _ if line.starts_with("* ") => rules.push((number + 1, line.to_owned())),
+            Some((_, rule)) if line.starts_with("  ") => rule.extend(["\n", line]),
+            _ => {}
+        }
+    }
+    assert!(!rules.is_empty(), "{path} has no invariants");
+    let held = |rule: &str| rule.contains(".rs::") || rule.to_lowercase().contains("no test");
+    let unheld = rules.into_iter().filter(|(_, rule)| !held(rule));
+    unheld
+        .map(|(number, rule)| format!("{path}:{number}: {}", rule.lines().next().unwrap()))
+        .collect()
 }
 
 /// The links of a page to files or headings that do not exist.
