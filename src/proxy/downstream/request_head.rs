@@ -198,11 +198,11 @@ fn origin_form(target: &[u8]) -> Option<usize> {
         return Some(0);
     }
     let authority = memchr::memmem::find(target, b"://")? + 3;
-    let path = target
-        .get(authority..)?
-        .iter()
-        .position(|byte| *byte == b'/')?;
-    Some(authority + path)
+    let rest = target.get(authority..)?;
+    // The authority ends at the first of these (RFC 3986, 3.2). The library would cut off what follows another one, and
+    // read another host than a reader that does not.
+    let end = memchr::memchr3(b'/', b'?', b'#', rest)?;
+    (rest.get(end) == Some(&b'/')).then_some(authority + end)
 }
 
 /// The fields that matter to the connection.
@@ -420,7 +420,18 @@ mod tests {
         let absolute = head("GET https://a.test/x?\"y\" HTTP/1.1\r\n\r\n").request;
         assert_eq!(absolute.target().unwrap().as_str(), "/x?\"y\"");
         assert_eq!(absolute.uri.authority().unwrap(), "a.test");
-        for bad in ["a\"b", "https://a\"b/", "https://a.test?\"", "\"", "#"] {
+        for bad in [
+            "a\"b",
+            "https://a\"b/",
+            "https://a.test?\"",
+            "\"",
+            "#",
+            // Another reader takes what follows for a part of the host.
+            "https://a.test#b/x",
+            "https://a.test#@b.test/x",
+            "https://a.test#.b.test/x?\"",
+            "https://a.test?b/\"x",
+        ] {
             let refused = parse(&format!("GET {bad} HTTP/1.1\r\n\r\n"));
             assert_eq!(refused.err(), Some(Reason::RequestMalformed), "{bad}");
         }
