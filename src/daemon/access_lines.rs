@@ -266,9 +266,12 @@ mod tests {
     }
 
     fn without_commands(line: &str) -> String {
-        let escaped = |character| match is_command(character) {
-            true => format!("\\u{:04x}", u32::from(character)),
-            false => character.to_string(),
+        let escaped = |character| {
+            if is_command(character) {
+                format!("\\u{:04x}", u32::from(character))
+            } else {
+                character.to_string()
+            }
         };
         line.chars().map(escaped).collect()
     }

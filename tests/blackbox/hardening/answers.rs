@@ -294,9 +294,7 @@ fn fields_for_one_hop_stay_there_though_blanks_stand_before_their_colons() {
             let ours = answer.header("x-request-id").unwrap();
             assert!(ours.starts_with("req_"), "{answer:?}");
             let clean = |(name, value): &(String, String)| {
-                !name.contains([' ', '\t'])
-                    && !(name.eq_ignore_ascii_case("x-countersign-app-id")
-                        || value.contains("x-OTHER"))
+                !name.contains([' ', '\t']) && !value.contains("x-OTHER")
             };
             assert!(answer.headers.iter().all(clean), "{answer:?}");
         }
@@ -345,11 +343,8 @@ fn an_upstream_that_refuses_every_stream_is_asked_twice_and_no_more() {
         let text = config(&upstream, OPEN).replace("] }\nhosts", "], protocol: http2 }\nhosts");
         let gateway = Gateway::start(&text);
         let partner = gateway.stranger();
-        for (method, body) in [
-            ("GET", &b""[..]),
-            ("POST", b"pay"),
-            ("POST", &[b'x'; 200 << 10]),
-        ] {
+        let large = vec![b'x'; 200 << 10];
+        for (method, body) in [("GET", &b""[..]), ("POST", b"pay"), ("POST", &large)] {
             let before = asked.load(Ordering::SeqCst);
             let answer = partner.connect().request(method, "/evil", &[], body);
             assert_eq!(answer.reason(), "upstream_failed", "{method} {reason:?}");

@@ -59,7 +59,8 @@ fn basic(id: &str, secret: &str) -> String {
 
 /// `text` with each byte percent-encoded.
 fn escaped(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+    let escaped: Vec<_> = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    escaped.concat()
 }
 
 #[track_caller]
