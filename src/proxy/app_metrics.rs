@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
@@ -33,6 +33,8 @@ enum Places {
     First {
         most: usize,
         taken: Mutex<HashSet<AppId>>,
+        /// All of them once there is no place left, so that the Apps without one take no lock.
+        full: OnceLock<HashSet<AppId>>,
     },
 }
 
@@ -45,6 +47,7 @@ impl AppMetrics {
             AppLabel::First(most) => Places::First {
                 most: *most,
                 taken: Mutex::default(),
+                full: OnceLock::new(),
             },
         };
         let requests = IntCounterVec::new(
@@ -78,9 +81,17 @@ impl AppMetrics {
     fn has_place(&self, app: &App) -> bool {
         match &*self.places {
             Places::Listed(names) => names.contains(&app.name),
-            Places::First { most, taken } => {
+            Places::First { most, taken, full } => {
+                if let Some(full) = full.get() {
+                    return full.contains(&app.id);
+                }
                 let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
-                taken.contains(&app.id) || (taken.len() < *most && taken.insert(app.id))
+                let has_place =
+                    taken.contains(&app.id) || (taken.len() < *most && taken.insert(app.id));
+                if taken.len() >= *most {
+                    full.get_or_init(|| taken.clone());
+                }
+                has_place
             }
         }
     }
