@@ -43,13 +43,16 @@ fn holds_a_key(bytes: &[u8]) -> bool {
 /// `NrX` and `za19` for `sk_`, `Y3Nf`, `NzX` and `jc19` for `cs_`. Most values are excluded by this and never decoded.
 fn may_hold_an_encoded_key(bytes: &[u8]) -> bool {
     memchr::memchr3_iter(b'X', b'9', b'f', bytes).any(|at| {
-        let (before, rest) = bytes.split_at(at);
-        let ends: [&[u8]; 2] = match rest.first() {
-            Some(b'X') => [b"Nr", b"Nz"],
-            Some(b'9') => [b"za1", b"jc1"],
-            _ => [b"c2t", b"Y3N"],
-        };
-        ends.into_iter().any(|end| before.ends_with(end))
+        matches!(
+            bytes.get(..=at),
+            Some(
+                [.., b'N', b'r' | b'z', b'X']
+                    | [.., b'z', b'a', b'1', b'9']
+                    | [.., b'j', b'c', b'1', b'9']
+                    | [.., b'c', b'2', b't', b'f']
+                    | [.., b'Y', b'3', b'N', b'f']
+            )
+        )
     })
 }
 
