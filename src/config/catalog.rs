@@ -8,11 +8,10 @@ use std::sync::Arc;
 use super::host_name::HostName;
 use super::hosts::{self, Host, Limit as WrittenLimit};
 use super::identity_headers::IdentityHeaders as WrittenHeaders;
+use super::parts::Replaceable;
 use super::path::YamlPath;
-use super::root::Config;
 use super::tls::{ClientAuth, ClientAuthMode};
 use super::upstreams::{self, Protocol as WrittenProtocol};
-use crate::domain::certificate::Profile;
 use crate::domain::header_names::HeaderNames;
 use crate::domain::identity_headers::IdentityHeaders;
 use crate::domain::limit::{Limit, Rate};
@@ -40,7 +39,7 @@ pub struct TlsPolicies {
     pub hosts: HostPolicies,
 }
 
-impl Config {
+impl Replaceable<'_> {
     /// The data plane's part of the configuration. A loaded configuration has no ambiguous routes.
     pub fn catalog(&self, generation: u64) -> Result<Catalog, Ambiguity> {
         Ok(Catalog {
@@ -48,8 +47,8 @@ impl Config {
             routes: RouteTable::new(self.routes())?,
             upstreams: self.domain_upstreams(),
             tls_policies: self.tls_policies().hosts,
-            issuer: self.issuer().into(),
-            client_auth: ClientAuthMethods::new(&self.tokens.client_auth),
+            issuer: self.issuer.unwrap_or_default().into(),
+            client_auth: ClientAuthMethods::new(self.token_client_auth),
         })
     }
 
@@ -62,7 +61,7 @@ impl Config {
                 endpoint,
                 LocalEndpoint::Jwks | LocalEndpoint::Metadata | LocalEndpoint::Token
             );
-            !of_tokens || self.tokens.issuer.is_some()
+            !of_tokens || self.issuer.is_some()
         });
         let drafts = drafts(self).into_iter();
         local
@@ -76,15 +75,6 @@ impl Config {
         upstreams
             .map(|(name, written)| (name.clone(), Arc::new(upstream(name, written))))
             .collect()
-    }
-
-    /// The issuer of access tokens; empty when none are issued.
-    pub fn issuer(&self) -> &str {
-        self.tokens.issuer.as_deref().unwrap_or("")
-    }
-
-    pub fn profile(&self) -> Profile {
-        Profile::from(&self.authority.profile)
     }
 
     /// Names that a server certificate of our own has to have: exact hosts and wildcards.
@@ -102,7 +92,7 @@ impl Config {
         let general = of(self.tls.client_auth);
         let mut policies = BTreeSet::from([general]);
         let mut by_host = HashMap::default();
-        for (name, host) in &self.hosts {
+        for (name, host) in self.hosts {
             let HostPattern::Exact(name) = &name.0 else {
                 continue;
             };
@@ -165,10 +155,10 @@ pub(super) enum RouteFault {
 }
 
 /// Every written route.
-pub(super) fn drafts(config: &Config) -> Vec<Draft<'_>> {
+pub(super) fn drafts<'c>(config: &Replaceable<'c>) -> Vec<Draft<'c>> {
     let mut names = Names::of(config);
     let mut drafts = Vec::new();
-    for (name, host) in &config.hosts {
+    for (name, host) in config.hosts {
         let routes = YamlPath::root().key("hosts").key(name).key("routes");
         let common = config.identity_headers.with(&host.identity_headers);
         for (index, written) in host.routes.iter().enumerate() {
@@ -278,7 +268,7 @@ struct Names {
 }
 
 impl Names {
-    fn of(config: &Config) -> Self {
+    fn of(config: &Replaceable<'_>) -> Self {
         let routes = config.hosts.values().flat_map(|host| &host.routes);
         let limits = routes.flat_map(|route| route.limit.iter().chain(&route.limits));
         Self {
@@ -428,6 +418,7 @@ fn tls_generation(tls: &upstreams::UpstreamTls) -> u64 {
 mod tests {
     use super::*;
     use crate::config::load::{Layers, load_text};
+    use crate::config::root::Config;
     use std::path::Path;
 
     fn config(hosts: &str) -> Config {
@@ -446,7 +437,7 @@ mod tests {
             "    - {match: {path: /x, methods: [PUT, POST]}, upstream: up, require: mtls_and_token, scopes: [x:w]}\n",
             "    - {name: rest, match: {prefix: /}, upstream: up, body_max: 1KiB, upgrades: true}\n",
         ));
-        let routes = config.routes();
+        let routes = config.replaceable().routes();
         let ours: Vec<_> = routes
             .iter()
             .filter(|route| matches!(route.target, Target::Upstream(_)))
@@ -460,7 +451,7 @@ mod tests {
                 ("rest", Requirement::Key, Some(1024)),
             ]
         );
-        let catalog = config.catalog(7).unwrap();
+        let catalog = config.replaceable().catalog(7).unwrap();
         assert_eq!(
             (catalog.generation, &*catalog.issuer),
             (7, "https://a.test")
@@ -472,6 +463,7 @@ mod tests {
     fn without_an_issuer_nothing_is_said_of_tokens() {
         let config = Config::default();
         let names: Vec<_> = config
+            .replaceable()
             .routes()
             .iter()
             .map(|route| route.name.to_string())
@@ -489,7 +481,7 @@ mod tests {
             "    - {match: {path: /0}, upstream: up, limit: {name: all, per: key, rate: 1/s}}\n",
             "    - {match: {path: /a-very-long-path-to-something-else}, upstream: up, limit: {per: address, rate: 1/s}}\n",
         ));
-        let routes = config.routes();
+        let routes = config.replaceable().routes();
         let limits: Vec<_> = routes.iter().flat_map(|route| &route.limits).collect();
         let named: Vec<_> = limits
             .iter()
@@ -522,7 +514,7 @@ mod tests {
             "  \"[::1]\": {client_auth: {reject: alert}}\n",
             "  \"*.d.test\": {}\n  \"*\": {}\n",
         ));
-        let TlsPolicies { policies, hosts } = config.tls_policies();
+        let TlsPolicies { policies, hosts } = config.replaceable().tls_policies();
         assert_eq!(policies.len(), 3);
         let policy = |host: &str| hosts.by_host.get(host).copied();
         assert_eq!(policy("a.test"), policy("c.test"));
@@ -532,19 +524,20 @@ mod tests {
             crate::domain::tls_policy::ClientAuthMode::Required
         );
         assert_eq!(
-            config.server_names(),
+            config.replaceable().server_names(),
             ["::1", "a.test", "b.test", "c.test", "*.d.test"]
         );
     }
 
     #[test]
     fn a_tls_policy_is_the_same_whatever_stands_beside_it() {
-        let alone = config("  b.test: {client_auth: {mode: required}}\n").tls_policies();
+        let alone = config("  b.test: {client_auth: {mode: required}}\n");
+        let alone = alone.replaceable().tls_policies();
         let beside = config(concat!(
             "  a.test: {client_auth: {reject: alert}}\n",
             "  b.test: {client_auth: {mode: required}}\n",
-        ))
-        .tls_policies();
+        ));
+        let beside = beside.replaceable().tls_policies();
         assert_eq!(alone.hosts.of("b.test"), beside.hosts.of("b.test"));
         assert_eq!(alone.hosts.of("c.test"), beside.hosts.of("c.test"));
         let distinct: HashSet<_> = ["a.test", "b.test", "c.test"]

@@ -40,6 +40,7 @@ pub mod check;
 pub mod problem;
 pub mod suggest;
 
+pub mod parts;
 pub mod catalog;
 
 pub mod schema;

@@ -77,7 +77,7 @@ fn the_annotated_file_describes_every_key() {
 fn the_samples_load() {
     let minimal = loaded("config/minimal.yaml");
     let forwarded = |config: &Config| {
-        let routes = config.routes();
+        let routes = config.replaceable().routes();
         let forwarded = routes
             .iter()
             .filter(|route| matches!(route.target, Target::Upstream(_)));

@@ -517,13 +517,20 @@ fn a_route_that_requires_nothing_tells_nothing() {
     );
     let config = load_with(&text, &[], &[]).unwrap_or_else(|problems| panic!("{problems}"));
     let told: Vec<_> = config
+        .replaceable()
         .routes()
         .into_iter()
         .filter(|route| route.name.starts_with("a.test"))
         .map(|route| route.identity_headers.need_certificate())
         .collect();
     assert_eq!(told, [false, true]);
-    assert!(config.catalog(1).unwrap().tells_of_certificates());
+    assert!(
+        config
+            .replaceable()
+            .catalog(1)
+            .unwrap()
+            .tells_of_certificates()
+    );
 }
 
 #[test]

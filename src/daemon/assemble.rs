@@ -130,10 +130,11 @@ pub async fn assemble(
         authority: &trust.authority,
         registry: Arc::clone(&view) as _,
         clock: &*clock,
+        listening: config.listeners.partners.address.0.ip(),
         generation,
         shares,
     };
-    let world = World::build(config, &ground)?;
+    let world = World::build(&config.replaceable(), &ground)?;
     live.rcu(|snapshot| Snapshot {
         catalog: Arc::clone(&world.catalog),
         ..Snapshot::clone(snapshot)
@@ -188,7 +189,7 @@ pub async fn assemble(
     let access_log = access_log(config, &ledger)?;
     count_dropped(&registry, &ledger, access_log.as_ref())?;
     let proxy = Proxy::start(
-        settings::proxy(config, &shares),
+        settings::proxy(&config.fixed(), &shares),
         Wiring {
             live: Arc::clone(&live),
             tls: Arc::clone(&policies),

@@ -205,7 +205,7 @@ upstreams:
         let layers = Layers::default();
         let config = load_text(text, "countersign.yaml".as_ref(), &layers).unwrap();
         let held = |limit| {
-            let mut catalog = config.catalog(1).unwrap();
+            let mut catalog = config.replaceable().catalog(1).unwrap();
             Shares::of(&config, 2, limit).hold(&mut catalog);
             let pool = |name: &str| {
                 let upstream = &catalog.upstreams[&name.parse().unwrap()];

@@ -9,7 +9,9 @@ use crate::domain::text;
 
 /// The judgement of a CSR by a gateway with this configuration; without one, by the default profile.
 pub fn csr_inspect(input: &[u8], config: Option<&Config>) -> Value {
-    let profile = config.map_or_else(Profile::default, Config::profile);
+    let profile = config.map_or_else(Profile::default, |config| {
+        Profile::from(&config.authority.profile)
+    });
     // The report has no maps with unusual keys and no numbers that JSON lacks.
     serde_json::to_value(csr::inspect(input, &profile.keys)).unwrap_or_default()
 }

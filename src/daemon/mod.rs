@@ -16,7 +16,6 @@ pub mod pump;
 pub mod local;
 pub mod examine;
 pub mod reload;
-pub mod restart;
 pub mod lifecycle;
 pub mod drain;
 pub mod gauges;

@@ -1,6 +1,8 @@
 //! The names in the listener's certificate that the gateway's own authority issues.
 
-use crate::config::root::Config;
+use std::net::IpAddr;
+
+use crate::config::parts::Replaceable;
 use crate::domain::route::HostPattern;
 
 /// Every name that a partner may call: the configured hosts, the operator's additions, and the loopback.
@@ -8,10 +10,9 @@ use crate::domain::route::HostPattern;
 /// A configuration that serves any host does not say how partners call this machine. The machine's name and its
 /// listening address are the best guess then. Other addresses of the machine are left out: strangers see the
 /// certificate, and should learn only the addresses that the operator gave them.
-pub fn of(config: &Config, machine: Option<String>) -> Vec<String> {
+pub fn of(config: &Replaceable<'_>, listening: IpAddr, machine: Option<String>) -> Vec<String> {
     let mut names = config.server_names();
     if config.hosts.keys().any(|host| host.0 == HostPattern::Any) {
-        let listening = config.listeners.partners.address.0.ip();
         let address = (!listening.is_unspecified()).then(|| listening.to_string());
         names.extend(machine.into_iter().chain(address));
     }
@@ -50,7 +51,12 @@ mod tests {
             flags: Vec::new(),
         };
         let config = load::load_text(&text, Path::new("/nowhere/c.yaml"), &layers).unwrap();
-        of(&config, Some("gate.internal".to_owned()))
+        let listening = config.fixed().listeners.partners.address.0.ip();
+        of(
+            &config.replaceable(),
+            listening,
+            Some("gate.internal".to_owned()),
+        )
     }
 
     const UPSTREAM: &str = "upstreams: { api: { endpoints: [\"http://127.0.0.1:9\"] } }\n";

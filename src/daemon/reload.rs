@@ -17,7 +17,7 @@ use super::drain::Course;
 use super::gauges::Gauges;
 use super::registry_view::LiveRegistry;
 use super::world::{Ground, Served, World};
-use super::{examine, restart, status};
+use super::{examine, status};
 use crate::api::admin::operations::{
     Answer, ConfigProblem, DrainProgress, ListeningAt, Operations, ReloadRefusal, Reloaded, Status,
 };
@@ -159,7 +159,7 @@ impl Running {
         self.policies.store(Arc::new(settled));
         self.connectors.store(Arc::new(world.connectors));
         self.gauges.reloaded(&config, self.clock.now());
-        let restart_needed = restart::needed(&self.started_with, &config);
+        let restart_needed = self.started_with.fixed().differences(&config.fixed());
         Ok(Reloaded {
             generation,
             revision: self.control.publisher().current().revision,
@@ -229,10 +229,11 @@ impl Running {
             authority,
             registry: Arc::clone(&self.live) as _,
             clock: &*self.clock,
+            listening: self.started_with.listeners.partners.address.0.ip(),
             generation,
             shares: self.shares,
         };
-        World::build(config, &ground)
+        World::build(&config.replaceable(), &ground)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::descriptors::Shares;
 use crate::config::metrics::{AppLabel as WrittenLabel, AppSeries};
-use crate::config::root::Config;
+use crate::config::parts::Fixed;
 use crate::config::tcp::Tcp;
 use crate::net::discard::Discard;
 use crate::net::tcp::TcpOptions;
@@ -10,9 +10,9 @@ use crate::proxy::settings::{AppLabel, FailedAuthentication, HttpBounds, Setting
 use crate::proxy::tcp;
 
 /// The settings that the data plane keeps until the process ends.
-pub fn proxy(config: &Config, shares: &Shares) -> Settings {
+pub fn proxy(config: &Fixed<'_>, shares: &Shares) -> Settings {
     let partners = &config.listeners.partners;
-    let caller_id = partners.http.caller_request_id.as_ref();
+    let caller_id = partners.http.caller_request_id;
     let number = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     Settings {
         connections_max: shares.partners,

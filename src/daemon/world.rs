@@ -1,5 +1,6 @@
 //! The world of a configuration: everything that a reload replaces, built whole before anything is replaced.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use anyhow::Context as _;
 use super::descriptors::Shares;
 use super::own_names;
 use super::settings::tcp_options;
-use crate::config::root::Config;
+use crate::config::parts::Replaceable;
 use crate::config::upstreams::{Protocol, Upstream as WrittenUpstream};
 use crate::crypto::authority::Authority;
 use crate::crypto::tls::{self, Roots, ServerCertificate, ServerCertificates, UpstreamTls};
@@ -103,6 +104,8 @@ pub struct Ground<'a> {
     pub authority: &'a Authority,
     pub registry: Arc<dyn RegistryView>,
     pub clock: &'a dyn Clock,
+    /// The address on which partners are listened for.
+    pub listening: IpAddr,
     /// The new catalogue's generation.
     pub generation: u64,
     /// The open files that connections to upstreams may use.
@@ -110,8 +113,8 @@ pub struct Ground<'a> {
 }
 
 impl World {
-    pub fn build(config: &Config, ground: &Ground<'_>) -> anyhow::Result<Self> {
-        let served = served(config, ground.authority, ground.clock.now())?;
+    pub fn build(config: &Replaceable<'_>, ground: &Ground<'_>) -> anyhow::Result<Self> {
+        let served = served(config, ground)?;
         let connectors = config
             .upstreams
             .iter()
@@ -122,7 +125,7 @@ impl World {
                 Ok((name.clone(), made))
             })
             .collect::<anyhow::Result<Connectors>>()?;
-        for (name, upstream) in &config.upstreams {
+        for (name, upstream) in config.upstreams {
             // An option that the kernel refuses is reported here, before a request needs a connection.
             let granted = tcp_options(&upstream.tcp).try_out();
             granted.with_context(|| format!("upstreams.{name}.tcp"))?;
@@ -136,13 +139,13 @@ impl World {
             policies: policies.keeping_certificates(keep),
             connectors,
             served,
-            profile: config.profile(),
+            profile: config.profile.into(),
         })
     }
 }
 
 /// The configured certificates, or one from our own authority for the configured hosts.
-fn served(config: &Config, authority: &Authority, now: Timestamp) -> anyhow::Result<Served> {
+fn served(config: &Replaceable<'_>, ground: &Ground<'_>) -> anyhow::Result<Served> {
     let configured: Vec<ServerCertificate> = config
         .tls
         .certificates
@@ -153,12 +156,12 @@ fn served(config: &Config, authority: &Authority, now: Timestamp) -> anyhow::Res
         })
         .collect();
     if configured.is_empty() {
-        let names = own_names::of(config, own_names::machine());
+        let names = own_names::of(config, ground.listening, own_names::machine());
         tracing::info!(
             ?names,
             "no server certificate is configured: the gateway's authority issues one"
         );
-        return Served::issued(authority, names, now);
+        return Served::issued(ground.authority, names, ground.clock.now());
     }
     let certificates = ServerCertificates::new(configured).context("tls.certificates")?;
     Ok(Served {
@@ -169,7 +172,7 @@ fn served(config: &Config, authority: &Authority, now: Timestamp) -> anyhow::Res
 
 /// The TLS policies: one for all hosts, and one for each kind of exception.
 fn policies(
-    config: &Config,
+    config: &Replaceable<'_>,
     ground: &Ground<'_>,
     certificates: &Arc<ServerCertificates>,
 ) -> anyhow::Result<TlsPolicies> {
@@ -187,7 +190,7 @@ fn policies(
 
 /// A configuration with new ticket keys and a new session store: no session outlives a change of trust.
 fn server_config(
-    config: &Config,
+    config: &Replaceable<'_>,
     ground: &Ground<'_>,
     certificates: &Arc<ServerCertificates>,
     policy: TlsPolicy,
@@ -198,12 +201,11 @@ fn server_config(
         policy.reject(),
         Arc::clone(&ground.registry),
     )?;
-    let http2 = config.listeners.partners.http.http2;
     Ok(tls::server_config(
         Arc::clone(certificates),
         Some(verifier),
         policy.oldest(),
-        http2,
+        config.http2,
     )?)
 }
 

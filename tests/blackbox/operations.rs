@@ -106,7 +106,7 @@ fn a_reload_names_what_only_a_restart_puts_in_force() {
         .replace("tokens: {", "tokens: { ttl: 5m,");
     gateway.configure(&changed);
     let answer = gateway.cli_json(&["reload"]);
-    let needed = serde_json::json!(["workers", "tokens.ttl", "drain"]);
+    let needed = serde_json::json!(["drain", "tokens.ttl", "workers"]);
     assert_eq!(answer["restart_needed"], needed);
     let told = gateway.cli(&["reload"]).ok();
     assert!(told.contains("tokens.ttl"), "{told}");

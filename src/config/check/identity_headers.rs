@@ -32,7 +32,7 @@ pub fn check(config: &Config, findings: &mut Findings) {
         here(common, &host.identity_headers, &path, config, findings);
         unknown_callers_of(host, &path, findings);
     }
-    for draft in drafts(config) {
+    for draft in drafts(&config.replaceable()) {
         let path = draft.path.key("identity_headers");
         let common = common.with(&draft.host.identity_headers);
         let own = &draft.written.identity_headers;

@@ -6,6 +6,7 @@ use super::findings::{Findings, at};
 use crate::config::catalog::{Draft, RouteFault, drafts};
 use crate::config::document::{Node, Value};
 use crate::config::hosts::{Limit, Per};
+use crate::config::parts::Replaceable;
 use crate::config::path::YamlPath;
 use crate::config::problem::Finding;
 use crate::config::root::Config;
@@ -20,11 +21,12 @@ const LIMITS_MAX: usize = 8;
 
 pub fn check(config: &Config, written: &Node, findings: &mut Findings) {
     client_auth(config, findings);
-    let drafts = drafts(config);
+    let config = config.replaceable();
+    let drafts = drafts(&config);
     for draft in &drafts {
         faults(draft, findings);
         target(draft, written, findings);
-        requirement(draft, config, findings);
+        requirement(draft, &config, findings);
         reserved(draft, findings);
         limits(draft, findings);
     }
@@ -81,7 +83,7 @@ fn target(draft: &Draft<'_>, written: &Node, findings: &mut Findings) {
     findings.0.push(finding.suggest(Some(suggestion)));
 }
 
-fn requirement(draft: &Draft<'_>, config: &Config, findings: &mut Findings) {
+fn requirement(draft: &Draft<'_>, config: &Replaceable<'_>, findings: &mut Findings) {
     let requirement = draft.requirement;
     let word = requirement.as_str();
     // The word may be the host's; the route is where it cannot be met.
@@ -96,7 +98,7 @@ fn requirement(draft: &Draft<'_>, config: &Config, findings: &mut Findings) {
             format!("{word} needs client certificates, but client_auth.mode is off for this host: the gateway never requests one"),
         );
     }
-    if requirement.as_str().contains("token") && config.tokens.issuer.is_none() {
+    if requirement.as_str().contains("token") && config.issuer.is_none() {
         findings.add(
             path,
             format!("{word} needs tokens, but none are issued: set tokens.issuer"),
