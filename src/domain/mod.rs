@@ -37,5 +37,7 @@ pub mod tls_policy;
 pub mod upstream;
 pub mod shelf;
 pub mod snapshot;
+pub mod registry;
+pub mod succession;
 pub mod record;
 pub mod listing;

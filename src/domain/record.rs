@@ -60,7 +60,8 @@ pub struct Receipt {
     pub workers: u32,
     /// These, and those that did not answer in time; 0 when none could be asked.
     pub workers_total: u32,
-    /// Connections that were open on something which has ended, and are closed or closing now.
+    /// Connections that were open on something which has ended, and are closed or closing now. Changes that were
+    /// published together share the number, and one with which nothing ended has 0.
     pub connections_closed: u32,
 }
 

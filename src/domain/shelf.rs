@@ -11,7 +11,7 @@ use foldhash::quality::RandomState;
 /// and the list of shelves.
 const SHELVES: usize = 8192;
 
-/// An immutable map in shelves; [`Shelf::with`] gives a changed one that shares every shelf but one with this one.
+/// An immutable map in shelves; [`Shelf::with_all`] gives a changed one, which shares every shelf that stayed the same.
 ///
 /// A hash table would keep a tenth to a half of its places empty. Entries that stand in the order of a part of their
 /// hash are found nearly as fast, and take what they are large.
@@ -120,9 +120,24 @@ impl<K: Hash + Eq + Clone, V: Clone> Shelf<K, V> {
 
     /// This map with `key` set to `value`.
     #[must_use]
+    #[cfg(test)]
     pub fn with(&self, key: K, value: V) -> Self {
-        let (place, tag) = find(&self.hasher, &key);
-        self.changed(place, |shelf| shelf.set(tag, key, value))
+        self.with_all([(key, value)])
+    }
+
+    /// This map with all these set, in their order. The list of shelves is copied once for all of them.
+    #[must_use]
+    pub fn with_all(&self, entries: impl IntoIterator<Item = (K, V)>) -> Self {
+        let mut entries = entries.into_iter().peekable();
+        if entries.peek().is_none() {
+            return self.clone();
+        }
+        let mut draft = Draft::of(self);
+        for (key, value) in entries {
+            let (place, tag) = find(&self.hasher, &key);
+            draft.change(place, |shelf| shelf.set(tag, key, value));
+        }
+        draft.finish(&self.hasher)
     }
 
     /// This map without `key`.
@@ -130,23 +145,42 @@ impl<K: Hash + Eq + Clone, V: Clone> Shelf<K, V> {
     #[must_use]
     pub fn without(&self, key: &K) -> Self {
         let (place, tag) = find(&self.hasher, key);
-        self.changed(place, |shelf| shelf.remove(tag, key))
+        let mut draft = Draft::of(self);
+        draft.change(place, |shelf| shelf.remove(tag, key));
+        draft.finish(&self.hasher)
+    }
+}
+
+/// A map that is being changed: a copy of the list, which shares the shelves that stay the same.
+#[derive(Debug)]
+struct Draft<K, V> {
+    shelves: Vec<Arc<Entries<K, V>>>,
+    len: usize,
+}
+
+impl<K: Eq + Clone, V: Clone> Draft<K, V> {
+    fn of(shelf: &Shelf<K, V>) -> Self {
+        Self {
+            shelves: shelf.shelves.to_vec(),
+            len: shelf.len,
+        }
     }
 
-    fn changed(&self, place: usize, change: impl FnOnce(&mut Entries<K, V>)) -> Self {
-        let mut shelves: Vec<_> = self.shelves.to_vec();
-        let mut len = self.len;
-        if let Some(slot) = shelves.get_mut(place) {
+    fn change(&mut self, place: usize, change: impl FnOnce(&mut Entries<K, V>)) {
+        if let Some(slot) = self.shelves.get_mut(place) {
             let mut changed = slot.copy(1);
-            len -= changed.len();
+            self.len -= changed.len();
             change(&mut changed);
-            len += changed.len();
+            self.len += changed.len();
             *slot = Arc::new(changed);
         }
-        Self {
-            shelves: shelves.into(),
-            hasher: self.hasher.clone(),
-            len,
+    }
+
+    fn finish(self, hasher: &RandomState) -> Shelf<K, V> {
+        Shelf {
+            shelves: self.shelves.into(),
+            hasher: hasher.clone(),
+            len: self.len,
         }
     }
 }

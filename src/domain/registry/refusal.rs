@@ -1,0 +1,55 @@
+//! Refusals of the registry's rules, in the words for operators.
+
+use super::super::app::AppState;
+use super::super::credential::CredentialState;
+use super::super::id::KeyId;
+use super::super::name::Name;
+use super::super::time::Timestamp;
+
+/// A change that a rule does not allow.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The App's state does not allow the change.
+    #[error("the App {name} is {}", state.as_str())]
+    AppState { name: Name, state: AppState },
+    /// The App gets new credentials once it is resumed.
+    #[error("the App {0} is suspended; resume it first")]
+    AppSuspended(Name),
+    /// The key pair was revoked for key compromise, permanently.
+    #[error(
+        "a certificate with this key was revoked because the key is compromised; make a new key pair"
+    )]
+    KeyCompromised,
+    #[error("{id} is {}; make a new key", state.as_str())]
+    KeyEnded { id: KeyId, state: CredentialState },
+    /// The key pair belongs to another App.
+    #[error(
+        "the key of this request is registered to another App; make a new key pair for each App"
+    )]
+    KeyOfOtherApp,
+    #[error("{0} has been rotated already; rotate its successor")]
+    KeyRotated(KeyId),
+    #[error("there is an App {0} already")]
+    NameTaken(Name),
+    /// The credential or admin token was revoked before.
+    #[error("{id} was revoked at {at}")]
+    Revoked { id: String, at: Timestamp },
+    #[error(
+        "the App has reached its limit of active certificates; revoke one that is no longer used"
+    )]
+    TooManyActive,
+}
+
+/// Refuses a second revocation of the object with this id.
+pub(super) fn unless_revoked(
+    id: impl std::fmt::Display,
+    revoked_at: Option<Timestamp>,
+) -> Result<(), Refusal> {
+    match revoked_at {
+        None => Ok(()),
+        Some(at) => Err(Refusal::Revoked {
+            id: id.to_string(),
+            at,
+        }),
+    }
+}
