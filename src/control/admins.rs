@@ -7,8 +7,8 @@ use serde_json::json;
 use super::audit::event;
 use super::error::Error;
 use super::keys::expiry;
-use super::publish::Plan;
 use super::service::Control;
+use super::writer::Plan;
 use crate::crypto::api_key::{generate_admin_token, parse_admin_token};
 use crate::crypto::random;
 use crate::domain::admin::{Actor, AdminToken, Role};
@@ -16,9 +16,8 @@ use crate::domain::api_key::SecretDigest;
 use crate::domain::id::AdminTokenId;
 use crate::domain::listing::Page;
 use crate::domain::name::Name;
+use crate::domain::registry::admin_tokens;
 use crate::domain::secret::Secret;
-use crate::store::change::Change;
-use crate::store::repository::Store;
 
 impl Control {
     /// Creates a token. The secret is in the answer and nowhere else.
@@ -45,11 +44,9 @@ impl Control {
         let event = event(actor, now, "admin_token.create", &id, None, detail);
         let created = self.record(move |_| {
             Ok(Plan {
-                changes: vec![Change::CreateAdminToken(token.clone())],
-                event,
-                touched: Vec::new(),
-                ended: Vec::new(),
-                value: token,
+                changes: vec![admin_tokens::create(token.clone()).into()],
+                event: event.clone(),
+                value: token.clone(),
             })
         });
         Ok((created.await?, secret))
@@ -84,31 +81,20 @@ impl Control {
         id: AdminTokenId,
     ) -> Result<AdminToken, Error> {
         let (actor, now) = (actor.clone(), self.now());
-        self.record(move |store| {
-            let token = find(store, id)?;
-            if let Some(at) = token.revoked_at {
-                return Err(Error::conflict(format!("{id} was revoked at {at}")));
-            }
-            let token = AdminToken {
-                revoked_at: Some(now),
-                ..token
-            };
-            let detail = json!({"name": token.name, "role": token.role});
+        self.record(move |draft| {
+            let found = draft.admin_token(id)?;
+            let token = found.ok_or_else(|| Error::not_found("admin token", id))?;
+            let token = admin_tokens::revoke(token, now)?;
+            let value = token.value().clone();
+            let detail = json!({"name": value.name, "role": value.role});
             Ok(Plan {
-                changes: vec![Change::RevokeAdminToken { id, at: now }],
+                changes: vec![token.into()],
                 event: event(&actor, now, "admin_token.revoke", &id, None, detail),
-                touched: Vec::new(),
-                ended: Vec::new(),
-                value: token,
+                value,
             })
         })
         .await
     }
-}
-
-fn find(store: &dyn Store, id: AdminTokenId) -> Result<AdminToken, Error> {
-    let found = store.admin_token(id)?;
-    found.ok_or_else(|| Error::not_found("admin token", id))
 }
 
 #[cfg(test)]
@@ -116,6 +102,7 @@ mod tests {
     use super::*;
     use crate::control::testing::{ACTOR, Fixture};
     use crate::domain::reason::Reason;
+    use crate::store::repository::Store as _;
 
     #[tokio::test]
     async fn a_token_counts_until_it_expires_or_is_revoked() {

@@ -3,18 +3,19 @@
 use serde_json::json;
 
 use super::audit::event;
+use super::draft::Draft;
 use super::error::Error;
-use super::publish::{Changed, Plan, Touched};
+use super::publish::Changed;
 use super::service::Control;
+use super::writer::Plan;
 use crate::crypto::random;
 use crate::domain::admin::Actor;
 use crate::domain::app::{App, AppState};
-use crate::domain::credential::Ended;
 use crate::domain::id::AppId;
 use crate::domain::listing::Page;
 use crate::domain::name::Name;
-use crate::store::change::Change;
-use crate::store::repository::Store;
+use crate::domain::registry::apps;
+use crate::domain::registry::change::Change;
 
 /// The maximum number of characters of a contact: a name, an address, a telephone number.
 const CONTACT_CHARS_MAX: usize = 200;
@@ -45,23 +46,13 @@ impl Control {
         let id = app.id;
         let detail = json!({"name": app.name, "contact": app.contact});
         let event = event(actor, now, "app.create", &id, Some(id), detail);
-        let created = self.commit(move |store| {
-            let mut touched = vec![Touched::App(app.clone())];
-            if let Some(other) = store.app_by_name(&app.name)? {
-                if other.state != AppState::Revoked {
-                    let name = &app.name;
-                    return Err(Error::conflict(format!("there is an App {name} already")));
-                }
-                // The store releases its name when the new App is created.
-                let name = other.name_given_up();
-                touched.push(Touched::App(App { name, ..other }));
-            }
+        let created = self.commit(move |draft| {
+            let namesake = draft.app_by_name(&app.name)?;
+            let changes = apps::create(app.clone(), namesake)?;
             Ok(Plan {
-                changes: vec![Change::CreateApp(app.clone())],
-                event,
-                touched,
-                ended: Vec::new(),
-                value: app,
+                changes: changes.into_iter().map(Change::from).collect(),
+                event: event.clone(),
+                value: app.clone(),
             })
         });
         Ok(created.await?.in_force(id)?.value)
@@ -70,7 +61,8 @@ impl Control {
     /// The App with this id, or with this name.
     pub async fn app(&self, id_or_name: &str) -> Result<App, Error> {
         let wanted = id_or_name.to_owned();
-        self.read(move |store| find(store, &wanted)).await
+        self.read(move |store| find(&Draft::of(store), &wanted))
+            .await
     }
 
     pub async fn apps(&self, page: Page<AppId>) -> Result<Vec<App>, Error> {
@@ -103,24 +95,16 @@ impl Control {
     ) -> Result<Changed<App>, Error> {
         let (actor, now) = (actor.clone(), self.now());
         let wanted = id_or_name.to_owned();
-        let changed = self.commit(move |store| {
-            let app = find(store, &wanted)?;
+        let changed = self.commit(move |draft| {
+            let app = find(draft, &wanted)?;
             let (from, id) = (app.state, app.id);
-            if !may_become(from, to) {
-                let (name, state) = (&app.name, from.as_str());
-                return Err(Error::conflict(format!("the App {name} is {state}")));
-            }
-            let app = App { state: to, ..app };
-            let detail = json!({"name": app.name, "from": from});
+            let app = apps::set_state(app, to)?;
+            let value = app.value().clone();
+            let detail = json!({"name": value.name, "from": from});
             Ok(Plan {
-                changes: vec![Change::SetAppState { id, from, to }],
+                changes: vec![app.into()],
                 event: event(&actor, now, action(to), &id, Some(id), detail),
-                touched: vec![Touched::App(app.clone())],
-                ended: match to {
-                    AppState::Active => Vec::new(),
-                    AppState::Revoked | AppState::Suspended => vec![Ended::App(id)],
-                },
-                value: app,
+                value,
             })
         });
         let changed = changed.await?;
@@ -130,45 +114,15 @@ impl Control {
 }
 
 /// The App with this id or name.
-pub(super) fn find(store: &dyn Store, id_or_name: &str) -> Result<App, Error> {
+pub(super) fn find(draft: &Draft<'_>, id_or_name: &str) -> Result<App, Error> {
     let found = match (id_or_name.parse::<AppId>(), id_or_name.parse::<Name>()) {
-        (Ok(id), _) => store.app(id)?,
-        (Err(_), Ok(name)) => store.app_by_name(&name)?,
+        (Ok(id), _) => draft.app(id)?,
+        (Err(_), Ok(name)) => draft.app_by_name(&name)?,
         (Err(_), Err(_)) => None,
     };
     // The input is repeated only up to a name's length, so that an answer stays small and plain.
     let shown = || id_or_name.escape_default().take(40).collect::<String>();
     found.ok_or_else(|| Error::not_found("App", shown()))
-}
-
-/// The same App, if it may get new credentials.
-pub(super) fn find_active(store: &dyn Store, id_or_name: &str) -> Result<App, Error> {
-    refuse_unless_active(find(store, id_or_name)?)
-}
-
-/// The App of a credential that is to get a successor.
-pub(super) fn find_active_by_id(store: &dyn Store, id: AppId) -> Result<App, Error> {
-    let found = store.app(id)?;
-    refuse_unless_active(found.ok_or_else(|| Error::not_found("App", id))?)
-}
-
-fn refuse_unless_active(app: App) -> Result<App, Error> {
-    let name = &app.name;
-    match app.state {
-        AppState::Active => Ok(app),
-        AppState::Revoked => Err(Error::conflict(format!("the App {name} is revoked"))),
-        AppState::Suspended => Err(Error::conflict(format!(
-            "the App {name} is suspended; resume it first"
-        ))),
-    }
-}
-
-const fn may_become(from: AppState, to: AppState) -> bool {
-    matches!(
-        (from, to),
-        (AppState::Active, AppState::Suspended | AppState::Revoked)
-            | (AppState::Suspended, AppState::Active | AppState::Revoked)
-    )
 }
 
 const fn action(to: AppState) -> &'static str {
@@ -195,6 +149,7 @@ fn checked_contact(contact: String) -> Result<String, Error> {
 mod tests {
     use super::*;
     use crate::control::testing::{ACTOR, Fixture};
+    use crate::domain::credential::Ended;
     use crate::domain::reason::Reason;
 
     #[tokio::test]

@@ -5,8 +5,8 @@ use std::fmt::Display;
 use serde_json::Value;
 
 use super::error::Error;
-use super::publish::Plan;
 use super::service::Control;
+use super::writer::Plan;
 use crate::crypto::random;
 use crate::domain::admin::Actor;
 use crate::domain::id::{AppId, AuditEventId};
@@ -38,9 +38,7 @@ impl Control {
         self.record(move |_| {
             Ok(Plan {
                 changes: Vec::new(),
-                event,
-                touched: Vec::new(),
-                ended: Vec::new(),
+                event: event.clone(),
                 value: (),
             })
         })

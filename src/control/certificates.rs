@@ -4,32 +4,34 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::apps::find_active;
+use super::apps;
 use super::audit::event;
+use super::draft::Draft;
 use super::error::Error;
-use super::publish::{Changed, Plan, Touched};
+use super::publish::Changed;
 use super::service::Control;
+use super::writer::Plan;
 use crate::crypto::authority::{Authority, Issued, LeafNames};
 use crate::crypto::csr::{self, Csr, CsrReport, Verdict};
 use crate::crypto::random;
 use crate::domain::admin::Actor;
 use crate::domain::app::App;
 use crate::domain::certificate::{Certificate, Profile};
-use crate::domain::credential::{CredentialId, CredentialState, Ended, RevocationReason};
+use crate::domain::credential::{CredentialState, RevocationReason};
 use crate::domain::id::CertificateId;
 use crate::domain::listing::{CertificateFilter, CertificateMark, Page};
 use crate::domain::name::Name;
 use crate::domain::reason::Reason;
-use crate::domain::snapshot::CertificateEntry;
+use crate::domain::record::AuditEvent;
+use crate::domain::registry::apps::may_get_credentials;
+use crate::domain::registry::certificates::{self, Registrant, is_compromised};
+use crate::domain::registry::change::{Allowed, Change};
+use crate::domain::registry::refusal::Refusal;
 use crate::domain::time::Timestamp;
-use crate::store::change::Change;
 use crate::store::repository::Store;
 
 /// The minimum lifetime of a certificate: a shorter one would expire on its way to the partner.
 const LIFETIME_MIN: Duration = Duration::from_mins(1);
-
-/// The maximum number of an App's certificates that are read for one name; far more than a profile allows at a time.
-const NAMESAKES_MAX: u32 = 1000;
 
 /// The input for a signature.
 #[derive(Clone, Debug)]
@@ -61,22 +63,25 @@ impl Control {
         let (actor, now, profile) = (actor.clone(), self.now(), self.profile());
         let authority = self.authority();
         let lifetime = lifetime(request.lifetime, &profile)?;
-        let signed = self.commit(move |store| {
-            let app = find_active(store, &request.app)?;
+        let signed = self.commit(move |draft| {
+            let app = apps::find(draft, &request.app)?;
+            may_get_credentials(&app)?;
             let csr = judged(&request.csr, &profile)?;
-            refuse_known_key(store, &app, &csr)?;
-            let issued = issue(&authority, &csr, &app, lifetime, &profile, now)?;
-            let certificate = registered(&authority, &csr, &app, &request.name, &issued, now);
-            let retired = namesakes(store, &app, &request.name, now)?;
-            let chain_pem = format!("{}{}", issued.pem, authority.chain_pem());
-            Ok(plan(
-                &actor,
-                now,
-                &profile,
-                certificate,
-                &retired,
-                chain_pem,
-            ))
+            let registrant = registrant(draft, app, &csr, &profile, now)?;
+            // The rule is asked before anything is signed.
+            registrant.may_register()?;
+            let app = &registrant.app;
+            let issued = issue(&authority, &csr, app, lifetime, &profile, now)?;
+            let certificate = registered(&authority, &csr, app, &request.name, &issued, now);
+            let changes = certificates::add(certificate.clone(), &registrant)?;
+            Ok(Plan {
+                event: signed_event(&actor, now, &certificate, &changes),
+                changes: changes.into_iter().map(Change::from).collect(),
+                value: SignedCertificate {
+                    certificate,
+                    chain_pem: format!("{}{}", issued.pem, authority.chain_pem()),
+                },
+            })
         });
         let signed = signed.await;
         match &signed {
@@ -99,7 +104,8 @@ impl Control {
                 _ => Vec::new(),
             };
             Ok(if known.iter().any(is_compromised) {
-                report.refused(Reason::CsrKeyRevoked, KEY_COMPROMISED)
+                let refusal = Refusal::KeyCompromised.to_string();
+                report.refused(Reason::CsrKeyRevoked, &refusal)
             } else {
                 report
             })
@@ -163,35 +169,22 @@ impl Control {
         reason: RevocationReason,
     ) -> Result<Changed<Certificate>, Error> {
         let (actor, now) = (actor.clone(), self.now());
-        let revoked = self.commit(move |store| {
-            let certificate = find(store, id)?;
-            if let Some(at) = certificate.revoked_at {
-                return Err(Error::conflict(format!("{id} was revoked at {at}")));
-            }
-            let certificate = Certificate {
-                state: CredentialState::Revoked,
-                revoked_at: Some(now),
-                revocation_reason: Some(reason),
-                ..certificate
-            };
+        let revoked = self.commit(move |draft| {
+            let found = draft.certificate(id)?;
+            let certificate = found.ok_or_else(|| Error::not_found("certificate", id))?;
+            let certificate = certificates::revoke(certificate, now, reason)?;
+            let value = certificate.value().clone();
             let detail = json!({
-                "name": certificate.name,
-                "serial": certificate.serial,
-                "fingerprint": certificate.fingerprint,
+                "name": value.name,
+                "serial": value.serial,
+                "fingerprint": value.fingerprint,
                 "reason": reason,
             });
-            let app = Some(certificate.app);
-            let change = Change::RevokeCertificate {
-                id,
-                at: now,
-                reason,
-            };
+            let app = Some(value.app);
             Ok(Plan {
-                changes: vec![change],
+                changes: vec![certificate.into()],
                 event: event(&actor, now, "cert.revoke", &id, app, detail),
-                touched: vec![touched(&certificate)],
-                ended: vec![Ended::Credential(CredentialId::Certificate(id))],
-                value: certificate,
+                value,
             })
         });
         let revoked = revoked.await?;
@@ -219,10 +212,6 @@ fn as_of(certificate: Certificate, now: Timestamp) -> Certificate {
     }
 }
 
-fn touched(certificate: &Certificate) -> Touched {
-    Touched::Certificate(certificate.fingerprint, CertificateEntry::from(certificate))
-}
-
 fn lifetime(asked: Option<Duration>, profile: &Profile) -> Result<Duration, Error> {
     let lifetime = asked.unwrap_or(profile.lifetime);
     if lifetime > profile.lifetime_max {
@@ -241,27 +230,20 @@ fn judged(input: &[u8], profile: &Profile) -> Result<Csr, Error> {
     csr::judge(input, &profile.keys).map_err(|refusal| Error::new(refusal.reason, refusal.detail))
 }
 
-const KEY_COMPROMISED: &str =
-    "a certificate with this key was revoked because the key is compromised; make a new key pair";
-
-fn is_compromised(certificate: &Certificate) -> bool {
-    certificate.revocation_reason == Some(RevocationReason::KeyCompromise)
-}
-
-/// Refuses a known key. The store refuses it too; this check is earlier, so that nothing is signed for it.
-fn refuse_known_key(store: &dyn Store, app: &App, csr: &Csr) -> Result<(), Error> {
-    for known in store.certificates_by_key(&csr.key_digest())? {
-        if is_compromised(&known) {
-            return Err(Error::new(Reason::CsrKeyRevoked, KEY_COMPROMISED));
-        }
-        if known.app != app.id {
-            return Err(Error::new(
-                Reason::CsrKeyInUse,
-                "the key of this request is registered to another App; make a new key pair for each App",
-            ));
-        }
-    }
-    Ok(())
+/// The facts that decide about a certificate from this CSR.
+fn registrant(
+    draft: &Draft<'_>,
+    app: App,
+    csr: &Csr,
+    profile: &Profile,
+    now: Timestamp,
+) -> Result<Registrant, Error> {
+    Ok(Registrant {
+        of_key: draft.certificates_by_key(&csr.key_digest())?,
+        valid: draft.valid_certificates(app.id, now, profile.active_max)?,
+        valid_max: profile.active_max,
+        app,
+    })
 }
 
 fn issue(
@@ -308,37 +290,17 @@ fn registered(
     }
 }
 
-/// The App's active certificates of this name, which a new one of the name succeeds.
-fn namesakes(
-    store: &dyn Store,
-    app: &App,
-    name: &Name,
-    now: Timestamp,
-) -> Result<Vec<Certificate>, Error> {
-    let filter = CertificateFilter {
-        app: Some(app.id),
-        state: Some(CredentialState::Active),
-        at: Some(now),
-        expiring_before: None,
-    };
-    let active = store.certificates(&filter, &Page::first(NAMESAKES_MAX))?;
-    let namesakes = active.into_iter().filter(|known| known.name == *name);
-    let retiring = namesakes.map(|known| Certificate {
-        state: CredentialState::Retiring,
-        ..known
-    });
-    Ok(retiring.collect())
-}
-
-fn plan(
+/// The audit event of a signature. The new certificate is the last of the changes; those before it retire.
+fn signed_event(
     actor: &Actor,
     now: Timestamp,
-    profile: &Profile,
-    certificate: Certificate,
-    retired: &[Certificate],
-    chain_pem: String,
-) -> Plan<SignedCertificate> {
-    let retired_ids: Vec<_> = retired.iter().map(|known| known.id.to_string()).collect();
+    certificate: &Certificate,
+    changes: &[Allowed<Certificate>],
+) -> AuditEvent {
+    let retired = changes.iter().filter(|change| !change.is_new());
+    let retired_ids: Vec<_> = retired
+        .map(|change| change.value().id.to_string())
+        .collect();
     let detail = json!({
         "name": certificate.name,
         "serial": certificate.serial,
@@ -347,31 +309,15 @@ fn plan(
         "not_after": certificate.validity.not_after,
         "succeeds": retired_ids.join(" "),
     });
-    let (id, app) = (certificate.id, Some(certificate.app));
-    let retire = retired
-        .iter()
-        .map(|known| Change::RetireCertificate { id: known.id });
-    let add = Change::AddCertificate {
-        certificate: certificate.clone(),
-        active_max: profile.active_max,
-        now,
-    };
-    Plan {
-        changes: retire.chain([add]).collect(),
-        event: event(actor, now, "cert.sign", &id, app, detail),
-        touched: retired.iter().chain([&certificate]).map(touched).collect(),
-        ended: Vec::new(),
-        value: SignedCertificate {
-            certificate,
-            chain_pem,
-        },
-    }
+    let app = Some(certificate.app);
+    event(actor, now, "cert.sign", &certificate.id, app, detail)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::control::testing::{ACTOR, CSR, Fixture, OTHER_CSR, P521_CSR};
+    use crate::domain::credential::{CredentialId, Ended};
 
     #[tokio::test]
     async fn a_signed_certificate_counts_at_once() {

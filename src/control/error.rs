@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use crate::domain::reason::Reason;
+use crate::domain::registry::refusal::Refusal;
 use crate::store::error::{Conflict, Error as StoreError};
 
 /// A refusal or failure: a [`Reason`] for machines, a detail for the operator, and a source for the log.
@@ -53,10 +54,28 @@ impl Error {
     }
 }
 
+/// A refusal of the registry's rules, in their words.
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        let reason = match refusal {
+            Refusal::AppState { .. }
+            | Refusal::AppSuspended(_)
+            | Refusal::KeyEnded { .. }
+            | Refusal::KeyRotated(_)
+            | Refusal::NameTaken(_)
+            | Refusal::Revoked { .. } => Reason::Conflict,
+            Refusal::KeyCompromised => Reason::CsrKeyRevoked,
+            Refusal::KeyOfOtherApp => Reason::CsrKeyInUse,
+            Refusal::TooManyActive => Reason::CertLimit,
+        };
+        Self::new(reason, refusal.to_string())
+    }
+}
+
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         let (reason, detail) = match &error {
-            StoreError::Conflict(conflict) => explain(*conflict),
+            StoreError::Conflict(conflict) => (Reason::Conflict, explain(*conflict)),
             StoreError::Missing => (Reason::NotFound, "the object to change does not exist"),
             StoreError::Unavailable(cause) => {
                 let (reason, detail) = (Reason::StoreUnavailable, cause.to_string());
@@ -80,26 +99,10 @@ impl From<StoreError> for Error {
     }
 }
 
-fn explain(conflict: Conflict) -> (Reason, &'static str) {
+const fn explain(conflict: Conflict) -> &'static str {
     match conflict {
-        Conflict::Duplicate => (Reason::Conflict, "this is already registered"),
-        Conflict::KeyCompromised => (
-            Reason::CsrKeyRevoked,
-            "a certificate with this key was revoked because the key is compromised; make a new key pair",
-        ),
-        Conflict::KeyOfOtherApp => (
-            Reason::CsrKeyInUse,
-            "the key of this request is registered to another App; make a new key pair for each App",
-        ),
-        Conflict::NameTaken => (Reason::Conflict, "the name is taken"),
-        Conflict::StateChanged => (
-            Reason::Conflict,
-            "its state has changed in the meantime; check it and try again",
-        ),
-        Conflict::TooManyActive => (
-            Reason::CertLimit,
-            "the App has reached its limit of active certificates; revoke one that is no longer used",
-        ),
+        Conflict::Duplicate => "this is already registered",
+        Conflict::Moved => "its state has changed in the meantime; check it and try again",
     }
 }
 
@@ -108,16 +111,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_conflict_of_the_store_has_its_reason() {
-        for (conflict, reason) in [
-            (Conflict::Duplicate, Reason::Conflict),
-            (Conflict::KeyCompromised, Reason::CsrKeyRevoked),
-            (Conflict::KeyOfOtherApp, Reason::CsrKeyInUse),
-            (Conflict::NameTaken, Reason::Conflict),
-            (Conflict::StateChanged, Reason::Conflict),
-            (Conflict::TooManyActive, Reason::CertLimit),
+    fn every_refusal_and_every_failure_has_its_reason() {
+        for (refusal, reason) in [
+            (Refusal::KeyCompromised, Reason::CsrKeyRevoked),
+            (Refusal::KeyOfOtherApp, Reason::CsrKeyInUse),
+            (Refusal::TooManyActive, Reason::CertLimit),
+            (
+                Refusal::NameTaken("acme".parse().unwrap()),
+                Reason::Conflict,
+            ),
         ] {
-            assert_eq!(Error::from(StoreError::Conflict(conflict)).reason, reason);
+            assert_eq!(Error::from(refusal).reason, reason);
+        }
+        for conflict in [Conflict::Duplicate, Conflict::Moved] {
+            let error = Error::from(StoreError::Conflict(conflict));
+            assert_eq!(error.reason, Reason::Conflict);
         }
         assert_eq!(Error::from(StoreError::Missing).reason, Reason::NotFound);
     }

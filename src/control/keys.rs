@@ -5,25 +5,25 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
-use super::apps::{find_active, find_active_by_id};
+use super::apps;
 use super::audit::event;
+use super::draft::Draft;
 use super::error::Error;
-use super::publish::{Changed, Plan, Touched};
+use super::publish::Changed;
 use super::service::Control;
+use super::writer::Plan;
 use crate::crypto::api_key::generate_key;
 use crate::crypto::random;
 use crate::domain::admin::Actor;
 use crate::domain::api_key::{ApiKey, Environment, NETWORKS_MAX};
-use crate::domain::credential::{CredentialId, CredentialState, Ended, RevocationReason};
+use crate::domain::credential::{CredentialState, RevocationReason};
 use crate::domain::id::KeyId;
 use crate::domain::listing::{KeyFilter, Page};
 use crate::domain::name::Name;
+use crate::domain::registry::keys;
 use crate::domain::scope::ScopeSet;
 use crate::domain::secret::Secret;
-use crate::domain::snapshot::KeyEntry;
 use crate::domain::time::Timestamp;
-use crate::store::change::Change;
-use crate::store::repository::Store;
 
 /// The maximum lifetime of a key with an end; for more there are keys that do not expire.
 pub(super) const EXPIRY_MAX: Duration = Duration::from_hours(24 * 3650);
@@ -65,28 +65,28 @@ impl Control {
         let id = KeyId::from_bits(random::id_bits(now));
         let secret = generate_key(id, new.environment);
         let digest = self.hasher().digest(secret.expose());
-        let created = self.commit(move |store| {
-            let app = find_active(store, &new.app)?;
+        let created = self.commit(move |draft| {
+            let app = apps::find(draft, &new.app)?;
             let key = ApiKey {
                 id,
                 app: app.id,
-                name: new.name,
+                name: new.name.clone(),
                 environment: new.environment,
                 digest,
-                scopes: new.scopes,
-                networks: new.networks,
+                scopes: new.scopes.clone(),
+                networks: new.networks.clone(),
                 state: CredentialState::Active,
                 created_at: now,
                 expires_at,
                 revoked_at: None,
                 revocation_reason: None,
             };
+            let key = keys::create(key, &app)?;
+            let value = key.value().clone();
             Ok(Plan {
-                changes: vec![Change::CreateKey(key.clone())],
-                event: event(&actor, now, "key.create", &id, Some(app.id), detail(&key)),
-                touched: vec![touched(&key)],
-                ended: Vec::new(),
-                value: key,
+                changes: vec![key.into()],
+                event: event(&actor, now, "key.create", &id, Some(app.id), detail(&value)),
+                value,
             })
         });
         Ok(created.await?.map(|key| (key, secret)))
@@ -94,7 +94,7 @@ impl Control {
 
     pub async fn key(&self, id: KeyId) -> Result<ApiKey, Error> {
         let now = self.now();
-        self.read(move |store| Ok(as_of(find(store, id)?, now)))
+        self.read(move |store| Ok(as_of(find(&Draft::of(store), id)?, now)))
             .await
     }
 
@@ -124,36 +124,21 @@ impl Control {
         }
         let (actor, now) = (actor.clone(), self.now());
         let hasher = self.hasher().clone();
-        self.commit(move |store| {
-            let old = find(store, id)?;
-            refuse_unless_active(&old, now)?;
-            find_active_by_id(store, old.app)?;
+        self.commit(move |draft| {
+            let old = find(draft, id)?;
+            let found = draft.app(old.app)?;
+            let app = found.ok_or_else(|| Error::not_found("App", old.app))?;
             let new_id = KeyId::from_bits(random::id_bits(now));
             let secret = generate_key(new_id, old.environment);
-            let new = ApiKey {
-                id: new_id,
-                digest: hasher.digest(secret.expose()),
-                created_at: now,
-                ..old.clone()
-            };
-            let ends = now.plus(overlap);
-            let ends = old.expires_at.map_or(ends, |end| end.min(ends));
-            let old = ApiKey {
-                state: CredentialState::Retiring,
-                expires_at: Some(ends),
-                ..old
-            };
-            let detail = json!({"name": new.name, "successor": new_id, "retires_at": ends});
-            let retire = Change::RetireKey {
-                id,
-                expires_at: ends,
-            };
+            let digest = hasher.digest(secret.expose());
+            let rotation = keys::rotate(old, &app, (new_id, digest), now, overlap)?;
+            let value = rotation.successor.value().clone();
+            let ends = rotation.retired.value().expires_at;
+            let detail = json!({"name": value.name, "successor": new_id, "retires_at": ends});
             Ok(Plan {
-                changes: vec![retire, Change::CreateKey(new.clone())],
-                event: event(&actor, now, "key.rotate", &id, Some(old.app), detail),
-                touched: [&old, &new].map(touched).into(),
-                ended: Vec::new(),
-                value: (new, secret),
+                changes: vec![rotation.retired.into(), rotation.successor.into()],
+                event: event(&actor, now, "key.rotate", &id, Some(app.id), detail),
+                value: (value, secret),
             })
         })
         .await
@@ -167,37 +152,18 @@ impl Control {
         reason: RevocationReason,
     ) -> Result<Changed<ApiKey>, Error> {
         let (actor, now) = (actor.clone(), self.now());
-        let revoked = self.commit(move |store| {
-            let key = find(store, id)?;
-            if let Some(at) = key.revoked_at {
-                return Err(Error::conflict(format!("{id} was revoked at {at}")));
-            }
-            let key = ApiKey {
-                state: CredentialState::Revoked,
-                revoked_at: Some(now),
-                revocation_reason: Some(reason),
-                ..key
-            };
-            let detail = json!({"name": key.name, "reason": reason});
-            let change = Change::RevokeKey {
-                id,
-                at: now,
-                reason,
-            };
+        let revoked = self.commit(move |draft| {
+            let key = keys::revoke(find(draft, id)?, now, reason)?;
+            let value = key.value().clone();
+            let detail = json!({"name": value.name, "reason": reason});
             Ok(Plan {
-                changes: vec![change],
-                event: event(&actor, now, "key.revoke", &id, Some(key.app), detail),
-                touched: vec![touched(&key)],
-                ended: vec![Ended::Credential(CredentialId::Key(id))],
-                value: key,
+                changes: vec![key.into()],
+                event: event(&actor, now, "key.revoke", &id, Some(value.app), detail),
+                value,
             })
         });
         revoked.await?.in_force(id)
     }
-}
-
-fn touched(key: &ApiKey) -> Touched {
-    Touched::Key(key.id, KeyEntry::from(key))
 }
 
 /// The end of a credential that is created at `now`, if it has one.
@@ -213,8 +179,8 @@ pub(super) fn expiry(
     }
 }
 
-fn find(store: &dyn Store, id: KeyId) -> Result<ApiKey, Error> {
-    let found = store.key(id)?;
+fn find(draft: &Draft<'_>, id: KeyId) -> Result<ApiKey, Error> {
+    let found = draft.key(id)?;
     found.ok_or_else(|| Error::not_found("key", id))
 }
 
@@ -223,20 +189,6 @@ fn as_of(key: ApiKey, now: Timestamp) -> ApiKey {
     ApiKey {
         state: key.state.at(now, key.expires_at),
         ..key
-    }
-}
-
-fn refuse_unless_active(key: &ApiKey, now: Timestamp) -> Result<(), Error> {
-    let id = key.id;
-    match key.state.at(now, key.expires_at) {
-        CredentialState::Active => Ok(()),
-        CredentialState::Retiring => Err(Error::conflict(format!(
-            "{id} has been rotated already; rotate its successor"
-        ))),
-        state => Err(Error::conflict(format!(
-            "{id} is {}; make a new key",
-            state.as_str()
-        ))),
     }
 }
 
@@ -256,6 +208,7 @@ mod tests {
     use super::*;
     use crate::control::testing::{ACTOR, Fixture, new_key};
     use crate::crypto::api_key::parse_key;
+    use crate::domain::credential::{CredentialId, Ended};
     use crate::domain::reason::Reason;
 
     const DAY: Duration = Duration::from_hours(24);

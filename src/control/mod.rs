@@ -1,10 +1,13 @@
 //! The control plane: the registry, its changes with their authors, and their publication to the data plane.
 //!
-//! Every change takes one way, [`publish::Publisher::commit`]: read, decide and store under one lock, together with the
-//! audit event; then send the data plane a snapshot with the changes, and wait for its receipt.
+//! Every change takes one way, [`publish::Publisher::commit`]. One writer takes the changes that wait, decides each over
+//! the ones before it, and stores them together, each with its audit event. Then it sends the data plane a snapshot with
+//! the changes, and each waits for the receipt.
 
 pub mod error;
 pub mod publish;
+mod writer;
+mod draft;
 pub mod service;
 pub mod apps;
 pub mod certificates;
@@ -19,6 +22,10 @@ pub mod key_ring;
 pub mod retired_key;
 pub mod authority;
 
+#[cfg(test)]
+mod writer_tests;
+#[cfg(test)]
+mod endings_tests;
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]

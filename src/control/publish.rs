@@ -5,23 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use super::draft::Draft;
 use super::error::Error;
 use super::metrics::ControlMetrics;
-use crate::domain::app::App;
-use crate::domain::certificate::Fingerprint;
-use crate::domain::credential::{CredentialId, Ended};
-use crate::domain::id::KeyId;
+use super::writer::{self, Asked, Plan, Queue, Stored, Written};
+use crate::domain::credential::Ended;
 use crate::domain::reason::Reason;
-use crate::domain::record::{AuditEvent, Receipt};
-use crate::domain::snapshot::{Catalog, CertificateEntry, KeyEntry, Snapshot};
+use crate::domain::record::Receipt;
+use crate::domain::snapshot::{Catalog, Snapshot};
+use crate::domain::succession::Succession;
 use crate::domain::token::VerificationKey;
-use crate::store::change::Change;
 use crate::store::repository::{Contents, Store};
 
 /// The time for which a change waits for the data plane. Workers answer within milliseconds; one that does not is
@@ -36,25 +35,6 @@ pub struct Publication {
     pub ended: Vec<Ended>,
     /// The channel for the receipt, sent once every worker decides by the snapshot.
     pub receipt: oneshot::Sender<Receipt>,
-}
-
-/// The decision of a use case: the changes to store, the audit event, and the changes for the data plane.
-#[derive(Debug)]
-pub(super) struct Plan<T> {
-    pub value: T,
-    pub changes: Vec<Change>,
-    pub event: AuditEvent,
-    /// The entries of the snapshot that differ, with their new values.
-    pub touched: Vec<Touched>,
-    pub ended: Vec<Ended>,
-}
-
-/// One entry of the snapshot with its new value.
-#[derive(Clone, Debug)]
-pub(super) enum Touched {
-    App(App),
-    Certificate(Fingerprint, CertificateEntry),
-    Key(KeyId, KeyEntry),
 }
 
 /// The result of a stored change, with the receipt of its publication.
@@ -103,6 +83,8 @@ pub struct Publisher {
 struct Inner {
     store: Arc<dyn Store>,
     live: ArcSwap<Snapshot>,
+    /// The changes that wait for the state.
+    queue: Queue,
     /// The state, locked from the reading for a change until its snapshot is sent, so that snapshots leave in the order
     /// of the revisions that they were made from.
     state: Mutex<State>,
@@ -141,6 +123,7 @@ impl Publisher {
         let inner = Inner {
             store,
             live: ArcSwap::new(Arc::clone(&first)),
+            queue: Queue::default(),
             state: Mutex::new(State {
                 revision,
                 owed: Vec::new(),
@@ -213,50 +196,54 @@ impl Publisher {
     /// Decides by the store, stores the decision, publishes it, and waits for the receipt. If none comes in time, the
     /// receipt says so, since a stored change cannot be taken back.
     ///
-    /// `decide` may block. Nobody else changes anything while it runs, so its reads stay true until it is stored; the
-    /// store's own conditions guard against another process.
+    /// `decide` may block, and may be asked again. Nothing changes between its reads and the store's keeping: neither
+    /// here, where one group of changes at a time is decided, nor by another process, whose change moves the revision.
     pub(super) async fn commit<T: Send + 'static>(
         &self,
-        decide: impl FnOnce(&dyn Store) -> Result<Plan<T>, Error> + Send + 'static,
+        decide: impl Fn(&Draft<'_>) -> Result<Plan<T>, Error> + Send + 'static,
     ) -> Result<Changed<T>, Error> {
-        self.run(|inner| async move {
-            let mut state = inner.state.lock().await;
-            let stored = inner.store(decide).await?;
-            let began = Instant::now();
-            let (snapshot, lost) = inner
-                .next(&mut state, stored.revision, stored.touched)
-                .await;
-            let others = lost.into_iter().filter(|end| !stored.ended.contains(end));
-            let ended = stored.ended.iter().copied().chain(others).collect();
-            let version = snapshot.version;
-            let waiting = inner.send(&mut state, snapshot, ended).await;
-            drop(state);
-            let receipt = inner.confirm(waiting, version, &stored.subject).await;
-            if !stored.ended.is_empty() {
-                inner.metrics.propagated(began.elapsed());
-            }
-            Ok(Changed {
-                value: stored.value,
-                receipt,
-            })
+        let mut stored = self.store(decide, true).await?;
+        let receipt = stored.receipt.wait_for(Option::is_some).await;
+        let receipt = receipt.ok().and_then(|receipt| *receipt);
+        let receipt = receipt.ok_or_else(|| {
+            Error::internal("the change is stored, and not published", "no receipt")
+        })?;
+        Ok(Changed {
+            value: stored.value,
+            receipt: Receipt {
+                // Connections are counted for all changes that were published together.
+                connections_closed: if stored.ended == 0 {
+                    0
+                } else {
+                    receipt.connections_closed
+                },
+                ..receipt
+            },
         })
-        .await
     }
 
-    /// Stores a change that does not concern the data plane.
+    /// Stores a change and waits for no receipt: for changes that do not concern the data plane.
     pub(super) async fn record<T: Send + 'static>(
         &self,
-        decide: impl FnOnce(&dyn Store) -> Result<Plan<T>, Error> + Send + 'static,
+        decide: impl Fn(&Draft<'_>) -> Result<Plan<T>, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        self.run(|inner| async move {
-            let mut state = inner.state.lock().await;
-            let stored = inner.store(decide).await?;
-            if stored.revision == state.revision + 1 {
-                state.revision = stored.revision;
-            }
-            Ok(stored.value)
-        })
-        .await
+        Ok(self.store(decide, false).await?.value)
+    }
+
+    /// Puts a change among those that wait. A task of its own stores it, if no earlier one has taken it along: it runs
+    /// to the end even when the author leaves, since a stored change must be published too.
+    async fn store<T: Send + 'static>(
+        &self,
+        decide: impl Fn(&Draft<'_>) -> Result<Plan<T>, Error> + Send + 'static,
+        wants_receipt: bool,
+    ) -> Result<Stored<T>, Error> {
+        let (asked, answer) = Asked::new(decide, wants_receipt);
+        self.inner.queue.push(Box::new(asked));
+        let inner = Arc::clone(&self.inner);
+        self.inner.tasks.spawn(inner.write_waiting());
+        answer
+            .await
+            .map_err(|error| Error::internal("the change was not carried out", error))?
     }
 
     /// Runs to the end even when the caller leaves: a stored change must be published too.
@@ -270,63 +257,87 @@ impl Publisher {
     }
 }
 
-struct Stored<T> {
-    value: T,
+/// A publication that is sent, and the changes that it is for.
+struct Sent {
+    version: u64,
+    /// The subject of the first of the changes.
     subject: String,
-    touched: Vec<Touched>,
-    ended: Vec<Ended>,
-    revision: u64,
+    /// The number of changes with which something ended.
+    endings: usize,
+    began: Instant,
+    waiting: Option<oneshot::Receiver<Receipt>>,
+    receipt: watch::Sender<Option<Receipt>>,
 }
 
 impl Inner {
-    async fn store<T: Send + 'static>(
-        &self,
-        decide: impl FnOnce(&dyn Store) -> Result<Plan<T>, Error> + Send + 'static,
-    ) -> Result<Stored<T>, Error> {
-        blocking(&self.store, move |store| {
-            let plan = decide(store)?;
-            let revision = store.change(&plan.changes, &plan.event)?;
-            let event = plan.event;
-            info!(actor = %event.actor, action = %event.action, subject = %event.subject, revision, "change stored");
-            Ok(Stored {
-                value: plan.value,
-                subject: event.subject,
-                touched: plan.touched,
-                ended: plan.ended,
-                revision,
-            })
-        })
-        .await
+    /// Stores and publishes the changes that wait. Does nothing if another task has taken them along.
+    async fn write_waiting(self: Arc<Self>) {
+        let mut state = self.state.lock().await;
+        let group = self.queue.take();
+        if group.is_empty() {
+            return;
+        }
+        let known = state.revision;
+        let written = blocking(&self.store, move |store| {
+            Ok(writer::write(store, group, known))
+        });
+        let written = written.await.unwrap_or_else(|error| {
+            // The authors learn it from their answers, which are closed.
+            warn!(error = %error, "changes were not carried out");
+            Vec::new()
+        });
+        let mut sent = Vec::new();
+        for written in written {
+            sent.extend(self.publish(&mut state, written).await);
+        }
+        drop(state);
+        for sent in sent {
+            self.confirm_sent(sent).await;
+        }
     }
 
-    /// The snapshot after a change, and the credentials that another process ended.
-    async fn next(
-        &self,
-        state: &mut State,
-        revision: u64,
-        touched: Vec<Touched>,
-    ) -> (Snapshot, Vec<Ended>) {
+    /// Makes the snapshot after changes that are stored, and sends it. Nothing is sent if nobody has to learn of them.
+    async fn publish(self: &Arc<Self>, state: &mut State, written: Written) -> Option<Sent> {
+        let began = Instant::now();
         let current = self.live.load_full();
-        if revision == state.revision + 1 {
-            state.revision = revision;
-            return (changed(&current, touched, revision), Vec::new());
+        let mut succession = Succession::of(&current);
+        succession.add(written.foreign.into_iter().flat_map(|since| since.entries));
+        if written.complete {
+            state.revision = written.revision;
         }
-        // Another process wrote to the store as well, so the whole registry is loaded.
-        match load(&self.store).await {
-            Ok(contents) => {
-                state.revision = contents.revision;
-                let (version, catalog) = (current.version + 1, Arc::clone(&current.catalog));
-                let keys = Arc::clone(&current.verification_keys);
-                let snapshot = build(version, contents, catalog, keys);
-                let lost = lost(&current, &snapshot);
-                (snapshot, lost)
-            }
-            // The revision stays behind, so the next change tries to load again.
-            Err(error) => {
-                warn!(error = %error, "store changed by others cannot be read; publishing our own change only");
-                (changed(&current, touched, state.revision), Vec::new())
-            }
+        let (receipt, receipts) = watch::channel(None);
+        let (mut wanted, mut endings, mut subject) = (false, 0, None);
+        for kept in written.changes {
+            let ended = succession.add(kept.entries);
+            wanted |= kept.author.wants_receipt();
+            endings += usize::from(ended > 0);
+            subject.get_or_insert(kept.subject);
+            kept.author.finish(receipts.clone(), ended);
         }
+        if succession.is_empty() && !wanted {
+            return None;
+        }
+        let (snapshot, ended) = succession.finish(state.revision);
+        let version = snapshot.version;
+        let waiting = self.send(state, snapshot, ended).await;
+        Some(Sent {
+            version,
+            subject: subject.unwrap_or_else(|| "changes by others".to_owned()),
+            endings,
+            began,
+            waiting,
+            receipt,
+        })
+    }
+
+    async fn confirm_sent(&self, sent: Sent) {
+        let receipt = self.confirm(sent.waiting, sent.version, &sent.subject);
+        let receipt = receipt.await;
+        for _ in 0..sent.endings {
+            self.metrics.propagated(sent.began.elapsed());
+        }
+        // Nobody may wait for it any more.
+        let _ = sent.receipt.send(Some(receipt));
     }
 
     /// Sends the snapshot to the data plane; if the queue stays full, a task sends it later.
@@ -459,58 +470,16 @@ fn build(
     }
 }
 
-/// `current` with the touched entries replaced; everything else is shared with it.
-fn changed(current: &Snapshot, touched: Vec<Touched>, revision: u64) -> Snapshot {
-    let mut next = Snapshot {
-        version: current.version + 1,
-        revision,
-        ..current.clone()
-    };
-    for entry in touched {
-        match entry {
-            Touched::App(app) => next.apps = next.apps.with(app.id, Arc::new(app)),
-            Touched::Certificate(fingerprint, entry) => {
-                next.certificates = next.certificates.with(fingerprint, entry);
-            }
-            Touched::Key(id, key) => next.keys = next.keys.with(id, key),
-        }
-    }
-    next
-}
-
-/// The credentials and Apps that are valid in `before` and not in `after`.
-fn lost(before: &Snapshot, after: &Snapshot) -> Vec<Ended> {
-    let apps = before
-        .apps
-        .iter()
-        .filter(|(id, _)| before.active_app(**id).is_ok() && after.active_app(**id).is_err())
-        .map(|(id, _)| Ended::App(*id));
-    let certificates = before
-        .certificates
-        .iter()
-        .filter(|(print, entry)| {
-            let now = after.certificates.get(print);
-            entry.state.counts() && !now.is_some_and(|entry| entry.state.counts())
-        })
-        .map(|(_, entry)| Ended::Credential(CredentialId::Certificate(entry.id)));
-    let keys = before
-        .keys
-        .iter()
-        .filter(|(id, key)| {
-            let now = after.keys.get(id);
-            key.state.counts() && !now.is_some_and(|key| key.state.counts())
-        })
-        .map(|(id, _)| Ended::Credential(CredentialId::Key(*id)));
-    apps.chain(certificates).chain(keys).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::control::apps::NewApp;
     use crate::control::testing::{ACTOR, CSR, Fixture, Told, catalog, confirm_all};
-    use crate::domain::app::AppState;
+    use crate::domain::app::{App, AppState};
+    use crate::domain::id::AppId;
+    use crate::domain::registry::apps;
     use crate::domain::time::Timestamp;
+    use crate::store::act::Act;
     use serde_json::json;
 
     #[tokio::test]
@@ -564,14 +533,15 @@ mod tests {
     async fn what_others_wrote_to_the_store_is_published_with_the_next_change() {
         let fixture = Fixture::new().await;
         let app = fixture.app("acme").await;
-        let change = Change::SetAppState {
-            id: app.id,
-            from: AppState::Active,
-            to: AppState::Suspended,
-        };
         let mut event = fixture.last_event().await;
         event.id = crate::domain::id::AuditEventId::from_bits(1);
-        fixture.store.change(&[change], &event).unwrap();
+        let asleep = apps::set_state(app.clone(), AppState::Suspended).unwrap();
+        let act = Act {
+            changes: vec![asleep.into()],
+            event,
+        };
+        let revision = fixture.store.revision().unwrap();
+        fixture.store.change(revision, &[act]).unwrap();
         assert!(fixture.snapshot().active_app(app.id).is_ok());
         fixture.app("other").await;
         let (snapshot, ended) = fixture.last_told();
@@ -798,6 +768,51 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn changes_that_wait_together_are_published_once_and_have_a_receipt_each() {
+        let fixture = Fixture::new().await;
+        fixture.app("first").await;
+        let (key, _) = fixture.key("first", "").await;
+        let (tasks, mut ends) = (TaskTracker::new(), mpsc::channel(64));
+        let inner = &fixture.control.publisher().inner;
+        let state = inner.state.lock().await;
+        for place in 0..63 {
+            let (control, end) = (fixture.control.clone(), ends.0.clone());
+            tasks.spawn(async move {
+                let new = crate::control::testing::new_key("first", &format!("scope-{place}"));
+                let created = control.create_key(&ACTOR, new).await.unwrap();
+                end.send((created.receipt, created.value.0.id))
+                    .await
+                    .unwrap();
+            });
+        }
+        let (control, end) = (fixture.control.clone(), ends.0.clone());
+        tasks.spawn(async move {
+            let why = crate::domain::credential::RevocationReason::Superseded;
+            let revoked = control.revoke_key(&ACTOR, key.id, why).await.unwrap();
+            end.send((revoked.receipt, revoked.value.id)).await.unwrap();
+        });
+        while inner.queue.len() < 64 {
+            tokio::task::yield_now().await;
+        }
+        drop(state);
+        tasks.close();
+        tasks.wait().await;
+        let mut ids = std::collections::BTreeSet::new();
+        for _ in 0..64 {
+            let (receipt, id) = ends.1.recv().await.unwrap();
+            assert!(receipt.confirmed);
+            assert_eq!(receipt.version, 4);
+            assert_eq!(receipt.connections_closed, u32::from(id == key.id));
+            ids.insert(id);
+        }
+        assert_eq!(ids.len(), 64);
+        let told = fixture.told.lock().unwrap();
+        assert_eq!(told.len(), 3);
+        assert_eq!(told.last().unwrap().0.revision, 66);
+        assert_eq!(told.last().unwrap().0.keys.len(), 64);
+    }
+
+    #[tokio::test]
     async fn a_decision_that_panics_changes_nothing_and_harms_no_other() {
         let fixture = Fixture::new().await;
         let failed = fixture
@@ -811,21 +826,26 @@ mod tests {
     #[tokio::test]
     async fn a_change_that_the_store_refuses_is_not_published() {
         let fixture = Fixture::new().await;
+        let app = fixture.app("acme").await;
         let before = fixture.snapshot();
-        let id = crate::domain::id::AppId::from_bits(9);
         let refused = fixture.control.commit(move |_| {
             let detail = json!({});
             let at = Timestamp::from_unix_seconds(0);
+            let unknown = App {
+                id: AppId::from_bits(9),
+                ..app.clone()
+            };
             Ok(Plan {
                 value: (),
-                changes: vec![Change::SetAppState {
-                    id,
-                    from: AppState::Active,
-                    to: AppState::Revoked,
-                }],
-                event: crate::control::audit::event(&ACTOR, at, "app.revoke", &id, None, detail),
-                touched: Vec::new(),
-                ended: vec![Ended::App(id)],
+                changes: vec![apps::set_state(unknown, AppState::Revoked)?.into()],
+                event: crate::control::audit::event(
+                    &ACTOR,
+                    at,
+                    "app.revoke",
+                    &app.id,
+                    None,
+                    detail,
+                ),
             })
         });
         assert_eq!(refused.await.unwrap_err().reason, Reason::NotFound);

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::draft::Draft;
 use super::error::Error;
 use super::key_ring::TokenKeys;
 use super::metrics::ControlMetrics;
-use super::publish::{Changed, Plan, Publisher, blocking};
+use super::publish::{Changed, Publisher, blocking};
+use super::writer::Plan;
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::authority::Authority;
 use crate::domain::certificate::Profile;
@@ -113,14 +115,14 @@ impl Control {
 
     pub(super) async fn commit<T: Send + 'static>(
         &self,
-        decide: impl FnOnce(&dyn Store) -> Result<Plan<T>, Error> + Send + 'static,
+        decide: impl Fn(&Draft<'_>) -> Result<Plan<T>, Error> + Send + 'static,
     ) -> Result<Changed<T>, Error> {
         self.inner.publisher.commit(decide).await
     }
 
     pub(super) async fn record<T: Send + 'static>(
         &self,
-        decide: impl FnOnce(&dyn Store) -> Result<Plan<T>, Error> + Send + 'static,
+        decide: impl Fn(&Draft<'_>) -> Result<Plan<T>, Error> + Send + 'static,
     ) -> Result<T, Error> {
         self.inner.publisher.record(decide).await
     }

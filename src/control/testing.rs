@@ -104,14 +104,26 @@ pub struct Fixture {
 
 impl Fixture {
     pub async fn new() -> Self {
-        let (outlet, publications) = mpsc::channel(8);
-        let told = confirm_all(publications);
-        Self::with_outlet(outlet, told).await
+        Self::with_store(Arc::new(SqliteStore::in_memory().unwrap())).await
     }
 
     pub async fn with_outlet(outlet: mpsc::Sender<Publication>, told: Told) -> Self {
-        let clock = HandClock::at(1_800_000_000);
         let store = Arc::new(SqliteStore::in_memory().unwrap());
+        Self::with(store, outlet, told).await
+    }
+
+    pub async fn with_store(store: Arc<SqliteStore>) -> Self {
+        let (outlet, publications) = mpsc::channel(8);
+        let told = confirm_all(publications);
+        Self::with(store, outlet, told).await
+    }
+
+    pub async fn with(
+        store: Arc<SqliteStore>,
+        outlet: mpsc::Sender<Publication>,
+        told: Told,
+    ) -> Self {
+        let clock = HandClock::at(1_800_000_000);
         let registry = prometheus::Registry::new();
         let metrics = ControlMetrics::register(&registry).unwrap();
         let (publisher, _) = Publisher::start(

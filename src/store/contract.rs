@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use super::change::Change;
+use super::act::Act;
 use super::error::{Conflict, Error};
-use super::repository::{Contents, Store};
+use super::repository::{Contents, Since, Store};
 use crate::domain::admin::{AdminToken, Role};
 use crate::domain::api_key::{ApiKey, Environment, SecretDigest};
 use crate::domain::app::{App, AppState};
@@ -15,8 +15,10 @@ use crate::domain::credential::{CredentialState, RevocationReason};
 use crate::domain::id::{AdminTokenId, AppId, AuditEventId, AuthorityId, CertificateId, KeyId};
 use crate::domain::listing::{AuditFilter, CertificateFilter, CredentialFilter, KeyFilter, Page};
 use crate::domain::record::AuditEvent;
+use crate::domain::registry::change::{Allowed, Change};
 use crate::domain::shelf::Shelf;
 use crate::domain::snapshot::{CertificateEntry, KeyEntry};
+use crate::domain::succession::Entry;
 use crate::domain::time::{Timestamp, Validity};
 
 /// Generates a test for each promise; `$make` returns a new store, and everything that must outlive it.
@@ -26,19 +28,13 @@ macro_rules! promises {
             a_new_store_is_empty,
             every_value_is_read_as_it_was_written,
             every_change_has_one_revision_and_one_event,
-            a_refused_change_undoes_the_ones_before_it,
+            a_change_for_another_revision_changes_nothing,
+            a_group_is_kept_whole_or_not_at_all,
             a_repeated_event_undoes_its_changes,
-            names_of_apps_are_unique,
-            an_app_changes_only_from_the_state_that_was_seen,
-            a_revoked_app_gets_nothing_new,
             what_is_not_stored_is_missing,
             nothing_is_stored_twice,
-            a_key_pair_belongs_to_one_app,
-            a_compromised_key_pair_is_never_registered_again,
-            only_so_many_certificates_count,
-            certificates_retire_once_and_are_revoked_once,
-            keys_retire_without_living_longer,
-            admin_tokens_are_revoked_once,
+            a_changed_object_is_read_as_it_became,
+            what_changed_since_a_revision_is_found,
             pages_follow_the_order_of_ids,
             credentials_are_filtered,
             the_audit_trail_comes_newest_first_and_filtered,
@@ -55,9 +51,9 @@ macro_rules! promises {
 }
 pub(super) use promises;
 
-pub(super) const NOW: Timestamp = Timestamp::from_unix_seconds(1_000_000);
+pub const NOW: Timestamp = Timestamp::from_unix_seconds(1_000_000);
 
-pub(super) fn app(number: u128) -> App {
+pub fn app(number: u128) -> App {
     App {
         id: AppId::from_bits(number),
         name: format!("app-{number}").parse().unwrap(),
@@ -68,7 +64,7 @@ pub(super) fn app(number: u128) -> App {
 }
 
 /// A certificate of `app`; every value in it that must be unique comes from `number`.
-pub(super) fn certificate(number: u8, app: u128) -> Certificate {
+pub fn certificate(number: u8, app: u128) -> Certificate {
     Certificate {
         id: CertificateId::from_bits(number.into()),
         app: AppId::from_bits(app),
@@ -91,7 +87,7 @@ pub(super) fn certificate(number: u8, app: u128) -> Certificate {
     }
 }
 
-pub(super) fn key(number: u8, app: u128) -> ApiKey {
+pub fn key(number: u8, app: u128) -> ApiKey {
     ApiKey {
         id: KeyId::from_bits(number.into()),
         app: AppId::from_bits(app),
@@ -139,31 +135,68 @@ pub(super) fn event() -> AuditEvent {
     }
 }
 
-fn add(certificate: Certificate) -> Change {
-    Change::AddCertificate {
-        certificate,
-        active_max: 2,
-        now: NOW,
+/// A new object. The rules that would judge it are tested with them.
+pub fn new<T>(object: T) -> Change
+where
+    Change: From<Allowed<T>>,
+{
+    Allowed::unjudged(object, true).into()
+}
+
+/// An object with another value.
+pub fn set<T>(object: T) -> Change
+where
+    Change: From<Allowed<T>>,
+{
+    Allowed::unjudged(object, false).into()
+}
+
+pub(super) fn revoked(certificate: Certificate, reason: RevocationReason) -> Certificate {
+    Certificate {
+        state: CredentialState::Revoked,
+        revoked_at: Some(NOW),
+        revocation_reason: Some(reason),
+        ..certificate
     }
 }
 
-fn revoke(number: u8, reason: RevocationReason) -> Change {
-    Change::RevokeCertificate {
-        id: CertificateId::from_bits(number.into()),
-        at: NOW,
-        reason,
+fn revoked_key(key: ApiKey, reason: RevocationReason) -> ApiKey {
+    ApiKey {
+        state: CredentialState::Revoked,
+        revoked_at: Some(NOW),
+        revocation_reason: Some(reason),
+        ..key
     }
 }
 
-pub(super) fn done(store: &dyn Store, changes: &[Change]) -> u64 {
-    store.change(changes, &event()).unwrap()
+fn act(changes: &[Change]) -> Act {
+    Act {
+        changes: changes.to_vec(),
+        event: event(),
+    }
+}
+
+/// Keeps acts at the store's revision, and again if another thread was faster. Returns the new revision.
+fn kept(store: &dyn Store, acts: &[Act]) -> Result<u64, Error> {
+    loop {
+        let expected = store.revision()?;
+        match store.change(expected, acts) {
+            Err(Error::Conflict(Conflict::Moved)) => {}
+            Ok(()) => return Ok(expected + u64::try_from(acts.len()).unwrap()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+pub fn done(store: &dyn Store, changes: &[Change]) -> u64 {
+    kept(store, &[act(changes)]).unwrap()
 }
 
 /// Makes a change that must be refused, and checks that nothing of it was stored.
 fn refused(store: &dyn Store, changes: &[Change]) -> Error {
     let before = store.load().unwrap();
     let events = events(store).len();
-    let error = store.change(changes, &event()).unwrap_err();
+    let error = kept(store, &[act(changes)]).unwrap_err();
     assert_eq!(store.load().unwrap(), before, "after {error:?}");
     assert_eq!(self::events(store).len(), events, "after {error:?}");
     error
@@ -184,10 +217,7 @@ fn events(store: &dyn Store) -> Vec<AuditEvent> {
 
 /// A store with the Apps 1 and 2.
 fn with_apps(store: &dyn Store) {
-    done(
-        store,
-        &[Change::CreateApp(app(1)), Change::CreateApp(app(2))],
-    );
+    done(store, &[new(app(1)), new(app(2))]);
 }
 
 pub(super) fn a_new_store_is_empty(store: &dyn Store) {
@@ -210,21 +240,17 @@ pub(super) fn every_value_is_read_as_it_was_written(store: &dyn Store) {
     bounded.networks.clear();
     bounded.scopes = "".parse().unwrap();
     bounded.environment = Environment::Live;
-    let mut ended = certificate(2, 2);
-    ended.state = CredentialState::Revoked;
-    ended.revoked_at = Some(NOW);
-    ended.revocation_reason = Some(RevocationReason::CessationOfOperation);
-    let event = event();
-    let changes = [
-        Change::CreateApp(app(1)),
-        Change::CreateApp(app(2)),
-        add(certificate(1, 1)),
-        add(ended.clone()),
-        Change::CreateKey(key(1, 1)),
-        Change::CreateKey(bounded.clone()),
-        Change::CreateAdminToken(admin_token(1)),
-    ];
-    store.change(&changes, &event).unwrap();
+    let ended = revoked(certificate(2, 2), RevocationReason::CessationOfOperation);
+    let act = act(&[
+        new(app(1)),
+        new(app(2)),
+        new(certificate(1, 1)),
+        new(ended.clone()),
+        new(key(1, 1)),
+        new(bounded.clone()),
+        new(admin_token(1)),
+    ]);
+    store.change(0, std::slice::from_ref(&act)).unwrap();
 
     assert_eq!(store.app(app(1).id).unwrap(), Some(app(1)));
     assert_eq!(store.app_by_name(&app(2).name).unwrap(), Some(app(2)));
@@ -239,7 +265,7 @@ pub(super) fn every_value_is_read_as_it_was_written(store: &dyn Store) {
     assert_eq!(store.key(bounded.id).unwrap().as_ref(), Some(&bounded));
     let token = admin_token(1);
     assert_eq!(store.admin_token(token.id).unwrap(), Some(token));
-    assert_eq!(events(store), [event]);
+    assert_eq!(events(store), [act.event]);
     let expected = Contents {
         revision: 1,
         apps: Shelf::build([app(1), app(2)].map(|app| (app.id, Arc::new(app)))),
@@ -253,120 +279,74 @@ pub(super) fn every_value_is_read_as_it_was_written(store: &dyn Store) {
 }
 
 pub(super) fn every_change_has_one_revision_and_one_event(store: &dyn Store) {
-    assert_eq!(done(store, &[Change::CreateApp(app(1))]), 1);
+    assert_eq!(done(store, &[new(app(1))]), 1);
     assert_eq!(done(store, &[]), 2);
-    let more = [Change::CreateApp(app(2)), Change::CreateApp(app(3))];
-    assert_eq!(done(store, &more), 3);
-    assert_eq!(store.revision().unwrap(), 3);
-    assert_eq!(events(store).len(), 3);
+    assert_eq!(done(store, &[new(app(2)), new(app(3))]), 3);
+    let group = [act(&[new(app(4))]), act(&[]), act(&[new(app(5))])];
+    store.change(3, &group).unwrap();
+    assert_eq!(store.revision().unwrap(), 6);
+    let newest: Vec<_> = events(store).into_iter().take(3).collect();
+    let in_order = group.into_iter().rev().map(|act| act.event);
+    assert!(in_order.eq(newest));
+    assert_eq!(events(store).len(), 6);
+    store.change(6, &[]).unwrap();
+    assert_eq!(store.revision().unwrap(), 6);
 }
 
-pub(super) fn a_refused_change_undoes_the_ones_before_it(store: &dyn Store) {
+pub(super) fn a_change_for_another_revision_changes_nothing(store: &dyn Store) {
     with_apps(store);
-    let changes = [
-        Change::CreateApp(app(3)),
-        add(certificate(1, 3)),
-        Change::CreateKey(key(1, 1)),
-        Change::CreateApp(app(1)),
-        Change::CreateApp(app(4)),
-    ];
-    assert_eq!(conflict(store, &changes), Conflict::NameTaken);
+    let before = store.load().unwrap();
+    for expected in [0, 2, u64::MAX] {
+        let refused = store.change(expected, &[act(&[new(app(3))])]);
+        assert!(matches!(refused, Err(Error::Conflict(Conflict::Moved))));
+    }
+    assert_eq!(store.load().unwrap(), before);
+    assert_eq!(events(store).len(), 1);
+}
+
+pub(super) fn a_group_is_kept_whole_or_not_at_all(store: &dyn Store) {
+    with_apps(store);
+    let mut namesake = app(4);
+    namesake.name = app(1).name;
+    let changes = [new(app(3)), new(certificate(1, 3)), new(key(1, 1))];
+    assert_eq!(
+        conflict(store, &[&changes[..], &[new(namesake.clone())]].concat()),
+        Conflict::Duplicate
+    );
+    let group = [act(&changes), act(&[new(namesake)]), act(&[])];
+    let refused = store.change(1, &group);
+    assert!(matches!(refused, Err(Error::Conflict(Conflict::Duplicate))));
+    assert_eq!(store.revision().unwrap(), 1);
+    assert_eq!(events(store).len(), 1);
     assert_eq!(store.app(app(3).id).unwrap(), None);
     let digest = certificate(1, 3).key_digest;
     assert_eq!(store.certificates_by_key(&digest).unwrap(), []);
     // An undone change does not conflict with the next one.
-    done(store, &changes[..3]);
+    done(store, &changes);
 }
 
 pub(super) fn a_repeated_event_undoes_its_changes(store: &dyn Store) {
-    let event = event();
-    store.change(&[Change::CreateApp(app(1))], &event).unwrap();
-    let error = store.change(&[Change::CreateApp(app(2))], &event);
+    let first = act(&[new(app(1))]);
+    let again = Act {
+        changes: vec![new(app(2))],
+        event: first.event.clone(),
+    };
+    store.change(0, &[first]).unwrap();
+    let error = store.change(1, &[again]);
     assert!(matches!(error, Err(Error::Conflict(Conflict::Duplicate))));
     assert_eq!(store.app(app(2).id).unwrap(), None);
     assert_eq!(store.revision().unwrap(), 1);
 }
 
-pub(super) fn names_of_apps_are_unique(store: &dyn Store) {
-    with_apps(store);
-    let mut other = app(3);
-    other.name = app(1).name;
-    assert_eq!(
-        conflict(store, &[Change::CreateApp(other)]),
-        Conflict::NameTaken
-    );
-}
-
-pub(super) fn an_app_changes_only_from_the_state_that_was_seen(store: &dyn Store) {
-    use AppState::{Active, Revoked, Suspended};
-    with_apps(store);
-    let set = |from, to| {
-        let id = AppId::from_bits(1);
-        [Change::SetAppState { id, from, to }]
-    };
-    assert_eq!(
-        conflict(store, &set(Suspended, Active)),
-        Conflict::StateChanged
-    );
-    done(store, &set(Active, Suspended));
-    assert_eq!(store.app(app(1).id).unwrap().unwrap().state, Suspended);
-    assert_eq!(
-        conflict(store, &set(Active, Suspended)),
-        Conflict::StateChanged
-    );
-    done(store, &set(Suspended, Active));
-    done(store, &set(Active, Revoked));
-    for from in AppState::ALL {
-        assert_eq!(conflict(store, &set(from, Active)), Conflict::StateChanged);
-    }
-    assert_eq!(store.app(app(2).id).unwrap().unwrap().state, Active);
-}
-
-pub(super) fn a_revoked_app_gets_nothing_new(store: &dyn Store) {
-    with_apps(store);
-    let set = |from, to| Change::SetAppState {
-        id: AppId::from_bits(1),
-        from,
-        to,
-    };
-    done(store, &[set(AppState::Active, AppState::Suspended)]);
-    done(
-        store,
-        &[add(certificate(1, 1)), Change::CreateKey(key(1, 1))],
-    );
-    done(store, &[set(AppState::Suspended, AppState::Revoked)]);
-    for change in [add(certificate(2, 1)), Change::CreateKey(key(2, 1))] {
-        assert_eq!(conflict(store, &[change]), Conflict::StateChanged);
-    }
-}
-
 pub(super) fn what_is_not_stored_is_missing(store: &dyn Store) {
     with_apps(store);
-    let reason = RevocationReason::Unspecified;
-    let (certificate_id, key_id) = (CertificateId::from_bits(9), KeyId::from_bits(9));
     for change in [
-        Change::SetAppState {
-            id: AppId::from_bits(9),
-            from: AppState::Active,
-            to: AppState::Revoked,
-        },
-        add(certificate(1, 9)),
-        revoke(9, reason),
-        Change::RetireCertificate { id: certificate_id },
-        Change::CreateKey(key(1, 9)),
-        Change::RetireKey {
-            id: key_id,
-            expires_at: NOW,
-        },
-        Change::RevokeKey {
-            id: key_id,
-            at: NOW,
-            reason,
-        },
-        Change::RevokeAdminToken {
-            id: AdminTokenId::from_bits(9),
-            at: NOW,
-        },
+        set(app(9)),
+        new(certificate(1, 9)),
+        set(certificate(1, 1)),
+        new(key(1, 9)),
+        set(key(1, 1)),
+        set(admin_token(1)),
     ] {
         let error = refused(store, std::slice::from_ref(&change));
         assert!(matches!(error, Error::Missing), "{change:?}: {error:?}");
@@ -377,14 +357,12 @@ pub(super) fn nothing_is_stored_twice(store: &dyn Store) {
     with_apps(store);
     done(
         store,
-        &[
-            add(certificate(1, 1)),
-            Change::CreateKey(key(1, 1)),
-            Change::CreateAdminToken(admin_token(1)),
-        ],
+        &[new(certificate(1, 1)), new(key(1, 1)), new(admin_token(1))],
     );
     let mut same_app = app(1);
     same_app.name = "other".parse().unwrap();
+    let mut same_name = app(3);
+    same_name.name = app(1).name;
     let first = certificate(1, 1);
     let mut same_id = certificate(2, 1);
     same_id.id = first.id;
@@ -393,144 +371,111 @@ pub(super) fn nothing_is_stored_twice(store: &dyn Store) {
     let mut same_serial = certificate(2, 1);
     same_serial.serial = first.serial;
     for change in [
-        Change::CreateApp(same_app),
-        add(same_id),
-        add(same_fingerprint),
-        add(same_serial.clone()),
-        Change::CreateKey(key(1, 2)),
-        Change::CreateAdminToken(admin_token(1)),
+        new(same_app),
+        new(same_name),
+        new(same_id),
+        new(same_fingerprint),
+        new(same_serial.clone()),
+        new(key(1, 2)),
+        new(admin_token(1)),
     ] {
         let conflict = conflict(store, std::slice::from_ref(&change));
         assert_eq!(conflict, Conflict::Duplicate, "{change:?}");
     }
     // Another authority has its own serial numbers.
     same_serial.authority = AuthorityId::from_bits(7);
-    done(store, &[add(same_serial)]);
+    done(store, &[new(same_serial)]);
 }
 
-pub(super) fn a_key_pair_belongs_to_one_app(store: &dyn Store) {
+pub(super) fn a_changed_object_is_read_as_it_became(store: &dyn Store) {
     with_apps(store);
-    done(store, &[add(certificate(1, 1))]);
-    let mut same_key = certificate(2, 2);
-    same_key.key_digest = certificate(1, 1).key_digest;
-    let of_other = add(same_key.clone());
-    assert_eq!(
-        conflict(store, std::slice::from_ref(&of_other)),
-        Conflict::KeyOfOtherApp
-    );
-    done(store, &[revoke(1, RevocationReason::Superseded)]);
-    assert_eq!(conflict(store, &[of_other]), Conflict::KeyOfOtherApp);
-    same_key.app = AppId::from_bits(1);
-    done(store, &[add(same_key)]);
-    let digest = certificate(1, 1).key_digest;
-    assert_eq!(store.certificates_by_key(&digest).unwrap().len(), 2);
-}
-
-pub(super) fn a_compromised_key_pair_is_never_registered_again(store: &dyn Store) {
-    with_apps(store);
-    done(store, &[add(certificate(1, 1))]);
-    done(store, &[revoke(1, RevocationReason::KeyCompromise)]);
-    let mut same_key = certificate(2, 1);
-    same_key.key_digest = certificate(1, 1).key_digest;
-    assert_eq!(conflict(store, &[add(same_key)]), Conflict::KeyCompromised);
-    done(store, &[add(certificate(3, 1))]);
-}
-
-pub(super) fn only_so_many_certificates_count(store: &dyn Store) {
-    with_apps(store);
-    done(store, &[add(certificate(1, 1)), add(certificate(2, 1))]);
-    let third = || add(certificate(3, 1));
-    assert_eq!(conflict(store, &[third()]), Conflict::TooManyActive);
-    done(store, &[add(certificate(4, 2))]);
-    // A retiring certificate is still valid.
-    let id = CertificateId::from_bits(1);
-    let retire = Change::RetireCertificate { id };
-    assert_eq!(conflict(store, &[retire, third()]), Conflict::TooManyActive);
-    // One that is revoked in the same change is not, nor one that has expired.
-    done(store, &[revoke(1, RevocationReason::Superseded), third()]);
-    let at = |now| Change::AddCertificate {
-        certificate: certificate(5, 1),
-        active_max: 2,
-        now,
-    };
-    let end = certificate(3, 1).validity.not_after;
-    let last = end.plus(Duration::from_millis(999));
-    assert_eq!(conflict(store, &[at(last)]), Conflict::TooManyActive);
-    done(store, &[at(end.plus(Duration::from_secs(1)))]);
-}
-
-pub(super) fn certificates_retire_once_and_are_revoked_once(store: &dyn Store) {
-    with_apps(store);
-    done(store, &[add(certificate(1, 1))]);
-    let id = CertificateId::from_bits(1);
-    let retire = Change::RetireCertificate { id };
-    let state = || store.certificate(id).unwrap().unwrap().state;
-    done(store, std::slice::from_ref(&retire));
-    assert_eq!(state(), CredentialState::Retiring);
-    assert_eq!(
-        conflict(store, std::slice::from_ref(&retire)),
-        Conflict::StateChanged
-    );
-    done(store, &[revoke(1, RevocationReason::PrivilegeWithdrawn)]);
-    let revoked = store.certificate(id).unwrap().unwrap();
-    assert_eq!(revoked.state, CredentialState::Revoked);
-    assert_eq!(revoked.revoked_at, Some(NOW));
-    assert_eq!(
-        revoked.revocation_reason,
-        Some(RevocationReason::PrivilegeWithdrawn)
-    );
-    let entries = store.load().unwrap().certificates;
-    let entry = entries.get(&certificate(1, 1).fingerprint).unwrap();
-    assert_eq!(entry.state, CredentialState::Revoked);
-    for change in [revoke(1, RevocationReason::Superseded), retire] {
-        assert_eq!(conflict(store, &[change]), Conflict::StateChanged);
-    }
-}
-
-pub(super) fn keys_retire_without_living_longer(store: &dyn Store) {
-    with_apps(store);
-    let end = NOW.plus(Duration::from_hours(1));
-    let mut bounded = key(2, 1);
-    bounded.expires_at = Some(end);
+    let (first, token) = (certificate(1, 1), admin_token(1));
     done(
         store,
-        &[Change::CreateKey(key(1, 1)), Change::CreateKey(bounded)],
+        &[new(first.clone()), new(key(1, 1)), new(token.clone())],
     );
-    let retire = |number, expires_at| Change::RetireKey {
-        id: KeyId::from_bits(number),
-        expires_at,
+    let renamed = App {
+        name: "other".parse().unwrap(),
+        state: AppState::Revoked,
+        ..app(1)
     };
-    let later = end.plus(Duration::from_hours(1));
-    done(store, &[retire(1, later), retire(2, later)]);
-    let stored = |number| store.key(KeyId::from_bits(number)).unwrap().unwrap();
-    assert_eq!(stored(1).state, CredentialState::Retiring);
-    assert_eq!(stored(1).expires_at, Some(later));
-    assert_eq!(stored(2).expires_at, Some(end));
-    assert_eq!(conflict(store, &[retire(1, NOW)]), Conflict::StateChanged);
-
-    let revoke = || Change::RevokeKey {
-        id: KeyId::from_bits(1),
-        at: NOW,
-        reason: RevocationReason::KeyCompromise,
+    let ended = revoked(first, RevocationReason::KeyCompromise);
+    let key = ApiKey {
+        expires_at: Some(NOW.plus(Duration::from_hours(1))),
+        ..revoked_key(key(1, 1), RevocationReason::Superseded)
     };
-    done(store, &[revoke()]);
-    assert_eq!(stored(1).state, CredentialState::Revoked);
-    assert_eq!(stored(1).revoked_at, Some(NOW));
-    assert_eq!(
-        stored(1).revocation_reason,
-        Some(RevocationReason::KeyCompromise)
+    let token = AdminToken {
+        revoked_at: Some(NOW),
+        ..token
+    };
+    // The name is free for another App in the same act.
+    let namesake = App {
+        name: app(1).name,
+        ..app(3)
+    };
+    done(
+        store,
+        &[
+            set(renamed.clone()),
+            new(namesake.clone()),
+            set(ended.clone()),
+            set(key.clone()),
+            set(token.clone()),
+        ],
     );
-    assert_eq!(conflict(store, &[revoke()]), Conflict::StateChanged);
+    let by_name = |name| store.app_by_name(name).unwrap();
+    assert_eq!(by_name(&namesake.name).as_ref(), Some(&namesake));
+    assert_eq!(by_name(&renamed.name).as_ref(), Some(&renamed));
+    assert_eq!(store.certificate(ended.id).unwrap().as_ref(), Some(&ended));
+    assert_eq!(store.key(key.id).unwrap().as_ref(), Some(&key));
+    assert_eq!(store.admin_token(token.id).unwrap().as_ref(), Some(&token));
+    let contents = store.load().unwrap();
+    let entry = contents.certificates.get(&ended.fingerprint);
+    assert_eq!(entry, Some(&CertificateEntry::from(&ended)));
+    assert_eq!(contents.keys.get(&key.id), Some(&KeyEntry::from(&key)));
 }
 
-pub(super) fn admin_tokens_are_revoked_once(store: &dyn Store) {
-    done(store, &[Change::CreateAdminToken(admin_token(1))]);
-    let id = AdminTokenId::from_bits(1);
-    let revoke = || [Change::RevokeAdminToken { id, at: NOW }];
-    done(store, &revoke());
-    let stored = store.admin_token(id).unwrap().unwrap();
-    assert_eq!(stored.revoked_at, Some(NOW));
-    assert_eq!(conflict(store, &revoke()), Conflict::StateChanged);
+pub(super) fn what_changed_since_a_revision_is_found(store: &dyn Store) {
+    with_apps(store);
+    let first = certificate(1, 1);
+    done(store, &[new(first.clone()), new(key(1, 1))]);
+    let before = store.load().unwrap();
+    let nothing = Since {
+        revision: 2,
+        entries: Vec::new(),
+    };
+    assert_eq!(store.changes_since(2).unwrap(), nothing);
+    assert_eq!(store.changes_since(9).unwrap(), nothing);
+    assert_eq!(store.changes_since(1).unwrap().entries.len(), 2);
+
+    let asleep = App {
+        state: AppState::Suspended,
+        ..app(2)
+    };
+    done(store, &[set(asleep.clone())]);
+    let ended = revoked(first, RevocationReason::Superseded);
+    done(store, &[set(ended), new(key(2, 2))]);
+    done(store, &[new(admin_token(1))]);
+    done(store, &[set(app(2)), set(asleep)]);
+    let since = store.changes_since(before.revision).unwrap();
+    assert_eq!(since.revision, 6);
+    assert_eq!(since.entries.len(), 3, "{since:?}");
+    assert_eq!(with(before, since), store.load().unwrap());
+}
+
+/// The contents with these changes.
+fn with(mut contents: Contents, since: Since) -> Contents {
+    contents.revision = since.revision;
+    for entry in since.entries {
+        match entry {
+            Entry::App(app) => contents.apps = contents.apps.with(app.id, app),
+            Entry::Certificate(fingerprint, entry) => {
+                contents.certificates = contents.certificates.with(fingerprint, entry);
+            }
+            Entry::Key(id, key) => contents.keys = contents.keys.with(id, key),
+        }
+    }
+    contents
 }
 
 pub(super) fn pages_follow_the_order_of_ids(store: &dyn Store) {
@@ -539,19 +484,15 @@ pub(super) fn pages_follow_the_order_of_ids(store: &dyn Store) {
     for id in ids {
         let mut app = app(id % 1000);
         app.id = AppId::from_bits(id);
-        done(store, &[Change::CreateApp(app)]);
+        done(store, &[new(app)]);
     }
     for number in 1..=5 {
         done(
             store,
             &[
-                Change::AddCertificate {
-                    certificate: certificate(number, 1),
-                    active_max: 9,
-                    now: NOW,
-                },
-                Change::CreateKey(key(number, 1)),
-                Change::CreateAdminToken(admin_token(number)),
+                new(certificate(number, 1)),
+                new(key(number, 1)),
+                new(admin_token(number)),
             ],
         );
     }
@@ -611,31 +552,20 @@ pub(super) fn credentials_are_filtered(store: &dyn Store) {
     for (number, app, end) in [(1, 1, 1), (2, 1, 2), (3, 2, 3), (4, 2, 4), (5, 2, 5)] {
         let mut certificate = certificate(number, app);
         certificate.validity.not_after = hours(end);
-        changes.push(Change::AddCertificate {
-            certificate,
-            active_max: 9,
-            now: NOW,
-        });
         let mut key = key(number, app);
         // The last one never ends by itself.
         key.expires_at = (number != 5).then(|| hours(end));
-        changes.push(Change::CreateKey(key));
+        if number == 3 {
+            certificate.state = Retiring;
+            key.state = Retiring;
+        }
+        if number % 2 == 0 {
+            let reason = RevocationReason::Unspecified;
+            certificate = revoked(certificate, reason);
+            key = revoked_key(key, reason);
+        }
+        changes.extend([new(certificate), new(key)]);
     }
-    for number in [2, 4] {
-        let reason = RevocationReason::Unspecified;
-        changes.push(revoke(number, reason));
-        changes.push(Change::RevokeKey {
-            id: KeyId::from_bits(number.into()),
-            at: NOW,
-            reason,
-        });
-    }
-    let (certificate_id, key_id) = (CertificateId::from_bits(3), KeyId::from_bits(3));
-    changes.push(Change::RetireCertificate { id: certificate_id });
-    changes.push(Change::RetireKey {
-        id: key_id,
-        expires_at: hours(3),
-    });
     done(store, &changes);
 
     let check = |filter: CredentialFilter, certificates: &[u128], keys: &[u128]| {
@@ -691,7 +621,11 @@ pub(super) fn the_audit_trail_comes_newest_first_and_filtered(store: &dyn Store)
             app: (number != 6).then(|| AppId::from_bits(number % 3)),
             ..event()
         };
-        store.change(&[], &event).unwrap();
+        let act = Act {
+            changes: Vec::new(),
+            event: event.clone(),
+        };
+        kept(store, &[act]).unwrap();
         written.push(event);
     }
     written.reverse();
@@ -738,7 +672,11 @@ pub(super) fn threads_may_change_at_once(store: &dyn Store) {
                 id: AuditEventId::from_bits(number),
                 ..event()
             };
-            let revision = store.change(&[Change::CreateApp(app(number))], &event);
+            let act = Act {
+                changes: vec![new(app(number))],
+                event,
+            };
+            let revision = kept(store, &[act]);
             // A change that was acknowledged is seen by every reader.
             assert!(store.app(AppId::from_bits(number)).unwrap().is_some());
             revision.unwrap()

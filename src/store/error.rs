@@ -1,7 +1,9 @@
 //! Failures of the store.
 
-/// A failure of the store; nothing has changed then.
-#[derive(Debug, thiserror::Error)]
+use std::sync::Arc;
+
+/// A failure of the store; nothing has changed then. Changes that were stored together share it.
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// A conflict of the change with the stored state.
     #[error("the change conflicts with what is stored")]
@@ -19,24 +21,23 @@ pub enum Error {
     Missing,
     /// The store cannot be used: not readable, not writable, damaged, busy for too long.
     #[error("the store is not available")]
-    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }
 
 /// The cause of a conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
-    #[error("an object with this id, fingerprint or serial number is already stored")]
+    #[error("an object with this id, name, fingerprint or serial number is already stored")]
     Duplicate,
-    #[error("a certificate with this key was revoked because the key was compromised")]
-    KeyCompromised,
-    #[error("another App has a certificate with this key")]
-    KeyOfOtherApp,
-    #[error("another App has this name")]
-    NameTaken,
-    #[error("its state has changed, or does not allow this change")]
-    StateChanged,
-    #[error("the App has reached its limit of active certificates")]
-    TooManyActive,
+    /// Another process has changed the store since it was read.
+    #[error("the store is at another revision")]
+    Moved,
+}
+
+impl Error {
+    pub(super) fn unavailable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Unavailable(cause.into().into())
+    }
 }
 
 impl From<Conflict> for Error {

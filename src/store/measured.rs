@@ -7,9 +7,9 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
 };
 
-use super::change::Change;
+use super::act::Act;
 use super::error::Error;
-use super::repository::{Contents, Store};
+use super::repository::{Contents, Since, Store};
 use crate::domain::admin::AdminToken;
 use crate::domain::api_key::ApiKey;
 use crate::domain::app::App;
@@ -199,8 +199,12 @@ impl Store for Measured {
         self.timed(Operation::List, |store| store.audit(filter, page))
     }
 
-    fn change(&self, changes: &[Change], event: &AuditEvent) -> Result<u64, Error> {
-        self.timed(Operation::Change, |store| store.change(changes, event))
+    fn changes_since(&self, revision: u64) -> Result<Since, Error> {
+        self.timed(Operation::Load, |store| store.changes_since(revision))
+    }
+
+    fn change(&self, expected: u64, acts: &[Act]) -> Result<(), Error> {
+        self.timed(Operation::Change, |store| store.change(expected, acts))
     }
 }
 
@@ -239,7 +243,6 @@ mod tests {
     #[test]
     fn every_outcome_has_its_place() {
         let conflict = super::super::error::Conflict::Duplicate;
-        let failed = || -> Box<dyn std::error::Error + Send + Sync> { "away".into() };
         let corrupt = Error::Corrupt {
             table: "app",
             column: "id",
@@ -250,7 +253,7 @@ mod tests {
             (Err(Error::Conflict(conflict)), "conflict"),
             (Err(corrupt), "corrupt"),
             (Err(Error::Missing), "missing"),
-            (Err(Error::Unavailable(failed())), "unavailable"),
+            (Err(Error::unavailable("away")), "unavailable"),
         ] {
             assert_eq!(RESULTS[place(&result)], name);
         }

@@ -13,14 +13,18 @@ use crate::domain::name::Name;
 use crate::domain::record::AuditEvent;
 use crate::domain::shelf::Shelf;
 use crate::domain::snapshot::{CertificateEntry, KeyEntry};
+use crate::domain::succession::Entry;
 
-use super::change::Change;
+use super::act::Act;
 use super::error::Error;
 
 /// The registry and its audit trail, persistent.
 ///
 /// Calls block on a disk: async callers wrap them in `spawn_blocking`. A miss is `None`. Lists come in the order of
 /// ids, which is the order of creation; the audit trail comes newest first.
+///
+/// A store has no rules: `domain::registry` has allowed what it is to keep. It guarantees that nothing has changed since
+/// the rules were asked.
 pub trait Store: Send + Sync + fmt::Debug {
     /// All data for a snapshot, as of one moment.
     fn load(&self) -> Result<Contents, Error>;
@@ -59,11 +63,22 @@ pub trait Store: Send + Sync + fmt::Debug {
         page: &Page<AuditEventId>,
     ) -> Result<Vec<AuditEvent>, Error>;
 
-    /// Makes all the changes in their order and writes `event`, or does nothing. Returns the new revision, which is one
-    /// more than before, once all is safe on disk.
+    /// The entries of a snapshot that have changed since this revision, as of one moment.
+    fn changes_since(&self, revision: u64) -> Result<Since, Error>;
+
+    /// Keeps all these acts in their order, or none. Each adds one to the revision. Returns once all are safe on disk.
     ///
-    /// An empty list is allowed: the event alone is then recorded.
-    fn change(&self, changes: &[Change], event: &AuditEvent) -> Result<u64, Error>;
+    /// A conflict, `Moved`, if the store is not at the revision `expected`.
+    fn change(&self, expected: u64, acts: &[Act]) -> Result<(), Error>;
+}
+
+/// Changes to a snapshot that were stored after an earlier revision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Since {
+    /// The store's revision now.
+    pub revision: u64,
+    /// Each changed entry once, with its value now.
+    pub entries: Vec<Entry>,
 }
 
 /// All data for a snapshot, in the snapshot's form.

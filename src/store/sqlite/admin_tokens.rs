@@ -4,11 +4,12 @@ use rusqlite::{Connection, params};
 
 use super::super::error::Error;
 use super::filter::Conditions;
-use super::table::{Record, Table};
+use super::table::{Record, Table, updated};
 use crate::domain::admin::{AdminToken, Role};
 use crate::domain::api_key::SecretDigest;
 use crate::domain::id::AdminTokenId;
 use crate::domain::listing::Page;
+use crate::domain::registry::change::Allowed;
 use crate::domain::time::Timestamp;
 
 static ADMIN_TOKENS: Table = Table {
@@ -63,7 +64,15 @@ pub(super) fn list(
     ADMIN_TOKENS.list(connection, &query, values, read)
 }
 
-pub(super) fn create(connection: &Connection, token: &AdminToken) -> Result<(), Error> {
+pub(super) fn keep(connection: &Connection, token: &Allowed<AdminToken>) -> Result<(), Error> {
+    if token.is_new() {
+        insert(connection, token.value())
+    } else {
+        update(connection, token.value())
+    }
+}
+
+fn insert(connection: &Connection, token: &AdminToken) -> Result<(), Error> {
     connection
         .prepare_cached(
             "INSERT INTO admin_tokens (id, name, role, digest, created_at, expires_at, revoked_at) \
@@ -81,16 +90,12 @@ pub(super) fn create(connection: &Connection, token: &AdminToken) -> Result<(), 
     Ok(())
 }
 
-pub(super) fn revoke(
-    connection: &Connection,
-    id: AdminTokenId,
-    at: Timestamp,
-) -> Result<(), Error> {
-    let id = u128::from(id).to_be_bytes();
+fn update(connection: &Connection, token: &AdminToken) -> Result<(), Error> {
     let rows = connection
-        .prepare_cached(
-            "UPDATE admin_tokens SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL",
-        )?
-        .execute(params![id, at.unix_millis()])?;
-    ADMIN_TOKENS.changed(connection, id, rows)
+        .prepare_cached("UPDATE admin_tokens SET revoked_at = ? WHERE id = ?")?
+        .execute(params![
+            token.revoked_at.map(Timestamp::unix_millis),
+            u128::from(token.id).to_be_bytes(),
+        ])?;
+    updated(rows)
 }

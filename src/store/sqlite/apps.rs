@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 
-use super::super::error::{Conflict, Error};
+use super::super::error::Error;
 use super::filter::Conditions;
-use super::table::{Record, Table};
+use super::table::{Record, Table, updated};
 use crate::domain::app::{App, AppState};
 use crate::domain::id::AppId;
 use crate::domain::listing::Page;
 use crate::domain::name::Name;
+use crate::domain::registry::change::Allowed;
 use crate::domain::shelf::Shelf;
 
 static APPS: Table = Table {
@@ -58,25 +59,27 @@ pub(super) fn list(connection: &Connection, page: &Page<AppId>) -> Result<Vec<Ap
     APPS.list(connection, &query, values, read)
 }
 
-/// Takes its name from a permanently revoked App, which gets one that ends as its id does.
-fn give_up_name(connection: &Connection, app: &App) -> Result<(), Error> {
-    let name = app.name_given_up();
-    connection
-        .prepare_cached("UPDATE apps SET name = ? WHERE id = ?")?
-        .execute(params![name.as_str(), u128::from(app.id).to_be_bytes()])?;
-    Ok(())
+/// The Apps that were changed after this revision.
+pub(super) fn since(connection: &Connection, revision: i64) -> Result<Vec<App>, Error> {
+    APPS.list(connection, "WHERE revision > ?", [revision], read)
 }
 
-pub(super) fn create(connection: &Connection, app: &App) -> Result<(), Error> {
-    if let Some(other) = find_by_name(connection, &app.name)? {
-        if other.state != AppState::Revoked {
-            return Err(Conflict::NameTaken.into());
-        }
-        give_up_name(connection, &other)?;
+pub(super) fn keep(
+    connection: &Connection,
+    app: &Allowed<App>,
+    revision: i64,
+) -> Result<(), Error> {
+    if app.is_new() {
+        insert(connection, app.value(), revision)
+    } else {
+        update(connection, app.value(), revision)
     }
+}
+
+fn insert(connection: &Connection, app: &App, revision: i64) -> Result<(), Error> {
     connection
         .prepare_cached(
-            "INSERT INTO apps (id, name, state, contact, created_at) VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO apps (id, name, state, contact, created_at, revision) VALUES (?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             u128::from(app.id).to_be_bytes(),
@@ -84,30 +87,22 @@ pub(super) fn create(connection: &Connection, app: &App) -> Result<(), Error> {
             app.state.as_str(),
             app.contact,
             app.created_at.unix_millis(),
+            revision,
         ])?;
     Ok(())
 }
 
-pub(super) fn set_state(
-    connection: &Connection,
-    id: AppId,
-    from: AppState,
-    to: AppState,
-) -> Result<(), Error> {
-    let id = u128::from(id).to_be_bytes();
+fn update(connection: &Connection, app: &App, revision: i64) -> Result<(), Error> {
     let rows = connection
         .prepare_cached(
-            "UPDATE apps SET state = ?3 WHERE id = ?1 AND state = ?2 AND state <> 'revoked'",
+            "UPDATE apps SET name = ?, state = ?, contact = ?, revision = ? WHERE id = ?",
         )?
-        .execute(params![id, from.as_str(), to.as_str()])?;
-    APPS.changed(connection, id, rows)
-}
-
-/// Refuses a new credential of an App that is missing, or was revoked since the check.
-pub(super) fn may_grow(connection: &Connection, id: AppId) -> Result<(), Error> {
-    let app = find(connection, id)?.ok_or(Error::Missing)?;
-    match app.state {
-        AppState::Active | AppState::Suspended => Ok(()),
-        AppState::Revoked => Err(Conflict::StateChanged.into()),
-    }
+        .execute(params![
+            app.name.as_str(),
+            app.state.as_str(),
+            app.contact,
+            revision,
+            u128::from(app.id).to_be_bytes(),
+        ])?;
+    updated(rows)
 }

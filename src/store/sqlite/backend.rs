@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use super::super::change::Change;
+use super::super::act::Act;
 use super::super::error::Error;
-use super::super::repository::{Contents, Store};
+use super::super::repository::{Contents, Since, Store};
 use super::pool::Pool;
 use super::probe::{self, WriteProof};
 use super::{admin_tokens, apps, audit, certificates, changes, early, file, keys};
@@ -162,10 +162,15 @@ impl Store for SqliteStore {
             .read(|connection| audit::list(connection, filter, page))
     }
 
-    fn change(&self, changes: &[Change], event: &AuditEvent) -> Result<u64, Error> {
+    fn changes_since(&self, revision: u64) -> Result<Since, Error> {
+        self.pool
+            .read(|connection| changes::since(connection, revision))
+    }
+
+    fn change(&self, expected: u64, acts: &[Act]) -> Result<(), Error> {
         let made = self
             .pool
-            .write(|connection| changes::make(connection, changes, event));
+            .write(|connection| changes::make(connection, expected, acts));
         self.proof.note(&made);
         made
     }

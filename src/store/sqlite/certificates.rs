@@ -2,14 +2,14 @@
 
 use rusqlite::{Connection, params};
 
-use super::super::error::{Conflict, Error};
-use super::apps;
+use super::super::error::Error;
 use super::filter::Conditions;
-use super::table::{Record, Table};
+use super::table::{Record, Table, updated};
 use crate::domain::certificate::{Certificate, Fingerprint, KeyAlgorithm, SerialNumber};
 use crate::domain::credential::{CredentialState, RevocationReason};
 use crate::domain::id::{AppId, AuthorityId, CertificateId};
 use crate::domain::listing::{CertificateFilter, CertificateMark, Page};
+use crate::domain::registry::change::Allowed;
 use crate::domain::shelf::Shelf;
 use crate::domain::snapshot::CertificateEntry;
 use crate::domain::time::{Timestamp, Validity};
@@ -200,23 +200,33 @@ pub(super) fn list(
     select(connection, &query, values)
 }
 
-pub(super) fn add(
+/// The certificates that were changed after this revision.
+pub(super) fn since(
     connection: &Connection,
-    certificate: &Certificate,
-    active_max: u32,
-    now: Timestamp,
+    revision: i64,
+) -> Result<Vec<(Fingerprint, CertificateEntry)>, Error> {
+    ENTRIES.list(connection, "WHERE revision > ?", [revision], read_entry)
+}
+
+pub(super) fn keep(
+    connection: &Connection,
+    certificate: &Allowed<Certificate>,
+    revision: i64,
 ) -> Result<(), Error> {
-    apps::may_grow(connection, certificate.app)?;
-    judge_key(connection, certificate)?;
-    if active(connection, certificate.app, now)? >= active_max {
-        return Err(Conflict::TooManyActive.into());
+    if certificate.is_new() {
+        insert(connection, certificate.value(), revision)
+    } else {
+        update(connection, certificate.value(), revision)
     }
+}
+
+fn insert(connection: &Connection, certificate: &Certificate, revision: i64) -> Result<(), Error> {
     let id = u128::from(certificate.id).to_be_bytes();
     connection
         .prepare_cached(
             "INSERT INTO certificates (id, app, name, authority, fingerprint, key_digest, serial, key, subject, \
-             not_before, not_after, state, created_at, revoked_at, revocation_reason) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             not_before, not_after, state, created_at, revoked_at, revocation_reason, revision) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             id,
@@ -234,6 +244,7 @@ pub(super) fn add(
             certificate.created_at.unix_millis(),
             certificate.revoked_at.map(Timestamp::unix_millis),
             certificate.revocation_reason.map(RevocationReason::as_str),
+            revision,
         ])?;
     connection
         .prepare_cached("INSERT INTO certificate_documents (id, pem) VALUES (?, ?)")?
@@ -241,67 +252,18 @@ pub(super) fn add(
     Ok(())
 }
 
-/// Refuses a key of another App or a compromised one. A key belongs to one App permanently, and a compromised key to
-/// none.
-fn judge_key(connection: &Connection, certificate: &Certificate) -> Result<(), Error> {
-    let same_key = CERTIFICATES.list(
-        connection,
-        "WHERE key_digest = ?",
-        [certificate.key_digest.as_bytes()],
-        read,
-    )?;
-    if same_key.iter().any(|known| known.app != certificate.app) {
-        return Err(Conflict::KeyOfOtherApp.into());
-    }
-    let compromised = Some(RevocationReason::KeyCompromise);
-    if same_key
-        .iter()
-        .any(|known| known.revocation_reason == compromised)
-    {
-        return Err(Conflict::KeyCompromised.into());
-    }
-    Ok(())
-}
-
-/// The number of the App's certificates that are valid at `now`.
-fn active(connection: &Connection, app: AppId, now: Timestamp) -> Result<u32, Error> {
-    let count = connection
-        .prepare_cached(
-            "SELECT count(*) FROM certificates \
-             WHERE app = ? AND state IN ('active', 'retiring') AND not_after >= ?",
-        )?
-        .query_row(
-            params![
-                u128::from(app).to_be_bytes(),
-                now.whole_seconds().unix_millis()
-            ],
-            |row| row.get(0),
-        )?;
-    Ok(count)
-}
-
-pub(super) fn revoke(
-    connection: &Connection,
-    id: CertificateId,
-    at: Timestamp,
-    reason: RevocationReason,
-) -> Result<(), Error> {
-    let id = u128::from(id).to_be_bytes();
+fn update(connection: &Connection, certificate: &Certificate, revision: i64) -> Result<(), Error> {
     let rows = connection
         .prepare_cached(
-            "UPDATE certificates SET state = 'revoked', revoked_at = ?2, revocation_reason = ?3 \
-             WHERE id = ?1 AND state <> 'revoked'",
+            "UPDATE certificates SET state = ?, revoked_at = ?, revocation_reason = ?, revision = ? \
+             WHERE id = ?",
         )?
-        .execute(params![id, at.unix_millis(), reason.as_str()])?;
-    CERTIFICATES.changed(connection, id, rows)
-}
-
-pub(super) fn retire(connection: &Connection, id: CertificateId) -> Result<(), Error> {
-    let id = u128::from(id).to_be_bytes();
-    let rows = connection
-        .prepare_cached(
-            "UPDATE certificates SET state = 'retiring' WHERE id = ? AND state = 'active'",
-        )?
-        .execute([id])?;
-    CERTIFICATES.changed(connection, id, rows)
+        .execute(params![
+            certificate.state.as_str(),
+            certificate.revoked_at.map(Timestamp::unix_millis),
+            certificate.revocation_reason.map(RevocationReason::as_str),
+            revision,
+            u128::from(certificate.id).to_be_bytes(),
+        ])?;
+    updated(rows)
 }

@@ -1,38 +1,65 @@
-//! Changes made in one transaction, together with their audit event.
+//! Acts kept in one transaction, each with its revision and its audit event.
+
+use std::sync::Arc;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::super::change::Change;
-use super::super::error::Error;
+use super::super::act::Act;
+use super::super::error::{Conflict, Error};
+use super::super::repository::Since;
 use super::{admin_tokens, apps, audit, certificates, keys};
-use crate::domain::record::AuditEvent;
+use crate::domain::registry::change::Change;
+use crate::domain::succession::Entry;
 
-/// Makes all of `changes` and writes `event`, or does nothing; returns the new revision.
-pub(super) fn make(
-    connection: &mut Connection,
-    changes: &[Change],
-    event: &AuditEvent,
-) -> Result<u64, Error> {
-    // The write lock is taken first, so that the conditions still hold at the commit. An early return drops the
+/// Keeps all of `acts`, or none.
+pub(super) fn make(connection: &mut Connection, expected: u64, acts: &[Act]) -> Result<(), Error> {
+    // The write lock is taken first, so that the revision still holds at the commit. An early return drops the
     // transaction, which rolls it back.
     let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
-    for change in changes {
-        make_one(&transaction, change)?;
+    let mut revision = stored(&transaction)?;
+    if as_count(revision)? != expected {
+        return Err(Conflict::Moved.into());
     }
-    let revision = transaction
-        .prepare_cached("UPDATE revision SET value = value + 1 RETURNING value")?
-        .query_row([], |row| row.get(0))?;
-    audit::append(&transaction, revision, event)?;
-    transaction.commit()?;
-    as_count(revision)
+    for act in acts {
+        revision += 1;
+        for change in &act.changes {
+            keep(&transaction, change, revision)?;
+        }
+        audit::append(&transaction, revision, &act.event)?;
+    }
+    transaction
+        .prepare_cached("UPDATE revision SET value = ?")?
+        .execute([revision])?;
+    Ok(transaction.commit()?)
 }
 
 /// The number of changes to the database.
 pub(super) fn revision(connection: &Connection) -> Result<u64, Error> {
+    as_count(stored(connection)?)
+}
+
+/// The entries of a snapshot that were changed after `revision`.
+pub(super) fn since(connection: &Connection, revision: u64) -> Result<Since, Error> {
+    let after = i64::try_from(revision).unwrap_or(i64::MAX);
+    let apps = apps::since(connection, after)?.into_iter();
+    let certificates = certificates::since(connection, after)?.into_iter();
+    let keys = keys::since(connection, after)?.into_iter();
+    let entries = apps
+        .map(|app| Entry::App(Arc::new(app)))
+        .chain(certificates.map(|(fingerprint, entry)| Entry::Certificate(fingerprint, entry)))
+        .chain(keys.map(|(id, key)| Entry::Key(id, key)))
+        .collect();
+    Ok(Since {
+        revision: self::revision(connection)?,
+        entries,
+    })
+}
+
+fn stored(connection: &Connection) -> Result<i64, Error> {
     let revision = connection
         .prepare_cached("SELECT value FROM revision")?
         .query_row([], |row| row.get(0))?;
-    as_count(revision)
+    Ok(revision)
 }
 
 fn as_count(revision: i64) -> Result<u64, Error> {
@@ -43,23 +70,11 @@ fn as_count(revision: i64) -> Result<u64, Error> {
     })
 }
 
-fn make_one(connection: &Connection, change: &Change) -> Result<(), Error> {
+fn keep(connection: &Connection, change: &Change, revision: i64) -> Result<(), Error> {
     match change {
-        Change::CreateApp(app) => apps::create(connection, app),
-        Change::SetAppState { id, from, to } => apps::set_state(connection, *id, *from, *to),
-        Change::AddCertificate {
-            certificate,
-            active_max,
-            now,
-        } => certificates::add(connection, certificate, *active_max, *now),
-        Change::RevokeCertificate { id, at, reason } => {
-            certificates::revoke(connection, *id, *at, *reason)
-        }
-        Change::RetireCertificate { id } => certificates::retire(connection, *id),
-        Change::CreateKey(key) => keys::create(connection, key),
-        Change::RetireKey { id, expires_at } => keys::retire(connection, *id, *expires_at),
-        Change::RevokeKey { id, at, reason } => keys::revoke(connection, *id, *at, *reason),
-        Change::CreateAdminToken(token) => admin_tokens::create(connection, token),
-        Change::RevokeAdminToken { id, at } => admin_tokens::revoke(connection, *id, *at),
+        Change::AdminToken(token) => admin_tokens::keep(connection, token),
+        Change::App(app) => apps::keep(connection, app, revision),
+        Change::Certificate(certificate) => certificates::keep(connection, certificate, revision),
+        Change::Key(key) => keys::keep(connection, key, revision),
     }
 }

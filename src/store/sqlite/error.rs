@@ -64,7 +64,7 @@ fn cause(error: &rusqlite::Error) -> &'static str {
 
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
-        Self::Unavailable(Box::new(refusal))
+        Self::unavailable(refusal)
     }
 }
 
@@ -76,10 +76,10 @@ impl From<rusqlite::Error> for Error {
                 Conflict::Duplicate.into()
             }
             Some(ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => Self::Missing,
-            _ => Self::Unavailable(Box::new(Trouble {
+            _ => Self::unavailable(Trouble {
                 cause: cause(&error),
                 source: error,
-            })),
+            }),
         }
     }
 }

@@ -1,18 +1,19 @@
 //! API keys in their table: digests, never secrets.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use ipnet::IpNet;
 use rusqlite::{Connection, params};
 
 use super::super::error::Error;
-use super::apps;
 use super::filter::Conditions;
-use super::table::{Record, Table};
+use super::table::{Record, Table, updated};
 use crate::domain::api_key::{ApiKey, Environment, SecretDigest};
 use crate::domain::credential::{CredentialState, RevocationReason};
 use crate::domain::id::{AppId, KeyId};
 use crate::domain::listing::{KeyFilter, Page};
+use crate::domain::registry::change::Allowed;
 use crate::domain::scope::ScopeSet;
 use crate::domain::shelf::Shelf;
 use crate::domain::snapshot::KeyEntry;
@@ -149,13 +150,36 @@ pub(super) fn list(
     KEYS.list(connection, &query, values, read)
 }
 
-pub(super) fn create(connection: &Connection, key: &ApiKey) -> Result<(), Error> {
-    apps::may_grow(connection, key.app)?;
+/// The keys that were changed after this revision.
+pub(super) fn since(
+    connection: &Connection,
+    revision: i64,
+) -> Result<Vec<(KeyId, KeyEntry)>, Error> {
+    let sets = RefCell::default();
+    ENTRIES.list(connection, "WHERE revision > ?", [revision], |record| {
+        read_entry(record, &mut sets.borrow_mut())
+    })
+}
+
+pub(super) fn keep(
+    connection: &Connection,
+    key: &Allowed<ApiKey>,
+    revision: i64,
+) -> Result<(), Error> {
+    if key.is_new() {
+        insert(connection, key.value(), revision)
+    } else {
+        update(connection, key.value(), revision)
+    }
+}
+
+fn insert(connection: &Connection, key: &ApiKey, revision: i64) -> Result<(), Error> {
     let networks: Vec<String> = key.networks.iter().map(ToString::to_string).collect();
     connection
         .prepare_cached(
             "INSERT INTO keys (id, app, name, environment, digest, scopes, networks, state, created_at, \
-             expires_at, revoked_at, revocation_reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             expires_at, revoked_at, revocation_reason, revision) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             u128::from(key.id).to_be_bytes(),
@@ -170,38 +194,24 @@ pub(super) fn create(connection: &Connection, key: &ApiKey) -> Result<(), Error>
             key.expires_at.map(Timestamp::unix_millis),
             key.revoked_at.map(Timestamp::unix_millis),
             key.revocation_reason.map(RevocationReason::as_str),
+            revision,
         ])?;
     Ok(())
 }
 
-/// Retires a key. The earlier of the two ends stays: retiring a key never extends its life.
-pub(super) fn retire(
-    connection: &Connection,
-    id: KeyId,
-    expires_at: Timestamp,
-) -> Result<(), Error> {
-    let id = u128::from(id).to_be_bytes();
+fn update(connection: &Connection, key: &ApiKey, revision: i64) -> Result<(), Error> {
     let rows = connection
         .prepare_cached(
-            "UPDATE keys SET state = 'retiring', expires_at = min(coalesce(expires_at, ?2), ?2) \
-             WHERE id = ?1 AND state = 'active'",
+            "UPDATE keys SET state = ?, expires_at = ?, revoked_at = ?, revocation_reason = ?, revision = ? \
+             WHERE id = ?",
         )?
-        .execute(params![id, expires_at.unix_millis()])?;
-    KEYS.changed(connection, id, rows)
-}
-
-pub(super) fn revoke(
-    connection: &Connection,
-    id: KeyId,
-    at: Timestamp,
-    reason: RevocationReason,
-) -> Result<(), Error> {
-    let id = u128::from(id).to_be_bytes();
-    let rows = connection
-        .prepare_cached(
-            "UPDATE keys SET state = 'revoked', revoked_at = ?2, revocation_reason = ?3 \
-             WHERE id = ?1 AND state <> 'revoked'",
-        )?
-        .execute(params![id, at.unix_millis(), reason.as_str()])?;
-    KEYS.changed(connection, id, rows)
+        .execute(params![
+            key.state.as_str(),
+            key.expires_at.map(Timestamp::unix_millis),
+            key.revoked_at.map(Timestamp::unix_millis),
+            key.revocation_reason.map(RevocationReason::as_str),
+            revision,
+            u128::from(key.id).to_be_bytes(),
+        ])?;
+    updated(rows)
 }

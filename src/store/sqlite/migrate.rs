@@ -6,10 +6,16 @@ use super::super::error::Error;
 use super::error::Refusal;
 
 /// Every step from an empty database to the schema of this version, in order. A released step is never edited.
-static MIGRATIONS: &[Migration] = &[Migration {
-    name: "registry",
-    sql: include_str!("migrations/0001_registry.sql"),
-}];
+static MIGRATIONS: &[Migration] = &[
+    Migration {
+        name: "registry",
+        sql: include_str!("migrations/0001_registry.sql"),
+    },
+    Migration {
+        name: "revisions",
+        sql: include_str!("migrations/0002_revisions.sql"),
+    },
+];
 
 #[derive(Debug)]
 struct Migration {
@@ -147,6 +153,9 @@ mod tests {
     #[test]
     fn released_steps_are_never_edited() {
         let sums: Vec<i64> = MIGRATIONS.iter().map(|m| checksum(m.sql)).collect();
-        assert_eq!(sums, [-5_377_911_999_759_289_688]);
+        assert_eq!(
+            sums,
+            [-5_377_911_999_759_289_688, 1_475_708_208_088_479_763]
+        );
     }
 }

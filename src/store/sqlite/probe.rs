@@ -52,9 +52,9 @@ mod tests {
         assert!(proof.is_needed(), "nothing was written yet");
         proof.note(&Ok(()));
         assert!(!proof.is_needed());
-        proof.note::<()>(&Err(Conflict::NameTaken.into()));
+        proof.note::<()>(&Err(Conflict::Moved.into()));
         assert!(!proof.is_needed(), "the disk was not the cause");
-        proof.note::<()>(&Err(Error::Unavailable("full".into())));
+        proof.note::<()>(&Err(Error::unavailable("full")));
         assert!(proof.is_needed());
     }
 

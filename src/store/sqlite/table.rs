@@ -6,7 +6,7 @@ use std::str::FromStr;
 use rusqlite::types::{FromSql, ValueRef};
 use rusqlite::{Connection, Params, Row};
 
-use super::super::error::{Conflict, Error};
+use super::super::error::Error;
 use crate::domain::shelf::Shelf;
 use crate::domain::time::Timestamp;
 
@@ -18,9 +18,6 @@ pub(super) struct Table {
     /// Formats an id of this table for operators.
     pub show: fn(u128) -> String,
 }
-
-/// The form of an id in the database.
-pub(super) type IdBytes = [u8; 16];
 
 impl Table {
     /// Reads the rows that `rest`, the query behind `FROM`, selects.
@@ -75,18 +72,13 @@ impl Table {
         let found = self.list(connection, rest, params, read)?;
         Ok(found.into_iter().next())
     }
+}
 
-    /// Judges a conditional update of the row with this id, by the number of rows that it changed.
-    pub fn changed(&self, connection: &Connection, id: IdBytes, rows: usize) -> Result<(), Error> {
-        if rows > 0 {
-            return Ok(());
-        }
-        let query = format!("SELECT 1 FROM {} WHERE id = ?", self.name);
-        if connection.prepare_cached(&query)?.exists([id])? {
-            Err(Conflict::StateChanged.into())
-        } else {
-            Err(Error::Missing)
-        }
+/// The result of an update of one row, by the number of rows that it changed.
+pub(super) const fn updated(rows: usize) -> Result<(), Error> {
+    match rows {
+        0 => Err(Error::Missing),
+        _ => Ok(()),
     }
 }
 

@@ -7,11 +7,11 @@ use std::{fs, thread};
 use rusqlite::Connection;
 
 use super::backend::SqliteStore;
-use crate::domain::app::AppState;
+use crate::domain::app::{App, AppState};
 use crate::domain::credential::RevocationReason;
 use crate::domain::listing::{AuditFilter, Page};
-use crate::store::change::Change;
-use crate::store::contract::{NOW, app, certificate, done, event, key, promises};
+use crate::store::act::Act;
+use crate::store::contract::{app, certificate, done, event, key, new, promises, revoked, set};
 use crate::store::error::Error;
 use crate::store::repository::Store;
 
@@ -69,16 +69,8 @@ impl Place {
 }
 
 fn fill(store: &SqliteStore) {
-    done(store, &[Change::CreateApp(app(1))]);
-    let changes = [
-        Change::AddCertificate {
-            certificate: certificate(1, 1),
-            active_max: 2,
-            now: NOW,
-        },
-        Change::CreateKey(key(1, 1)),
-    ];
-    done(store, &changes);
+    done(store, &[new(app(1))]);
+    done(store, &[new(certificate(1, 1)), new(key(1, 1))]);
 }
 
 fn refusal(path: &Path) -> String {
@@ -115,7 +107,7 @@ fn a_store_that_is_opened_again_has_everything() {
 fn what_another_process_changes_after_the_opening_is_loaded() {
     let place = Place::filled();
     let [store, other] = [place.open(), place.open()];
-    done(&other, &[Change::CreateApp(app(2))]);
+    done(&other, &[new(app(2))]);
     let contents = store.load().unwrap();
     assert_eq!((contents.revision, contents.apps.len()), (3, 2));
     assert_eq!(store.load().unwrap(), contents);
@@ -143,7 +135,7 @@ fn a_log_that_ends_in_the_middle_of_a_commit_loses_that_commit_only() {
     let acknowledged = store.load().unwrap();
     let wal = |place: &Place| format!("{}-wal", place.path().display());
     let length = fs::metadata(wal(&place)).unwrap().len();
-    done(&store, &[Change::CreateApp(app(2))]);
+    done(&store, &[new(app(2))]);
     let log = fs::read(wal(&place)).unwrap();
     let length = usize::try_from(length).unwrap();
     for cut in [length, length + 100, log.len() - 1] {
@@ -162,7 +154,7 @@ fn two_processes_may_change_one_store() {
         for (store, first) in stores.iter().zip([0, 10]) {
             scope.spawn(move || {
                 for number in first..first + 10 {
-                    done(store, &[Change::CreateApp(app(number))]);
+                    done(store, &[new(app(number))]);
                 }
             });
         }
@@ -295,10 +287,10 @@ fn a_store_with_overwritten_pages_is_refused() {
 fn a_newer_or_edited_schema_is_refused() {
     let place = Place::filled();
     let other = place.raw();
-    let newer = "INSERT INTO migrations (version, name, checksum) VALUES (2, 'later', 0)";
+    let newer = "INSERT INTO migrations (version, name, checksum) VALUES (99, 'later', 0)";
     other.execute(newer, []).unwrap();
     assert!(place.refusal().contains("newer version"));
-    let edited = "DELETE FROM migrations WHERE version = 2; UPDATE migrations SET checksum = 0";
+    let edited = "DELETE FROM migrations WHERE version = 99; UPDATE migrations SET checksum = 0";
     other.execute_batch(edited).unwrap();
     assert!(place.refusal().contains("migration 1"));
 }
@@ -397,19 +389,17 @@ fn a_change_that_cannot_be_written_says_so_and_changes_nothing() {
     let break_it =
         "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'disk full'); END";
     place.raw().execute_batch(break_it).unwrap();
-    let changes = [
-        Change::SetAppState {
-            id: app(1).id,
-            from: AppState::Active,
-            to: AppState::Revoked,
-        },
-        Change::RevokeCertificate {
-            id: certificate(1, 1).id,
-            at: NOW,
-            reason: RevocationReason::KeyCompromise,
-        },
-    ];
-    let error = store.change(&changes, &event()).unwrap_err();
+    let gone = App {
+        state: AppState::Revoked,
+        ..app(1)
+    };
+    let ended = revoked(certificate(1, 1), RevocationReason::KeyCompromise);
+    let changes = [set(gone), set(ended)];
+    let act = Act {
+        changes: changes.to_vec(),
+        event: event(),
+    };
+    let error = store.change(before.revision, &[act]).unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
     assert_eq!(store.load().unwrap(), before);
     place.raw().execute_batch("DROP TRIGGER full").unwrap();
