@@ -33,6 +33,7 @@ use domain::credential::CredentialState;
 use domain::id::{AppId, CertificateId, KeyId};
 use domain::identity::{Bearer, Caller, Evidence};
 use domain::limit::{Limit, Per, Rate, Verdict};
+use domain::name::Name;
 use domain::path::Path;
 use domain::permit::Permit;
 use domain::policy::{Policy, Requirement};
@@ -41,7 +42,10 @@ use domain::route::{HostPattern, PathPattern, Route, RouteTable, Target};
 use domain::scope::ScopeSet;
 use domain::shelf::Shelf;
 use domain::snapshot::{Catalog, CertificateEntry, HostPolicies, KeyEntry, Snapshot};
+use domain::tcp::Tcp;
 use domain::time::{Timestamp, Validity};
+use domain::upstream::{AnswerBounds, PoolBounds, Protocol, Timeouts, Upstream};
+use foldhash::HashMap;
 use measure::{How, Rng};
 
 // As in the gateway, because the allocator's rounding is part of what an entry takes.
@@ -244,7 +248,7 @@ fn case_route(scene: &Scene, probes: &[Probe]) {
 fn case_policy(scene: &Scene, probes: &[Probe]) {
     let caller = scene.caller();
     for _ in probes {
-        black_box(Permit::decide(&caller, &scene.route).unwrap());
+        black_box(Permit::decide(&caller, &scene.route, upstreams(&scene.snapshot)).unwrap());
     }
 }
 
@@ -268,9 +272,13 @@ fn case_request(scene: &Scene, probes: &[Probe]) {
 /// What the walk decides by the snapshot.
 fn request(snapshot: &Snapshot, scene: &Scene, probe: &Probe) {
     let route = route(snapshot, scene, probe);
-    let permit = Permit::decide(&caller(snapshot, probe), route).unwrap();
+    let permit = Permit::decide(&caller(snapshot, probe), route, upstreams(snapshot)).unwrap();
     let verdict = scene.limit.allowance().ask(0, 1);
     black_box((permit, verdict));
+}
+
+fn upstreams(snapshot: &Snapshot) -> &HashMap<Name, Arc<Upstream>> {
+    &snapshot.catalog.upstreams
 }
 
 fn route<'s>(snapshot: &'s Snapshot, scene: &Scene, probe: &Probe) -> &'s Arc<Route> {
@@ -307,13 +315,14 @@ struct Probe {
 impl Scene {
     fn new(size: usize) -> Self {
         let routes = RouteTable::new((0..HOSTS * ROUTES).map(nth_route).collect()).unwrap();
+        let upstream = Arc::new(upstream());
         let snapshot = Snapshot {
             version: 1,
             revision: 1,
             catalog: Arc::new(Catalog {
                 generation: 1,
                 routes,
-                upstreams: foldhash::HashMap::default(),
+                upstreams: std::iter::once((upstream.name.clone(), upstream)).collect(),
                 tls_policies: HostPolicies::default(),
                 issuer: "https://api.example.com".into(),
                 client_auth: domain::token::ClientAuthMethods::default(),
@@ -400,6 +409,20 @@ fn nth_route(number: usize) -> Route {
         upgrades: domain::upgrades::Upgrades::default(),
         header_names: domain::header_names::HeaderNames::default(),
         identity_headers: Arc::default(),
+    }
+}
+
+fn upstream() -> Upstream {
+    Upstream {
+        name: "orders".parse().unwrap(),
+        endpoints: Vec::new(),
+        protocol: Protocol::default(),
+        timeouts: Timeouts::default(),
+        pool: PoolBounds::default(),
+        http: AnswerBounds::default(),
+        tcp: Tcp::default(),
+        server_name: None,
+        tls_generation: 0,
     }
 }
 

@@ -51,7 +51,6 @@ mod partners;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -70,6 +69,7 @@ use domain::api_key::SecretDigest;
 use domain::credential::CredentialState;
 use domain::id::{KeyId, TokenId};
 use domain::limit::{Limit, Per, Rate};
+use domain::local_call::LocalCall;
 use domain::policy::{Policy, Requirement};
 use domain::route::{HostPattern, PathPattern, Route, RouteTable, Target};
 use domain::shelf::Shelf;
@@ -84,7 +84,7 @@ use net::tcp::TcpOptions;
 use partners::{APP, At, House};
 use proxy::handshake::{TlsGenerations, TlsPolicies};
 use proxy::ledger::Ledger;
-use proxy::local::{LocalRequest, LocalService};
+use proxy::local::{Answering, LocalService};
 use proxy::plane::{Proxy, Wiring};
 use proxy::settings::Settings;
 
@@ -194,8 +194,8 @@ struct Gateway {
 struct NotAsked;
 
 impl LocalService for NotAsked {
-    fn call(&self, _: LocalRequest) -> Pin<Box<dyn Future<Output = Response<Bytes>> + Send>> {
-        Box::pin(async { Response::new(Bytes::new()) })
+    fn call(&self, _: LocalCall) -> Answering {
+        Box::pin(async { Ok(Response::new(Bytes::new()).into()) })
     }
 }
 

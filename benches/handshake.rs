@@ -56,7 +56,6 @@ use measure::How;
 use net::tls::ClientConfig;
 use partners::{House, ORIGIN};
 use proxy::handshake::{Leaves, TlsGenerations, TlsPolicies, prove};
-use proxy::identify;
 
 // As in the gateway.
 #[global_allocator]
@@ -244,7 +243,9 @@ impl Scene {
         let pick = |sni: Option<&str>| policies.pick(&self.snapshot.catalog, sni);
         let proved = prove(stream, ORIGIN, pick, leaves, deadline).await;
         let mut proved = proved.unwrap();
-        let evidence = identify::certificate(&self.snapshot, &proved.peer, self.house.now);
+        let evidence = self
+            .snapshot
+            .evidence(proved.peer.certificate(), self.house.now);
         assert!(matches!(evidence, Evidence::Proved(_)));
         proved.stream.write_u8(0).await.unwrap();
         proved.stream.flush().await.unwrap();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use crate::api::partner::table;
 use crate::config::annotate;
 use crate::config::load::{Layers, environment, load};
 use crate::config::places::places;
@@ -131,6 +132,7 @@ pub(super) fn found() -> Option<PathBuf> {
 pub(super) fn read(file: &Path) -> Result<Settings, Problems> {
     let layers = Layers {
         environment: environment(),
+        endpoints: table::endpoints(),
         ..Layers::default()
     };
     load(file, &layers)

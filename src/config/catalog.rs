@@ -15,11 +15,12 @@ use super::upstreams::{self, Protocol as WrittenProtocol};
 use crate::domain::header_names::HeaderNames;
 use crate::domain::identity_headers::IdentityHeaders;
 use crate::domain::limit::{Limit, Rate};
+use crate::domain::local::LocalEndpoint;
 use crate::domain::name::{NAME_CHARS_MAX, Name};
 use crate::domain::pace::BodyTimes;
 use crate::domain::policy::{Policy, Requirement};
 use crate::domain::route::{
-    Ambiguity, HostPattern, InvalidPattern, LocalEndpoint, PathPattern, Route, RouteTable, Target,
+    Ambiguity, HostPattern, InvalidPattern, PathPattern, Route, RouteTable, Target,
 };
 use crate::domain::scope::{InvalidScope, ScopeSet};
 use crate::domain::secret::Secret;
@@ -56,16 +57,12 @@ impl Replaceable<'_> {
     ///
     /// Without an issuer there are no tokens, so their endpoints are not found.
     pub fn routes(&self) -> Vec<Route> {
-        let local = LocalEndpoint::ALL.into_iter().filter(|endpoint| {
-            let of_tokens = matches!(
-                endpoint,
-                LocalEndpoint::Jwks | LocalEndpoint::Metadata | LocalEndpoint::Token
-            );
-            !of_tokens || self.issuer.is_some()
-        });
+        let tokens = self.issuer.is_some();
+        let local = self.endpoints.iter();
+        let local = local.filter(|endpoint| tokens || !endpoint.of_tokens);
         let drafts = drafts(self).into_iter();
         local
-            .map(local_route)
+            .map(|endpoint| local_route(endpoint))
             .chain(drafts.filter_map(|draft| draft.route.ok()))
             .collect()
     }
@@ -229,19 +226,23 @@ fn route(
     })
 }
 
-fn local_route(endpoint: LocalEndpoint) -> Route {
+fn local_route(endpoint: &'static LocalEndpoint) -> Route {
+    let limits = endpoint.limits.iter().map(|limit| {
+        let name = limit.name.parse().expect("our own limits have names");
+        Arc::new(Limit::new(name, limit.per, limit.rate))
+    });
     Route {
-        name: endpoint.name().into(),
+        name: endpoint.name.into(),
         host: HostPattern::Any,
-        path: PathPattern::exact(endpoint.path()).expect("our own paths are patterns"),
-        methods: endpoint.methods(),
+        path: PathPattern::exact(endpoint.path).expect("our own paths are patterns"),
+        methods: endpoint.methods.to_vec(),
         policy: Policy {
-            requirement: Requirement::None,
+            requirement: endpoint.requirement,
             scopes: ScopeSet::default(),
         },
-        limits: Vec::new(),
+        limits: limits.collect(),
         target: Target::Local(endpoint),
-        body_max: Some(LOCAL_BODY_MAX),
+        body_max: Some(endpoint.body_max),
         body_times: BodyTimes::default(),
         ambiguous_paths: crate::domain::oddity::Oddities::NONE,
         keep_credential: false,
@@ -250,9 +251,6 @@ fn local_route(endpoint: LocalEndpoint) -> Route {
         header_names: HeaderNames::default(),
     }
 }
-
-/// The maximum body size of the gateway's own endpoints; a token request has a few hundred bytes.
-const LOCAL_BODY_MAX: u64 = 16 << 10;
 
 /// Names in use, so that no two routes have the same name and limits with one name are one limit.
 struct Names {
@@ -419,13 +417,51 @@ mod tests {
     use super::*;
     use crate::config::load::{Layers, load_text};
     use crate::config::root::Config;
+    use crate::domain::limit::Per;
+    use crate::domain::local::LocalLimit;
     use std::path::Path;
+
+    static OPEN: LocalEndpoint = LocalEndpoint {
+        name: "gate.open",
+        path: "/.well-known/open",
+        methods: &[http::Method::GET],
+        requirement: Requirement::None,
+        limits: &[],
+        body_max: 0,
+        open_to_quarantined: true,
+        checks_secrets: false,
+        of_tokens: false,
+    };
+
+    static OF_TOKENS: LocalEndpoint = LocalEndpoint {
+        name: "gate.token",
+        path: "/token",
+        methods: &[http::Method::POST],
+        requirement: Requirement::Mtls,
+        limits: &[LocalLimit {
+            name: "gate.token",
+            per: Per::Address,
+            rate: Rate {
+                count: 1,
+                period: std::time::Duration::from_secs(1),
+                burst: 1,
+            },
+        }],
+        body_max: 7,
+        open_to_quarantined: false,
+        checks_secrets: true,
+        of_tokens: true,
+    };
 
     fn config(hosts: &str) -> Config {
         let text = format!(
             "version: 1\nhosts:\n{hosts}upstreams: {{up: {{endpoints: [\"http://127.0.0.1:1\"]}}}}\ntokens: {{issuer: \"https://a.test\"}}\n"
         );
-        load_text(&text, Path::new("c.yaml"), &Layers::default())
+        let layers = Layers {
+            endpoints: vec![&OPEN, &OF_TOKENS],
+            ..Layers::default()
+        };
+        load_text(&text, Path::new("c.yaml"), &layers)
             .unwrap_or_else(|problems| panic!("{problems}"))
     }
 
@@ -456,19 +492,30 @@ mod tests {
             (catalog.generation, &*catalog.issuer),
             (7, "https://a.test")
         );
-        assert_eq!(catalog.routes.routes().len(), 3 + LocalEndpoint::ALL.len());
+        assert_eq!(catalog.routes.routes().len(), 3 + 2);
+        let mut local = catalog.routes.routes().iter();
+        let local = local.find(|route| &*route.name == "gate.token").unwrap();
+        assert_eq!(local.policy.requirement, Requirement::Mtls);
+        assert_eq!(
+            (local.body_max, &*local.methods),
+            (Some(7), OF_TOKENS.methods)
+        );
+        assert_eq!(local.limits[0].name().as_str(), "gate.token");
     }
 
     #[test]
     fn without_an_issuer_nothing_is_said_of_tokens() {
-        let config = Config::default();
+        let config = Config {
+            endpoints: vec![&OPEN, &OF_TOKENS],
+            ..Config::default()
+        };
         let names: Vec<_> = config
             .replaceable()
             .routes()
             .iter()
             .map(|route| route.name.to_string())
             .collect();
-        assert_eq!(names, ["countersign.ca_pem", "countersign.whoami"]);
+        assert_eq!(names, ["gate.open"]);
     }
 
     #[test]
@@ -482,7 +529,10 @@ mod tests {
             "    - {match: {path: /a-very-long-path-to-something-else}, upstream: up, limit: {per: address, rate: 1/s}}\n",
         ));
         let routes = config.replaceable().routes();
-        let limits: Vec<_> = routes.iter().flat_map(|route| &route.limits).collect();
+        let ours = routes
+            .iter()
+            .filter(|route| matches!(route.target, Target::Upstream(_)));
+        let limits: Vec<_> = ours.flat_map(|route| &route.limits).collect();
         let named: Vec<_> = limits
             .iter()
             .map(|limit| {

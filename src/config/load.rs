@@ -11,6 +11,7 @@ use super::overlay::{is_ignored, keys_of_variable, lay};
 use super::path::YamlPath;
 use super::problem::{Finding, Problem, Problems, Shown, Source};
 use super::root::Config;
+use crate::domain::local::LocalEndpoints;
 
 /// The layers of a configuration, in the order of precedence: flags > environment > file > default.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +20,8 @@ pub struct Layers {
     pub environment: Vec<(String, String)>,
     /// Settings by their path (`listeners.partners.address`), with their values.
     pub flags: Vec<(String, String)>,
+    /// The endpoints that the gateway answers itself, beside the configured routes.
+    pub endpoints: LocalEndpoints,
 }
 
 /// The process's environment; variables that are not text are left out.
@@ -101,6 +104,7 @@ fn load_whole(
     } = decode::<Config>(&mut root);
     if let Some(mut config) = value {
         config.directory = directory_of(path);
+        config.endpoints.clone_from(&layers.endpoints);
         let surroundings = Surroundings {
             directory: &config.directory.clone(),
             environment: &layers.environment,

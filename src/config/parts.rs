@@ -31,6 +31,7 @@ use super::tcp::Tcp;
 use super::tls::Tls;
 use super::tokens::{Keys, Tokens};
 use super::upstreams::Upstream;
+use crate::domain::local::LocalEndpoint;
 use crate::domain::name::Name;
 use crate::domain::secret::Secret;
 use crate::domain::token::ClientAuthMethod;
@@ -49,6 +50,8 @@ pub struct Replaceable<'c> {
     pub token_client_auth: &'c [ClientAuthMethod],
     /// `listeners.partners.http.http2`: the offer of HTTP/2 is a part of TLS.
     pub http2: bool,
+    /// The endpoints that the gateway answers itself; no setting.
+    pub endpoints: &'c [&'static LocalEndpoint],
 }
 
 /// The settings that the process reads once, when it starts. Paths are complete.
@@ -198,6 +201,7 @@ impl Config {
             // Paths are relative to it, and the parts hold complete ones.
             directory: _,
             ignored_variables: _,
+            endpoints,
         } = self;
         let (partners, http2) = partners.parts();
         let (authority, profile) = authority.parts(self.authority_directory());
@@ -230,6 +234,7 @@ impl Config {
             issuer,
             token_client_auth,
             http2,
+            endpoints,
         };
         (fixed, replaceable)
     }

@@ -19,6 +19,7 @@ use super::store::{Store, StoreUrl};
 use super::tls::Tls;
 use super::tokens::{Keys, Tokens};
 use super::upstreams::Upstream;
+use crate::domain::local::LocalEndpoints;
 use crate::domain::name::Name;
 
 /// The configuration of a Countersign gateway. Apps and their credentials are in the store, not here.
@@ -57,6 +58,9 @@ pub struct Config {
     /// Variables of the environment that begin as settings do and are Kubernetes' own.
     #[serde(skip)]
     pub ignored_variables: Vec<String>,
+    /// The endpoints that the gateway answers itself.
+    #[serde(skip)]
+    pub endpoints: LocalEndpoints,
 }
 
 /// The shutdown of the gateway.
@@ -103,6 +107,7 @@ impl Default for Config {
             drain: Drain::default(),
             directory: PathBuf::new(),
             ignored_variables: Vec::new(),
+            endpoints: LocalEndpoints::new(),
         }
     }
 }

@@ -8,6 +8,8 @@ use super::document::{Value as Node, parse};
 use super::load::{Layers, load, load_text};
 use super::problem::Problems;
 use super::root::Config;
+use crate::domain::local::{LocalEndpoint, SMALL_BODY};
+use crate::domain::policy::Requirement;
 
 const UPSTREAMS: &str = "upstreams: {orders: {endpoints: [\"http://127.0.0.1:9001\"]}}\n";
 
@@ -35,9 +37,23 @@ fn load_with(
     let layers = Layers {
         environment: own(environment),
         flags: own(&[flags, &missing].concat()),
+        endpoints: vec![&TOKEN],
     };
     load_text(text, Path::new("/nowhere/c.yaml"), &layers)
 }
+
+/// An endpoint of the gateway's own.
+static TOKEN: LocalEndpoint = LocalEndpoint {
+    name: "countersign.token",
+    path: "/oauth2/token",
+    methods: &[http::Method::POST],
+    requirement: Requirement::None,
+    limits: &[],
+    body_max: SMALL_BODY,
+    open_to_quarantined: false,
+    checks_secrets: true,
+    of_tokens: true,
+};
 
 /// Every problem as `line:column path: message [suggestion]`.
 fn problems(text: &str) -> Vec<String> {
@@ -767,7 +783,7 @@ fn secrets_and_files_are_read_when_the_configuration_is() {
     let pepper = "p".repeat(32);
     let with = |pepper: &str| Layers {
         environment: vec![("PEPPER".to_owned(), pepper.to_owned())],
-        flags: Vec::new(),
+        ..Layers::default()
     };
     let path = directory.path().join("c.yaml");
     let config = load(&path, &with(&pepper)).unwrap_or_else(|problems| panic!("{problems}"));

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use prometheus::Registry;
 use serde_json::json;
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -195,7 +196,7 @@ pub async fn assemble(
             tls: Arc::clone(&policies),
             connectors: Arc::clone(&connectors),
             listeners,
-            local: Arc::new(Local(Arc::new(partner))),
+            local: Arc::new(Local::new(partner, Handle::current())),
             hasher,
             issuers: Arc::clone(&issuers),
             assertions: AssertionSigner::new(signer),
@@ -207,10 +208,7 @@ pub async fn assemble(
     .context("starting the workers")?;
     let proxy = Arc::new(proxy);
     let mut runtimes = proxy.runtimes();
-    runtimes.push((
-        "control".to_owned(),
-        tokio::runtime::Handle::current().metrics(),
-    ));
+    runtimes.push(("control".to_owned(), Handle::current().metrics()));
     Runtimes::register(&registry, runtimes)?;
 
     let tasks = TaskTracker::new();

@@ -14,6 +14,7 @@ use std::path::{Path, absolute};
 use super::clock::SystemClock;
 use super::trust::{self, Part};
 use super::world::connector;
+use crate::api::partner::table;
 use crate::config::file::PemFile;
 use crate::config::load::{Examined, Layers, Loaded, environment, load_examined};
 use crate::config::path::YamlPath;
@@ -31,6 +32,7 @@ use crate::store::sqlite::backend::SqliteStore;
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
     let layers = Layers {
         environment: environment(),
+        endpoints: table::endpoints(),
         ..Layers::default()
     };
     load_examined(path, &layers, |config| examine(config, &SystemClock))
@@ -41,6 +43,7 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
 pub fn check(path: &Path) -> Result<Loaded, Problems> {
     let layers = Layers {
         environment: environment(),
+        endpoints: table::endpoints(),
         ..Layers::default()
     };
     load_examined(path, &layers, |config| {

@@ -46,10 +46,7 @@ mod tests {
 
     fn names(yaml: &str) -> Vec<String> {
         let text = format!("version: 1\n{yaml}");
-        let layers = Layers {
-            environment: Vec::new(),
-            flags: Vec::new(),
-        };
+        let layers = Layers::default();
         let config = load::load_text(&text, Path::new("/nowhere/c.yaml"), &layers).unwrap();
         let listening = config.fixed().listeners.partners.address.0.ip();
         of(

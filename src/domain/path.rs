@@ -12,7 +12,6 @@ use super::path_survey::{Readings, Survey, survey};
 /// than that has [`Readings`], and a route takes it only if its operator says so and every reading leads there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path<'a> {
-    raw: &'a str,
     text: Cow<'a, str>,
     /// Boxed: few paths have them.
     readings: Option<Box<Readings>>,
@@ -34,14 +33,12 @@ impl<'a> Path<'a> {
         }
         if !odd && !has_odd_segment(raw) {
             return Ok(Self {
-                raw,
                 text: Cow::Borrowed(raw),
                 readings: None,
             });
         }
         let Survey { text, readings } = survey(raw)?;
         Ok(Self {
-            raw,
             text: Cow::Owned(text),
             readings: readings.map(Box::new),
         })
@@ -50,11 +47,6 @@ impl<'a> Path<'a> {
     /// The form that is matched.
     pub fn as_str(&self) -> &str {
         &self.text
-    }
-
-    /// The bytes that came.
-    pub const fn raw(&self) -> &'a str {
-        self.raw
     }
 
     /// Other readings of the path; none for a path that all readers read alike.
@@ -131,7 +123,7 @@ mod tests {
             ("/.a/a./..a", "/.a/a./..a"),
         ] {
             let path = Path::read(raw).unwrap();
-            assert_eq!((path.as_str(), path.raw()), (matched, raw));
+            assert_eq!(path.as_str(), matched);
             let oddities = path.readings().map(|readings| readings.oddities);
             assert!(oddities.is_none_or(Oddities::is_empty), "{raw}");
         }

@@ -2,20 +2,51 @@
 
 use std::sync::Arc;
 
+use foldhash::HashMap;
+
 use super::identity::{Bearer, Caller, Identity};
+use super::local::LocalEndpoint;
+use super::name::Name;
 use super::policy::{BearerKind, Requirement};
 use super::reason::Reason;
-use super::route::Route;
+use super::route::{Route, Target};
+use super::upstream::Upstream;
 
-/// Proof that the policy of its route allowed a request. Only [`Permit::decide`] makes one,
-/// and nothing is forwarded without one.
+/// Proof that the policy of its route allowed a request. Only [`Permit::decide`] makes one, and nothing is forwarded
+/// without one. It opens the target of its own route and no other.
 #[derive(Debug)]
 pub struct Permit {
+    grant: Grant,
+    destination: Destination,
+}
+
+/// The facts of a permit: whom it admitted, and where.
+#[derive(Debug)]
+pub struct Grant {
     route: Arc<Route>,
     identity: Option<Identity>,
 }
 
-impl Permit {
+/// The one place that a permit opens.
+#[derive(Debug)]
+pub enum Destination {
+    Upstream(ToUpstream),
+    Local(&'static LocalEndpoint),
+}
+
+/// The permit to send one request to an upstream. It is neither copied nor made from anything but a [`Permit`], and
+/// the step that forwards takes it.
+#[derive(Debug)]
+pub struct ToUpstream(Arc<Upstream>);
+
+impl ToUpstream {
+    /// Spends the permit.
+    pub fn spend(self) -> Arc<Upstream> {
+        self.0
+    }
+}
+
+impl Grant {
     pub fn route(&self) -> &Arc<Route> {
         &self.route
     }
@@ -27,8 +58,27 @@ impl Permit {
 }
 
 impl Permit {
-    /// Decides whether `caller` may use `route`, by the route's own policy.
-    pub fn decide(caller: &Caller, route: &Arc<Route>) -> Result<Self, Reason> {
+    pub fn route(&self) -> &Arc<Route> {
+        self.grant.route()
+    }
+
+    /// The caller's identity, as [`Grant::identity`] has it.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.grant.identity()
+    }
+
+    /// Opens the target of the route, once.
+    pub fn open(self) -> (Grant, Destination) {
+        (self.grant, self.destination)
+    }
+
+    /// Decides whether `caller` may use `route`, by the route's own policy. `upstreams` are those of the catalogue that
+    /// holds the route.
+    pub fn decide(
+        caller: &Caller,
+        route: &Arc<Route>,
+        upstreams: &HashMap<Name, Arc<Upstream>>,
+    ) -> Result<Self, Reason> {
         let policy = &route.policy;
         let identity = prove(policy.requirement, caller)?;
         let granted = identity
@@ -38,9 +88,18 @@ impl Permit {
         if !policy.scopes.is_empty() && !granted {
             return Err(Reason::ScopeMissing);
         }
+        let destination = match &route.target {
+            Target::Local(endpoint) => Destination::Local(endpoint),
+            Target::Upstream(name) => {
+                // A catalogue without the upstream of one of its routes is not built.
+                let upstream = upstreams.get(name).ok_or(Reason::Internal)?;
+                Destination::Upstream(ToUpstream(Arc::clone(upstream)))
+            }
+        };
+        let route = Arc::clone(route);
         Ok(Self {
-            route: Arc::clone(route),
-            identity,
+            grant: Grant { route, identity },
+            destination,
         })
     }
 }
@@ -178,12 +237,14 @@ mod tests {
             upgrades: crate::domain::upgrades::Upgrades::default(),
             header_names: crate::domain::header_names::HeaderNames::default(),
         });
+        let upstream = Arc::new(Upstream::sample("up"));
         Permit::decide(
             &Caller {
                 certificate,
                 bearer,
             },
             &route,
+            &std::iter::once((upstream.name.clone(), upstream)).collect(),
         )
         .map(|permit| permit.identity().map(Identity::method))
     }

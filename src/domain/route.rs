@@ -9,6 +9,7 @@ use foldhash::HashMap;
 use super::header_names::HeaderNames;
 use super::identity_headers::IdentityHeaders;
 use super::limit::Limit;
+use super::local::LocalEndpoint;
 use super::name::Name;
 use super::oddity::{Oddities, Oddity};
 use super::pace::BodyTimes;
@@ -49,57 +50,9 @@ pub struct Route {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// An endpoint that the gateway answers itself.
-    Local(LocalEndpoint),
+    Local(&'static LocalEndpoint),
     /// An upstream by its name; the catalogue that holds the route holds the upstream too.
     Upstream(Name),
-}
-
-/// The endpoints that the gateway answers itself on the partners' port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LocalEndpoint {
-    CaPem,
-    Jwks,
-    Metadata,
-    Token,
-    Whoami,
-}
-
-impl LocalEndpoint {
-    pub const ALL: [Self; 5] = [
-        Self::CaPem,
-        Self::Jwks,
-        Self::Metadata,
-        Self::Token,
-        Self::Whoami,
-    ];
-
-    pub const fn path(self) -> &'static str {
-        match self {
-            Self::CaPem => "/.well-known/countersign/ca.pem",
-            Self::Jwks => "/.well-known/jwks.json",
-            Self::Metadata => "/.well-known/oauth-authorization-server",
-            Self::Token => "/oauth2/token",
-            Self::Whoami => "/.well-known/countersign/whoami",
-        }
-    }
-
-    /// The route's name in logs and metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::CaPem => "countersign.ca_pem",
-            Self::Jwks => "countersign.jwks",
-            Self::Metadata => "countersign.metadata",
-            Self::Token => "countersign.token",
-            Self::Whoami => "countersign.whoami",
-        }
-    }
-
-    pub fn methods(self) -> Vec<http::Method> {
-        match self {
-            Self::Token => vec![http::Method::POST],
-            _ => vec![http::Method::GET, http::Method::HEAD],
-        }
-    }
 }
 
 /// One host name, all names one label below a domain, or any host.
@@ -627,12 +580,24 @@ mod tests {
         check(&table, "PUT", "b.test", "/x", &Ok("write"));
     }
 
+    static TOKEN: LocalEndpoint = LocalEndpoint {
+        name: "token",
+        path: "/oauth2/token",
+        methods: &[http::Method::POST],
+        requirement: Requirement::None,
+        limits: &[],
+        body_max: 0,
+        open_to_quarantined: false,
+        checks_secrets: true,
+        of_tokens: true,
+    };
+
     #[test]
     fn a_method_that_a_path_does_not_name_falls_through_to_no_other_route() {
         use http::Method;
         let path = |text| PathPattern::exact(text).unwrap();
         let token = Route {
-            target: Target::Local(LocalEndpoint::Token),
+            target: Target::Local(&TOKEN),
             ..route("token", "*", path("/oauth2/token"), &[Method::POST])
         };
         let table = RouteTable::new(vec![

@@ -57,11 +57,6 @@ impl Catalog {
             .map(|route| &route.identity_headers)
             .any(|headers| headers.need_certificate())
     }
-
-    /// The TLS policy that connections to `host` have to be opened under.
-    pub fn tls_policy(&self, host: &str) -> TlsPolicy {
-        self.tls_policies.of(host)
-    }
 }
 
 /// The TLS policy of each host.

@@ -117,3 +117,21 @@ impl Default for PoolBounds {
         }
     }
 }
+
+#[cfg(test)]
+impl Upstream {
+    /// An upstream of that name without an endpoint, for tests that call none.
+    pub fn sample(name: &str) -> Self {
+        Self {
+            name: name.parse().unwrap(),
+            endpoints: Vec::new(),
+            protocol: Protocol::default(),
+            timeouts: Timeouts::default(),
+            pool: PoolBounds::default(),
+            http: AnswerBounds::default(),
+            tcp: Tcp::default(),
+            server_name: None,
+            tls_generation: 0,
+        }
+    }
+}

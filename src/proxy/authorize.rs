@@ -1,42 +1,75 @@
-//! Authorization: a caller and a route become a permit or a refusal.
+//! The step that authorizes: the domain's decision becomes a permit or a refusal, which names what the caller can do.
 
 use std::sync::Arc;
 
-use crate::domain::identity::{Caller, CertificateProof, Evidence};
-use crate::domain::permit::Permit;
+use crate::domain::decision::Denial;
 use crate::domain::reason::Reason;
-use crate::domain::route::{LocalEndpoint, Route, Target};
+use crate::domain::route::{Miss, Route};
+use crate::domain::tls_match::Mismatch;
 
+use super::live::Connection;
+use super::metrics::Closed;
+use super::offence::Offence;
 use super::refusal::{Extra, Refusal};
+use super::verifier::Failures;
 
-/// Refuses a caller whose certificate was refused, except at the endpoints that explain it and those that are public.
-/// `route` is absent when none was found: the refusal of the certificate comes first, since nothing else that the
-/// caller requests will work.
-pub fn quarantine(
-    certificate: &Evidence<CertificateProof>,
+/// The refusal of a request to `path` that was denied; `route` is the one that was found.
+pub fn refusal(
+    denial: Denial<Refusal>,
+    path: &str,
     route: Option<&Arc<Route>>,
-) -> Result<(), Reason> {
-    let Evidence::Refused(reason) = certificate else {
-        return Ok(());
-    };
-    match route.map(|route| &route.target) {
-        Some(Target::Local(
-            LocalEndpoint::CaPem
-            | LocalEndpoint::Jwks
-            | LocalEndpoint::Metadata
-            | LocalEndpoint::Whoami,
-        )) => Ok(()),
-        _ => Err(*reason),
+    connection: &Connection,
+    failures: &Failures,
+) -> Refusal {
+    match denial {
+        Denial::Quarantine(reason) => reason.into(),
+        Denial::Route(miss) => missed(miss, path),
+        Denial::TlsPolicy(mismatch) => mismatched(mismatch, connection),
+        Denial::Upgrade(refusal) | Denial::FieldNames(refusal) => refusal,
+        Denial::Policy(Reason::AuthRateLimited) => {
+            match failures.check(connection.peer.origin.address) {
+                Err(wait) => Refusal::with(Reason::AuthRateLimited, Extra::RetryAfter(wait)),
+                Ok(()) => Reason::AuthRateLimited.into(),
+            }
+        }
+        Denial::Policy(reason) => match route {
+            Some(route) => unproved(reason, route),
+            None => reason.into(),
+        },
     }
 }
 
-/// Asks the route's policy.
-pub fn check(caller: &Caller, route: &Arc<Route>) -> Result<Permit, Refusal> {
-    Permit::decide(caller, route).map_err(|reason| match reason {
+fn missed(miss: Miss, path: &str) -> Refusal {
+    match (Offence::of_miss(path, &miss), miss) {
+        (Some(offence), _) => Refusal::naming(Reason::PathInvalid, offence),
+        (None, Miss::Method(allowed)) => {
+            Refusal::with(Reason::MethodUnknown, Extra::Allow(allowed))
+        }
+        (None, _) => Reason::RouteUnknown.into(),
+    }
+}
+
+/// The refusal by another TLS policy. When the connection's own host demands more by now, the connection ends, and its
+/// client opens one that serves.
+fn mismatched(mismatch: Mismatch, connection: &Connection) -> Refusal {
+    let outdated = mismatch == Mismatch::Outdated;
+    if outdated {
+        connection.end(Closed::Finished);
+    }
+    let extra = if outdated || connection.was_used() {
+        Extra::Misdirected
+    } else {
+        Extra::Nothing
+    };
+    Refusal::with(Reason::HostMismatch, extra)
+}
+
+fn unproved(reason: Reason, route: &Route) -> Refusal {
+    match reason {
         Reason::ScopeMissing => Refusal::with(reason, Extra::Scopes(route.policy.scopes.clone())),
-        reason @ (Reason::CertMissing | Reason::CertRequired | Reason::CredentialMissing) => {
+        Reason::CertMissing | Reason::CertRequired | Reason::CredentialMissing => {
             Refusal::with(reason, Extra::Missing(route.policy.requirement))
         }
-        reason => reason.into(),
-    })
+        _ => reason.into(),
+    }
 }

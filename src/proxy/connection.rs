@@ -24,7 +24,7 @@ use super::message::{Request, Response};
 use super::metrics::Shaken;
 use super::upgrade::Upgrade;
 use super::worker::Worker;
-use super::{accept, exchange, handshake, identify, serve};
+use super::{accept, exchange, handshake, serve};
 
 /// Serves one connection from its first packet to its last.
 pub async fn serve(worker: Rc<Worker>, arrival: Arrival) {
@@ -122,7 +122,10 @@ async fn open(
     let proved = handshake::prove(stream, origin, pick, &worker.leaves, deadline).await?;
 
     let now = worker.clock.now();
-    let certificate = identify::certificate(&worker.snapshot.load(), &proved.peer, now);
+    let certificate = worker
+        .snapshot
+        .load()
+        .evidence(proved.peer.certificate(), now);
     let metrics = &worker.metrics.all;
     metrics
         .handshake_duration

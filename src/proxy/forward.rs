@@ -22,7 +22,7 @@ use super::upstream::sender::Sender;
 use super::upstream::upstreams::Upstreams;
 use super::upstream::websocket;
 use crate::domain::cause::Cause;
-use crate::domain::permit::Permit;
+use crate::domain::permit::ToUpstream;
 use crate::domain::reason::Reason;
 use crate::domain::upstream::{Protocol, Upstream};
 use crate::net::http::TokioIo;
@@ -45,16 +45,15 @@ pub enum Answer {
     Tunnel(Response<()>, Box<dyn AnyStream>),
 }
 
-/// Forwards a request that the policy permitted, over a connection of this worker.
+/// Forwards a request to the upstream that its permit opens, over a connection of this worker.
 ///
 /// When a kept connection turns out to be dead before any answer, the request is sent once more on a new one: if none
 /// of its body is gone, and if either none of it was sent or its method is idempotent. A request that the upstream
 /// itself reports as not processed is sent again too (RFC 9113, 8.7).
 ///
-/// The result holds neither the permit nor more than it needs: it is a part of every exchange that waits.
+/// The result holds no more than it needs: it is a part of every exchange that waits.
 pub fn send<B>(
-    _permit: &Permit,
-    upstream: &Arc<Upstream>,
+    permit: ToUpstream,
     upstreams: &Rc<Upstreams>,
     outbound: Outbound<B>,
 ) -> impl Future<Output = Result<Answer, Error>> + use<B>
@@ -62,9 +61,10 @@ where
     B: Body<Data = Bytes, Error = Error> + 'static,
 {
     let ready = split(outbound).map(|(head, body)| {
+        let upstream = permit.spend();
         let exchange = Exchange {
-            pool: upstreams.pool(upstream),
-            upstream: Arc::clone(upstream),
+            pool: upstreams.pool(&upstream),
+            upstream,
             head,
         };
         (exchange, body)

@@ -18,7 +18,7 @@ use super::super::upstream::health::Healths;
 use super::super::upstream::keep_alive::SETTLE;
 use super::*;
 use crate::domain::identity::{Caller, Evidence};
-use crate::domain::permit::Permit;
+use crate::domain::permit::{Destination, Permit};
 use crate::domain::policy::{Policy, Requirement};
 use crate::domain::route::{HostPattern, PathPattern, Route, Target};
 use crate::domain::scope::ScopeSet;
@@ -128,7 +128,6 @@ struct Client {
     upstream: Arc<Upstream>,
     upstreams: Rc<Upstreams>,
     healths: Healths,
-    permit: Permit,
 }
 
 impl Client {
@@ -164,7 +163,6 @@ impl Client {
                 healths.clone(),
             ),
             healths,
-            permit: permit(),
         }
     }
 
@@ -172,7 +170,7 @@ impl Client {
     where
         B: Body<Data = Bytes, Error = Error> + 'static,
     {
-        send(&self.permit, &self.upstream, &self.upstreams, outbound).await
+        send(permit(&self.upstream), &self.upstreams, outbound).await
     }
 
     async fn response<B>(&self, outbound: Outbound<B>) -> Result<http::Response<AnswerBody>, Error>
@@ -202,7 +200,8 @@ impl Client {
     }
 }
 
-fn permit() -> Permit {
+/// The permit of an open route to `upstream`.
+fn permit(upstream: &Arc<Upstream>) -> ToUpstream {
     let route = Route {
         name: "orders".into(),
         host: HostPattern::Any,
@@ -213,7 +212,7 @@ fn permit() -> Permit {
             scopes: ScopeSet::default(),
         },
         limits: Vec::new(),
-        target: Target::Upstream("orders".parse().unwrap()),
+        target: Target::Upstream(upstream.name.clone()),
         body_max: None,
         body_times: crate::domain::pace::BodyTimes::default(),
         ambiguous_paths: crate::domain::oddity::Oddities::NONE,
@@ -226,7 +225,12 @@ fn permit() -> Permit {
         certificate: Evidence::Absent,
         bearer: Evidence::Absent,
     };
-    Permit::decide(&caller, &Arc::new(route)).unwrap()
+    let upstreams = std::iter::once((upstream.name.clone(), Arc::clone(upstream))).collect();
+    let permit = Permit::decide(&caller, &Arc::new(route), &upstreams).unwrap();
+    match permit.open() {
+        (_, Destination::Upstream(permit)) => permit,
+        (_, other) => panic!("{other:?}"),
+    }
 }
 
 fn request<B>(method: Method, body: B) -> Outbound<B> {

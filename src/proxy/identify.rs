@@ -1,72 +1,99 @@
 //! Identification: a request becomes a caller by its certificate, and by its key or token if the route verifies one.
 //! Refuses nothing.
 
-use http::{HeaderName, header};
+use http::{HeaderName, HeaderValue, header};
 
 use crate::crypto::api_key::parse_key;
+use crate::domain::decision::Fields;
+use crate::domain::header_names::HeaderNames;
 use crate::domain::identity::{Bearer, Caller, CertificateProof, Claimed, Evidence};
 use crate::domain::policy::Requirement;
 use crate::domain::reason::Reason;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::stray::stray;
 use crate::domain::time::Timestamp;
+use crate::domain::upgrades::Upgrades;
 
 use super::codec::field_list::FieldList;
 use super::live::Connection;
+use super::message::Request;
 use super::peer::Peer;
+use super::refusal::Refusal;
 use super::verifier::{Presenter, Verifier};
+use super::{odd_names, protocols};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The prefix of keys; every other bearer is taken for a token.
 const KEY_PREFIX: &str = "sk_";
 
-/// Asks the registry whether the connection's certificate is valid now.
-pub fn certificate(snapshot: &Snapshot, peer: &Peer, now: Timestamp) -> Evidence<CertificateProof> {
-    let Some(leaf) = peer.leaf.as_deref() else {
-        return Evidence::Absent;
-    };
-    match snapshot.judge(&leaf.fingerprint, &leaf.validity, now) {
-        Ok(proof) => Evidence::Proved(proof),
-        Err(reason) => Evidence::Refused(reason),
-    }
+/// A request as the decision asks about it.
+#[derive(Debug)]
+pub struct Presented<'a> {
+    pub request: &'a Request,
+    pub has_body: bool,
+    /// True if some field's name has other characters than letters, digits and hyphens.
+    pub odd_names: bool,
+    pub connection: &'a Connection,
+    pub verifier: &'a Verifier,
+    pub snapshot: &'a Snapshot,
+    pub now: Timestamp,
+    /// The agreed protocol in place of HTTP, once the decision has asked about it.
+    pub upgrade: Option<HeaderValue>,
 }
 
-/// Verifies the request's key or token, if `requirement` looks at one at all.
-pub fn bearer(
-    requirement: Requirement,
-    fields: &FieldList,
-    certificate: &Evidence<CertificateProof>,
-    connection: &Connection,
-    verifier: &Verifier,
-    snapshot: &Snapshot,
-    now: Timestamp,
-) -> Evidence<Bearer> {
-    if !requirement.looks_at_bearer() {
-        return Evidence::Absent;
+impl Fields for Presented<'_> {
+    type Refusal = Refusal;
+
+    fn upgrade(&mut self, allowed: &Upgrades) -> Result<(), Refusal> {
+        self.upgrade = protocols::upgrade(self.request, allowed, self.has_body)?;
+        Ok(())
     }
-    let credential = match presented(fields) {
-        Ok(Some(credential)) => credential,
-        Ok(None) => return Evidence::Absent,
-        Err(reason) => return Evidence::Refused(reason),
-    };
-    let by = Presenter {
-        address: connection.peer.origin.address,
-        last: &connection.last_token,
-        certificate: certificate.proved().map(|proof| &proof.fingerprint),
-        now,
-    };
-    let (found, text) = match credential {
-        Shown::Key(text) => (verifier.key(text, by, snapshot), text),
-        Shown::Token(text) => (verifier.token(text, by, snapshot), text),
-    };
-    match found {
-        Ok(bearer) => Evidence::Proved(bearer),
-        // A malformed credential is named by the cause of that, with any content.
-        Err(Reason::KeyMalformed | Reason::TokenMalformed) if stray(text).is_some() => {
-            Evidence::Refused(Reason::KeySurrounded)
+
+    fn names(&self, rule: HeaderNames) -> Result<(), Refusal> {
+        if !self.odd_names {
+            return Ok(());
         }
-        Err(reason) => Evidence::Refused(reason),
+        let judged = odd_names::judge(&self.request.fields, rule);
+        judged.map_err(|offence| Refusal::naming(Reason::HeaderInvalid, offence))
+    }
+
+    fn locked_out(&self) -> bool {
+        let address = self.connection.peer.origin.address;
+        self.verifier.failures().check(address).is_err()
+    }
+
+    fn bearer(
+        &self,
+        requirement: Requirement,
+        certificate: &Evidence<CertificateProof>,
+    ) -> Evidence<Bearer> {
+        if !requirement.looks_at_bearer() {
+            return Evidence::Absent;
+        }
+        let credential = match presented(&self.request.fields) {
+            Ok(Some(credential)) => credential,
+            Ok(None) => return Evidence::Absent,
+            Err(reason) => return Evidence::Refused(reason),
+        };
+        let by = Presenter {
+            address: self.connection.peer.origin.address,
+            last: &self.connection.last_token,
+            certificate: certificate.proved().map(|proof| &proof.fingerprint),
+            now: self.now,
+        };
+        let (found, text) = match credential {
+            Shown::Key(text) => (self.verifier.key(text, by, self.snapshot), text),
+            Shown::Token(text) => (self.verifier.token(text, by, self.snapshot), text),
+        };
+        match found {
+            Ok(bearer) => Evidence::Proved(bearer),
+            // A malformed credential is named by the cause of that, with any content.
+            Err(Reason::KeyMalformed | Reason::TokenMalformed) if stray(text).is_some() => {
+                Evidence::Refused(Reason::KeySurrounded)
+            }
+            Err(reason) => Evidence::Refused(reason),
+        }
     }
 }
 
@@ -150,7 +177,6 @@ fn after_bearer(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     #[test]
     fn a_request_shows_one_credential_or_none() {

@@ -132,10 +132,10 @@ mod tests {
     use super::*;
     use crate::domain::identity::{Caller, Evidence};
     use crate::domain::limit::Rate;
-    use crate::domain::name::Name;
     use crate::domain::policy::{Policy, Requirement};
     use crate::domain::route::{HostPattern, PathPattern, Route, Target};
     use crate::domain::scope::ScopeSet;
+    use crate::domain::upstream::Upstream;
 
     fn limit(name: &str, per: Per, count: u32, burst: u32) -> Arc<Limit> {
         let rate = Rate {
@@ -147,6 +147,7 @@ mod tests {
     }
 
     fn permit(limits: Vec<Arc<Limit>>) -> Permit {
+        let upstream = Arc::new(Upstream::sample("orders"));
         let route = Arc::new(Route {
             name: "orders".into(),
             host: HostPattern::Any,
@@ -157,7 +158,7 @@ mod tests {
                 scopes: ScopeSet::default(),
             },
             limits,
-            target: Target::Upstream("orders".parse::<Name>().unwrap()),
+            target: Target::Upstream(upstream.name.clone()),
             body_max: None,
             body_times: crate::domain::pace::BodyTimes::default(),
             ambiguous_paths: crate::domain::oddity::Oddities::NONE,
@@ -170,7 +171,8 @@ mod tests {
             certificate: Evidence::Absent,
             bearer: Evidence::Absent,
         };
-        Permit::decide(&caller, &route).unwrap()
+        let upstreams = std::iter::once((upstream.name.clone(), upstream)).collect();
+        Permit::decide(&caller, &route, &upstreams).unwrap()
     }
 
     fn counters() -> Counters {

@@ -2,63 +2,34 @@
 
 use std::fmt::Debug;
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
 
-use crate::crypto::x509::Leaf;
-use crate::domain::id::RequestId;
-use crate::domain::identity::{CertificateProof, Evidence};
+use crate::domain::local_call::{LocalAnswer, LocalCall};
 use crate::domain::reason::Reason;
-use crate::domain::route::LocalEndpoint;
-use crate::domain::snapshot::Snapshot;
-use crate::domain::time::Timestamp;
 
 use super::error::Error;
 
-/// A token request is a few hundred bytes; nothing else that is answered here has a body.
-const BODY_MAX: usize = 16 << 10;
+/// An answer that may take time; an error is a refusal that the walk answers.
+pub type Answering = Pin<Box<dyn Future<Output = Result<LocalAnswer, Reason>> + Send>>;
 
-/// The handler of the local endpoints.
+/// The handler of the local endpoints. It does not block: an answer that waits for something is a future that waits.
 pub trait LocalService: Send + Sync + Debug {
-    fn call(&self, request: LocalRequest) -> Pin<Box<dyn Future<Output = Response<Bytes>> + Send>>;
+    fn call(&self, call: LocalCall) -> Answering;
 }
 
-/// A request to an endpoint of our own.
-#[derive(Debug)]
-pub struct LocalRequest {
-    pub endpoint: LocalEndpoint,
-    pub request: Request<Bytes>,
-    pub snapshot: Arc<Snapshot>,
-    pub peer: PeerFacts,
-    pub request_id: RequestId,
-    pub now: Timestamp,
-}
-
-/// The facts about the caller that an endpoint may use.
-#[derive(Clone, Debug)]
-pub struct PeerFacts {
-    pub address: IpAddr,
-    pub certificate: Evidence<CertificateProof>,
-    /// The certificate that was shown, valid or not.
-    pub leaf: Option<Arc<Leaf>>,
-    pub tls_version: &'static str,
-    pub sni: Option<Box<str>>,
-}
-
-/// Reads a request's small body whole, which has to arrive in the time `within`.
-pub async fn read<B>(body: B, within: Duration) -> Result<Bytes, Error>
+/// Reads a request's small body of at most `bytes_max` whole, which has to arrive in the time `within`.
+pub async fn read<B>(body: B, bytes_max: u64, within: Duration) -> Result<Bytes, Error>
 where
     B: Body<Data = Bytes, Error = Error>,
 {
-    let collected = timeout(within, Limited::new(body, BODY_MAX).collect()).await;
+    let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+    let collected = timeout(within, Limited::new(body, bytes_max).collect()).await;
     match collected.map_err(|late| Error::downstream(Reason::BodyTimeout).because(late))? {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
@@ -92,12 +63,15 @@ mod tests {
         }
     }
 
+    const BODY_MAX: u64 = 1000;
     const PATIENCE: Duration = Duration::from_secs(5);
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_body_that_is_not_there_in_time_is_not_waited_for() {
         let body = Never;
-        let error = read(body, Duration::from_millis(20)).await.unwrap_err();
+        let error = read(body, BODY_MAX, Duration::from_millis(20))
+            .await
+            .unwrap_err();
         assert_eq!(error.reason, Reason::BodyTimeout);
     }
 
@@ -106,11 +80,9 @@ mod tests {
         let body = |length: usize| {
             Full::new(Bytes::from(vec![b'x'; length])).map_err(|never| match never {})
         };
-        assert_eq!(
-            read(body(BODY_MAX), PATIENCE).await.unwrap().len(),
-            BODY_MAX
-        );
-        let error = read(body(BODY_MAX + 1), PATIENCE).await.unwrap_err();
+        let whole = read(body(1000), BODY_MAX, PATIENCE).await.unwrap();
+        assert_eq!(whole.len(), 1000);
+        let error = read(body(1001), BODY_MAX, PATIENCE).await.unwrap_err();
         assert_eq!(error.reason, Reason::BodyTooLarge);
     }
 }

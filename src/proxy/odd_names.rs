@@ -35,22 +35,29 @@ pub fn look(fields: &FieldList) -> Result<bool, Offence> {
     Ok(any)
 }
 
-/// Applies the host's rule for odd names to a request.
+/// Refuses a request for its odd names, where the host's rule is to refuse them.
+pub fn judge(fields: &FieldList, rule: HeaderNames) -> Result<(), Offence> {
+    let odd = |name: &&HeaderName| !is_plain(name.as_str());
+    let first = Some(fields).filter(|_| rule == HeaderNames::Refuse);
+    match first.and_then(|fields| fields.names().find(odd)) {
+        Some(name) => {
+            let says = "A field name has other characters than letters, digits and hyphens";
+            let sent = name.as_str().as_bytes();
+            Err(Offence::new("header_name", says, None, sent))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Removes the fields that do not pass by the host's rule for odd names.
 ///
 /// `caller_id` is the name under which the caller's own request id is forwarded; only the gateway may set it.
-pub fn settle(
+pub fn remove(
     fields: &mut FieldList,
     rule: HeaderNames,
     caller_id: Option<&HeaderName>,
-) -> Result<Removed, Offence> {
+) -> Removed {
     let odd = || fields.names().filter(|name| !is_plain(name.as_str()));
-    if rule == HeaderNames::Refuse
-        && let Some(name) = odd().next()
-    {
-        let says = "A field name has other characters than letters, digits and hyphens";
-        let sent = name.as_str().as_bytes();
-        return Err(Offence::new("header_name", says, None, sent));
-    }
     let kept: Vec<_> = odd()
         .filter(|name| rule == HeaderNames::Pass && is_harmless(name.as_str(), fields, caller_id))
         .cloned()
@@ -69,7 +76,7 @@ pub fn settle(
             .get_or_insert_with(|| name.as_str().to_owned());
         false
     });
-    Ok(removed)
+    removed
 }
 
 /// True if a name folds to no field that the gateway sets, removes or decides by, and to no field of the same request.
@@ -140,7 +147,7 @@ mod tests {
 
     fn left(names: &[&str], rule: HeaderNames) -> (Vec<String>, Removed) {
         let mut fields = list(names);
-        let removed = settle(&mut fields, rule, None).unwrap();
+        let removed = remove(&mut fields, rule, None);
         let left = fields.names().map(|name| name.as_str().to_owned());
         (left.collect(), removed)
     }
@@ -159,13 +166,13 @@ mod tests {
 
     #[test]
     fn a_host_may_refuse_them_by_name() {
-        let refused = settle(
-            &mut list(&["accept", "ot-trace_id"]),
-            HeaderNames::Refuse,
-            None,
-        );
-        assert_eq!(refused.unwrap_err().to_string(), "header_name: ot-trace_id");
-        assert!(settle(&mut list(&["accept"]), HeaderNames::Refuse, None).is_ok());
+        let odd = list(&["accept", "ot-trace_id"]);
+        let refused = judge(&odd, HeaderNames::Refuse).unwrap_err();
+        assert_eq!(refused.to_string(), "header_name: ot-trace_id");
+        assert_eq!(judge(&list(&["accept"]), HeaderNames::Refuse), Ok(()));
+        for other in [HeaderNames::Drop, HeaderNames::Pass] {
+            assert_eq!(judge(&odd, other), Ok(()), "{other:?}");
+        }
     }
 
     #[test]
@@ -191,7 +198,7 @@ mod tests {
         assert_eq!(left, ["x-user"], "two spellings of one field");
         let name = HeaderName::from_static("x-caller-id");
         let mut fields = list(&["x_caller.id", "x_other"]);
-        settle(&mut fields, HeaderNames::Pass, Some(&name)).unwrap();
+        remove(&mut fields, HeaderNames::Pass, Some(&name));
         assert_eq!(fields.len(), 1);
     }
 
@@ -231,7 +238,7 @@ mod tests {
             };
             let mut fields = list(&[&spelt]);
             if look(&fields).is_ok() {
-                settle(&mut fields, HeaderNames::Pass, None).unwrap();
+                remove(&mut fields, HeaderNames::Pass, None);
                 prop_assert!(fields.is_empty(), "{}", spelt);
             }
         }

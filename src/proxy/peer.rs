@@ -6,6 +6,10 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::crypto::x509::Leaf;
+use crate::domain::certificate::Fingerprint;
+use crate::domain::local_call::{LocalPeer, ShownCertificate};
+use crate::domain::time::Validity;
+use crate::domain::tls_match::Handshake;
 use crate::domain::tls_policy::{Shown, TlsPolicy, TlsVersion};
 
 /// The origin of a connection.
@@ -33,14 +37,39 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// The results of the handshake, beside the policy that it was made under.
-    pub fn shown(&self) -> Shown {
-        Shown {
-            certificate: self.leaf.is_some(),
-            version: match self.tls_version {
-                "TLSv1.3" => TlsVersion::V1_3,
-                _ => TlsVersion::V1_2,
+    /// The handshake, as far as it decides which hosts the connection serves.
+    pub fn handshake(&self) -> Handshake<'_> {
+        Handshake {
+            policy: self.policy,
+            shown: Shown {
+                certificate: self.leaf.is_some(),
+                version: match self.tls_version {
+                    "TLSv1.3" => TlsVersion::V1_3,
+                    _ => TlsVersion::V1_2,
+                },
             },
+            sni: self.sni.as_deref(),
+        }
+    }
+
+    /// The certificate, as the registry judges it.
+    pub fn certificate(&self) -> Option<(&Fingerprint, &Validity)> {
+        let leaf = self.leaf.as_deref();
+        leaf.map(|leaf| (&leaf.fingerprint, &leaf.validity))
+    }
+
+    /// The facts for a local endpoint.
+    pub fn to_local(&self) -> LocalPeer {
+        LocalPeer {
+            address: self.origin.address,
+            certificate: self.leaf.as_deref().map(|leaf| ShownCertificate {
+                serial: leaf.serial,
+                fingerprint: leaf.fingerprint,
+                subject: leaf.subject.clone(),
+                validity: leaf.validity,
+            }),
+            tls_version: self.tls_version,
+            sni: self.sni.clone(),
         }
     }
 }

@@ -1,8 +1,6 @@
 //! The room as a whole: real workers, real TLS over loopback, a small upstream, and a partner.
 
 use std::collections::HashMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::handshake::{TlsGenerations, TlsPolicies};
 use super::ledger::testing::{self, Written};
-use super::local::{LocalRequest, LocalService};
+use super::local::{Answering, LocalService};
 use super::plane::{Proxy, Wiring};
 use super::settings::Settings;
 use crate::crypto::api_key::{SecretHasher, generate_key};
@@ -35,10 +33,12 @@ use crate::domain::certificate::{Fingerprint, Profile};
 use crate::domain::credential::{CredentialId, CredentialState, Ended};
 use crate::domain::id::{AppId, CertificateId, KeyId};
 use crate::domain::limit::{Limit, Per, Rate};
+use crate::domain::local::{LocalEndpoint, READ, SMALL_BODY};
+use crate::domain::local_call::LocalCall;
 use crate::domain::policy::{Policy, Requirement};
 use crate::domain::reason::Reason;
 use crate::domain::record::AccessRecord;
-use crate::domain::route::{HostPattern, LocalEndpoint, PathPattern, Route, RouteTable, Target};
+use crate::domain::route::{HostPattern, PathPattern, Route, RouteTable, Target};
 use crate::domain::secret::Secret;
 use crate::domain::shelf::Shelf;
 use crate::domain::snapshot::{Catalog, CertificateEntry, HostPolicies, KeyEntry, Snapshot};
@@ -86,16 +86,29 @@ impl RegistryView for NoRegistry {
 struct Echo;
 
 impl LocalService for Echo {
-    fn call(&self, request: LocalRequest) -> Pin<Box<dyn Future<Output = Response<Bytes>> + Send>> {
-        assert!(
-            !request.request.uri().path().ends_with("/panic"),
-            "asked to"
-        );
-        let counts = request.peer.certificate.proved().is_some();
-        let text = format!("{} {counts}", request.endpoint.name());
-        Box::pin(async { Response::new(Bytes::from(text)) })
+    fn call(&self, call: LocalCall) -> Answering {
+        let path = call.request.uri().path();
+        assert!(!path.ends_with("/panic"), "asked to");
+        if path.ends_with("/hang") {
+            return Box::pin(std::future::pending());
+        }
+        let counts = call.caller.certificate.proved().is_some();
+        let text = format!("{} {counts}", call.endpoint.name);
+        Box::pin(async { Ok(Response::new(Bytes::from(text)).into()) })
     }
 }
+
+static WHOAMI: LocalEndpoint = LocalEndpoint {
+    name: "countersign.whoami",
+    path: "/.well-known/countersign/whoami",
+    methods: &READ,
+    requirement: Requirement::None,
+    limits: &[],
+    body_max: SMALL_BODY,
+    open_to_quarantined: true,
+    checks_secrets: false,
+    of_tokens: false,
+};
 
 struct Gateway {
     proxy: Proxy,
@@ -147,8 +160,8 @@ fn routes() -> Vec<Route> {
     scoped.policy.scopes = "orders:write".parse().unwrap();
     let mut socket = route("socket", "/socket", Requirement::Mtls);
     socket.upgrades = ["websocket".parse().unwrap()].into_iter().collect();
-    let mut whoami = route("whoami", LocalEndpoint::Whoami.path(), Requirement::None);
-    whoami.target = Target::Local(LocalEndpoint::Whoami);
+    let mut whoami = route("whoami", WHOAMI.path, Requirement::None);
+    whoami.target = Target::Local(&WHOAMI);
     vec![
         route("open", "/open", Requirement::None),
         route("mtls", "/mtls", Requirement::Mtls),
@@ -655,7 +668,7 @@ async fn revoking_closes_what_is_open_and_explains_itself_afterwards() {
             assert!(answered.body.contains(told), "{told} in {}", answered.body);
         }
     }
-    let answered = quarantined.get(LocalEndpoint::Whoami.path(), "").await;
+    let answered = quarantined.get(WHOAMI.path, "").await;
     assert_eq!(answered.body, "countersign.whoami false");
     for _ in 0..12 {
         assert_eq!(quarantined.get("/mtls", "").await.status, 403);
@@ -962,7 +975,7 @@ async fn streams_that_are_reset_at_once_end_the_connection_at_the_configured_num
 async fn a_panic_in_one_exchange_harms_no_other() {
     let gateway = Gateway::start().await;
     let mut partner = gateway.connect(false).await;
-    let whoami = LocalEndpoint::Whoami.path();
+    let whoami = WHOAMI.path;
     assert_eq!(
         partner.get(whoami, "").await.body,
         "countersign.whoami false"
@@ -974,6 +987,24 @@ async fn a_panic_in_one_exchange_harms_no_other() {
     assert_eq!(partner.get(whoami, "").await.status, 200);
     let records = gateway.records(3).await;
     assert_eq!(records[1].reason, Some(Reason::Internal));
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_hangs_delays_no_forwarded_request() {
+    let gateway = Gateway::start().await;
+    let mut hanging = Vec::new();
+    for _ in 0..20 {
+        let mut partner = gateway.connect(false).await;
+        partner.send(&format!("{}/hang", WHOAMI.path), "").await;
+        hanging.push(partner);
+    }
+    let mut partner = gateway.connect(true).await;
+    for _ in 0..20 {
+        assert_eq!(partner.get("/mtls", "").await.status, 200);
+    }
+    let waiting = timeout(Duration::from_millis(50), hanging[0].receive()).await;
+    assert!(waiting.is_err(), "it hangs");
     gateway.stop().await;
 }
 

@@ -82,14 +82,15 @@ const NOT_IN_DOMAIN: &[&str] = &[
     "tokio",
 ];
 
-/// The steps of the walk; only the two walks name them.
+/// The steps of the walk; only its conductors name them.
 const STEPS: &[&str] = &[
     "accept",
     "handshake",
+    "read",
     "identify",
-    "route",
     "authorize",
     "limit",
+    "prepare",
     "forward",
     "respond",
     "record",
@@ -142,8 +143,8 @@ fn planted_faults_are_found() {
         ),
         (
             "proxy/limit.rs",
-            "use crate::proxy::{metrics, route};",
-            "step limit names step route",
+            "use crate::proxy::{metrics, read};",
+            "step limit names step read",
         ),
         ("api/a.rs", "use rustls::ServerConfig;", "api names rustls"),
         (
@@ -180,7 +181,7 @@ fn what_is_allowed_is_not_found() {
             "// use crate::domain::reason::Reason;\n/* crate::store */ //! [`crate::store`]",
         ),
         ("net/a.rs", "const TEXT: &str = \"crate::store::Store\";"),
-        ("proxy/exchange.rs", "use super::{identify, route, limit};"),
+        ("proxy/exchange.rs", "use super::{identify, read, limit};"),
         (
             "proxy/limit.rs",
             "use crate::domain::record::AccessRecord;\nuse crate::domain::limit::Limit;",

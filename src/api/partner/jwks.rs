@@ -6,8 +6,23 @@ use http::Response;
 use serde_json::{Value, json};
 
 use super::answer::{self, Keep};
+use crate::domain::local::{LocalEndpoint, READ, SMALL_BODY};
+use crate::domain::policy::Requirement;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::token::VerificationKey;
+
+/// The endpoint's row in the table.
+pub static ENDPOINT: LocalEndpoint = LocalEndpoint {
+    name: "countersign.jwks",
+    path: "/.well-known/jwks.json",
+    methods: &READ,
+    requirement: Requirement::None,
+    limits: &[],
+    body_max: SMALL_BODY,
+    open_to_quarantined: true,
+    checks_secrets: false,
+    of_tokens: true,
+};
 
 /// All keys that verify tokens now, the retiring ones included.
 pub fn answer(snapshot: &Snapshot) -> Response<Bytes> {

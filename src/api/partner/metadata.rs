@@ -5,9 +5,24 @@ use http::Response;
 use serde_json::{Value, json};
 
 use super::answer::{self, Keep};
-use crate::domain::route::LocalEndpoint;
+use super::{jwks, token};
+use crate::domain::local::{LocalEndpoint, READ, SMALL_BODY};
+use crate::domain::policy::Requirement;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::token::ClientAuthMethods;
+
+/// The endpoint's row in the table.
+pub static ENDPOINT: LocalEndpoint = LocalEndpoint {
+    name: "countersign.metadata",
+    path: "/.well-known/oauth-authorization-server",
+    methods: &READ,
+    requirement: Requirement::None,
+    limits: &[],
+    body_max: SMALL_BODY,
+    open_to_quarantined: true,
+    checks_secrets: false,
+    of_tokens: true,
+};
 
 /// The metadata of the issuer that the configuration names.
 pub fn answer(snapshot: &Snapshot) -> Response<Bytes> {
@@ -18,12 +33,12 @@ pub fn answer(snapshot: &Snapshot) -> Response<Bytes> {
 
 fn metadata(issuer: &str, methods: &ClientAuthMethods) -> Value {
     let base = issuer.trim_end_matches('/');
-    let at = |endpoint: LocalEndpoint| format!("{base}{}", endpoint.path());
-    let token = at(LocalEndpoint::Token);
+    let at = |endpoint: &LocalEndpoint| format!("{base}{}", endpoint.path);
+    let token = at(&token::ENDPOINT);
     json!({
         "issuer": issuer,
         "token_endpoint": token,
-        "jwks_uri": at(LocalEndpoint::Jwks),
+        "jwks_uri": at(&jwks::ENDPOINT),
         // There is no authorization endpoint, and the standard wants the list all the same.
         "response_types_supported": [],
         "grant_types_supported": ["client_credentials"],

@@ -1,6 +1,5 @@
 //! The gateway's own endpoints for partners, on their port: tokens, keys, metadata and whoami.
 
-pub mod request;
 pub mod answer;
 pub mod service;
 pub mod form;
@@ -11,6 +10,7 @@ pub mod jwks;
 pub mod metadata;
 pub mod whoami;
 pub mod ca_pem;
+pub mod table;
 
 #[cfg(test)]
 mod tests;

@@ -5,23 +5,25 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use serde_json::{Value, json};
 
-use super::request::{LeafFacts, PartnerRequest, PeerFacts};
 use super::service::PartnerService;
+use super::table::{self, Answer};
+use super::{ca_pem, jwks, metadata, token, whoami};
 use crate::control::testing::{CSR, Fixture, OTHER_CSR};
 use crate::control::testing_edges::token_service;
 use crate::domain::certificate::Certificate;
 use crate::domain::id::RequestId;
-use crate::domain::identity::{CertificateProof, Evidence};
+use crate::domain::identity::{Caller, CertificateProof, Evidence};
+use crate::domain::local::LocalEndpoint;
+use crate::domain::local_call::{LocalAnswer, LocalCall, LocalPeer, ShownCertificate};
 use crate::domain::reason::Reason;
-use crate::domain::route::LocalEndpoint;
 
 struct Desk {
     fixture: Fixture,
     registry: prometheus::Registry,
-    service: PartnerService,
+    service: Arc<PartnerService>,
     id: String,
     secret: String,
     /// Of the key's App.
@@ -44,13 +46,13 @@ impl Desk {
         let metrics = crate::api::partner::metrics::TokenMetrics::register(&registry);
         Self {
             registry,
-            service: PartnerService {
+            service: Arc::new(PartnerService {
                 metrics: metrics.unwrap(),
                 tokens: Arc::new(token_service(&fixture)),
                 ca_pem: Arc::new(ArcSwap::from_pointee(Bytes::from(
                     fixture.control.authority().ca_pem().to_owned(),
                 ))),
-            },
+            }),
             id: key.id.to_string(),
             secret: secret.expose().to_owned(),
             own: own.value.certificate,
@@ -80,41 +82,49 @@ impl Desk {
         judged.map_or_else(Evidence::Refused, Evidence::Proved)
     }
 
-    fn answer(
+    async fn call(
         &self,
-        endpoint: LocalEndpoint,
+        endpoint: &'static LocalEndpoint,
         shown: Option<&Certificate>,
         request: Request<Bytes>,
-    ) -> Response<Bytes> {
-        let leaf = shown.map(|certificate| LeafFacts {
+    ) -> LocalAnswer {
+        let certificate = shown.map(|certificate| ShownCertificate {
             serial: certificate.serial,
             fingerprint: certificate.fingerprint,
             subject: certificate.subject.clone(),
             validity: certificate.validity,
         });
-        self.service.answer(&PartnerRequest {
+        let call = LocalCall {
             endpoint,
             request,
             snapshot: self.fixture.snapshot(),
-            peer: PeerFacts {
+            caller: Caller::shown(shown.map_or(Evidence::Absent, |shown| self.proof(shown))),
+            peer: LocalPeer {
                 address: "192.0.2.1".parse().unwrap(),
-                certificate: shown.map_or(Evidence::Absent, |shown| self.proof(shown)),
-                leaf,
+                certificate,
                 tls_version: "TLSv1.3",
-                sni: Some("api.example.com".to_owned()),
+                sni: Some("api.example.com".into()),
             },
             request_id: RequestId::from_bits(1),
             now: crate::domain::time::Clock::now(&*self.fixture.clock),
-        })
+        };
+        match table::answer(&self.service, call).unwrap() {
+            Answer::Ready(answer) => *answer,
+            Answer::Waits(answer) => answer.await,
+        }
     }
 
-    fn get(&self, endpoint: LocalEndpoint, shown: Option<&Certificate>) -> Response<Bytes> {
-        let request = Request::get(endpoint.path()).body(Bytes::new()).unwrap();
-        self.answer(endpoint, shown, request)
+    async fn get(
+        &self,
+        endpoint: &'static LocalEndpoint,
+        shown: Option<&Certificate>,
+    ) -> Response<Bytes> {
+        let request = Request::get(endpoint.path).body(Bytes::new()).unwrap();
+        self.call(endpoint, shown, request).await.response
     }
 
     /// `{id}` and `{secret}` stand for the key's; an empty `basic` sends no Authorization.
-    fn token(&self, shown: Option<&Certificate>, basic: &str, body: &str) -> Response<Bytes> {
+    async fn token(&self, shown: Option<&Certificate>, basic: &str, body: &str) -> LocalAnswer {
         let fill = |text: &str| {
             text.replace("{id}", &self.id)
                 .replace("{secret}", &self.secret)
@@ -124,8 +134,8 @@ impl Desk {
             let encoded = data_encoding::BASE64.encode(fill(basic).as_bytes());
             request = request.header(AUTHORIZATION, format!("Basic {encoded}"));
         }
-        let body = Bytes::from(fill(body));
-        self.answer(LocalEndpoint::Token, shown, request.body(body).unwrap())
+        let request = request.body(Bytes::from(fill(body))).unwrap();
+        self.call(&token::ENDPOINT, shown, request).await
     }
 }
 
@@ -170,7 +180,12 @@ async fn each_grant_gives_a_token() {
             both,
         ),
     ] {
-        let response = desk.token(shown, basic, &format!("{grant}{rest}"));
+        let answer = desk.token(shown, basic, &format!("{grant}{rest}")).await;
+        assert_eq!(
+            (answer.reason, answer.claimed.unwrap().app.is_some()),
+            (None, true)
+        );
+        let response = answer.response;
         let told = body(&response);
         assert_eq!(response.status(), 200, "{rest}: {told}");
         assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
@@ -303,15 +318,15 @@ async fn each_refusal_says_why_in_the_standards_words() {
             Reason::KeyMalformed,
         ),
     ] {
-        let response = desk.token(shown, basic, &form);
+        let LocalAnswer {
+            response,
+            reason: recorded,
+            ..
+        } = desk.token(shown, basic, &form).await;
         let told = body(&response);
         let seen = (response.status().as_u16(), told["error"].as_str().unwrap());
         assert_eq!(seen, (status, code), "{basic} {form}: {told}");
-        assert_eq!(
-            response.extensions().get::<Reason>(),
-            Some(&reason),
-            "{form}"
-        );
+        assert_eq!(recorded, Some(reason), "{form}");
         assert_eq!(told["reason"], reason.shown().code());
         assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
         let challenge = response.headers().get(WWW_AUTHENTICATE).is_some();
@@ -325,31 +340,35 @@ async fn each_refusal_says_why_in_the_standards_words() {
 async fn a_certificate_learns_nothing_of_the_keys_of_another_app() {
     let desk = Desk::new().await;
     let (control, actor) = (&desk.fixture.control, &crate::control::testing::ACTOR);
-    let ask = |id: &str| {
+    let ask = async |id: &str| {
         let form = format!("grant_type=client_credentials&client_id={id}");
-        desk.token(Some(&desk.other), "", &form)
+        desk.token(Some(&desk.other), "", &form).await
     };
     let mut answers = vec![
-        (Reason::KeyUnknown, ask("key_00000000000000000000000007")),
-        (Reason::KeyMalformed, ask("nobody")),
-        (Reason::AppsDiffer, ask(&desk.id)),
+        (
+            Reason::KeyUnknown,
+            ask("key_00000000000000000000000007").await,
+        ),
+        (Reason::KeyMalformed, ask("nobody").await),
+        (Reason::AppsDiffer, ask(&desk.id).await),
     ];
     control.suspend_app(actor, "acme").await.unwrap();
-    answers.push((Reason::AppSuspended, ask(&desk.id)));
+    answers.push((Reason::AppSuspended, ask(&desk.id).await));
     control.revoke_app(actor, "acme").await.unwrap();
-    answers.push((Reason::AppRevoked, ask(&desk.id)));
+    answers.push((Reason::AppRevoked, ask(&desk.id).await));
     let [(_, unknown), ..] = &*answers else {
         panic!("there is nothing to compare with");
     };
     let counted = desk.counted();
     for (reason, answer) in &answers {
         assert!(counted.contains(&reason.to_string()), "{reason}");
-        assert_eq!(answer.extensions().get(), Some(reason), "for the record");
+        assert_eq!(answer.reason, Some(*reason), "for the record");
+        let (answer, unknown) = (&answer.response, &unknown.response);
         assert_eq!(answer.status(), unknown.status(), "{reason}");
         assert_eq!(answer.headers(), unknown.headers(), "{reason}");
         assert_eq!(answer.body(), unknown.body(), "{reason}");
     }
-    assert_eq!(body(unknown)["reason"], "credential_invalid");
+    assert_eq!(body(&unknown.response)["reason"], "credential_invalid");
 }
 
 #[tokio::test]
@@ -381,13 +400,9 @@ async fn parameters_come_in_a_form_and_nowhere_else() {
             None => request,
         };
         let request = request.body(Bytes::from(form.clone())).unwrap();
-        let response = desk.answer(LocalEndpoint::Token, None, request);
+        let response = desk.call(&token::ENDPOINT, None, request).await.response;
         assert_eq!(response.status(), status, "{uri} {kind:?}");
     }
-    let request = Request::get("/oauth2/token").body(Bytes::new()).unwrap();
-    let response = desk.answer(LocalEndpoint::Token, None, request);
-    assert_eq!(response.status(), 405);
-    assert_eq!(response.headers()["allow"], Method::POST.as_str());
 }
 
 #[tokio::test]
@@ -400,16 +415,20 @@ async fn a_certificate_that_does_not_count_is_not_passed_over() {
     );
     revoked.await.unwrap();
     let grant = "grant_type=client_credentials";
-    let response = desk.token(Some(&desk.own), "{id}:{secret}", grant);
+    let response = desk
+        .token(Some(&desk.own), "{id}:{secret}", grant)
+        .await
+        .response;
     assert_eq!(response.status(), 401);
     assert_eq!(body(&response)["reason"], "cert_revoked");
-    assert_eq!(desk.token(None, "{id}:{secret}", grant).status(), 200);
+    let answer = desk.token(None, "{id}:{secret}", grant).await;
+    assert_eq!(answer.response.status(), 200);
 }
 
 #[tokio::test]
 async fn whoami_tells_everyone_where_they_stand() {
     let desk = Desk::new().await;
-    let nobody = body(&desk.get(LocalEndpoint::Whoami, None));
+    let nobody = body(&desk.get(&whoami::ENDPOINT, None).await);
     assert_eq!(nobody["authenticated"], false);
     assert_eq!(
         (&nobody["app"], &nobody["certificate"]),
@@ -419,7 +438,7 @@ async fn whoami_tells_everyone_where_they_stand() {
     assert_eq!(nobody["address"], "192.0.2.1");
     assert!(nobody["reason"].is_null());
 
-    let response = desk.get(LocalEndpoint::Whoami, Some(&desk.own));
+    let response = desk.get(&whoami::ENDPOINT, Some(&desk.own)).await;
     assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
     let known = body(&response);
     assert_eq!(
@@ -432,7 +451,7 @@ async fn whoami_tells_everyone_where_they_stand() {
     desk.fixture
         .clock
         .advance(std::time::Duration::from_hours(24 * 365));
-    let expired = body(&desk.get(LocalEndpoint::Whoami, Some(&desk.own)));
+    let expired = body(&desk.get(&whoami::ENDPOINT, Some(&desk.own)).await);
     assert_eq!(expired["authenticated"], false);
     assert_eq!(expired["app"], Value::Null);
     assert_eq!(expired["reason"], "cert_expired");
@@ -449,15 +468,15 @@ async fn whoami_tells_everyone_where_they_stand() {
 async fn what_everyone_may_read_may_be_kept_for_a_while() {
     let desk = Desk::new().await;
     for (endpoint, kind) in [
-        (LocalEndpoint::CaPem, "application/pem-certificate-chain"),
-        (LocalEndpoint::Jwks, "application/jwk-set+json"),
-        (LocalEndpoint::Metadata, "application/json"),
+        (&ca_pem::ENDPOINT, "application/pem-certificate-chain"),
+        (&jwks::ENDPOINT, "application/jwk-set+json"),
+        (&metadata::ENDPOINT, "application/json"),
     ] {
-        let response = desk.get(endpoint, None);
+        let response = desk.get(endpoint, None).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()[CONTENT_TYPE], kind);
         assert_eq!(response.headers()[CACHE_CONTROL], "public, max-age=300");
     }
-    let pem = desk.get(LocalEndpoint::CaPem, None).into_body();
+    let pem = desk.get(&ca_pem::ENDPOINT, None).await.into_body();
     assert!(pem.starts_with(b"-----BEGIN CERTIFICATE-----"));
 }

@@ -2,51 +2,66 @@
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, PRAGMA, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::answer::{Keep, json};
 use super::client_auth::{self, ClientAuthRefusal};
 use super::form::{Form, InvalidForm};
 use super::metrics::TokenMetrics;
-use super::request::PartnerRequest;
 use crate::control::tokens::{MintedToken, TokenError, TokenRequest, TokenService};
 use crate::domain::id::KeyId;
 use crate::domain::identity::{Claimed, Evidence};
+use crate::domain::local::{LocalEndpoint, SMALL_BODY};
+use crate::domain::local_call::{LocalAnswer, LocalCall};
+use crate::domain::policy::Requirement;
 use crate::domain::reason::Reason;
 use crate::domain::secret::Secret;
 
+/// The endpoint's row in the table.
+pub static ENDPOINT: LocalEndpoint = LocalEndpoint {
+    name: "countersign.token",
+    path: "/oauth2/token",
+    methods: &[Method::POST],
+    requirement: Requirement::None,
+    limits: &[],
+    body_max: SMALL_BODY,
+    open_to_quarantined: false,
+    checks_secrets: true,
+    of_tokens: true,
+};
+
 /// Mints a token, or says why not in the words of RFC 6749, 5.2.
-pub fn answer(
-    tokens: &TokenService,
-    metrics: &TokenMetrics,
-    asked: &PartnerRequest,
-) -> Response<Bytes> {
+pub fn answer(tokens: &TokenService, metrics: &TokenMetrics, asked: &LocalCall) -> LocalAnswer {
     match mint(tokens, asked) {
         Ok(minted) => {
             metrics.issued(minted.bound);
-            let mut response = granted(&minted);
-            response.extensions_mut().insert(Claimed {
-                app: Some(minted.app),
-                key: Some(minted.key),
-                certificate: None,
-            });
-            response
+            LocalAnswer {
+                response: granted(&minted),
+                reason: None,
+                claimed: Some(Claimed {
+                    app: Some(minted.app),
+                    key: Some(minted.key),
+                    certificate: None,
+                }),
+            }
         }
         Err(refusal) => {
             metrics.refused(refusal.reason);
-            let mut response = refused(&refusal, asked);
-            response.extensions_mut().insert(Claimed {
-                key: named_key(asked),
-                ..Claimed::default()
-            });
-            response
+            LocalAnswer {
+                response: refused(&refusal, asked),
+                reason: Some(refusal.reason),
+                claimed: Some(Claimed {
+                    key: named_key(asked),
+                    ..Claimed::default()
+                }),
+            }
         }
     }
 }
 
 /// The Key that a refused request names, proved or not: only the record hears of it.
-fn named_key(asked: &PartnerRequest) -> Option<KeyId> {
+fn named_key(asked: &LocalCall) -> Option<KeyId> {
     let form = Form::read(asked.request.body()).ok()?;
     let client = client_auth::read(asked.request.headers(), &form).ok()?;
     client.client_id.parse().ok()
@@ -62,10 +77,10 @@ struct Refusal {
     description: String,
 }
 
-fn mint(tokens: &TokenService, asked: &PartnerRequest) -> Result<MintedToken, Refusal> {
+fn mint(tokens: &TokenService, asked: &LocalCall) -> Result<MintedToken, Refusal> {
     let form = form(&asked.request)?;
     // A certificate that does not count is never passed over: whoever shows one wants a token bound to it.
-    let certificate = match &asked.peer.certificate {
+    let certificate = match &asked.caller.certificate {
         Evidence::Absent => None,
         Evidence::Proved(proof) => Some(proof),
         Evidence::Refused(reason) => {
@@ -162,7 +177,7 @@ fn granted(minted: &MintedToken) -> Response<Bytes> {
     finish(json(Keep::Nothing, &body))
 }
 
-fn refused(refusal: &Refusal, asked: &PartnerRequest) -> Response<Bytes> {
+fn refused(refusal: &Refusal, asked: &LocalCall) -> Response<Bytes> {
     let body = json!({
         "error": refusal.code,
         "error_description": refusal.description,
@@ -176,7 +191,6 @@ fn refused(refusal: &Refusal, asked: &PartnerRequest) -> Response<Bytes> {
         let challenge = HeaderValue::from_static("Basic realm=\"countersign\", charset=\"UTF-8\"");
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     }
-    response.extensions_mut().insert(refusal.reason);
     response
 }
 

@@ -5,17 +5,32 @@ use http::Response;
 use serde_json::{Value, json};
 
 use super::answer::{Keep, json};
-use super::request::{LeafFacts, PartnerRequest};
 use crate::domain::identity::Evidence;
+use crate::domain::local::{LocalEndpoint, READ, SMALL_BODY};
+use crate::domain::local_call::{LocalCall, ShownCertificate};
+use crate::domain::policy::Requirement;
+
+/// The endpoint's row in the table.
+pub static ENDPOINT: LocalEndpoint = LocalEndpoint {
+    name: "countersign.whoami",
+    path: "/.well-known/countersign/whoami",
+    methods: &READ,
+    requirement: Requirement::None,
+    limits: &[],
+    body_max: SMALL_BODY,
+    open_to_quarantined: true,
+    checks_secrets: false,
+    of_tokens: false,
+};
 
 /// Says what the caller's certificate proved. Nothing is kept by caches: the next caller is another.
-pub fn answer(asked: &PartnerRequest) -> Response<Bytes> {
+pub fn answer(asked: &LocalCall) -> Response<Bytes> {
     json(Keep::Nothing, &describe(asked))
 }
 
-fn describe(asked: &PartnerRequest) -> Value {
+fn describe(asked: &LocalCall) -> Value {
     let peer = &asked.peer;
-    let (proof, refused) = match &peer.certificate {
+    let (proof, refused) = match &asked.caller.certificate {
         Evidence::Absent => (None, None),
         Evidence::Proved(proof) => (Some(proof), None),
         Evidence::Refused(reason) => (None, Some(*reason)),
@@ -38,8 +53,8 @@ fn describe(asked: &PartnerRequest) -> Value {
 }
 
 /// The certificate that the client sent. Its state is disclosed because the handshake has proved possession of its key.
-fn certificate(asked: &PartnerRequest) -> Value {
-    let Some(leaf) = &asked.peer.leaf else {
+fn certificate(asked: &LocalCall) -> Value {
+    let Some(leaf) = &asked.peer.certificate else {
         return proved_only(asked);
     };
     let entry = asked.snapshot.certificates.get(&leaf.fingerprint);
@@ -53,9 +68,9 @@ fn certificate(asked: &PartnerRequest) -> Value {
 }
 
 /// Without the certificate at hand, what the registry says of it.
-fn proved_only(asked: &PartnerRequest) -> Value {
+fn proved_only(asked: &LocalCall) -> Value {
     asked
-        .peer
+        .caller
         .certificate
         .proved()
         .map_or(Value::Null, |proof| {
@@ -70,7 +85,7 @@ fn proved_only(asked: &PartnerRequest) -> Value {
 }
 
 fn told(
-    leaf: &LeafFacts,
+    leaf: &ShownCertificate,
     id: Option<crate::domain::id::CertificateId>,
     state: Option<crate::domain::credential::CredentialState>,
 ) -> Value {

@@ -14,7 +14,7 @@ use crate::config::suggest::nearest;
 use crate::config::tls::ClientAuthMode;
 use crate::domain::name::Name;
 use crate::domain::policy::Requirement;
-use crate::domain::route::{HostPattern, LocalEndpoint, Route, RouteTable};
+use crate::domain::route::{HostPattern, Route, RouteTable};
 
 /// More limits on one route are a mistake, and each costs a look-up per request.
 const LIMITS_MAX: usize = 8;
@@ -27,7 +27,7 @@ pub fn check(config: &Config, written: &Node, findings: &mut Findings) {
         faults(draft, findings);
         target(draft, written, findings);
         requirement(draft, &config, findings);
-        reserved(draft, findings);
+        reserved(draft, &config, findings);
         limits(draft, findings);
     }
     names(&drafts, findings);
@@ -113,17 +113,17 @@ fn requirement(draft: &Draft<'_>, config: &Replaceable<'_>, findings: &mut Findi
 }
 
 /// The gateway answers its own endpoints at every host, before all routes.
-fn reserved(draft: &Draft<'_>, findings: &mut Findings) {
+fn reserved(draft: &Draft<'_>, config: &Replaceable<'_>, findings: &mut Findings) {
     let matches = &draft.written.matches;
     for (key, text) in [("path", &matches.path), ("prefix", &matches.prefix)] {
         let Some(text) = text else {
             continue;
         };
         let plain = text.trim_end_matches('/');
-        let ours = LocalEndpoint::ALL
-            .into_iter()
-            .find(|endpoint| endpoint.path() == plain);
-        if ours.is_some() || plain.starts_with("/.well-known/countersign") {
+        let mut ours = config.endpoints.iter();
+        if ours.any(|endpoint| endpoint.path == plain)
+            || plain.starts_with("/.well-known/countersign")
+        {
             findings.add(
                 draft.path.key("match").key(key),
                 "the gateway itself answers this path, on every host",

@@ -15,6 +15,7 @@ use super::{prepare, tour};
 use crate::api::client::AdminClient;
 use crate::api::echo;
 use crate::api::listen::{self, Listening};
+use crate::api::partner::table;
 use crate::config::load::{self, Layers};
 use crate::daemon::addresses::Addresses;
 use crate::daemon::assemble::{Assembled, Start, assemble};
@@ -78,8 +79,8 @@ async fn show(options: &DemoOptions) -> anyhow::Result<bool> {
     };
     directory.write_config(listen, &upstream, prefix)?;
     let layers = Layers {
-        environment: Vec::new(),
-        flags: Vec::new(),
+        endpoints: table::endpoints(),
+        ..Layers::default()
     };
     let config =
         load::load(&directory.config(), &layers).map_err(|problems| anyhow!("{problems}"))?;

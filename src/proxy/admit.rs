@@ -1,0 +1,274 @@
+//! The admission of a request: read → identify → authorize → limit → prepare.
+//!
+//! It is decided by one snapshot and without a pause, so that a publication after that reading finds this connection in
+//! the list of those that used a credential which it ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::decision::{Decision, Denial, Question};
+use crate::domain::header_names::HeaderNames;
+use crate::domain::identity::{Caller, CertificateProof, Evidence, Identity};
+use crate::domain::local::LocalEndpoint;
+use crate::domain::permit::{Destination, Permit, ToUpstream};
+use crate::domain::reason::Reason;
+use crate::domain::request::RequestHead;
+use crate::domain::route::Route;
+use crate::domain::snapshot::Snapshot;
+use crate::domain::time::Timestamp;
+
+use super::body::BodyBounds;
+use super::codec::field_list::FieldList;
+use super::counters::standing::Strictest;
+use super::expiry::Expiry;
+use super::identify::{self, Presented};
+use super::live::Connection;
+use super::message::Request;
+use super::metrics::Closed;
+use super::prepare::{self, Permitted};
+use super::read::Asked;
+use super::record::Recording;
+use super::refusal::{Extra, Refusal};
+use super::upstream::request::Head;
+use super::worker::Worker;
+use super::{authorize, limit, odd_names, read};
+
+/// A request that may go to its target.
+pub struct Admitted {
+    pub to: To,
+    pub body: BodyBounds,
+    /// The route's time limit between two pieces of the answer.
+    pub pause: Option<Duration>,
+    /// The nearest of the route's limits.
+    pub strictest: Option<Strictest>,
+}
+
+/// The target of an admitted request, with what it gets.
+pub enum To {
+    Upstream(ToUpstream, Box<Head>),
+    Local(Box<ToLocal>),
+}
+
+/// The inputs of a local endpoint, beside the request.
+pub struct ToLocal {
+    pub endpoint: &'static LocalEndpoint,
+    pub snapshot: Arc<Snapshot>,
+    pub caller: Caller,
+}
+
+/// The inputs of every step of one admission.
+#[derive(Clone, Copy)]
+pub struct Admission<'a> {
+    pub worker: &'a Worker,
+    pub connection: &'a Connection,
+    pub now: Timestamp,
+}
+
+impl Admission<'_> {
+    /// Admits a request, or refuses it.
+    pub fn admit(
+        self,
+        request: &mut Request,
+        has_body: bool,
+        recording: &mut Recording,
+    ) -> Result<Admitted, Refusal> {
+        let snapshot = self.worker.snapshot.load();
+        let asked = self.read(request, &snapshot)?;
+        recording.host(&asked.host.name);
+        let mut presented = self.presented(request, has_body, asked.odd_names, &snapshot);
+        let decision = snapshot.decide(&self.question(&asked), &mut presented);
+        let upgrade = presented.upgrade;
+        let (host, odd_names) = (asked.host, asked.odd_names);
+        if let Some(route) = decision.route {
+            let series = self
+                .worker
+                .metrics
+                .route(route, snapshot.catalog.generation);
+            recording.route(route, series);
+            if odd_names {
+                self.remove_odd_names(&mut request.fields, route, recording);
+            }
+        }
+        let (permit, caller) = self.conclude(decision, request, &snapshot, recording)?;
+        let strictest = self.limit(&permit)?;
+
+        let expiry = Expiry::until(snapshot.proved_until(&caller), self.now);
+        let (grant, destination) = permit.open();
+        let about = Permitted {
+            worker: self.worker,
+            connection: self.connection,
+            grant: &grant,
+            snapshot: &snapshot,
+            now: self.now,
+        };
+        let to = match destination {
+            Destination::Upstream(upstream) => {
+                let head = prepare::for_upstream(about, request, host, upgrade)?;
+                To::Upstream(upstream, head)
+            }
+            Destination::Local(endpoint) => {
+                prepare::for_us(about, request, host)?;
+                To::Local(Box::new(ToLocal {
+                    endpoint,
+                    snapshot: Arc::clone(&snapshot),
+                    caller,
+                }))
+            }
+        };
+        Ok(Admitted {
+            to,
+            body: self.body_bounds(grant.route(), expiry),
+            pause: grant.route().body_times.pause,
+            strictest,
+        })
+    }
+
+    fn read<'r>(self, request: &'r Request, snapshot: &Snapshot) -> Result<Asked<'r>, Refusal> {
+        let any_host = snapshot.catalog.routes.serves_any_host();
+        let bounds = &self.worker.settings.http;
+        read::read(request, &self.connection.host, any_host, bounds)
+    }
+
+    fn question<'q>(&'q self, asked: &'q Asked<'_>) -> Question<'q> {
+        let peer = &self.connection.peer;
+        Question {
+            head: RequestHead {
+                host: &asked.host.name,
+                path: &asked.path,
+                method: &asked.method,
+            },
+            certificate: peer.certificate(),
+            handshake: peer.handshake(),
+            now: self.now,
+        }
+    }
+
+    fn presented<'p>(
+        &'p self,
+        request: &'p Request,
+        has_body: bool,
+        odd_names: bool,
+        snapshot: &'p Snapshot,
+    ) -> Presented<'p> {
+        Presented {
+            request,
+            has_body,
+            odd_names,
+            connection: self.connection,
+            verifier: &self.worker.verifier,
+            snapshot,
+            now: self.now,
+            upgrade: None,
+        }
+    }
+
+    /// Counts and records a decision, and gives out its permit.
+    fn conclude(
+        self,
+        decision: Decision<'_, Refusal>,
+        request: &Request,
+        snapshot: &Snapshot,
+        recording: &mut Recording,
+    ) -> Result<(Permit, Caller), Refusal> {
+        let metrics = &self.worker.metrics;
+        let caller = decision.caller;
+        let permit = match self.over_quarantine(&caller.certificate) {
+            Some(reason) => Err((reason.into(), true)),
+            None => decision.outcome.map_err(|denial| {
+                let of_credentials = denial.is_of_credentials();
+                let refusal = self.refusal(denial, request, decision.route);
+                if of_credentials {
+                    metrics.all.auth_refused(refusal.reason);
+                }
+                (refusal, of_credentials)
+            }),
+        };
+        let permit = permit.and_then(|permit| {
+            let remembered = self.connection.remember(&caller);
+            remembered.map(|()| permit).map_err(|reason| {
+                metrics.all.auth_refused(reason);
+                (reason.into(), true)
+            })
+        });
+        match permit {
+            Ok(permit) => {
+                let identity = permit.identity();
+                if let Some(identity) = identity {
+                    recording.identity(identity);
+                }
+                metrics.auth_allowed(identity.map(Identity::method));
+                Ok((permit, caller))
+            }
+            Err((refusal, of_credentials)) => {
+                if of_credentials {
+                    let (fields, peer) = (&request.fields, &self.connection.peer);
+                    recording.claimed(identify::claimed(&caller, fields, peer, snapshot));
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    fn refusal(
+        self,
+        denial: Denial<Refusal>,
+        request: &Request,
+        route: Option<&Arc<Route>>,
+    ) -> Refusal {
+        let failures = self.worker.verifier.failures();
+        authorize::refusal(denial, request.path(), route, self.connection, failures)
+    }
+
+    /// Counts a request over a connection whose certificate was refused: it gets explanations, and a limited number of
+    /// them. Returns the reason when it has had them all.
+    fn over_quarantine(self, certificate: &Evidence<CertificateProof>) -> Option<Reason> {
+        let Evidence::Refused(reason) = certificate else {
+            return None;
+        };
+        let count = self.connection.count_quarantined();
+        let max = self.worker.settings.quarantine_requests;
+        if count >= max {
+            self.connection.end(Closed::Quarantine);
+        }
+        (count > max).then_some(*reason)
+    }
+
+    /// Removes the fields whose names do not pass by the host's rule, counts them, and records the first.
+    fn remove_odd_names(self, fields: &mut FieldList, route: &Route, recording: &mut Recording) {
+        let rule = route.header_names;
+        if rule == HeaderNames::Refuse {
+            return;
+        }
+        let caller_id = self.worker.settings.caller_request_id.as_ref();
+        let removed = odd_names::remove(fields, rule, caller_id);
+        let metrics = &self.worker.metrics.all;
+        metrics.spoofed(&removed.imitated);
+        metrics.names_dropped.inc_by(removed.dropped);
+        recording.dropped_field(removed.first);
+    }
+
+    fn limit(self, permit: &Permit) -> Result<Option<Strictest>, Refusal> {
+        let metrics = &self.worker.metrics;
+        let address = self.connection.peer.origin.address;
+        let spent = limit::spend(permit, address, &self.worker.counters);
+        let (strictest, allowed) = match &spent {
+            Ok(strictest) => (strictest.as_ref(), true),
+            Err(strictest) => (Some(strictest), false),
+        };
+        if let Some(strictest) = strictest {
+            metrics.limited(strictest.limit.name().as_str(), allowed);
+        }
+        spent.map_err(|strictest| Refusal::with(Reason::RateLimited, Extra::Limited(strictest)))
+    }
+
+    /// The bounds of a request's body: its route's, or else the listener's.
+    fn body_bounds(self, route: &Route, expiry: Expiry) -> BodyBounds {
+        let timeouts = &self.worker.settings.timeouts;
+        BodyBounds {
+            bytes_max: route.body_max,
+            stall: route.body_times.pause.unwrap_or(timeouts.body_stall),
+            pace: route.body_times.pace.unwrap_or(timeouts.body_pace),
+            expiry,
+        }
+    }
+}
