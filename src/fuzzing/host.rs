@@ -3,8 +3,8 @@
 use http::{Uri, header};
 
 use crate::domain::request::normal_host;
-use crate::proxy::host::LastHost;
-use crate::proxy::message::Request;
+use crate::proxy::messages::host::LastHost;
+use crate::proxy::messages::message::Request;
 
 /// Reads the first line as the field `Host` and the second, if any, as the authority of the target; an empty line is
 /// one that was not sent. True when the request has a host.

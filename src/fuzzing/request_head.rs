@@ -7,7 +7,7 @@ use super::lines;
 use crate::domain::reason::Reason;
 use crate::proxy::codec::coding::Coding;
 use crate::proxy::downstream::request_head::{HeadBounds, Parser, RequestHead};
-use crate::proxy::message::Request;
+use crate::proxy::messages::message::Request;
 
 const BOUNDS: HeadBounds = HeadBounds {
     bytes_max: 4096,

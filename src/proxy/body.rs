@@ -15,10 +15,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::domain::pace::Pace;
 use crate::domain::reason::Reason;
 
-use super::error::Error;
 use super::expiry::Expiry;
 use super::headers;
 use super::live::Running;
+use super::messages::error::Error;
 use super::metrics::WorkerMetrics;
 use super::record::{Arrival, Recording};
 use super::upstream::body::AnswerBody;

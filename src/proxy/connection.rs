@@ -20,7 +20,7 @@ use super::downstream::service::{Answers, BoxedAnswer};
 use super::handover::Arrival;
 use super::handshake_failure::NotOpened;
 use super::live::Connection;
-use super::message::{Request, Response};
+use super::messages::message::{Request, Response};
 use super::metrics::Shaken;
 use super::upgrade::Upgrade;
 use super::worker::Worker;

@@ -10,7 +10,7 @@ use crate::net::stream::AnyStream;
 use super::body::{Content, ResponseBody};
 use super::expiry::Expiry;
 use super::live::{Connection, Running};
-use super::message::Response;
+use super::messages::message::Response;
 use super::metrics::Open;
 use super::record::Recording;
 use super::upgrade::{self, Upgrade};

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::Method;
 use http_body::Body;
 
-use super::error::Error;
-use super::message::Response;
+use super::messages::error::Error;
+use super::messages::message::Response;
 use super::upstream::answer_head::Asked;
 use super::upstream::body::AnswerBody;
 use super::upstream::http1;

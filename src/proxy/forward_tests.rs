@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
-use super::super::error::Side;
+use super::super::messages::error::Side;
 use super::super::upstream::health::Healths;
 use super::super::upstream::keep_alive::SETTLE;
 use super::*;

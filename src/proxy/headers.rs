@@ -9,7 +9,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use crate::domain::reason::Reason;
 
 use super::codec::field_list::FieldList;
-use super::offence::Offence;
+use super::messages::offence::Offence;
 use super::own_credentials;
 
 /// Names that one `Connection` field may list. Honest clients list three or four.

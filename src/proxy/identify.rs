@@ -16,9 +16,9 @@ use crate::domain::upgrades::Upgrades;
 
 use super::codec::field_list::FieldList;
 use super::live::Connection;
-use super::message::Request;
+use super::messages::message::Request;
+use super::messages::refusal::Refusal;
 use super::peer::Peer;
-use super::refusal::Refusal;
 use super::verifier::{Presenter, Verifier};
 use super::{odd_names, protocols};
 

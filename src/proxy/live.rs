@@ -14,9 +14,9 @@ use crate::domain::reason::Reason;
 use crate::net::turn;
 
 use super::expiry::Expiry;
-use super::host::LastHost;
 use super::identity_fields::IdentityFields;
 use super::last_token::LastToken;
+use super::messages::host::LastHost;
 use super::metrics::{Closed, Open};
 use super::peer::Peer;
 use super::seats::Seat;

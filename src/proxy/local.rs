@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::domain::local_call::{LocalAnswer, LocalCall};
 use crate::domain::reason::Reason;
 
-use super::error::Error;
+use super::messages::error::Error;
 
 /// An answer that may take time; an error is a refusal that the walk answers.
 pub type Answering = Pin<Box<dyn Future<Output = Result<LocalAnswer, Reason>> + Send>>;

@@ -5,7 +5,7 @@ use http::HeaderName;
 
 use super::codec::field_list::FieldList;
 use super::headers::{Family, family, folded, is_ours, is_plain};
-use super::offence::Offence;
+use super::messages::offence::Offence;
 use crate::domain::header_names::HeaderNames;
 
 /// The fields that were removed from a request because of their names.

@@ -7,9 +7,9 @@ use crate::domain::reason::Reason;
 use crate::domain::upgrades::Upgrades;
 
 use super::codec::field_list::FieldList;
-use super::message::Request;
-use super::offence::Offence;
-use super::refusal::Refusal;
+use super::messages::message::Request;
+use super::messages::offence::Offence;
+use super::messages::refusal::Refusal;
 
 const WEBSOCKET: &str = "websocket";
 
@@ -173,7 +173,7 @@ mod tests {
         opened.map(|value| value.map(text)).map_err(|refusal| {
             assert_eq!(refusal.reason, Reason::UpgradeRefused);
             match refusal.extra {
-                crate::proxy::refusal::Extra::Offence(offence) => offence.says,
+                crate::proxy::messages::refusal::Extra::Offence(offence) => offence.says,
                 _ => "",
             }
         })

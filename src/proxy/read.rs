@@ -9,12 +9,12 @@ use crate::domain::reason::Reason;
 
 use super::codec::field_list::FieldList;
 use super::headers;
-use super::host::{Host, LastHost};
-use super::message::Request;
+use super::messages::host::{Host, LastHost};
+use super::messages::message::Request;
+use super::messages::offence::Offence;
+use super::messages::refusal::Refusal;
 use super::odd_names;
-use super::offence::Offence;
 use super::protocols;
-use super::refusal::Refusal;
 use super::settings::HttpBounds;
 
 /// The parts of a valid request's head that decide its route.

@@ -17,8 +17,8 @@ use crate::domain::time::Timestamp;
 use crate::net::turn;
 
 use super::app_metrics::AppSeries;
-use super::error::Error;
 use super::ledger::Ledger;
+use super::messages::error::Error;
 use super::metrics::{Open, RouteMetrics, WorkerMetrics};
 
 /// The most bytes of a path that a record keeps.

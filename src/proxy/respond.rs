@@ -16,10 +16,10 @@ use super::codec::field_list::FieldList;
 use super::counters::standing::Strictest;
 use super::forwarding::{REQUEST_ID, RequestName, passing};
 use super::grpc;
-use super::message::Response;
-use super::missing;
-use super::offence::Offence;
-use super::refusal::{Extra, Refusal};
+use super::messages::message::Response;
+use super::messages::missing;
+use super::messages::offence::Offence;
+use super::messages::refusal::{Extra, Refusal};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");

@@ -12,8 +12,8 @@ use super::wire::{self, Framing};
 use crate::domain::reason::Reason;
 use crate::proxy::body::ResponseBody;
 use crate::proxy::codec::output::Output;
-use crate::proxy::error::Error;
-use crate::proxy::message::Response;
+use crate::proxy::messages::error::Error;
+use crate::proxy::messages::message::Response;
 
 /// The facts of a request that decide the form of its answer.
 #[expect(

@@ -26,7 +26,7 @@ use crate::net::discard::Discard;
 use crate::net::turn;
 use crate::proxy::body::ResponseBody;
 use crate::proxy::codec::output::Output;
-use crate::proxy::message::Response;
+use crate::proxy::messages::message::Response;
 use crate::proxy::metrics::Closed;
 use crate::proxy::upgrade::{Handover, Upgrade};
 

@@ -25,10 +25,10 @@ use crate::net::pulse::Pulse;
 use crate::net::targets::stream::{Paths, Targets, targets};
 use crate::net::turn::{self, InTurns};
 use crate::net::unsent::{Piece, Unsent};
-use crate::proxy::hints::Hints;
-use crate::proxy::message::Request;
+use crate::proxy::messages::hints::Hints;
+use crate::proxy::messages::message::Request;
+use crate::proxy::messages::target::OddTarget;
 use crate::proxy::metrics::Closed;
-use crate::proxy::target::OddTarget;
 use crate::proxy::upgrade::Upgrade;
 use crate::proxy::upstream::deadline::Deadline;
 

@@ -15,8 +15,8 @@ use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::codec::fields;
 use crate::proxy::codec::head_end::HeadEnd;
 use crate::proxy::codec::malformed::Malformed;
-use crate::proxy::message::Request;
-use crate::proxy::target::OddTarget;
+use crate::proxy::messages::message::Request;
+use crate::proxy::messages::target::OddTarget;
 
 /// Limits on the size of a head.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,7 @@ use super::body::Incoming;
 use super::date::DateText;
 use crate::domain::reason::Reason;
 use crate::proxy::body::ResponseBody;
-use crate::proxy::message::{Request, Response};
+use crate::proxy::messages::message::{Request, Response};
 use crate::proxy::upgrade::Upgrade;
 
 /// An answer in the making. Boxed, so that moves copy a pointer and not an exchange.

@@ -24,8 +24,8 @@ use crate::net::unsent::{Piece, Unsent};
 use crate::proxy::body::ResponseBody;
 use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::codec::fields::is_hop_by_hop;
-use crate::proxy::hints::Hints;
-use crate::proxy::message::Response;
+use crate::proxy::messages::hints::Hints;
+use crate::proxy::messages::message::Response;
 use crate::proxy::upgrade::Handover;
 use crate::proxy::upstream::deadline::Deadline;
 
@@ -434,8 +434,9 @@ mod tests {
 
     #[test]
     fn a_stream_ends_as_what_broke_it_did() {
-        let upstream =
-            crate::proxy::error::Error::upstream(crate::domain::reason::Reason::UpstreamFailed);
+        let upstream = crate::proxy::messages::error::Error::upstream(
+            crate::domain::reason::Reason::UpstreamFailed,
+        );
         let reset = upstream.because(h2::Error::from(Reason::CANCEL));
         assert_eq!(why(&reset), Reason::CANCEL);
         assert_eq!(why(&std::fmt::Error), Reason::INTERNAL_ERROR);

@@ -16,7 +16,7 @@ use crate::domain::reason::Reason;
 use crate::proxy::body::{Content, ResponseBody};
 use crate::proxy::live::Running;
 use crate::proxy::live::tests::connection;
-use crate::proxy::message::{Request, Response};
+use crate::proxy::messages::message::{Request, Response};
 use crate::proxy::record::tests::{book, recording};
 use crate::proxy::upgrade::Upgrade;
 

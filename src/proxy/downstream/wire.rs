@@ -85,7 +85,7 @@ const HEAD_USUAL: usize = 512;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::message::Response;
+    use crate::proxy::messages::message::Response;
 
     fn text(status: u16, fields: &[(&str, &str)], framing: Framing, close: bool) -> String {
         let mut response = http::Response::builder().status(status);

@@ -13,7 +13,7 @@ use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::codec::fields;
 use crate::proxy::codec::head_end::HeadEnd;
 use crate::proxy::codec::malformed::Malformed;
-use crate::proxy::message::Response;
+use crate::proxy::messages::message::Response;
 
 /// The parts of the request that decide the parsing of its answer.
 #[derive(Clone, Copy, Debug, Default)]

@@ -8,7 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::http1::{Http1Body, Received};
 use super::http2_body::Http2Body;
-use crate::proxy::error::Error;
+use crate::proxy::messages::error::Error;
 
 /// The body of an answer, streamed from the connection that it arrives on.
 ///

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::domain::cause::Cause;
 use crate::domain::name::Name;
-use crate::proxy::error::Error;
+use crate::proxy::messages::error::Error;
 
 /// The failures of one upstream, of all workers together.
 #[derive(Debug)]

@@ -22,8 +22,8 @@ use crate::proxy::codec::chunked::{Chunked, Piece};
 use crate::proxy::codec::coding::Coding;
 use crate::proxy::codec::fields;
 use crate::proxy::codec::malformed::Malformed;
-use crate::proxy::error::Error;
-use crate::proxy::hints::Hints;
+use crate::proxy::messages::error::Error;
+use crate::proxy::messages::hints::Hints;
 
 /// Sends the request and waits for the head of its answer, which may come while the body is still being sent.
 ///

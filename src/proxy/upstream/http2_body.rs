@@ -15,7 +15,7 @@ use super::pool::SharedLease;
 use crate::domain::cause::Cause;
 use crate::domain::reason::Reason;
 use crate::proxy::codec::fields;
-use crate::proxy::error::Error;
+use crate::proxy::messages::error::Error;
 
 /// A body that is still arriving. Dropped, it resets its stream.
 #[derive(Debug)]

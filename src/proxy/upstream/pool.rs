@@ -26,7 +26,7 @@ use crate::net::dial::{Destination, DialError};
 use crate::net::resolve::Resolver;
 use crate::net::stream::Stream;
 use crate::net::turn;
-use crate::proxy::error::{Error, Side};
+use crate::proxy::messages::error::{Error, Side};
 use crate::proxy::tcp;
 
 /// The connections to one upstream.

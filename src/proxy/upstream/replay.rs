@@ -11,7 +11,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use super::request::{AnyBody, BodyGone, Reclaimed};
-use crate::proxy::error::Error;
+use crate::proxy::messages::error::Error;
 
 /// The part of a body that was taken, as long as it is small.
 #[derive(Debug, Default)]

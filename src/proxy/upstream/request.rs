@@ -8,10 +8,10 @@ use http::{HeaderValue, Method};
 use http_body::Body;
 
 use crate::proxy::codec::field_list::FieldList;
-use crate::proxy::error::Error;
-use crate::proxy::hints::Hints;
 use crate::proxy::identity_fields::IdentityFields;
-use crate::proxy::target::Target;
+use crate::proxy::messages::error::Error;
+use crate::proxy::messages::hints::Hints;
+use crate::proxy::messages::target::Target;
 
 /// Everything of a request but its body.
 #[derive(Debug)]

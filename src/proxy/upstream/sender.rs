@@ -12,7 +12,7 @@ use super::request::{AnyBody, BodyGone, Head, Reclaimed};
 use super::wire::{self, BodyFraming};
 use crate::domain::reason::Reason;
 use crate::proxy::codec::output::Output;
-use crate::proxy::error::Error;
+use crate::proxy::messages::error::Error;
 
 /// The sender of one request. The poll for the answer drives it, so that no task is needed.
 pub struct Sender {

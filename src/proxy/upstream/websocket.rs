@@ -8,7 +8,7 @@ use crate::crypto::hash::sha1;
 
 use super::balance;
 use super::request::Head;
-use crate::proxy::message::Response;
+use crate::proxy::messages::message::Response;
 
 /// The fields that an extended CONNECT lacks when it becomes an HTTP/1.1 upgrade; none for other protocols.
 ///

@@ -16,7 +16,7 @@ use crate::domain::reason::Reason;
 use crate::domain::upstream::AnswerBounds;
 use crate::net::http::{LocalExec, TokioIo, http2_client};
 use crate::net::stream::Stream;
-use crate::proxy::error::Error;
+use crate::proxy::messages::error::Error;
 
 /// A connection that exchanges share.
 pub struct Http2 {

@@ -15,7 +15,7 @@ use crate::domain::reason::Reason;
 use crate::domain::upstream::Timeouts;
 use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::codec::fields;
-use crate::proxy::error::{Error, Side};
+use crate::proxy::messages::error::{Error, Side};
 use crate::proxy::upstream::deadline::Deadline;
 use crate::proxy::upstream::request::{AnyBody, BodyGone, Head, Reclaimed};
 

@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use crate::domain::cause::Cause;
 use crate::domain::reason::Reason;
 use crate::proxy::codec::fields;
-use crate::proxy::error::{Error, Side};
+use crate::proxy::messages::error::{Error, Side};
 use crate::proxy::upstream::replay::Taken;
 use crate::proxy::upstream::request::{AnyBody, Reclaimed};
 

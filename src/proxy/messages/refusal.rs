@@ -6,9 +6,9 @@ use crate::domain::policy::Requirement;
 use crate::domain::reason::Reason;
 use crate::domain::scope::ScopeSet;
 
-use super::counters::standing::Strictest;
 use super::error::Error;
 use super::offence::Offence;
+use crate::proxy::counters::standing::Strictest;
 
 /// A refusal: the reason why a request gets no answer of an upstream. Most have a [`Reason`] and nothing more.
 #[derive(Debug)]

@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use http::{Method, StatusCode, Uri, Version};
 
-use super::codec::field_list::FieldList;
 use super::hints::Hints;
 use super::target::{OddTarget, Target};
+use crate::proxy::codec::field_list::FieldList;
 
 /// A request without its body.
 #[derive(Debug)]

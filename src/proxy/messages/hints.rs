@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use super::codec::field_list::FieldList;
+use crate::proxy::codec::field_list::FieldList;
 
 /// Early hints of the upstream that were not sent to the caller yet. Only callers over HTTP/2 get them: over HTTP/1.1
 /// there are clients that take the first head for the answer.
