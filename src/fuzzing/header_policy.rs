@@ -4,7 +4,7 @@
 use http::{HeaderName, HeaderValue};
 
 use crate::proxy::codec::field_list::FieldList;
-use crate::proxy::headers::{Credentials, Keep, clean, clean_trailers};
+use crate::proxy::fields::headers::{Credentials, Keep, clean, clean_trailers};
 
 /// How names begin by which upstreams learn who calls, with every other character folded to a hyphen.
 const NEVER: &[&str] = &[

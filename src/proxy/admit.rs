@@ -21,6 +21,7 @@ use super::body::BodyBounds;
 use super::codec::field_list::FieldList;
 use super::counters::standing::Strictest;
 use super::expiry::Expiry;
+use super::fields::odd_names;
 use super::identify::{self, Presented};
 use super::live::Connection;
 use super::messages::message::Request;
@@ -31,7 +32,7 @@ use super::read::Asked;
 use super::record::Recording;
 use super::upstream::request::Head;
 use super::worker::Worker;
-use super::{authorize, limit, odd_names, read};
+use super::{authorize, limit, read};
 
 /// A request that may go to its target.
 pub struct Admitted {

@@ -16,7 +16,7 @@ use crate::domain::pace::Pace;
 use crate::domain::reason::Reason;
 
 use super::expiry::Expiry;
-use super::headers;
+use super::fields::headers;
 use super::live::Running;
 use super::messages::error::Error;
 use super::metrics::WorkerMetrics;

@@ -16,8 +16,9 @@ use super::codec::field_list::FieldList;
 use super::deliver::{Answer, deliver};
 use super::downstream::body::Incoming;
 use super::expiry::Expiry;
+use super::fields::forwarding::{self, RequestName};
+use super::fields::grpc;
 use super::forward::{self, Outbound};
-use super::forwarding::{self, RequestName};
 use super::live::{Connection, Running};
 use super::messages::error::Error;
 use super::messages::message::{Request, Response};
@@ -26,7 +27,7 @@ use super::record::{Opening, Recording};
 use super::upgrade::Upgrade;
 use super::upstream::request::Head;
 use super::worker::Worker;
-use super::{grpc, local, panics, respond};
+use super::{local, panics, respond};
 
 /// Answers one request of `connection`, in every case.
 pub async fn run(

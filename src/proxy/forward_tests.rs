@@ -26,7 +26,7 @@ use crate::domain::tcp::Tcp;
 use crate::domain::upstream::{AnswerBounds, Endpoint, PoolBounds, Timeouts};
 use crate::net::http::LocalExec;
 use crate::proxy::codec::field_list::FieldList;
-use crate::proxy::identity_fields::IdentityFields;
+use crate::proxy::identity_headers::identity_fields::IdentityFields;
 use http::{HeaderMap, HeaderValue, header};
 
 /// Runs a test on a runtime like a worker's.

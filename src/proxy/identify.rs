@@ -15,12 +15,13 @@ use crate::domain::time::Timestamp;
 use crate::domain::upgrades::Upgrades;
 
 use super::codec::field_list::FieldList;
+use super::fields::odd_names;
+use super::fields::protocols;
 use super::live::Connection;
 use super::messages::message::Request;
 use super::messages::refusal::Refusal;
 use super::peer::Peer;
 use super::verifier::{Presenter, Verifier};
-use super::{odd_names, protocols};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 

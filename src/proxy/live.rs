@@ -14,7 +14,7 @@ use crate::domain::reason::Reason;
 use crate::net::turn;
 
 use super::expiry::Expiry;
-use super::identity_fields::IdentityFields;
+use super::identity_headers::identity_fields::IdentityFields;
 use super::last_token::LastToken;
 use super::messages::host::LastHost;
 use super::metrics::{Closed, Open};

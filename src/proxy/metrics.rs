@@ -21,7 +21,7 @@ use crate::domain::reason::Reason;
 use crate::domain::route::Route;
 
 use super::app_metrics::{AppMetrics, AppSeries, WorkerApps};
-use super::headers::Family;
+use super::fields::headers::Family;
 use super::settings::AppLabel;
 use super::told::fields::Omitted;
 

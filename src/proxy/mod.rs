@@ -16,13 +16,8 @@ pub mod record;
 pub mod respond;
 
 pub mod messages;
-pub mod headers;
-pub mod odd_names;
-pub mod own_credentials;
-pub mod grpc;
-pub mod protocols;
-pub mod forwarding;
-pub mod identity_fields;
+pub mod fields;
+pub mod identity_headers;
 pub mod told;
 pub mod body;
 pub mod expiry;

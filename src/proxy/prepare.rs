@@ -15,9 +15,9 @@ use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 
 use super::codec::field_list::FieldList;
-use super::forwarding;
-use super::headers::{self, Credentials, Keep};
-use super::identity_fields::IdentityFields;
+use super::fields::forwarding;
+use super::fields::headers::{self, Credentials, Keep};
+use super::identity_headers::identity_fields::IdentityFields;
 use super::live::{Connection, FieldsFor};
 use super::messages::host::Host;
 use super::messages::message::Request;

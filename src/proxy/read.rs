@@ -8,13 +8,13 @@ use crate::domain::path_fault::PathFault;
 use crate::domain::reason::Reason;
 
 use super::codec::field_list::FieldList;
-use super::headers;
+use super::fields::headers;
+use super::fields::odd_names;
+use super::fields::protocols;
 use super::messages::host::{Host, LastHost};
 use super::messages::message::Request;
 use super::messages::offence::Offence;
 use super::messages::refusal::Refusal;
-use super::odd_names;
-use super::protocols;
 use super::settings::HttpBounds;
 
 /// The parts of a valid request's head that decide its route.

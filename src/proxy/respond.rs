@@ -14,8 +14,8 @@ use crate::domain::time::Timestamp;
 
 use super::codec::field_list::FieldList;
 use super::counters::standing::Strictest;
-use super::forwarding::{REQUEST_ID, RequestName, passing};
-use super::grpc;
+use super::fields::forwarding::{REQUEST_ID, RequestName, passing};
+use super::fields::grpc;
 use super::messages::message::Response;
 use super::messages::missing;
 use super::messages::offence::Offence;

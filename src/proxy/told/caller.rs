@@ -63,7 +63,7 @@ fn push_certificate(fields: &mut Fields, of: Introduction<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::headers;
+    use crate::proxy::fields::headers;
     use crate::proxy::told::testing::{Scene, preset, wanted};
 
     const PRESETS: [Preset; 5] = [

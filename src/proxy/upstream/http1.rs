@@ -306,7 +306,7 @@ const INTERIM_BYTES_MAX: usize = 256 << 10;
 mod tests {
     use super::*;
     use crate::proxy::codec::field_list::FieldList;
-    use crate::proxy::identity_fields::IdentityFields;
+    use crate::proxy::identity_headers::identity_fields::IdentityFields;
     use crate::proxy::upstream::request::{AnyBody, Head};
     use http::{HeaderValue, Method};
     use http_body::Body;

@@ -8,7 +8,7 @@ use http::{HeaderValue, Method};
 use http_body::Body;
 
 use crate::proxy::codec::field_list::FieldList;
-use crate::proxy::identity_fields::IdentityFields;
+use crate::proxy::identity_headers::identity_fields::IdentityFields;
 use crate::proxy::messages::error::Error;
 use crate::proxy::messages::hints::Hints;
 use crate::proxy::messages::target::Target;

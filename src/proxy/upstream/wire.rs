@@ -66,7 +66,7 @@ const HEAD_USUAL: usize = 1 << 10;
 mod tests {
     use super::*;
     use crate::proxy::codec::field_list::FieldList;
-    use crate::proxy::identity_fields::IdentityFields;
+    use crate::proxy::identity_headers::identity_fields::IdentityFields;
     use http::{HeaderName, HeaderValue};
     use std::rc::Rc;
 

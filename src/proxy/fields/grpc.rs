@@ -6,7 +6,7 @@ use http::{HeaderValue, Version, header};
 
 use crate::domain::reason::Reason;
 
-use super::messages::message::Request;
+use crate::proxy::messages::message::Request;
 
 /// The status codes of gRPC for refusals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

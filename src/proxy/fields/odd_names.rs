@@ -3,10 +3,10 @@
 
 use http::HeaderName;
 
-use super::codec::field_list::FieldList;
 use super::headers::{Family, family, folded, is_ours, is_plain};
-use super::messages::offence::Offence;
 use crate::domain::header_names::HeaderNames;
+use crate::proxy::codec::field_list::FieldList;
+use crate::proxy::messages::offence::Offence;
 
 /// The fields that were removed from a request because of their names.
 #[derive(Debug, Default, PartialEq, Eq)]

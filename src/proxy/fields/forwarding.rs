@@ -9,7 +9,7 @@ use crate::crypto::random;
 use crate::domain::id::{RequestId, encode};
 use crate::domain::time::Timestamp;
 
-use super::codec::field_list::FieldList;
+use crate::proxy::codec::field_list::FieldList;
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

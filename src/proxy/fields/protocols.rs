@@ -6,10 +6,10 @@ use http::{HeaderName, HeaderValue, Method, Version, header};
 use crate::domain::reason::Reason;
 use crate::domain::upgrades::Upgrades;
 
-use super::codec::field_list::FieldList;
-use super::messages::message::Request;
-use super::messages::offence::Offence;
-use super::messages::refusal::Refusal;
+use crate::proxy::codec::field_list::FieldList;
+use crate::proxy::messages::message::Request;
+use crate::proxy::messages::offence::Offence;
+use crate::proxy::messages::refusal::Refusal;
 
 const WEBSOCKET: &str = "websocket";
 

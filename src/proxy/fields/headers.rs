@@ -8,9 +8,9 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::domain::reason::Reason;
 
-use super::codec::field_list::FieldList;
-use super::messages::offence::Offence;
 use super::own_credentials;
+use crate::proxy::codec::field_list::FieldList;
+use crate::proxy::messages::offence::Offence;
 
 /// Names that one `Connection` field may list. Honest clients list three or four.
 const CONNECTION_OPTIONS_MAX: usize = 32;
