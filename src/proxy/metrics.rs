@@ -22,8 +22,8 @@ use crate::domain::route::Route;
 
 use super::app_metrics::{AppMetrics, AppSeries, WorkerApps};
 use super::fields::headers::Family;
+use super::identity_headers::fields::Omitted;
 use super::settings::AppLabel;
-use super::told::fields::Omitted;
 
 /// From a quarter of a millisecond to a minute: answers from a neighbour's cache, and slow exports.
 const SECONDS: &[f64] = &[

@@ -18,7 +18,6 @@ pub mod respond;
 pub mod messages;
 pub mod fields;
 pub mod identity_headers;
-pub mod told;
 pub mod body;
 pub mod expiry;
 mod upgrade;

@@ -17,6 +17,8 @@ use crate::domain::time::Timestamp;
 use super::codec::field_list::FieldList;
 use super::fields::forwarding;
 use super::fields::headers::{self, Credentials, Keep};
+use super::identity_headers::caller::{self, Introduction};
+use super::identity_headers::fields::Omitted;
 use super::identity_headers::identity_fields::IdentityFields;
 use super::live::{Connection, FieldsFor};
 use super::messages::host::Host;
@@ -25,8 +27,6 @@ use super::messages::offence::Offence;
 use super::messages::refusal::Refusal;
 use super::messages::target::Target;
 use super::metrics::Closed;
-use super::told::caller::{self, Introduction};
-use super::told::fields::Omitted;
 use super::upstream::request::Head;
 use super::worker::Worker;
 

@@ -14,13 +14,13 @@ use crate::net::http::ServerBounds;
 use super::counters::local::Counters;
 use super::downstream::date::Dates;
 use super::handshake::{Leaves, TlsGenerations};
+use super::identity_headers::assertion::Assertions;
 use super::live::Live;
 use super::local::LocalService;
 use super::metrics::WorkerMetrics;
 use super::record::Book;
 use super::seats::Seats;
 use super::settings::Settings;
-use super::told::assertion::Assertions;
 use super::upstream::upstreams::Upstreams;
 use super::verifier::Verifier;
 

@@ -1,3 +1,20 @@
-//! Identity headers for upstreams, in the forms that they can read.
+//! Identity headers for upstreams: our own fields, those of RFC 9440, and the presets of other proxies.
 
 pub mod identity_fields;
+pub mod caller;
+pub mod fields;
+pub mod certificate;
+pub mod encode;
+
+pub mod ours;
+pub mod rfc9440;
+pub mod alb;
+pub mod kong;
+pub mod nginx;
+pub mod traefik;
+pub mod xfcc;
+
+pub mod assertion;
+
+#[cfg(test)]
+mod testing;

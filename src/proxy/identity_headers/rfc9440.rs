@@ -30,8 +30,8 @@ fn byte_sequence(der: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::domain::identity_headers::IdentityHeaders;
-    use crate::proxy::told::fields::Omitted;
-    use crate::proxy::told::testing::{Scene, wanted};
+    use crate::proxy::identity_headers::fields::Omitted;
+    use crate::proxy::identity_headers::testing::{Scene, wanted};
 
     fn with_chain(bytes_max: usize) -> IdentityHeaders {
         IdentityHeaders {

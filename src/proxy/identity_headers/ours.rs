@@ -73,8 +73,8 @@ fn push_names(fields: &mut Fields, leaf: &Leaf, wanted: &IdentityHeaders) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::told::fields::Omitted;
-    use crate::proxy::told::testing::{Scene, wanted};
+    use crate::proxy::identity_headers::fields::Omitted;
+    use crate::proxy::identity_headers::testing::{Scene, wanted};
 
     #[test]
     fn everybody_is_told_who_calls() {

@@ -68,8 +68,8 @@ fn quoted(value: &str) -> String {
 mod tests {
     use super::*;
     use crate::domain::identity_headers::{IdentityHeaders, Preset};
-    use crate::proxy::told::fields::Omitted;
-    use crate::proxy::told::testing::{Scene, percent_decoded, preset};
+    use crate::proxy::identity_headers::fields::Omitted;
+    use crate::proxy::identity_headers::testing::{Scene, percent_decoded, preset};
 
     fn told(scene: &Scene, bytes_max: usize) -> (Vec<String>, Option<Omitted>) {
         let wanted = IdentityHeaders {

@@ -35,7 +35,7 @@ pub fn push(fields: &mut Fields, certificate: &Certificate<'_>) {
 mod tests {
     use super::*;
     use crate::domain::identity_headers::Preset;
-    use crate::proxy::told::testing::{Scene, percent_decoded, preset};
+    use crate::proxy::identity_headers::testing::{Scene, percent_decoded, preset};
 
     #[test]
     fn a_backend_behind_the_load_balancer_reads_what_it_knows() {

@@ -64,7 +64,7 @@ fn push_certificate(fields: &mut Fields, of: Introduction<'_>) {
 mod tests {
     use super::*;
     use crate::proxy::fields::headers;
-    use crate::proxy::told::testing::{Scene, preset, wanted};
+    use crate::proxy::identity_headers::testing::{Scene, preset, wanted};
 
     const PRESETS: [Preset; 5] = [
         Preset::Alb,

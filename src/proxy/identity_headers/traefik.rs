@@ -79,7 +79,7 @@ fn name<'t>(
 mod tests {
     use super::*;
     use crate::domain::identity_headers::Preset;
-    use crate::proxy::told::testing::{Scene, percent_decoded, preset};
+    use crate::proxy::identity_headers::testing::{Scene, percent_decoded, preset};
 
     #[test]
     fn a_backend_behind_traefik_reads_what_it_knows() {

@@ -176,7 +176,7 @@ mod tests {
 
     use super::*;
     use crate::crypto::jwt::TokenSigner;
-    use crate::proxy::told::testing::Scene;
+    use crate::proxy::identity_headers::testing::Scene;
 
     struct Bench {
         signer: Arc<ArcSwap<TokenSigner>>,

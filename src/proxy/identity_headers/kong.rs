@@ -77,7 +77,7 @@ fn push_certificate(fields: &mut Fields, certificate: &Certificate<'_>) {
 mod tests {
     use super::*;
     use crate::domain::identity_headers::Preset;
-    use crate::proxy::told::testing::{Scene, percent_decoded, preset};
+    use crate::proxy::identity_headers::testing::{Scene, percent_decoded, preset};
 
     #[test]
     fn a_backend_behind_kong_reads_what_it_knows() {

@@ -49,7 +49,7 @@ pub fn push(fields: &mut Fields, certificate: Option<&Certificate<'_>>) {
 mod tests {
     use super::*;
     use crate::domain::identity_headers::Preset;
-    use crate::proxy::told::testing::{Scene, percent_decoded, preset};
+    use crate::proxy::identity_headers::testing::{Scene, percent_decoded, preset};
 
     #[test]
     fn a_backend_behind_nginx_reads_what_it_knows() {
