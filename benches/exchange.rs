@@ -83,9 +83,9 @@ use net::listener;
 use net::tcp::TcpOptions;
 use partners::{APP, At, House};
 use proxy::handshake::{TlsGenerations, TlsPolicies};
-use proxy::ledger::Ledger;
 use proxy::local::{Answering, LocalService};
 use proxy::plane::{Proxy, Wiring};
+use proxy::report::ledger::Ledger;
 use proxy::settings::Settings;
 
 // As in the gateway.

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::api::admin::operations::{DrainProgress, DrainState};
-use crate::proxy::metrics::Load;
+use crate::proxy::report::metrics::Load;
 
 /// The interval of progress answers, short enough for a person who watches.
 const TICK: Duration = Duration::from_secs(1);

@@ -10,7 +10,7 @@ use crate::domain::tls_match::Mismatch;
 use super::live::Connection;
 use super::messages::offence::Offence;
 use super::messages::refusal::{Extra, Refusal};
-use super::metrics::Closed;
+use super::report::metrics::Closed;
 use super::verifier::Failures;
 
 /// The refusal of a request to `path` that was denied; `route` is the one that was found.

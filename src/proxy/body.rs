@@ -19,8 +19,8 @@ use super::expiry::Expiry;
 use super::fields::headers;
 use super::live::Running;
 use super::messages::error::Error;
-use super::metrics::WorkerMetrics;
-use super::record::{Arrival, Recording};
+use super::report::metrics::WorkerMetrics;
+use super::report::record::{Arrival, Recording};
 use super::upstream::body::AnswerBody;
 
 /// A request's body as it arrives.
@@ -405,7 +405,7 @@ mod tests {
                 expiry: Expiry::default(),
             },
             Rc::default(),
-            Rc::clone(&crate::proxy::record::tests::book().metrics),
+            Rc::clone(&crate::proxy::report::record::tests::book().metrics),
         )
     }
 
@@ -468,7 +468,7 @@ mod tests {
                 expiry: Expiry::default(),
             },
             Rc::default(),
-            Rc::clone(&crate::proxy::record::tests::book().metrics),
+            Rc::clone(&crate::proxy::report::record::tests::book().metrics),
         );
         let error = trickles.collect().await.unwrap_err();
         assert_eq!(error.reason, Reason::BodyTimeout);

@@ -21,7 +21,7 @@ use super::handover::Arrival;
 use super::handshake_failure::NotOpened;
 use super::live::Connection;
 use super::messages::message::{Request, Response};
-use super::metrics::Shaken;
+use super::report::metrics::Shaken;
 use super::upgrade::Upgrade;
 use super::worker::Worker;
 use super::{accept, exchange, handshake, serve};

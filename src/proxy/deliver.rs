@@ -11,8 +11,8 @@ use super::body::{Content, ResponseBody};
 use super::expiry::Expiry;
 use super::live::{Connection, Running};
 use super::messages::message::Response;
-use super::metrics::Open;
-use super::record::Recording;
+use super::report::metrics::Open;
+use super::report::record::Recording;
 use super::upgrade::{self, Upgrade};
 use super::worker::Worker;
 

@@ -23,7 +23,7 @@ use super::live::{Connection, Running};
 use super::messages::error::Error;
 use super::messages::message::{Request, Response};
 use super::messages::refusal::{Extra, Refusal};
-use super::record::{Opening, Recording};
+use super::report::record::{Opening, Recording};
 use super::upgrade::Upgrade;
 use super::upstream::request::Head;
 use super::worker::Worker;

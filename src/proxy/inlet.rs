@@ -71,7 +71,7 @@ fn waiting(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
 mod tests {
     use prometheus::Registry;
 
-    use super::super::metrics::Metrics;
+    use super::super::report::metrics::Metrics;
     use super::*;
     use crate::proxy::settings::AppLabel;
 

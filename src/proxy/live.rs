@@ -17,8 +17,8 @@ use super::expiry::Expiry;
 use super::identity_headers::identity_fields::IdentityFields;
 use super::last_token::LastToken;
 use super::messages::host::LastHost;
-use super::metrics::{Closed, Open};
 use super::peer::Peer;
+use super::report::metrics::{Closed, Open};
 use super::seats::Seat;
 use super::settings::Timeouts;
 

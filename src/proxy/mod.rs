@@ -12,7 +12,6 @@ pub mod authorize;
 pub mod limit;
 pub mod prepare;
 pub mod forward;
-pub mod record;
 pub mod respond;
 
 pub mod messages;
@@ -23,7 +22,6 @@ pub mod expiry;
 mod upgrade;
 pub mod local;
 pub mod deliver;
-pub mod ledger;
 pub mod codec;
 pub mod downstream;
 pub mod tcp;
@@ -41,8 +39,7 @@ pub mod panics;
 pub mod live;
 pub mod peer;
 pub mod seats;
-pub mod metrics;
-pub mod app_metrics;
+pub mod report;
 pub mod settings;
 
 #[cfg(test)]

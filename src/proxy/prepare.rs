@@ -26,7 +26,7 @@ use super::messages::message::Request;
 use super::messages::offence::Offence;
 use super::messages::refusal::Refusal;
 use super::messages::target::Target;
-use super::metrics::Closed;
+use super::report::metrics::Closed;
 use super::upstream::request::Head;
 use super::worker::Worker;
 

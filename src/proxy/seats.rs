@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::domain::reason::Reason;
 
-use super::metrics::Open;
 use super::peer::counted;
+use super::report::metrics::Open;
 use super::settings::Settings;
 
 /// Enough shards that workers seldom meet at one lock.

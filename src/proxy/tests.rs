@@ -15,9 +15,9 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::handshake::{TlsGenerations, TlsPolicies};
-use super::ledger::testing::{self, Written};
 use super::local::{Answering, LocalService};
 use super::plane::{Proxy, Wiring};
+use super::report::ledger::testing::{self, Written};
 use super::settings::Settings;
 use crate::crypto::api_key::{SecretHasher, generate_key};
 use crate::crypto::assertion::AssertionSigner;

@@ -27,7 +27,7 @@ use crate::net::turn;
 use crate::proxy::body::ResponseBody;
 use crate::proxy::codec::output::Output;
 use crate::proxy::messages::message::Response;
-use crate::proxy::metrics::Closed;
+use crate::proxy::report::metrics::Closed;
 use crate::proxy::upgrade::{Handover, Upgrade};
 
 /// Limits on one connection.

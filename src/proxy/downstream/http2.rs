@@ -28,7 +28,7 @@ use crate::net::unsent::{Piece, Unsent};
 use crate::proxy::messages::hints::Hints;
 use crate::proxy::messages::message::Request;
 use crate::proxy::messages::target::OddTarget;
-use crate::proxy::metrics::Closed;
+use crate::proxy::report::metrics::Closed;
 use crate::proxy::upgrade::Upgrade;
 use crate::proxy::upstream::deadline::Deadline;
 

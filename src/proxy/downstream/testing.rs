@@ -17,7 +17,7 @@ use crate::proxy::body::{Content, ResponseBody};
 use crate::proxy::live::Running;
 use crate::proxy::live::tests::connection;
 use crate::proxy::messages::message::{Request, Response};
-use crate::proxy::record::tests::{book, recording};
+use crate::proxy::report::record::tests::{book, recording};
 use crate::proxy::upgrade::Upgrade;
 
 /// Runs `future` with tasks of its own, on a clock that stands still during work.

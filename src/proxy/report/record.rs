@@ -18,8 +18,8 @@ use crate::net::turn;
 
 use super::app_metrics::AppSeries;
 use super::ledger::Ledger;
-use super::messages::error::Error;
 use super::metrics::{Open, RouteMetrics, WorkerMetrics};
+use crate::proxy::messages::error::Error;
 
 /// The most bytes of a path that a record keeps.
 const PATH_MAX: usize = 1024;
@@ -262,8 +262,8 @@ fn shortened(path: &str) -> &str {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use crate::proxy::ledger::testing::{self, Written};
-    use crate::proxy::metrics::Metrics;
+    use crate::proxy::report::ledger::testing::{self, Written};
+    use crate::proxy::report::metrics::Metrics;
     use crate::proxy::settings::AppLabel;
 
     /// A book for tests.

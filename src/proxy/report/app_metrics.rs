@@ -11,7 +11,7 @@ use crate::domain::app::App;
 use crate::domain::id::AppId;
 use crate::domain::name::Name;
 
-use super::settings::AppLabel;
+use crate::proxy::settings::AppLabel;
 
 /// The label of Apps without series of their own; no name begins with `_`.
 const OTHERS: &str = "_other";

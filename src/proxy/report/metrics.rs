@@ -21,9 +21,9 @@ use crate::domain::reason::Reason;
 use crate::domain::route::Route;
 
 use super::app_metrics::{AppMetrics, AppSeries, WorkerApps};
-use super::fields::headers::Family;
-use super::identity_headers::fields::Omitted;
-use super::settings::AppLabel;
+use crate::proxy::fields::headers::Family;
+use crate::proxy::identity_headers::fields::Omitted;
+use crate::proxy::settings::AppLabel;
 
 /// From a quarter of a millisecond to a minute: answers from a neighbour's cache, and slow exports.
 const SECONDS: &[f64] = &[

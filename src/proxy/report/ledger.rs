@@ -125,7 +125,7 @@ pub mod testing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::record::tests::record;
+    use crate::proxy::report::record::tests::record;
 
     /// A ledger of two workers, whose lines are one letter.
     fn letters() -> Ledger {
