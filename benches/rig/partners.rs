@@ -20,7 +20,7 @@ use crate::domain::time::{Clock, Timestamp, Validity};
 use crate::domain::tls_policy::{ClientAuthMode, Reject, TlsVersion};
 use crate::measure::Rng;
 use crate::net::tls::{ClientConfig, ServerConfig};
-use crate::proxy::peer::Origin;
+use crate::proxy::connections::peer::Origin;
 
 pub const APP: AppId = AppId::from_bits(7);
 pub const CERTIFICATE: CertificateId = CertificateId::from_bits(8);

@@ -9,9 +9,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::domain::reason::Reason;
 use crate::net::proxy_protocol;
 
+use super::connections::peer::{Origin, within};
+use super::connections::seats::Seat;
 use super::handshake_failure::NotOpened;
-use super::peer::{Origin, within};
-use super::seats::Seat;
 use super::settings::Settings;
 
 /// Waits until the client's first byte has come, and checks that the client is still there.

@@ -19,11 +19,11 @@ use crate::domain::time::Timestamp;
 
 use super::body::BodyBounds;
 use super::codec::field_list::FieldList;
+use super::connections::expiry::Expiry;
+use super::connections::live::Connection;
 use super::counters::standing::Strictest;
-use super::expiry::Expiry;
 use super::fields::odd_names;
 use super::identify::{self, Presented};
-use super::live::Connection;
 use super::messages::message::Request;
 use super::messages::refusal::{Extra, Refusal};
 use super::prepare::{self, Permitted};

@@ -7,7 +7,7 @@ use crate::domain::reason::Reason;
 use crate::domain::route::{Miss, Route};
 use crate::domain::tls_match::Mismatch;
 
-use super::live::Connection;
+use super::connections::live::Connection;
 use super::messages::offence::Offence;
 use super::messages::refusal::{Extra, Refusal};
 use super::report::metrics::Closed;

@@ -15,9 +15,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::domain::pace::Pace;
 use crate::domain::reason::Reason;
 
-use super::expiry::Expiry;
+use super::connections::expiry::Expiry;
+use super::connections::live::Running;
 use super::fields::headers;
-use super::live::Running;
 use super::messages::error::Error;
 use super::report::metrics::WorkerMetrics;
 use super::report::record::{Arrival, Recording};

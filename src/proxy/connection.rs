@@ -14,12 +14,12 @@ use crate::net::tls::ServerStream;
 use crate::net::turn;
 
 use super::body::ResponseBody;
+use super::connections::live::Connection;
 use super::downstream::body::Incoming;
 use super::downstream::date::DateText;
 use super::downstream::service::{Answers, BoxedAnswer};
 use super::handover::Arrival;
 use super::handshake_failure::NotOpened;
-use super::live::Connection;
 use super::messages::message::{Request, Response};
 use super::report::metrics::Shaken;
 use super::upgrade::Upgrade;

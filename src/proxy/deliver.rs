@@ -8,8 +8,8 @@ use http::{Method, StatusCode, header};
 use crate::net::stream::AnyStream;
 
 use super::body::{Content, ResponseBody};
-use super::expiry::Expiry;
-use super::live::{Connection, Running};
+use super::connections::expiry::Expiry;
+use super::connections::live::{Connection, Running};
 use super::messages::message::Response;
 use super::report::metrics::Open;
 use super::report::record::Recording;

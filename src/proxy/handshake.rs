@@ -18,8 +18,8 @@ use crate::domain::snapshot::{Catalog, HostPolicies};
 use crate::domain::tls_policy::TlsPolicy;
 use crate::net::tls::{self, AcceptError, ServerConfig, ServerStream};
 
+use super::connections::peer::{Origin, Peer};
 use super::handshake_failure::{HandshakeFailure, NotOpened};
-use super::peer::{Origin, Peer};
 
 /// The TLS policies of handshakes: one for all hosts, and others for hosts that need another.
 #[derive(Debug)]

@@ -15,12 +15,12 @@ use crate::domain::time::Timestamp;
 use crate::domain::upgrades::Upgrades;
 
 use super::codec::field_list::FieldList;
+use super::connections::live::Connection;
+use super::connections::peer::Peer;
 use super::fields::odd_names;
 use super::fields::protocols;
-use super::live::Connection;
 use super::messages::message::Request;
 use super::messages::refusal::Refusal;
-use super::peer::Peer;
 use super::verifier::{Presenter, Verifier};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");

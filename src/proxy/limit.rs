@@ -7,9 +7,9 @@ use crate::domain::identity::Identity;
 use crate::domain::limit::{Limit, Per};
 use crate::domain::permit::Permit;
 
+use super::connections::peer::counted;
 use super::counters::local::{BucketKey, Counters, Subject};
 use super::counters::standing::Strictest;
-use super::peer::counted;
 
 /// Takes one request from every limit of the permit's route. `Ok(None)` when the route has none.
 ///

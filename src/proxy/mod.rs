@@ -18,7 +18,6 @@ pub mod messages;
 pub mod fields;
 pub mod identity_headers;
 pub mod body;
-pub mod expiry;
 mod upgrade;
 pub mod local;
 pub mod deliver;
@@ -28,7 +27,6 @@ pub mod tcp;
 pub mod upstream;
 pub mod counters;
 pub mod verifier;
-pub mod last_token;
 
 pub mod plane;
 pub mod worker;
@@ -36,9 +34,7 @@ pub mod inlet;
 pub mod handover;
 pub mod serve;
 pub mod panics;
-pub mod live;
-pub mod peer;
-pub mod seats;
+pub mod connections;
 pub mod report;
 pub mod settings;
 

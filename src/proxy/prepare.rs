@@ -15,12 +15,12 @@ use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 
 use super::codec::field_list::FieldList;
+use super::connections::live::{Connection, FieldsFor};
 use super::fields::forwarding;
 use super::fields::headers::{self, Credentials, Keep};
 use super::identity_headers::caller::{self, Introduction};
 use super::identity_headers::fields::Omitted;
 use super::identity_headers::identity_fields::IdentityFields;
-use super::live::{Connection, FieldsFor};
 use super::messages::host::Host;
 use super::messages::message::Request;
 use super::messages::offence::Offence;

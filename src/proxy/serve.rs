@@ -8,11 +8,11 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::net::http::ServerBounds;
 
+use super::connections::live::{Connection, Stage, Watch};
 use super::downstream::http1::{Bounds, Http1};
 use super::downstream::http2::Http2;
 use super::downstream::request_head::HeadBounds;
 use super::downstream::service::Answers;
-use super::live::{Connection, Stage, Watch};
 use super::report::metrics::Closed;
 use super::settings::Timeouts;
 

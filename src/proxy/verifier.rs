@@ -21,9 +21,9 @@ use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 use crate::domain::token::{Claims, VerificationKey};
 
+use super::connections::last_token::LastToken;
+use super::connections::peer::{counted, within};
 use super::counters::local::{BucketKey, Counters, Subject};
-use super::last_token::LastToken;
-use super::peer::{counted, within};
 
 /// A worker's verifier of keys and tokens.
 #[derive(Debug)]
@@ -257,8 +257,8 @@ mod tests {
     use crate::domain::route::RouteTable;
     use crate::domain::shelf::Shelf;
     use crate::domain::snapshot::{Catalog, HostPolicies, KeyEntry};
+    use crate::proxy::connections::last_token::tests::keeps;
     use crate::proxy::counters::local::Buckets;
-    use crate::proxy::last_token::tests::keeps;
 
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));

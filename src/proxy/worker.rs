@@ -11,15 +11,15 @@ use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Clock;
 use crate::net::http::ServerBounds;
 
+use super::connections::live::Live;
+use super::connections::seats::Seats;
 use super::counters::local::Counters;
 use super::downstream::date::Dates;
 use super::handshake::{Leaves, TlsGenerations};
 use super::identity_headers::assertion::Assertions;
-use super::live::Live;
 use super::local::LocalService;
 use super::report::metrics::WorkerMetrics;
 use super::report::record::Book;
-use super::seats::Seats;
 use super::settings::Settings;
 use super::upstream::upstreams::Upstreams;
 use super::verifier::Verifier;

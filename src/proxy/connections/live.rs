@@ -14,13 +14,13 @@ use crate::domain::reason::Reason;
 use crate::net::turn;
 
 use super::expiry::Expiry;
-use super::identity_headers::identity_fields::IdentityFields;
 use super::last_token::LastToken;
-use super::messages::host::LastHost;
 use super::peer::Peer;
-use super::report::metrics::{Closed, Open};
 use super::seats::Seat;
-use super::settings::Timeouts;
+use crate::proxy::identity_headers::identity_fields::IdentityFields;
+use crate::proxy::messages::host::LastHost;
+use crate::proxy::report::metrics::{Closed, Open};
+use crate::proxy::settings::Timeouts;
 
 /// Credentials and Apps that may be used on one connection. A client that uses more has to open a new connection, since
 /// each is remembered for as long as the connection lives.
@@ -538,8 +538,8 @@ pub mod tests {
 
     use super::*;
     use crate::domain::id::AppId;
-    use crate::proxy::peer::Origin;
-    use crate::proxy::seats::Seats;
+    use crate::proxy::connections::peer::Origin;
+    use crate::proxy::connections::seats::Seats;
     use crate::proxy::settings::Settings;
 
     fn open(live: &Rc<Live>) -> Rc<Connection> {

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::domain::reason::Reason;
 
 use super::peer::counted;
-use super::report::metrics::Open;
-use super::settings::Settings;
+use crate::proxy::report::metrics::Open;
+use crate::proxy::settings::Settings;
 
 /// Enough shards that workers seldom meet at one lock.
 const SHARDS: usize = 16;
