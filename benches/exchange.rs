@@ -82,7 +82,7 @@ use measure::How;
 use net::listener;
 use net::tcp::TcpOptions;
 use partners::{APP, At, House};
-use proxy::handshake::{TlsGenerations, TlsPolicies};
+use proxy::intake::handshake::{TlsGenerations, TlsPolicies};
 use proxy::local::{Answering, LocalService};
 use proxy::plane::{Proxy, Wiring};
 use proxy::report::ledger::Ledger;

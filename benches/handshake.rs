@@ -55,7 +55,7 @@ use domain::tls_policy::TlsPolicy;
 use measure::How;
 use net::tls::ClientConfig;
 use partners::{House, ORIGIN};
-use proxy::handshake::{Leaves, TlsGenerations, TlsPolicies, prove};
+use proxy::intake::handshake::{Leaves, TlsGenerations, TlsPolicies, prove};
 
 // As in the gateway.
 #[global_allocator]

@@ -55,7 +55,7 @@ use crate::domain::snapshot::{Catalog, HostPolicies, Snapshot};
 use crate::domain::time::Clock;
 use crate::domain::tls_policy::TlsVersion;
 use crate::net::tls::ServerConfig;
-use crate::proxy::handshake::TlsGenerations;
+use crate::proxy::intake::handshake::TlsGenerations;
 use crate::proxy::plane::{Proxy, Wiring};
 use crate::proxy::report::ledger::Ledger;
 use crate::store::repository::Store;

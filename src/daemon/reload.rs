@@ -31,7 +31,7 @@ use crate::crypto::authority::Authority;
 use crate::crypto::particulars::Issuers;
 use crate::domain::admin::Actor;
 use crate::domain::time::{Clock, Timestamp};
-use crate::proxy::handshake::TlsGenerations;
+use crate::proxy::intake::handshake::TlsGenerations;
 use crate::proxy::plane::Proxy;
 use crate::proxy::upstream::connectors::Connectors;
 

@@ -20,7 +20,7 @@ use crate::domain::snapshot::Catalog;
 use crate::domain::time::{Clock, Timestamp};
 use crate::domain::tls_policy::TlsPolicy;
 use crate::net::tls::ServerConfig;
-use crate::proxy::handshake::TlsPolicies;
+use crate::proxy::intake::handshake::TlsPolicies;
 use crate::proxy::upstream::connectors::Connectors;
 
 /// The parts that a reload replaces.

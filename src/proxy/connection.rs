@@ -18,13 +18,15 @@ use super::connections::live::Connection;
 use super::downstream::body::Incoming;
 use super::downstream::date::DateText;
 use super::downstream::service::{Answers, BoxedAnswer};
-use super::handover::Arrival;
-use super::handshake_failure::NotOpened;
+use super::intake::accept;
+use super::intake::handover::Arrival;
+use super::intake::handshake;
+use super::intake::handshake_failure::NotOpened;
 use super::messages::message::{Request, Response};
 use super::report::metrics::Shaken;
 use super::upgrade::Upgrade;
 use super::worker::Worker;
-use super::{accept, exchange, handshake, serve};
+use super::{exchange, serve};
 
 /// Serves one connection from its first packet to its last.
 pub async fn serve(worker: Rc<Worker>, arrival: Arrival) {

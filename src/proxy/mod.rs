@@ -1,9 +1,6 @@
 //! The data plane: the way of a connection and of a request, declared in the order of the walk.
 
 pub mod connection;
-pub mod accept;
-pub mod handshake_failure;
-pub mod handshake;
 pub mod exchange;
 pub mod admit;
 pub mod read;
@@ -30,8 +27,7 @@ pub mod verifier;
 
 pub mod plane;
 pub mod worker;
-pub mod inlet;
-pub mod handover;
+pub mod intake;
 pub mod serve;
 pub mod panics;
 pub mod connections;

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use super::handshake::{TlsGenerations, TlsPolicies};
+use super::intake::handshake::{TlsGenerations, TlsPolicies};
 use super::local::{Answering, LocalService};
 use super::plane::{Proxy, Wiring};
 use super::report::ledger::testing::{self, Written};

@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_certificate_is_told_in_bounded_printable_texts() {
-        let pem = include_str!("told/testdata/partner.pem");
+        let pem = include_str!("../identity_headers/testdata/partner.pem");
         let der = x509::pem_to_der(pem).unwrap();
         let read = Certificate::read(&der);
         for text in [read.subject, read.issuer, read.serial, read.not_after] {

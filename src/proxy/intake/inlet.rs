@@ -71,8 +71,8 @@ fn waiting(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
 mod tests {
     use prometheus::Registry;
 
-    use super::super::report::metrics::Metrics;
     use super::*;
+    use crate::proxy::report::metrics::Metrics;
     use crate::proxy::settings::AppLabel;
 
     async fn inlets() -> (Inlet, Inlet) {

@@ -18,8 +18,8 @@ use crate::domain::snapshot::{Catalog, HostPolicies};
 use crate::domain::tls_policy::TlsPolicy;
 use crate::net::tls::{self, AcceptError, ServerConfig, ServerStream};
 
-use super::connections::peer::{Origin, Peer};
 use super::handshake_failure::{HandshakeFailure, NotOpened};
+use crate::proxy::connections::peer::{Origin, Peer};
 
 /// The TLS policies of handshakes: one for all hosts, and others for hosts that need another.
 #[derive(Debug)]
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_certificate_is_kept_itself_while_somebody_wants_it() {
-        let pem = include_str!("told/testdata/partner.pem");
+        let pem = include_str!("../identity_headers/testdata/partner.pem");
         let der = x509::pem_to_der(pem).unwrap();
         let leaves = Leaves::default();
         let read = |whole| leaves.read(&der, whole).unwrap();

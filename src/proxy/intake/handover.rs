@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::net::log_limit::LogLimit;
 
-use super::report::metrics::{Metrics, Open};
+use crate::proxy::report::metrics::{Metrics, Open};
 
 /// Sockets that may wait for one worker. A worker that is this far behind gets no more.
 const WAITING_MAX: usize = 256;

@@ -9,10 +9,10 @@ use tokio::time::{Instant, timeout_at};
 use crate::domain::reason::Reason;
 use crate::net::proxy_protocol;
 
-use super::connections::peer::{Origin, within};
-use super::connections::seats::Seat;
 use super::handshake_failure::NotOpened;
-use super::settings::Settings;
+use crate::proxy::connections::peer::{Origin, within};
+use crate::proxy::connections::seats::Seat;
+use crate::proxy::settings::Settings;
 
 /// Waits until the client's first byte has come, and checks that the client is still there.
 ///
