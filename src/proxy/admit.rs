@@ -17,7 +17,7 @@ use crate::domain::route::Route;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 
-use super::body::BodyBounds;
+use super::bodies::body::BodyBounds;
 use super::codec::field_list::FieldList;
 use super::connections::expiry::Expiry;
 use super::connections::live::Connection;

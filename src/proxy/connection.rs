@@ -13,7 +13,8 @@ use crate::net::log_limit::LogLimit;
 use crate::net::tls::ServerStream;
 use crate::net::turn;
 
-use super::body::ResponseBody;
+use super::bodies::body::ResponseBody;
+use super::bodies::upgrade::Upgrade;
 use super::connections::live::Connection;
 use super::downstream::body::Incoming;
 use super::downstream::date::DateText;
@@ -24,7 +25,6 @@ use super::intake::handshake;
 use super::intake::handshake_failure::NotOpened;
 use super::messages::message::{Request, Response};
 use super::report::metrics::Shaken;
-use super::upgrade::Upgrade;
 use super::worker::Worker;
 use super::{exchange, serve};
 

@@ -7,13 +7,13 @@ use http::{Method, StatusCode, header};
 
 use crate::net::stream::AnyStream;
 
-use super::body::{Content, ResponseBody};
+use super::bodies::body::{Content, ResponseBody};
+use super::bodies::upgrade::{self, Upgrade};
 use super::connections::expiry::Expiry;
 use super::connections::live::{Connection, Running};
 use super::messages::message::Response;
 use super::report::metrics::Open;
 use super::report::record::Recording;
-use super::upgrade::{self, Upgrade};
 use super::worker::Worker;
 
 /// The result of a request.

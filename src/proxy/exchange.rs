@@ -11,7 +11,8 @@ use crate::domain::time::Timestamp;
 use crate::net::log_limit::LogLimit;
 
 use super::admit::{Admission, Admitted, To, ToLocal};
-use super::body::{BodyBounds, Content, RequestBody, ResponseBody};
+use super::bodies::body::{BodyBounds, Content, RequestBody, ResponseBody};
+use super::bodies::upgrade::Upgrade;
 use super::codec::field_list::FieldList;
 use super::connections::expiry::Expiry;
 use super::connections::live::{Connection, Running};
@@ -24,7 +25,6 @@ use super::messages::error::Error;
 use super::messages::message::{Request, Response};
 use super::messages::refusal::{Extra, Refusal};
 use super::report::record::{Opening, Recording};
-use super::upgrade::Upgrade;
 use super::upstream::request::Head;
 use super::worker::Worker;
 use super::{local, panics, respond};

@@ -10,7 +10,7 @@ use http_body::Body;
 use super::date::DateText;
 use super::wire::{self, Framing};
 use crate::domain::reason::Reason;
-use crate::proxy::body::ResponseBody;
+use crate::proxy::bodies::body::ResponseBody;
 use crate::proxy::codec::output::Output;
 use crate::proxy::messages::error::Error;
 use crate::proxy::messages::message::Response;

@@ -24,11 +24,11 @@ use super::service::{Answers, BoxedAnswer};
 use crate::domain::reason::Reason;
 use crate::net::discard::Discard;
 use crate::net::turn;
-use crate::proxy::body::ResponseBody;
+use crate::proxy::bodies::body::ResponseBody;
+use crate::proxy::bodies::upgrade::{Handover, Upgrade};
 use crate::proxy::codec::output::Output;
 use crate::proxy::messages::message::Response;
 use crate::proxy::report::metrics::Closed;
-use crate::proxy::upgrade::{Handover, Upgrade};
 
 /// Limits on one connection.
 #[derive(Clone, Copy, Debug)]

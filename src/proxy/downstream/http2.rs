@@ -25,11 +25,11 @@ use crate::net::pulse::Pulse;
 use crate::net::targets::stream::{Paths, Targets, targets};
 use crate::net::turn::{self, InTurns};
 use crate::net::unsent::{Piece, Unsent};
+use crate::proxy::bodies::upgrade::Upgrade;
 use crate::proxy::messages::hints::Hints;
 use crate::proxy::messages::message::Request;
 use crate::proxy::messages::target::OddTarget;
 use crate::proxy::report::metrics::Closed;
-use crate::proxy::upgrade::Upgrade;
 use crate::proxy::upstream::deadline::Deadline;
 
 /// An HTTP/2 connection; see the module. It resolves to the reason of its end.

@@ -7,9 +7,9 @@ use std::pin::Pin;
 use super::body::Incoming;
 use super::date::DateText;
 use crate::domain::reason::Reason;
-use crate::proxy::body::ResponseBody;
+use crate::proxy::bodies::body::ResponseBody;
+use crate::proxy::bodies::upgrade::Upgrade;
 use crate::proxy::messages::message::{Request, Response};
-use crate::proxy::upgrade::Upgrade;
 
 /// An answer in the making. Boxed, so that moves copy a pointer and not an exchange.
 pub type BoxedAnswer = Pin<Box<dyn Future<Output = Response<ResponseBody>>>>;

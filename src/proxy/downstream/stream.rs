@@ -21,12 +21,12 @@ use super::service::{Answers, BoxedAnswer};
 use crate::net::discard::Discard;
 use crate::net::duplex::{Duplex, poll_room};
 use crate::net::unsent::{Piece, Unsent};
-use crate::proxy::body::ResponseBody;
+use crate::proxy::bodies::body::ResponseBody;
+use crate::proxy::bodies::upgrade::Handover;
 use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::codec::fields::is_hop_by_hop;
 use crate::proxy::messages::hints::Hints;
 use crate::proxy::messages::message::Response;
-use crate::proxy::upgrade::Handover;
 use crate::proxy::upstream::deadline::Deadline;
 
 /// Flow control for the answers of one connection.

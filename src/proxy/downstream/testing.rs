@@ -13,12 +13,12 @@ use super::body::Incoming;
 use super::date::DateText;
 use super::service::{Answers, BoxedAnswer};
 use crate::domain::reason::Reason;
-use crate::proxy::body::{Content, ResponseBody};
+use crate::proxy::bodies::body::{Content, ResponseBody};
+use crate::proxy::bodies::upgrade::Upgrade;
 use crate::proxy::connections::live::Running;
 use crate::proxy::connections::live::tests::connection;
 use crate::proxy::messages::message::{Request, Response};
 use crate::proxy::report::record::tests::{book, recording};
-use crate::proxy::upgrade::Upgrade;
 
 /// Runs `future` with tasks of its own, on a clock that stands still during work.
 pub fn run<T>(future: impl Future<Output = T>) -> T {

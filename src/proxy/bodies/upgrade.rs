@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
-use super::upstream::deadline::Deadline;
 use crate::net::stream::AnyStream;
+use crate::proxy::upstream::deadline::Deadline;
 
 /// A client's connection, or stream of one, once its answer has switched protocols.
 #[derive(Debug)]

@@ -15,13 +15,13 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::domain::pace::Pace;
 use crate::domain::reason::Reason;
 
-use super::connections::expiry::Expiry;
-use super::connections::live::Running;
-use super::fields::headers;
-use super::messages::error::Error;
-use super::report::metrics::WorkerMetrics;
-use super::report::record::{Arrival, Recording};
-use super::upstream::body::AnswerBody;
+use crate::proxy::connections::expiry::Expiry;
+use crate::proxy::connections::live::Running;
+use crate::proxy::fields::headers;
+use crate::proxy::messages::error::Error;
+use crate::proxy::report::metrics::WorkerMetrics;
+use crate::proxy::report::record::{Arrival, Recording};
+use crate::proxy::upstream::body::AnswerBody;
 
 /// A request's body as it arrives.
 #[derive(Debug)]
