@@ -7,7 +7,7 @@ use crate::config::tcp::Tcp;
 use crate::net::discard::Discard;
 use crate::net::tcp::TcpOptions;
 use crate::proxy::settings::{AppLabel, FailedAuthentication, HttpBounds, Settings, Timeouts};
-use crate::proxy::tcp;
+use crate::proxy::upstream::tcp_options;
 
 /// The settings that the data plane keeps until the process ends.
 pub fn proxy(config: &Fixed<'_>, shares: &Shares) -> Settings {
@@ -56,7 +56,7 @@ pub fn proxy(config: &Fixed<'_>, shares: &Shares) -> Settings {
 
 /// The TCP options for the sockets of a listener or to an upstream.
 pub fn tcp_options(written: &Tcp) -> TcpOptions {
-    tcp::options(&written.into())
+    tcp_options::options(&written.into())
 }
 
 fn app_label(apps: &AppSeries) -> AppLabel {

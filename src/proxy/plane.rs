@@ -33,6 +33,7 @@ use super::intake::handover::{Arrival, Handed, Handover};
 use super::intake::handshake::{Leaves, TlsGenerations};
 use super::intake::inlet::Inlet;
 use super::local::LocalService;
+use super::panics;
 use super::report::ledger::Ledger;
 use super::report::metrics::{Closed, Load, Metrics, WorkerMetrics};
 use super::report::record::Book;
@@ -41,8 +42,8 @@ use super::upstream::connectors::Connectors;
 use super::upstream::health::Healths;
 use super::upstream::upstreams::Upstreams;
 use super::verifier::{Failures, Verifier};
+use super::walk::connection;
 use super::worker::Worker;
-use super::{connection, panics};
 
 /// The parts that the data plane needs from outside.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::source::without_comments_and_strings;
 
 /// One node imports others.
-type Graph = BTreeMap<String, BTreeSet<String>>;
+pub type Graph = BTreeMap<String, BTreeSet<String>>;
 
 /// The circles of imports, each as `a -> b -> a`, with the folder in front when they are inside of one.
 pub fn circles(files: &[(PathBuf, String)]) -> Vec<String> {
@@ -28,7 +28,7 @@ pub fn circles(files: &[(PathBuf, String)]) -> Vec<String> {
 }
 
 /// The files that each file imports.
-fn imports(files: &[(PathBuf, String)]) -> Graph {
+pub fn imports(files: &[(PathBuf, String)]) -> Graph {
     let files: Vec<_> = files.iter().filter(|(path, _)| !is_test(path)).collect();
     let modules: BTreeMap<Vec<String>, String> = files
         .iter()

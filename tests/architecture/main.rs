@@ -11,6 +11,7 @@
 )]
 
 mod circles;
+mod floors;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,20 +83,6 @@ const NOT_IN_DOMAIN: &[&str] = &[
     "tokio",
 ];
 
-/// The steps of the walk; only its conductors name them.
-const STEPS: &[&str] = &[
-    "accept",
-    "handshake",
-    "read",
-    "identify",
-    "authorize",
-    "limit",
-    "prepare",
-    "forward",
-    "respond",
-    "record",
-];
-
 #[test]
 fn the_source_keeps_to_the_plan() {
     let found = violations(&source());
@@ -113,6 +100,61 @@ fn the_plan_points_down() {
 fn no_files_and_no_folders_import_each_other_in_a_circle() {
     let found = circles::circles(&source());
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
+fn the_folders_of_proxy_have_floors_and_no_step_knows_another() {
+    let source = source();
+    let found = floors::violations(&source);
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+    assert_eq!(floors::missing_steps(&source), [""; 0]);
+}
+
+#[test]
+fn planted_faults_on_the_floors_are_found() {
+    let contents = "pub mod codec;\npub mod intake;\npub mod walk;\npub mod plane;\n";
+    for (path, text, expected) in [
+        (
+            "proxy/codec/a.rs",
+            "use crate::proxy::walk::limit::spend;",
+            Some("proxy/codec/a.rs imports proxy/walk/limit.rs, which is above it"),
+        ),
+        (
+            "proxy/walk/read.rs",
+            "use super::super::plane::Proxy;",
+            Some("proxy/walk/read.rs imports proxy/plane.rs, which is above it"),
+        ),
+        (
+            "proxy/walk/read.rs",
+            "use super::limit;",
+            Some("step proxy/walk/read.rs imports step proxy/walk/limit.rs"),
+        ),
+        (
+            "proxy/walk/read.rs",
+            "use crate::proxy::intake::{handshake};",
+            Some("step proxy/walk/read.rs imports step proxy/intake/handshake.rs"),
+        ),
+        ("proxy/walk/exchange.rs", "use super::{limit, read};", None),
+        ("proxy/walk/read.rs", "use crate::proxy::codec::a::A;", None),
+    ] {
+        let mut files = vec![
+            ("proxy/mod.rs", contents),
+            ("proxy/codec/a.rs", ""),
+            ("proxy/intake/handshake.rs", ""),
+            ("proxy/walk/read.rs", ""),
+            ("proxy/walk/limit.rs", ""),
+            ("proxy/plane.rs", ""),
+        ];
+        files.retain(|(other, _)| *other != path);
+        files.push((path, text));
+        let files: Vec<_> = files
+            .into_iter()
+            .map(|(path, text)| (PathBuf::from(path), text.to_owned()))
+            .collect();
+        let found = floors::violations(&files);
+        let expected: Vec<_> = expected.into_iter().map(str::to_owned).collect();
+        assert_eq!(found, expected, "{path}: {text}");
+    }
 }
 
 /// Each fault that is planted here is found, or the test above could not fail.
@@ -136,16 +178,6 @@ fn planted_faults_are_found() {
             "control -> proxy",
         ),
         ("attic/a.rs", "", "attic is not in the plan"),
-        (
-            "proxy/limit.rs",
-            "use super::record::Ledger;",
-            "step limit names step record",
-        ),
-        (
-            "proxy/limit.rs",
-            "use crate::proxy::{metrics, read};",
-            "step limit names step read",
-        ),
         ("api/a.rs", "use rustls::ServerConfig;", "api names rustls"),
         (
             "control/a.rs",
@@ -181,9 +213,12 @@ fn what_is_allowed_is_not_found() {
             "// use crate::domain::reason::Reason;\n/* crate::store */ //! [`crate::store`]",
         ),
         ("net/a.rs", "const TEXT: &str = \"crate::store::Store\";"),
-        ("proxy/exchange.rs", "use super::{identify, read, limit};"),
         (
-            "proxy/limit.rs",
+            "proxy/walk/exchange.rs",
+            "use super::{identify, read, limit};",
+        ),
+        (
+            "proxy/walk/limit.rs",
             "use crate::domain::record::AccessRecord;\nuse crate::domain::limit::Limit;",
         ),
         (
@@ -256,17 +291,6 @@ fn violations(files: &[(PathBuf, String)]) -> Vec<String> {
                 .filter(|banned| names_library(&tested, banned))
             {
                 found.push(format!("{shown}: domain names {banned}"));
-            }
-        }
-        let step = file.trim_end_matches(".rs");
-        if room == "proxy" && depth == 1 && STEPS.contains(&step) {
-            for root in ["super::", "crate::proxy::"] {
-                for name in names_after(&code, root)
-                    .iter()
-                    .filter(|name| *name != step && STEPS.contains(&name.as_str()))
-                {
-                    found.push(format!("{shown}: step {step} names step {name}"));
-                }
             }
         }
     }

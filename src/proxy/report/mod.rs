@@ -1,4 +1,4 @@
-//! What an exchange leaves behind: its record, and the metrics.
+//! The record of an exchange, and the metrics.
 
 pub mod metrics;
 pub mod app_metrics;

@@ -1,6 +1,7 @@
 //! Connections to upstreams: opened, bounded, kept and used, each worker with its own.
 
 pub mod connectors;
+pub mod tcp_options;
 pub mod upstreams;
 pub mod pool;
 pub mod balance;

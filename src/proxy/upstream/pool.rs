@@ -18,6 +18,7 @@ use super::connectors::Connectors;
 use super::health::Health;
 use super::http2::connection::{Http2, STREAMS_MAX};
 use super::idle::{Choice, IdleList};
+use super::tcp_options;
 use crate::crypto::tls;
 use crate::domain::cause::Cause;
 use crate::domain::reason::Reason;
@@ -27,7 +28,6 @@ use crate::net::resolve::Resolver;
 use crate::net::stream::Stream;
 use crate::net::turn;
 use crate::proxy::messages::error::{Error, Side};
-use crate::proxy::tcp;
 
 /// The connections to one upstream.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl Pool {
             tls: endpoint.tls,
             destination: Destination::new(resolver.name(&endpoint.host, endpoint.port))
                 .proving(upstream.server_name.as_deref())
-                .with(tcp::options(&upstream.tcp)),
+                .with(tcp_options::options(&upstream.tcp)),
             load: Load::default(),
             idle: IdleList::default(),
             shared: RefCell::default(),

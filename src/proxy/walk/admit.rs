@@ -17,22 +17,24 @@ use crate::domain::route::Route;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 
-use super::bodies::body::BodyBounds;
-use super::codec::field_list::FieldList;
-use super::connections::expiry::Expiry;
-use super::connections::live::Connection;
-use super::counters::standing::Strictest;
-use super::fields::odd_names;
+use super::authorize;
 use super::identify::{self, Presented};
-use super::messages::message::Request;
-use super::messages::refusal::{Extra, Refusal};
+use super::limit;
 use super::prepare::{self, Permitted};
+use super::read;
 use super::read::Asked;
-use super::report::metrics::Closed;
-use super::report::record::Recording;
-use super::upstream::request::Head;
-use super::worker::Worker;
-use super::{authorize, limit, read};
+use crate::proxy::bodies::body::BodyBounds;
+use crate::proxy::codec::field_list::FieldList;
+use crate::proxy::connections::expiry::Expiry;
+use crate::proxy::connections::live::Connection;
+use crate::proxy::counters::standing::Strictest;
+use crate::proxy::fields::odd_names;
+use crate::proxy::messages::message::Request;
+use crate::proxy::messages::refusal::{Extra, Refusal};
+use crate::proxy::report::metrics::Closed;
+use crate::proxy::report::record::Recording;
+use crate::proxy::upstream::request::Head;
+use crate::proxy::worker::Worker;
 
 /// A request that may go to its target.
 pub struct Admitted {

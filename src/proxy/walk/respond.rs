@@ -12,14 +12,14 @@ use crate::domain::name::NAME_CHARS_MAX;
 use crate::domain::reason::Reason;
 use crate::domain::time::Timestamp;
 
-use super::codec::field_list::FieldList;
-use super::counters::standing::Strictest;
-use super::fields::forwarding::{REQUEST_ID, RequestName, passing};
-use super::fields::grpc;
-use super::messages::message::Response;
-use super::messages::missing;
-use super::messages::offence::Offence;
-use super::messages::refusal::{Extra, Refusal};
+use crate::proxy::codec::field_list::FieldList;
+use crate::proxy::counters::standing::Strictest;
+use crate::proxy::fields::forwarding::{REQUEST_ID, RequestName, passing};
+use crate::proxy::fields::grpc;
+use crate::proxy::messages::message::Response;
+use crate::proxy::messages::missing;
+use crate::proxy::messages::offence::Offence;
+use crate::proxy::messages::refusal::{Extra, Refusal};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");

@@ -13,20 +13,21 @@ use crate::net::log_limit::LogLimit;
 use crate::net::tls::ServerStream;
 use crate::net::turn;
 
-use super::bodies::body::ResponseBody;
-use super::bodies::upgrade::Upgrade;
-use super::connections::live::Connection;
-use super::downstream::body::Incoming;
-use super::downstream::date::DateText;
-use super::downstream::service::{Answers, BoxedAnswer};
-use super::intake::accept;
-use super::intake::handover::Arrival;
-use super::intake::handshake;
-use super::intake::handshake_failure::NotOpened;
-use super::messages::message::{Request, Response};
-use super::report::metrics::Shaken;
-use super::worker::Worker;
-use super::{exchange, serve};
+use super::exchange;
+use crate::proxy::bodies::body::ResponseBody;
+use crate::proxy::bodies::upgrade::Upgrade;
+use crate::proxy::connections::live::Connection;
+use crate::proxy::downstream::body::Incoming;
+use crate::proxy::downstream::date::DateText;
+use crate::proxy::downstream::service::{Answers, BoxedAnswer};
+use crate::proxy::intake::accept;
+use crate::proxy::intake::handover::Arrival;
+use crate::proxy::intake::handshake;
+use crate::proxy::intake::handshake_failure::NotOpened;
+use crate::proxy::messages::message::{Request, Response};
+use crate::proxy::report::metrics::Shaken;
+use crate::proxy::serve;
+use crate::proxy::worker::Worker;
 
 /// Serves one connection from its first packet to its last.
 pub async fn serve(worker: Rc<Worker>, arrival: Arrival) {

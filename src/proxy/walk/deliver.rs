@@ -7,14 +7,14 @@ use http::{Method, StatusCode, header};
 
 use crate::net::stream::AnyStream;
 
-use super::bodies::body::{Content, ResponseBody};
-use super::bodies::upgrade::{self, Upgrade};
-use super::connections::expiry::Expiry;
-use super::connections::live::{Connection, Running};
-use super::messages::message::Response;
-use super::report::metrics::Open;
-use super::report::record::Recording;
-use super::worker::Worker;
+use crate::proxy::bodies::body::{Content, ResponseBody};
+use crate::proxy::bodies::upgrade::{self, Upgrade};
+use crate::proxy::connections::expiry::Expiry;
+use crate::proxy::connections::live::{Connection, Running};
+use crate::proxy::messages::message::Response;
+use crate::proxy::report::metrics::Open;
+use crate::proxy::report::record::Recording;
+use crate::proxy::worker::Worker;
 
 /// The result of a request.
 #[derive(Debug)]

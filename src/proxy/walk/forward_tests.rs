@@ -13,9 +13,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
-use super::super::messages::error::Side;
-use super::super::upstream::health::Healths;
-use super::super::upstream::keep_alive::SETTLE;
 use super::*;
 use crate::domain::identity::{Caller, Evidence};
 use crate::domain::permit::{Destination, Permit};
@@ -27,6 +24,9 @@ use crate::domain::upstream::{AnswerBounds, Endpoint, PoolBounds, Timeouts};
 use crate::net::http::LocalExec;
 use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::identity_headers::identity_fields::IdentityFields;
+use crate::proxy::messages::error::Side;
+use crate::proxy::upstream::health::Healths;
+use crate::proxy::upstream::keep_alive::SETTLE;
 use http::{HeaderMap, HeaderValue, header};
 
 /// Runs a test on a runtime like a worker's.

@@ -7,9 +7,9 @@ use crate::domain::identity::Identity;
 use crate::domain::limit::{Limit, Per};
 use crate::domain::permit::Permit;
 
-use super::connections::peer::counted;
-use super::counters::local::{BucketKey, Counters, Subject};
-use super::counters::standing::Strictest;
+use crate::proxy::connections::peer::counted;
+use crate::proxy::counters::local::{BucketKey, Counters, Subject};
+use crate::proxy::counters::standing::Strictest;
 
 /// Takes one request from every limit of the permit's route. `Ok(None)` when the route has none.
 ///
@@ -128,7 +128,6 @@ fn key(limit: &Limit, permit: &Permit, address: IpAddr) -> BucketKey {
 mod tests {
     use std::time::Duration;
 
-    use super::super::counters::local::Buckets;
     use super::*;
     use crate::domain::identity::{Caller, Evidence};
     use crate::domain::limit::Rate;
@@ -136,6 +135,7 @@ mod tests {
     use crate::domain::route::{HostPattern, PathPattern, Route, Target};
     use crate::domain::scope::ScopeSet;
     use crate::domain::upstream::Upstream;
+    use crate::proxy::counters::local::Buckets;
 
     fn limit(name: &str, per: Per, count: u32, burst: u32) -> Arc<Limit> {
         let rate = Rate {

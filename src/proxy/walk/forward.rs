@@ -8,25 +8,25 @@ use bytes::Bytes;
 use http::Method;
 use http_body::Body;
 
-use super::messages::error::Error;
-use super::messages::message::Response;
-use super::upstream::answer_head::Asked;
-use super::upstream::body::AnswerBody;
-use super::upstream::http1;
-use super::upstream::http2::exchange as http2;
-use super::upstream::http2_body::Http2Body;
-use super::upstream::idle::Choice;
-use super::upstream::pool::{Lease, Pool, Slot};
-use super::upstream::request::{AnyBody, BodyGone, Head, Reclaimed};
-use super::upstream::sender::Sender;
-use super::upstream::upstreams::Upstreams;
-use super::upstream::websocket;
 use crate::domain::cause::Cause;
 use crate::domain::permit::ToUpstream;
 use crate::domain::reason::Reason;
 use crate::domain::upstream::{Protocol, Upstream};
 use crate::net::http::TokioIo;
 use crate::net::stream::{AnyStream, Guarded};
+use crate::proxy::messages::error::Error;
+use crate::proxy::messages::message::Response;
+use crate::proxy::upstream::answer_head::Asked;
+use crate::proxy::upstream::body::AnswerBody;
+use crate::proxy::upstream::http1;
+use crate::proxy::upstream::http2::exchange as http2;
+use crate::proxy::upstream::http2_body::Http2Body;
+use crate::proxy::upstream::idle::Choice;
+use crate::proxy::upstream::pool::{Lease, Pool, Slot};
+use crate::proxy::upstream::request::{AnyBody, BodyGone, Head, Reclaimed};
+use crate::proxy::upstream::sender::Sender;
+use crate::proxy::upstream::upstreams::Upstreams;
+use crate::proxy::upstream::websocket;
 
 /// A request on its way to the upstream.
 #[derive(Debug)]

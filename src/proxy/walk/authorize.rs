@@ -7,11 +7,11 @@ use crate::domain::reason::Reason;
 use crate::domain::route::{Miss, Route};
 use crate::domain::tls_match::Mismatch;
 
-use super::connections::live::Connection;
-use super::messages::offence::Offence;
-use super::messages::refusal::{Extra, Refusal};
-use super::report::metrics::Closed;
-use super::verifier::Failures;
+use crate::proxy::connections::live::Connection;
+use crate::proxy::messages::offence::Offence;
+use crate::proxy::messages::refusal::{Extra, Refusal};
+use crate::proxy::report::metrics::Closed;
+use crate::proxy::verifier::Failures;
 
 /// The refusal of a request to `path` that was denied; `route` is the one that was found.
 pub fn refusal(

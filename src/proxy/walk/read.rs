@@ -7,15 +7,15 @@ use crate::domain::path::Path;
 use crate::domain::path_fault::PathFault;
 use crate::domain::reason::Reason;
 
-use super::codec::field_list::FieldList;
-use super::fields::headers;
-use super::fields::odd_names;
-use super::fields::protocols;
-use super::messages::host::{Host, LastHost};
-use super::messages::message::Request;
-use super::messages::offence::Offence;
-use super::messages::refusal::Refusal;
-use super::settings::HttpBounds;
+use crate::proxy::codec::field_list::FieldList;
+use crate::proxy::fields::headers;
+use crate::proxy::fields::odd_names;
+use crate::proxy::fields::protocols;
+use crate::proxy::messages::host::{Host, LastHost};
+use crate::proxy::messages::message::Request;
+use crate::proxy::messages::offence::Offence;
+use crate::proxy::messages::refusal::Refusal;
+use crate::proxy::settings::HttpBounds;
 
 /// The parts of a valid request's head that decide its route.
 #[derive(Debug)]

@@ -11,23 +11,25 @@ use crate::domain::time::Timestamp;
 use crate::net::log_limit::LogLimit;
 
 use super::admit::{Admission, Admitted, To, ToLocal};
-use super::bodies::body::{BodyBounds, Content, RequestBody, ResponseBody};
-use super::bodies::upgrade::Upgrade;
-use super::codec::field_list::FieldList;
-use super::connections::expiry::Expiry;
-use super::connections::live::{Connection, Running};
 use super::deliver::{Answer, deliver};
-use super::downstream::body::Incoming;
-use super::fields::forwarding::{self, RequestName};
-use super::fields::grpc;
 use super::forward::{self, Outbound};
-use super::messages::error::Error;
-use super::messages::message::{Request, Response};
-use super::messages::refusal::{Extra, Refusal};
-use super::report::record::{Opening, Recording};
-use super::upstream::request::Head;
-use super::worker::Worker;
-use super::{local, panics, respond};
+use super::respond;
+use crate::proxy::bodies::body::{BodyBounds, Content, RequestBody, ResponseBody};
+use crate::proxy::bodies::upgrade::Upgrade;
+use crate::proxy::codec::field_list::FieldList;
+use crate::proxy::connections::expiry::Expiry;
+use crate::proxy::connections::live::{Connection, Running};
+use crate::proxy::downstream::body::Incoming;
+use crate::proxy::fields::forwarding::{self, RequestName};
+use crate::proxy::fields::grpc;
+use crate::proxy::local;
+use crate::proxy::messages::error::Error;
+use crate::proxy::messages::message::{Request, Response};
+use crate::proxy::messages::refusal::{Extra, Refusal};
+use crate::proxy::panics;
+use crate::proxy::report::record::{Opening, Recording};
+use crate::proxy::upstream::request::Head;
+use crate::proxy::worker::Worker;
 
 /// Answers one request of `connection`, in every case.
 pub async fn run(

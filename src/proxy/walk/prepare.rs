@@ -14,21 +14,21 @@ use crate::domain::route::Route;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 
-use super::codec::field_list::FieldList;
-use super::connections::live::{Connection, FieldsFor};
-use super::fields::forwarding;
-use super::fields::headers::{self, Credentials, Keep};
-use super::identity_headers::caller::{self, Introduction};
-use super::identity_headers::fields::Omitted;
-use super::identity_headers::identity_fields::IdentityFields;
-use super::messages::host::Host;
-use super::messages::message::Request;
-use super::messages::offence::Offence;
-use super::messages::refusal::Refusal;
-use super::messages::target::Target;
-use super::report::metrics::Closed;
-use super::upstream::request::Head;
-use super::worker::Worker;
+use crate::proxy::codec::field_list::FieldList;
+use crate::proxy::connections::live::{Connection, FieldsFor};
+use crate::proxy::fields::forwarding;
+use crate::proxy::fields::headers::{self, Credentials, Keep};
+use crate::proxy::identity_headers::caller::{self, Introduction};
+use crate::proxy::identity_headers::fields::Omitted;
+use crate::proxy::identity_headers::identity_fields::IdentityFields;
+use crate::proxy::messages::host::Host;
+use crate::proxy::messages::message::Request;
+use crate::proxy::messages::offence::Offence;
+use crate::proxy::messages::refusal::Refusal;
+use crate::proxy::messages::target::Target;
+use crate::proxy::report::metrics::Closed;
+use crate::proxy::upstream::request::Head;
+use crate::proxy::worker::Worker;
 
 /// The circumstances of a permitted request.
 #[derive(Clone, Copy, Debug)]

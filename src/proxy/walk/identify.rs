@@ -14,14 +14,14 @@ use crate::domain::stray::stray;
 use crate::domain::time::Timestamp;
 use crate::domain::upgrades::Upgrades;
 
-use super::codec::field_list::FieldList;
-use super::connections::live::Connection;
-use super::connections::peer::Peer;
-use super::fields::odd_names;
-use super::fields::protocols;
-use super::messages::message::Request;
-use super::messages::refusal::Refusal;
-use super::verifier::{Presenter, Verifier};
+use crate::proxy::codec::field_list::FieldList;
+use crate::proxy::connections::live::Connection;
+use crate::proxy::connections::peer::Peer;
+use crate::proxy::fields::odd_names;
+use crate::proxy::fields::protocols;
+use crate::proxy::messages::message::Request;
+use crate::proxy::messages::refusal::Refusal;
+use crate::proxy::verifier::{Presenter, Verifier};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
