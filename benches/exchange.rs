@@ -63,8 +63,8 @@ use tokio::task::LocalSet;
 
 use crypto::api_key::SecretHasher;
 use crypto::assertion::AssertionSigner;
+use crypto::certificate_details::Issuers;
 use crypto::jwt::TokenSigner;
-use crypto::particulars::Issuers;
 use domain::api_key::SecretDigest;
 use domain::credential::CredentialState;
 use domain::id::{KeyId, TokenId};

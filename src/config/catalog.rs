@@ -160,7 +160,7 @@ pub(super) fn drafts<'c>(config: &Replaceable<'c>) -> Vec<Draft<'c>> {
         let common = config.identity_headers.with(&host.identity_headers);
         for (index, written) in host.routes.iter().enumerate() {
             let requirement = written.require.unwrap_or(host.require);
-            let told = common.with(&written.identity_headers);
+            let headers = common.with(&written.identity_headers);
             drafts.push(Draft {
                 path: routes.index(index),
                 host,
@@ -171,7 +171,7 @@ pub(super) fn drafts<'c>(config: &Replaceable<'c>) -> Vec<Draft<'c>> {
                     written,
                     requirement,
                     host.header_names,
-                    &told,
+                    &headers,
                     &mut names,
                 ),
             });
@@ -185,7 +185,7 @@ fn route(
     written: &hosts::Route,
     requirement: Requirement,
     header_names: hosts::HeaderNames,
-    told: &WrittenHeaders,
+    headers: &WrittenHeaders,
     names: &mut Names,
 ) -> Result<Route, RouteFault> {
     let path = match (&written.matches.path, &written.matches.prefix) {
@@ -201,9 +201,9 @@ fn route(
     let limits = written.limit.iter().chain(&written.limits);
     let limits = limits.map(|limit| names.limit(limit, &name)).collect();
     // Whoever requires nothing knows nobody.
-    let told = match requirement {
+    let headers = match requirement {
         Requirement::None => IdentityHeaders::default(),
-        _ => told.plan(&name),
+        _ => headers.plan(&name),
     };
     Ok(Route {
         name,
@@ -220,7 +220,7 @@ fn route(
         body_times: written.timeouts.get(),
         ambiguous_paths: written.ambiguous_paths.0,
         keep_credential: written.keep_credential,
-        identity_headers: names.told(told),
+        identity_headers: names.headers(headers),
         upgrades: written.upgrades.0.clone(),
         header_names: header_names.into(),
     })
@@ -262,7 +262,7 @@ struct Names {
     numbers: HashMap<String, u32>,
     /// The sets of identity headers, each shared by all routes that have it: a connection keeps its formatted headers
     /// when it calls another of these routes.
-    told: HashSet<Arc<IdentityHeaders>>,
+    headers: HashSet<Arc<IdentityHeaders>>,
 }
 
 impl Names {
@@ -273,7 +273,7 @@ impl Names {
             routes: HashSet::new(),
             limits: HashMap::default(),
             numbers: HashMap::default(),
-            told: HashSet::new(),
+            headers: HashSet::new(),
             given: limits.filter_map(|limit| limit.name.clone()).collect(),
         }
     }
@@ -302,13 +302,13 @@ impl Names {
         name
     }
 
-    fn told(&mut self, told: IdentityHeaders) -> Arc<IdentityHeaders> {
-        if let Some(known) = self.told.get(&told) {
+    fn headers(&mut self, headers: IdentityHeaders) -> Arc<IdentityHeaders> {
+        if let Some(known) = self.headers.get(&headers) {
             return Arc::clone(known);
         }
-        let told = Arc::new(told);
-        self.told.insert(Arc::clone(&told));
-        told
+        let headers = Arc::new(headers);
+        self.headers.insert(Arc::clone(&headers));
+        headers
     }
 
     /// The limit, shared by all routes that name it; an unnamed one belongs to its route.

@@ -8,7 +8,7 @@ use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::text::text_value;
-use crate::domain::upgrades::{InvalidProtocol, Protocol, Upgrades as Set};
+use crate::domain::upgrades::{InvalidProtocol, UpgradeProtocol, Upgrades as Set};
 
 /// The protocols that a route opens; `true` is `[websocket]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Upgrades(pub Set);
 
 /// One protocol's name, as it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Name(Protocol);
+struct Name(UpgradeProtocol);
 
 impl std::str::FromStr for Name {
     type Err = InvalidProtocol;

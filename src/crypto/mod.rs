@@ -12,7 +12,7 @@ pub mod api_key;
 pub mod public_key;
 pub mod subject;
 pub mod x509;
-pub mod particulars;
+pub mod certificate_details;
 pub mod pkcs10;
 pub mod csr_file;
 pub mod csr;

@@ -46,7 +46,7 @@ use crate::control::tokens::{TokenService, TokenSettings};
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::assertion::AssertionSigner;
 use crate::crypto::authority::Authority;
-use crate::crypto::particulars::Issuers;
+use crate::crypto::certificate_details::Issuers;
 use crate::crypto::random;
 use crate::crypto::tls;
 use crate::domain::admin::Actor;

@@ -28,7 +28,7 @@ use crate::config::root::Config;
 use crate::control::authority;
 use crate::control::service::Control;
 use crate::crypto::authority::Authority;
-use crate::crypto::particulars::Issuers;
+use crate::crypto::certificate_details::Issuers;
 use crate::domain::admin::Actor;
 use crate::domain::time::{Clock, Timestamp};
 use crate::proxy::intake::handshake::TlsGenerations;

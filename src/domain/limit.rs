@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_limit_is_told_by_its_rate() {
-        let told = |name: &str, count, period| {
+        let policy = |name: &str, count, period| {
             let rate = Rate {
                 count,
                 period,
@@ -174,15 +174,15 @@ mod tests {
         };
         let longest = "a".repeat(30);
         assert_eq!(
-            told("orders", 100, Duration::from_mins(1)),
+            policy("orders", 100, Duration::from_mins(1)),
             "\"orders\";q=100;w=60"
         );
         assert_eq!(
-            told(&longest, u32::MAX, Duration::from_hours(24)),
+            policy(&longest, u32::MAX, Duration::from_hours(24)),
             format!("\"{longest}\";q=4294967295;w=86400")
         );
         assert_eq!(
-            told("a.b_c-d", 1, Duration::from_millis(10)),
+            policy("a.b_c-d", 1, Duration::from_millis(10)),
             "\"a.b_c-d\";q=1;w=1",
             "seconds are whole, and none is not said"
         );

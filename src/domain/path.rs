@@ -100,12 +100,12 @@ mod tests {
         let readings = path.readings().map(|readings| readings.places.clone());
         let mut found: Vec<_> = readings.unwrap_or_default();
         found.sort_by_key(|(_, place)| place.start);
-        let told = |(kind, place): (Oddity, Range<usize>)| {
+        let shown = |(kind, place): (Oddity, Range<usize>)| {
             let at = place.start;
             let sent = raw.get(place).unwrap();
             (kind.as_str(), format!("{at} {sent}"))
         };
-        found.into_iter().map(told).collect()
+        found.into_iter().map(shown).collect()
     }
 
     #[test]

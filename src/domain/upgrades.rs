@@ -8,7 +8,7 @@ const NAME_MAX: usize = 64;
 
 /// The name of a protocol as `Upgrade` and `:protocol` have it: `websocket`, `name/version`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Protocol(Box<str>);
+pub struct UpgradeProtocol(Box<str>);
 
 /// A text that names no protocol which can be tunnelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -20,7 +20,7 @@ pub enum InvalidProtocol {
     Never,
 }
 
-impl FromStr for Protocol {
+impl FromStr for UpgradeProtocol {
     type Err = InvalidProtocol;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -44,7 +44,7 @@ impl FromStr for Protocol {
     }
 }
 
-impl fmt::Display for Protocol {
+impl fmt::Display for UpgradeProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -52,12 +52,12 @@ impl fmt::Display for Protocol {
 
 /// A set of protocols.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Upgrades(Box<[Protocol]>);
+pub struct Upgrades(Box<[UpgradeProtocol]>);
 
 impl Upgrades {
     /// True if it has the protocol of that name, in upper or lower case.
     pub fn name(&self, protocol: &[u8]) -> bool {
-        let named = |known: &Protocol| known.0.as_bytes().eq_ignore_ascii_case(protocol);
+        let named = |known: &UpgradeProtocol| known.0.as_bytes().eq_ignore_ascii_case(protocol);
         self.0.iter().any(named)
     }
 
@@ -65,13 +65,13 @@ impl Upgrades {
         self.0.is_empty()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Protocol> {
+    pub fn iter(&self) -> impl Iterator<Item = &UpgradeProtocol> {
         self.0.iter()
     }
 }
 
-impl FromIterator<Protocol> for Upgrades {
-    fn from_iter<I: IntoIterator<Item = Protocol>>(protocols: I) -> Self {
+impl FromIterator<UpgradeProtocol> for Upgrades {
+    fn from_iter<I: IntoIterator<Item = UpgradeProtocol>>(protocols: I) -> Self {
         Self(protocols.into_iter().collect())
     }
 }
@@ -83,15 +83,19 @@ mod tests {
     #[test]
     fn a_protocol_is_a_name_and_perhaps_a_version() {
         for good in ["websocket", "WebSocket", "mine/2.0", "connect-udp"] {
-            assert_eq!(good.parse::<Protocol>().unwrap().to_string(), good);
+            assert_eq!(good.parse::<UpgradeProtocol>().unwrap().to_string(), good);
         }
         let long = "x".repeat(NAME_MAX + 1);
         for bad in ["", "a b", "a/", "/1", "a/b/c", "a,b", "ä", &long] {
-            assert_eq!(bad.parse::<Protocol>(), Err(InvalidProtocol::Name), "{bad}");
+            assert_eq!(
+                bad.parse::<UpgradeProtocol>(),
+                Err(InvalidProtocol::Name),
+                "{bad}"
+            );
         }
         for never in ["h2c", "H2C", "h2", "HTTP/1.1", "TLS/1.0", "h2c/1"] {
             assert_eq!(
-                never.parse::<Protocol>(),
+                never.parse::<UpgradeProtocol>(),
                 Err(InvalidProtocol::Never),
                 "{never}"
             );

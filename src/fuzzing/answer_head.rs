@@ -5,14 +5,16 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::lines;
 use crate::proxy::codec::fields::{is_hop_by_hop, is_reserved};
-use crate::proxy::upstream::answer_head::{AnswerHead, Asked, BadAnswer, Framing, Parsed, Parser};
+use crate::proxy::upstream::answer_head::{
+    AnswerHead, AnswerParser, BadAnswer, BodyLength, Expected, Parsed,
+};
 
 /// What a head means.
 #[derive(Debug, PartialEq)]
 struct Meaning {
     status: StatusCode,
     fields: Vec<(HeaderName, HeaderValue)>,
-    framing: Framing,
+    framing: BodyLength,
     keep_alive: bool,
     switched: bool,
 }
@@ -23,13 +25,13 @@ pub fn check(bytes: &[u8]) -> bool {
         return false;
     };
     let websocket = HeaderValue::from_static("websocket");
-    let asked = Asked {
+    let asked = Expected {
         head_only: order & 1 == 1,
         upgrade: (order & 2 == 2).then_some(&websocket),
-        ..Asked::default()
+        ..Expected::default()
     };
     let mut buffer = BytesMut::from(bytes);
-    let whole = Parser::default().take(&mut buffer, asked);
+    let whole = AnswerParser::default().take(&mut buffer, asked);
     let by_bytes = read_byte_by_byte(bytes, asked);
     let Ok(Some(parsed)) = whole else {
         assert!(!matches!(by_bytes, Ok(Some(_))), "accepted in pieces only");
@@ -56,8 +58,8 @@ pub fn check(bytes: &[u8]) -> bool {
     true
 }
 
-fn read_byte_by_byte(bytes: &[u8], asked: Asked<'_>) -> Result<Option<Parsed>, BadAnswer> {
-    let (mut parser, mut buffer) = (Parser::default(), BytesMut::new());
+fn read_byte_by_byte(bytes: &[u8], asked: Expected<'_>) -> Result<Option<Parsed>, BadAnswer> {
+    let (mut parser, mut buffer) = (AnswerParser::default(), BytesMut::new());
     for byte in bytes {
         buffer.extend_from_slice(&[*byte]);
         match parser.take(&mut buffer, asked) {
@@ -95,16 +97,16 @@ fn assert_for_the_client(raw: &[(String, Vec<u8>)], meaning: &Meaning) {
     let chunked = lines::count(raw, "transfer-encoding");
     let lengths = lines::count(raw, "content-length");
     assert!(chunked == 0 || lengths == 0, "a body has two lengths");
-    if meaning.framing == Framing::Chunked {
+    if meaning.framing == BodyLength::Chunked {
         assert_eq!(chunked, 1);
     }
-    if meaning.framing == Framing::UntilClose {
+    if meaning.framing == BodyLength::UntilClose {
         assert!(!meaning.keep_alive, "a body that ends with its connection");
     }
 }
 
 /// What was read, written again, is read as the same.
-fn assert_survives_writing(meaning: &Meaning, asked: Asked<'_>) {
+fn assert_survives_writing(meaning: &Meaning, asked: Expected<'_>) {
     let mut text = format!("HTTP/1.1 {} \r\n", meaning.status.as_str()).into_bytes();
     let mut put = |name: &str, value: &[u8]| {
         text.extend_from_slice(name.as_bytes());
@@ -115,14 +117,14 @@ fn assert_survives_writing(meaning: &Meaning, asked: Asked<'_>) {
     for (name, value) in &meaning.fields {
         put(name.as_str(), value.as_bytes());
     }
-    if meaning.framing == Framing::Chunked {
+    if meaning.framing == BodyLength::Chunked {
         put("transfer-encoding", b"chunked");
     }
     if !meaning.keep_alive {
         put("connection", b"close");
     }
     text.extend_from_slice(b"\r\n");
-    match Parser::default().take(&mut BytesMut::from(&*text), asked) {
+    match AnswerParser::default().take(&mut BytesMut::from(&*text), asked) {
         Ok(Some(Parsed::Final(again))) => assert_eq!(*meaning, self::meaning(&again)),
         other => panic!("{other:?}: {:?}", String::from_utf8_lossy(&text)),
     }

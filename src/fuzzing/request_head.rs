@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, Method, Version};
 use super::lines;
 use crate::domain::reason::Reason;
 use crate::proxy::codec::coding::Coding;
-use crate::proxy::downstream::request_head::{HeadBounds, Parser, RequestHead};
+use crate::proxy::downstream::request_head::{HeadBounds, RequestHead, RequestParser};
 use crate::proxy::messages::message::Request;
 
 const BOUNDS: HeadBounds = HeadBounds {
@@ -29,7 +29,7 @@ struct Meaning {
 /// Reads `bytes` as a head and whatever follows it; true when there is one.
 pub fn check(bytes: &[u8]) -> bool {
     let mut buffer = BytesMut::from(bytes);
-    let whole = Parser::default().take(&mut buffer, BOUNDS);
+    let whole = RequestParser::default().take(&mut buffer, BOUNDS);
     let (by_bytes, left) = read_byte_by_byte(bytes);
     let Ok(Some(head)) = whole else {
         assert!(!matches!(by_bytes, Ok(Some(_))), "accepted in pieces only");
@@ -54,7 +54,7 @@ pub fn check(bytes: &[u8]) -> bool {
 
 /// The result for bytes that come one by one, and how many were not looked at.
 fn read_byte_by_byte(bytes: &[u8]) -> (Result<Option<RequestHead>, Reason>, usize) {
-    let (mut parser, mut buffer) = (Parser::default(), BytesMut::new());
+    let (mut parser, mut buffer) = (RequestParser::default(), BytesMut::new());
     for (at, byte) in bytes.iter().enumerate() {
         buffer.extend_from_slice(&[*byte]);
         match parser.take(&mut buffer, BOUNDS) {
@@ -134,7 +134,7 @@ fn assert_survives_writing(meaning: &Meaning) {
         bytes_max: 2 * BOUNDS.bytes_max,
         ..BOUNDS
     };
-    match Parser::default().take(&mut BytesMut::from(&*text), bounds) {
+    match RequestParser::default().take(&mut BytesMut::from(&*text), bounds) {
         Ok(Some(again)) => assert_eq!(*meaning, self::meaning(&again)),
         other => panic!("{other:?}: {:?}", String::from_utf8_lossy(&text)),
     }

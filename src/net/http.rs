@@ -92,7 +92,7 @@ impl Default for ServerBounds {
 /// An HTTP/2 server.
 ///
 /// The caller still bounds the time to the preface and the first request, stalled bodies, idle time, and the silence of
-/// a client ([`Pulse`](super::pulse::Pulse)).
+/// a client ([`KeepAlive`](super::keep_alive::KeepAlive)).
 pub fn http2_server(bounds: &ServerBounds) -> server::Builder {
     let mut builder = server::Builder::new();
     builder

@@ -14,7 +14,7 @@ pub mod outbox;
 pub mod unsent;
 pub mod targets;
 pub mod duplex;
-pub mod pulse;
+pub mod keep_alive;
 pub mod resolve;
 pub mod dial;
 pub mod serve;

@@ -288,8 +288,8 @@ mod tests {
         stream.write_all(b"frame").await.unwrap();
         outbox.0.borrow_mut().stream.broken = true;
         assert!(send(&outbox).is_ready());
-        let told = stream.flush().await.unwrap_err();
-        assert_eq!(told.kind(), io::ErrorKind::BrokenPipe);
+        let failed = stream.flush().await.unwrap_err();
+        assert_eq!(failed.kind(), io::ErrorKind::BrokenPipe);
     }
 
     #[tokio::test(flavor = "current_thread")]

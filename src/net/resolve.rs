@@ -186,7 +186,7 @@ fn begin(
     port: u16,
     ask: impl FnOnce(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + 'static,
 ) -> Lookup {
-    let (told, answer) = watch::channel(None);
+    let (sender, answer) = watch::channel(None);
     let began = Instant::now();
     let _asking = tokio::task::spawn_blocking(move || {
         let found = match ask(&host, port) {
@@ -194,7 +194,7 @@ fn begin(
             Ok(found) => Ok(alternate(&found).into()),
             Err(error) => Err(error),
         };
-        told.send_replace(Some(Answer {
+        sender.send_replace(Some(Answer {
             at: Instant::now(),
             found: found.map_err(Arc::new),
         }));

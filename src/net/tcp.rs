@@ -83,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    fn told(options: &TcpOptions) -> Socket {
+    fn with_options(options: &TcpOptions) -> Socket {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         options.set_on(&socket).unwrap();
         socket
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_socket_has_what_it_was_told_and_else_what_the_kernel_gives() {
-        let plain = told(&TcpOptions {
+        let plain = with_options(&TcpOptions {
             nodelay: false,
             ..TcpOptions::default()
         });
@@ -107,20 +107,20 @@ mod tests {
             assert_eq!(congestion(socket), congestion(&untouched));
             assert_eq!(socket.busy_poll().unwrap(), untouched.busy_poll().unwrap());
         }
-        assert!(told(&TcpOptions::default()).tcp_nodelay().unwrap());
+        assert!(with_options(&TcpOptions::default()).tcp_nodelay().unwrap());
         // Every kernel has this one.
         let reno = TcpOptions {
             congestion: Some("reno".into()),
             ..TcpOptions::default()
         };
-        assert_eq!(congestion(&told(&reno)), "reno");
+        assert_eq!(congestion(&with_options(&reno)), "reno");
         let polls = TcpOptions {
             busy_poll: NonZeroU16::new(50),
             ..TcpOptions::default()
         };
         // Some processes lack the permission.
         match polls.try_out() {
-            Ok(()) => assert_eq!(told(&polls).busy_poll().unwrap(), 50),
+            Ok(()) => assert_eq!(with_options(&polls).busy_poll().unwrap(), 50),
             Err(error) => assert!(error.to_string().contains("CAP_NET_ADMIN"), "{error}"),
         }
     }

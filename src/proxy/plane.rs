@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::assertion::AssertionSigner;
-use crate::crypto::particulars::Issuers;
+use crate::crypto::certificate_details::Issuers;
 use crate::domain::credential::Ended;
 use crate::domain::record::Receipt;
 use crate::domain::snapshot::{Catalog, Snapshot};
@@ -41,7 +41,7 @@ use super::settings::Settings;
 use super::upstream::connectors::Connectors;
 use super::upstream::health::Healths;
 use super::upstream::upstreams::Upstreams;
-use super::verifier::{Failures, Verifier};
+use super::verifier::{FailedAttempts, Verifier};
 use super::walk::connection;
 use super::worker::Worker;
 
@@ -318,7 +318,7 @@ fn worker(plan: Plan) -> Rc<Worker> {
     let settings = plan.settings;
     let counters = Rc::new(Counters::new(plan.buckets));
     let metrics = Rc::new(WorkerMetrics::new(plan.metrics));
-    let failures = Failures::new(
+    let failures = FailedAttempts::new(
         Rc::clone(&counters),
         settings.failed_authentication.allowance(),
     );
@@ -408,16 +408,16 @@ fn spawn(worker: &Rc<Worker>, arrival: Arrival) {
 async fn drain(worker: &Worker, mut deadline: Instant, mut orders: mpsc::UnboundedReceiver<Order>) {
     worker.live.end_all(Closed::Drain);
     worker.tasks.close();
-    let mut told = true;
+    let mut connected = true;
     loop {
         tokio::select! {
             () = worker.tasks.wait() => return,
             () = sleep_until(deadline) => break,
-            order = orders.recv(), if told => match order {
+            order = orders.recv(), if connected => match order {
                 Some(Order::End(ended, answer)) => end(worker, &ended, answer),
                 Some(Order::Drain(sooner)) => deadline = deadline.min(sooner),
                 Some(Order::Leave) => {}
-                None => told = false,
+                None => connected = false,
             },
         }
     }

@@ -22,8 +22,8 @@ use super::settings::Settings;
 use crate::crypto::api_key::{SecretHasher, generate_key};
 use crate::crypto::assertion::AssertionSigner;
 use crate::crypto::authority::{Authority, LeafNames};
+use crate::crypto::certificate_details::Issuers;
 use crate::crypto::jwt::TokenSigner;
-use crate::crypto::particulars::Issuers;
 use crate::crypto::tls::{self, Roots, ServerCertificate, ServerCertificates, UpstreamTls};
 use crate::crypto::verifier::{RegistryView, client_verifier};
 use crate::crypto::{csr, issue, keypair};
@@ -658,14 +658,14 @@ async fn revoking_closes_what_is_open_and_explains_itself_afterwards() {
     for path in ["/mtls", "/open", "/nowhere"] {
         let answered = quarantined.get(path, "").await;
         assert_eq!(answered.status, 403, "{path}");
-        for told in [
+        for seen in [
             "\"cert_revoked\"",
             "\"serial\"",
             "\"not_after\"",
             "\"now\"",
             "\"reject_id\"",
         ] {
-            assert!(answered.body.contains(told), "{told} in {}", answered.body);
+            assert!(answered.body.contains(seen), "{seen} in {}", answered.body);
         }
     }
     let answered = quarantined.get(WHOAMI.path, "").await;
@@ -681,14 +681,14 @@ async fn revoking_closes_what_is_open_and_explains_itself_afterwards() {
 async fn a_used_up_limit_is_told_and_allowed_requests_know_how_they_stand() {
     let gateway = Gateway::start().await;
     let mut partner = gateway.connect(false).await;
-    let mut told = Vec::new();
+    let mut seen = Vec::new();
     for _ in 0..3 {
         let answered = partner.get("/limited", "").await;
         let line = answered
             .head
             .lines()
             .find(|line| line.starts_with("ratelimit: "));
-        told.push((answered.status.as_u16(), line.unwrap().to_owned()));
+        seen.push((answered.status.as_u16(), line.unwrap().to_owned()));
         if answered.status == 429 {
             assert!(answered.head.contains("retry-after: "));
             assert!(
@@ -700,11 +700,11 @@ async fn a_used_up_limit_is_told_and_allowed_requests_know_how_they_stand() {
         }
     }
     assert_eq!(
-        told.iter().map(|(status, _)| *status).collect::<Vec<_>>(),
+        seen.iter().map(|(status, _)| *status).collect::<Vec<_>>(),
         [200, 200, 429]
     );
-    assert!(told[0].1.starts_with("ratelimit: \"two\";r=1;"), "{told:?}");
-    assert!(told[2].1.starts_with("ratelimit: \"two\";r=0;"), "{told:?}");
+    assert!(seen[0].1.starts_with("ratelimit: \"two\";r=1;"), "{seen:?}");
+    assert!(seen[2].1.starts_with("ratelimit: \"two\";r=0;"), "{seen:?}");
     gateway.stop().await;
 }
 

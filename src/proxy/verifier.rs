@@ -30,7 +30,7 @@ use super::counters::local::{BucketKey, Counters, Subject};
 pub struct Verifier {
     hasher: Arc<SecretHasher>,
     tokens: RefCell<Verified>,
-    failures: Failures,
+    failures: FailedAttempts,
 }
 
 /// Tokens with a valid signature, by their digest: no text is held here.
@@ -43,12 +43,12 @@ struct Verified {
 
 /// Failed attempts, counted for each address, so that guessing is slow and costs us little.
 #[derive(Debug)]
-pub struct Failures {
+pub struct FailedAttempts {
     counters: Rc<Counters>,
     allowance: Allowance,
 }
 
-impl Failures {
+impl FailedAttempts {
     pub fn new(counters: Rc<Counters>, allowance: Allowance) -> Self {
         Self {
             counters,
@@ -94,7 +94,7 @@ pub struct Presenter<'a> {
 }
 
 impl Verifier {
-    pub fn new(hasher: Arc<SecretHasher>, failures: Failures, tokens_max: usize) -> Self {
+    pub fn new(hasher: Arc<SecretHasher>, failures: FailedAttempts, tokens_max: usize) -> Self {
         Self {
             hasher,
             failures,
@@ -105,7 +105,7 @@ impl Verifier {
         }
     }
 
-    pub fn failures(&self) -> &Failures {
+    pub fn failures(&self) -> &FailedAttempts {
         &self.failures
     }
 
@@ -300,7 +300,7 @@ mod tests {
         let counters = Rc::new(Counters::new(Arc::new(Buckets::new(1024))));
         Scene {
             last: LastToken::default(),
-            verifier: Verifier::new(hasher, Failures::new(counters, allowance), 16),
+            verifier: Verifier::new(hasher, FailedAttempts::new(counters, allowance), 16),
             snapshot: Snapshot {
                 version: 1,
                 revision: 1,

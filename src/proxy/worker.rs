@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio_util::task::TaskTracker;
 
-use crate::crypto::particulars::Issuers;
+use crate::crypto::certificate_details::Issuers;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Clock;
 use crate::net::http::ServerBounds;

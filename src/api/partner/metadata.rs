@@ -27,8 +27,8 @@ pub static ENDPOINT: LocalEndpoint = LocalEndpoint {
 /// The metadata of the issuer that the configuration names.
 pub fn answer(snapshot: &Snapshot) -> Response<Bytes> {
     let catalog = &snapshot.catalog;
-    let told = metadata(&catalog.issuer, &catalog.client_auth);
-    answer::json(Keep::FiveMinutes, &told)
+    let body = metadata(&catalog.issuer, &catalog.client_auth);
+    answer::json(Keep::FiveMinutes, &body)
 }
 
 fn metadata(issuer: &str, methods: &ClientAuthMethods) -> Value {

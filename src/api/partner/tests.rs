@@ -186,14 +186,21 @@ async fn each_grant_gives_a_token() {
             (None, true)
         );
         let response = answer.response;
-        let told = body(&response);
-        assert_eq!(response.status(), 200, "{rest}: {told}");
+        let document = body(&response);
+        assert_eq!(response.status(), 200, "{rest}: {document}");
         assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
         assert_eq!(response.headers()["pragma"], "no-cache");
-        assert_eq!(told["token_type"], "Bearer");
-        assert_eq!(told["expires_in"], seconds, "{rest}");
-        assert_eq!(told["scope"], scope);
-        assert_eq!(told["access_token"].as_str().unwrap().split('.').count(), 3);
+        assert_eq!(document["token_type"], "Bearer");
+        assert_eq!(document["expires_in"], seconds, "{rest}");
+        assert_eq!(document["scope"], scope);
+        assert_eq!(
+            document["access_token"]
+                .as_str()
+                .unwrap()
+                .split('.')
+                .count(),
+            3
+        );
     }
 }
 
@@ -323,15 +330,18 @@ async fn each_refusal_says_why_in_the_standards_words() {
             reason: recorded,
             ..
         } = desk.token(shown, basic, &form).await;
-        let told = body(&response);
-        let seen = (response.status().as_u16(), told["error"].as_str().unwrap());
-        assert_eq!(seen, (status, code), "{basic} {form}: {told}");
+        let document = body(&response);
+        let seen = (
+            response.status().as_u16(),
+            document["error"].as_str().unwrap(),
+        );
+        assert_eq!(seen, (status, code), "{basic} {form}: {document}");
         assert_eq!(recorded, Some(reason), "{form}");
-        assert_eq!(told["reason"], reason.shown().code());
+        assert_eq!(document["reason"], reason.shown().code());
         assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
         let challenge = response.headers().get(WWW_AUTHENTICATE).is_some();
         assert_eq!(challenge, status == 401, "{form}");
-        assert!(!told.to_string().contains(&desk.secret), "{told}");
+        assert!(!document.to_string().contains(&desk.secret), "{document}");
     }
     assert_eq!(desk.counted(), counted, "every reason was there before");
 }

@@ -139,8 +139,13 @@ fn judge_resources(form: &Form, issuer: &str) -> Result<(), Refusal> {
     {
         return Ok(());
     }
-    let told = format!("the only resource that tokens of this gateway are good for is {issuer}");
-    Err(Refusal::new("invalid_target", Reason::InputInvalid, &told))
+    let description =
+        format!("the only resource that tokens of this gateway are good for is {issuer}");
+    Err(Refusal::new(
+        "invalid_target",
+        Reason::InputInvalid,
+        &description,
+    ))
 }
 
 /// An origin without what says nothing: the path of the root, and the port of its scheme.

@@ -35,7 +35,7 @@ fn describe(asked: &LocalCall) -> Value {
         Evidence::Proved(proof) => (Some(proof), None),
         Evidence::Refused(reason) => (None, Some(*reason)),
     };
-    let mut told = json!({
+    let mut answer = json!({
         "authenticated": proof.is_some(),
         "app": proof.map(|proof| json!({ "id": proof.app.id, "name": proof.app.name })),
         "certificate": certificate(asked),
@@ -44,12 +44,12 @@ fn describe(asked: &LocalCall) -> Value {
         "time": asked.now,
         "request_id": asked.request_id,
     });
-    if let (Some(reason), Value::Object(told)) = (refused, &mut told) {
-        told.insert("reason".to_owned(), json!(reason));
-        told.insert("title".to_owned(), json!(reason.title()));
-        told.insert("help".to_owned(), json!(reason.help()));
+    if let (Some(reason), Value::Object(answer)) = (refused, &mut answer) {
+        answer.insert("reason".to_owned(), json!(reason));
+        answer.insert("title".to_owned(), json!(reason.title()));
+        answer.insert("help".to_owned(), json!(reason.help()));
     }
-    told
+    answer
 }
 
 /// The certificate that the client sent. Its state is disclosed because the handshake has proved possession of its key.
@@ -64,7 +64,7 @@ fn certificate(asked: &LocalCall) -> Value {
             .state
             .at(asked.now, (!in_time).then_some(leaf.validity.not_after))
     });
-    told(leaf, entry.map(|entry| entry.id), state)
+    shown(leaf, entry.map(|entry| entry.id), state)
 }
 
 /// Without the certificate at hand, what the registry says of it.
@@ -84,7 +84,7 @@ fn proved_only(asked: &LocalCall) -> Value {
         })
 }
 
-fn told(
+fn shown(
     leaf: &ShownCertificate,
     id: Option<crate::domain::id::CertificateId>,
     state: Option<crate::domain::credential::CredentialState>,

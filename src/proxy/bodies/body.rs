@@ -20,7 +20,7 @@ use crate::proxy::connections::live::Running;
 use crate::proxy::fields::headers;
 use crate::proxy::messages::error::Error;
 use crate::proxy::report::metrics::WorkerMetrics;
-use crate::proxy::report::record::{Arrival, Recording};
+use crate::proxy::report::record::{BodyProgress, Recording};
 use crate::proxy::upstream::body::AnswerBody;
 
 /// A request's body as it arrives.
@@ -28,7 +28,7 @@ use crate::proxy::upstream::body::AnswerBody;
 pub struct RequestBody<B> {
     inner: B,
     bounds: BodyBounds,
-    arrival: Rc<Arrival>,
+    arrival: Rc<BodyProgress>,
     metrics: Rc<WorkerMetrics>,
     /// The stall timer, made at the first wait; many bodies arrive at once and never need it.
     stall: Option<Pin<Box<Sleep>>>,
@@ -53,7 +53,7 @@ impl<B> RequestBody<B> {
     pub fn new(
         inner: B,
         bounds: BodyBounds,
-        arrival: Rc<Arrival>,
+        arrival: Rc<BodyProgress>,
         metrics: Rc<WorkerMetrics>,
     ) -> Self {
         Self {

@@ -18,13 +18,13 @@ pub struct Upgrade(oneshot::Receiver<Box<dyn AnyStream>>);
 
 /// The sender of the connection, or stream, to its [`Upgrade`].
 #[derive(Debug)]
-pub struct Handover(oneshot::Sender<Box<dyn AnyStream>>);
+pub struct UpgradeSender(oneshot::Sender<Box<dyn AnyStream>>);
 
 impl Upgrade {
     /// An upgrade that can be agreed to, and the sender that completes it.
-    pub fn offered() -> (Handover, Self) {
+    pub fn offered() -> (UpgradeSender, Self) {
         let (handover, stream) = oneshot::channel();
-        (Handover(handover), Self(stream))
+        (UpgradeSender(handover), Self(stream))
     }
 
     /// Waits for the stream; `None` when the client has left before.
@@ -33,7 +33,7 @@ impl Upgrade {
     }
 }
 
-impl Handover {
+impl UpgradeSender {
     /// True if the upgrade was agreed to, by keeping the [`Upgrade`].
     pub fn is_awaited(&self) -> bool {
         !self.0.is_closed()

@@ -111,7 +111,7 @@ struct Unread {
 pub struct FieldsFor {
     pub snapshot: u64,
     /// The address in memory of the upstream's identity headers: within one snapshot, no other value can have it.
-    pub told: usize,
+    pub identity_headers: usize,
     pub certificate: Option<crate::domain::id::CertificateId>,
     pub key: Option<crate::domain::id::KeyId>,
     /// The token, when there is one: its scopes may be fewer than its key's.
@@ -571,10 +571,10 @@ pub mod tests {
         let live = Rc::new(Live::default());
         let connection = open(&live);
         let made = Cell::new(0);
-        let ask = |snapshot: u64, told: usize| {
+        let ask = |snapshot: u64, identity_headers: usize| {
             let wanted = FieldsFor {
                 snapshot,
-                told,
+                identity_headers,
                 certificate: None,
                 key: None,
                 token: None,
@@ -586,7 +586,9 @@ pub mod tests {
             });
             made.get()
         };
-        let in_turns: Vec<_> = [1, 2, 1, 3, 4, 2, 1].map(|told| ask(1, told)).into();
+        let in_turns: Vec<_> = [1, 2, 1, 3, 4, 2, 1]
+            .map(|identity_headers| ask(1, identity_headers))
+            .into();
         assert_eq!(in_turns, [1, 2, 2, 3, 4, 4, 4]);
         assert_eq!(ask(1, 5), 5, "the oldest goes");
         assert_eq!((ask(1, 2), ask(1, 1)), (5, 6));

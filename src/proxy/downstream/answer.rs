@@ -21,7 +21,7 @@ use crate::proxy::messages::message::Response;
     reason = "each is a fact of its own about the request"
 )]
 #[derive(Clone, Copy, Debug)]
-pub struct Asked {
+pub struct RequestFacts {
     /// HEAD, whose answer has no body.
     pub head_only: bool,
     /// HTTP/1.1, which knows chunks.
@@ -45,7 +45,7 @@ pub enum Filled {
 /// An answer whose head has been written. It holds its body, and with it the record, until all of it has been taken for
 /// sending.
 #[derive(Debug)]
-pub struct Answering {
+pub struct Sending {
     body: ResponseBody,
     framing: Framing,
     /// The bytes of a `Content-Length` body that are still missing.
@@ -57,11 +57,11 @@ pub struct Answering {
     pub switched: bool,
 }
 
-impl Answering {
+impl Sending {
     /// Writes the head of an answer to `output`.
     pub fn begin(
         response: Response<ResponseBody>,
-        asked: Asked,
+        asked: RequestFacts,
         date: DateText,
         output: &mut Output,
     ) -> Self {
@@ -85,7 +85,7 @@ impl Answering {
             && fields
                 .get(&header::CONNECTION)
                 .is_none_or(|value| value != "close");
-        let head = wire::Head {
+        let head = wire::AnswerHead {
             status,
             fields: &fields,
             framing,

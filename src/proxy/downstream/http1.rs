@@ -15,17 +15,17 @@ use http::{Method, Version};
 use tokio::io::{AsyncBufRead, AsyncWrite};
 use tokio::time::{Sleep, sleep};
 
-use super::answer::{Answering, Asked, Filled};
+use super::answer::{Filled, RequestFacts, Sending};
 use super::body::Incoming;
 use super::discarding::{Discarding, Rest};
 use super::link::{Link, LinkBody};
-use super::request_head::{HeadBounds, Parser, RequestHead};
+use super::request_head::{HeadBounds, RequestHead, RequestParser};
 use super::service::{Answers, BoxedAnswer};
 use crate::domain::reason::Reason;
 use crate::net::discard::Discard;
 use crate::net::turn;
 use crate::proxy::bodies::body::ResponseBody;
-use crate::proxy::bodies::upgrade::{Handover, Upgrade};
+use crate::proxy::bodies::upgrade::{Upgrade, UpgradeSender};
 use crate::proxy::codec::output::Output;
 use crate::proxy::messages::message::Response;
 use crate::proxy::report::metrics::Closed;
@@ -43,7 +43,7 @@ pub struct Bounds {
 pub struct Http1<S, A> {
     link: Rc<RefCell<Link<S>>>,
     output: Output,
-    parser: Parser,
+    parser: RequestParser,
     answers: A,
     bounds: Bounds,
     state: State,
@@ -62,9 +62,9 @@ pub struct Http1<S, A> {
 enum State {
     /// Waits for a request. The time begins with the first byte of its head.
     Head(Option<Pin<Box<Sleep>>>),
-    Exchange(BoxedAnswer, Asked, Option<Handover>),
+    Exchange(BoxedAnswer, RequestFacts, Option<UpgradeSender>),
     /// Boxed: an idle connection should not be as large as one that answers.
-    Answer(Box<Answering>, Option<Handover>),
+    Answer(Box<Sending>, Option<UpgradeSender>),
     /// The answer has been sent, and the rest of its request is discarded. `true` if another request may follow.
     Discard(Box<Discarding>, bool),
     /// Closes in order, and reads on from a client that is still sending: a close on unread bytes resets the
@@ -89,7 +89,7 @@ where
         Self {
             link: Rc::new(RefCell::new(Link::new(stream))),
             output: Output::default(),
-            parser: Parser::default(),
+            parser: RequestParser::default(),
             answers,
             bounds,
             state: State::Head(None),
@@ -182,7 +182,7 @@ where
             link: Rc::clone(&self.link),
             request: incoming,
         };
-        let asked = Asked {
+        let asked = RequestFacts {
             head_only: request.method == Method::HEAD,
             chunks: request.version == Version::HTTP_11,
             takes_trailers,
@@ -209,7 +209,7 @@ where
             self.discard = self.discard.briefly();
         }
         let response = self.answers.refuse(reason);
-        let asked = Asked {
+        let asked = RequestFacts {
             head_only: false,
             chunks: true,
             takes_trailers: false,
@@ -221,15 +221,15 @@ where
     fn answer(
         &mut self,
         response: Response<ResponseBody>,
-        mut asked: Asked,
-        handover: Option<Handover>,
+        mut asked: RequestFacts,
+        handover: Option<UpgradeSender>,
     ) -> State {
         // A body that still has a reader may be whole at the end of the answer.
         asked.keep_alive &= !self.finishing && !self.answers.is_ending();
         asked.keep_alive &= self.is_read() || self.has_reader();
         self.unasked = self.link.borrow_mut().answered();
         let date = self.answers.date();
-        let answering = Answering::begin(response, asked, date, &mut self.output);
+        let answering = Sending::begin(response, asked, date, &mut self.output);
         State::Answer(Box::new(answering), handover)
     }
 

@@ -20,8 +20,8 @@ use super::stream::{Flow, Stream};
 use crate::domain::reason::Reason;
 use crate::net::discard::Discard;
 use crate::net::http::{ServerBounds, http2_server};
+use crate::net::keep_alive::KeepAlive;
 use crate::net::outbox::{self, Gathered, Outbox};
-use crate::net::pulse::Pulse;
 use crate::net::targets::stream::{Paths, Targets, targets};
 use crate::net::turn::{self, InTurns};
 use crate::net::unsent::{Piece, Unsent};
@@ -57,7 +57,7 @@ pub struct Http2<S, A> {
 enum State<S> {
     /// Before the client's preface.
     Opening(Handshake<Targets<Gathered<S>>, Piece>),
-    Open(Connection<Targets<Gathered<S>>, Piece>, Option<Pulse>),
+    Open(Connection<Targets<Gathered<S>>, Piece>, Option<KeepAlive>),
     /// The last frames are being sent.
     Closing(Pin<Box<dyn Future<Output = ()>>>),
 }
@@ -171,7 +171,7 @@ where
         }
         let (every, within) = self.ping;
         let pings = connection.ping_pong();
-        let pulse = pings.map(|pings| Pulse::new(pings, every, within));
+        let pulse = pings.map(|pings| KeepAlive::new(pings, every, within));
         self.state = State::Open(connection, pulse);
     }
 }

@@ -27,18 +27,18 @@ pub struct Link<S> {
     stream: Option<S>,
     /// Bytes that were read and not taken yet.
     pub input: BytesMut,
-    rest: Rest,
+    rest: BodyRest,
     /// The number of the request that `rest` belongs to. A body that outlives its request's answer must not read the
     /// next one's.
     request: u64,
-    go_on: GoOn,
+    go_on: Expectation,
     /// The driver of the connection, to be woken when the read side is free again or `100 Continue` has to be sent.
     driver: Option<Waker>,
 }
 
 /// The state of `Expect: 100-continue` (RFC 9110, 10.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum GoOn {
+enum Expectation {
     NotWanted,
     /// The client waits for `100 Continue`, which is sent at the first read of the body.
     Wanted,
@@ -47,7 +47,7 @@ enum GoOn {
 
 /// The rest of a request's body.
 #[derive(Debug)]
-enum Rest {
+enum BodyRest {
     Coming(Coding),
     Whole,
     /// The body was malformed, or the connection is over.
@@ -59,9 +59,9 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
         Self {
             stream: Some(stream),
             input: BytesMut::new(),
-            rest: Rest::Whole,
+            rest: BodyRest::Whole,
             request: 0,
-            go_on: GoOn::NotWanted,
+            go_on: Expectation::NotWanted,
             driver: None,
         }
     }
@@ -72,13 +72,13 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
     pub fn begin(&mut self, coding: Coding, expects_continue: bool) -> u64 {
         self.request += 1;
         self.rest = match coding {
-            Coding::Length(0) => Rest::Whole,
-            coding => Rest::Coming(coding),
+            Coding::Length(0) => BodyRest::Whole,
+            coding => BodyRest::Coming(coding),
         };
         self.go_on = if expects_continue {
-            GoOn::Wanted
+            Expectation::Wanted
         } else {
-            GoOn::NotWanted
+            Expectation::NotWanted
         };
         self.request
     }
@@ -92,7 +92,7 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
     /// one write.
     fn poll_fill_body(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let room = match &self.rest {
-            Rest::Coming(Coding::Length(left)) => usize::try_from(*left).unwrap_or(usize::MAX),
+            BodyRest::Coming(Coding::Length(left)) => usize::try_from(*left).unwrap_or(usize::MAX),
             _ => usize::MAX,
         };
         let first = ready!(self.poll_read(cx, room.min(GATHERED_MAX)))?;
@@ -157,12 +157,12 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
 
     /// True if all of the request has come.
     pub fn is_whole(&self) -> bool {
-        matches!(self.rest, Rest::Whole)
+        matches!(self.rest, BodyRest::Whole)
     }
 
     /// True if more of a body may come.
     pub fn is_coming(&self) -> bool {
-        matches!(self.rest, Rest::Coming(_))
+        matches!(self.rest, BodyRest::Coming(_))
     }
 
     /// Skips the available bytes of a body without a reader; returns true if they were all of it.
@@ -179,13 +179,13 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
     /// Ends reading of the request: its body breaks off for a reader.
     pub fn abandon(&mut self) {
         if !self.is_whole() {
-            self.rest = Rest::Broken;
+            self.rest = BodyRest::Broken;
         }
     }
 
     /// Marks the input as malformed.
     pub fn refuse(&mut self) {
-        self.rest = Rest::Broken;
+        self.rest = BodyRest::Broken;
     }
 
     /// Registers `cx` to be woken when the read side is free again.
@@ -198,9 +198,9 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
 
     /// True once if `100 Continue` has to be sent.
     pub fn take_go_on(&mut self) -> bool {
-        let due = self.go_on == GoOn::Due;
+        let due = self.go_on == Expectation::Due;
         if due {
-            self.go_on = GoOn::NotWanted;
+            self.go_on = Expectation::NotWanted;
         }
         due
     }
@@ -208,7 +208,7 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
     /// Marks the beginning of the answer, after which no `100 Continue` may come. Returns true if the client still
     /// waits for one, and may not send its body at all.
     pub fn answered(&mut self) -> bool {
-        std::mem::replace(&mut self.go_on, GoOn::NotWanted) == GoOn::Wanted
+        std::mem::replace(&mut self.go_on, Expectation::NotWanted) == Expectation::Wanted
     }
 
     /// Frees the memory that an idle connection does not need.
@@ -221,20 +221,20 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
 
     fn take(&mut self) -> io::Result<Option<Piece>> {
         let coding = match &mut self.rest {
-            Rest::Coming(coding) => coding,
-            Rest::Whole => return Ok(Some(Piece::End)),
-            Rest::Broken => return Err(io::ErrorKind::ConnectionAborted.into()),
+            BodyRest::Coming(coding) => coding,
+            BodyRest::Whole => return Ok(Some(Piece::End)),
+            BodyRest::Broken => return Err(io::ErrorKind::ConnectionAborted.into()),
         };
         match coding.take(&mut self.input) {
             Ok(piece) => {
                 if matches!(piece, Some(Piece::End)) || matches!(coding, Coding::Length(0)) {
-                    self.rest = Rest::Whole;
+                    self.rest = BodyRest::Whole;
                     self.wake_driver();
                 }
                 Ok(piece)
             }
             Err(malformed) => {
-                self.rest = Rest::Broken;
+                self.rest = BodyRest::Broken;
                 Err(io::Error::new(io::ErrorKind::InvalidData, malformed))
             }
         }
@@ -251,8 +251,8 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
             if let Some(piece) = self.take()? {
                 return Poll::Ready(Ok(piece));
             }
-            if self.go_on == GoOn::Wanted {
-                self.go_on = GoOn::Due;
+            if self.go_on == Expectation::Wanted {
+                self.go_on = Expectation::Due;
                 self.wake_driver();
             }
             let Poll::Ready(length) = self.poll_fill_body(cx)? else {
@@ -263,7 +263,7 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Link<S> {
                 return Poll::Pending;
             };
             if length == 0 {
-                self.rest = Rest::Broken;
+                self.rest = BodyRest::Broken;
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
         }
@@ -320,9 +320,11 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin + std::fmt::Debug> Source for LinkBody
 
     fn size_hint(&self) -> SizeHint {
         match &self.link.borrow().rest {
-            Rest::Coming(Coding::Length(left)) if !self.has_passed() => SizeHint::with_exact(*left),
-            Rest::Whole => SizeHint::with_exact(0),
-            Rest::Coming(_) | Rest::Broken => SizeHint::default(),
+            BodyRest::Coming(Coding::Length(left)) if !self.has_passed() => {
+                SizeHint::with_exact(*left)
+            }
+            BodyRest::Whole => SizeHint::with_exact(0),
+            BodyRest::Coming(_) | BodyRest::Broken => SizeHint::default(),
         }
     }
 }

@@ -43,13 +43,13 @@ pub struct RequestHead {
 
 /// A parser of heads in a buffer that fills.
 #[derive(Debug, Default)]
-pub struct Parser {
+pub struct RequestParser {
     end: HeadEnd,
     /// True if an empty line before this head was skipped.
     passed_over: bool,
 }
 
-impl Parser {
+impl RequestParser {
     /// Takes a head out of `buffer`; `None` when more bytes are needed.
     pub fn take(
         &mut self,
@@ -289,7 +289,7 @@ mod tests {
     };
 
     fn parse(text: &str) -> Result<Option<RequestHead>, Reason> {
-        Parser::default().take(&mut BytesMut::from(text), BOUNDS)
+        RequestParser::default().take(&mut BytesMut::from(text), BOUNDS)
     }
 
     fn head(text: &str) -> RequestHead {
@@ -303,7 +303,7 @@ mod tests {
     fn a_head_is_read_and_what_follows_is_left() {
         let mut buffer =
             BytesMut::from("GET /a?b=c HTTP/1.1\r\nHost: x\r\nA: b c \r\n\r\nGET /next");
-        let head = Parser::default()
+        let head = RequestParser::default()
             .take(&mut buffer, BOUNDS)
             .unwrap()
             .unwrap();
@@ -440,7 +440,7 @@ mod tests {
     #[test]
     fn one_empty_line_before_a_request_is_borne_however_it_comes() {
         let drops = |text: &str| {
-            let (mut parser, mut buffer) = (Parser::default(), BytesMut::new());
+            let (mut parser, mut buffer) = (RequestParser::default(), BytesMut::new());
             let mut taken = Ok(None);
             for byte in text.bytes() {
                 buffer.extend_from_slice(&[byte]);
@@ -473,7 +473,10 @@ mod tests {
     #[test]
     fn each_head_may_have_one_empty_line_before_it() {
         let request = "\r\nGET /a HTTP/1.1\r\n\r\n";
-        let (mut parser, mut buffer) = (Parser::default(), BytesMut::from(&*request.repeat(2)));
+        let (mut parser, mut buffer) = (
+            RequestParser::default(),
+            BytesMut::from(&*request.repeat(2)),
+        );
         for _ in 0..2 {
             assert!(parser.take(&mut buffer, BOUNDS).unwrap().is_some());
         }
@@ -504,14 +507,14 @@ mod tests {
             fields_max: 1000,
         };
         let text = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(1000));
-        let parsed = Parser::default().take(&mut BytesMut::from(&*text), bounds);
+        let parsed = RequestParser::default().take(&mut BytesMut::from(&*text), bounds);
         assert_eq!(parsed.unwrap().unwrap().request.fields.len(), 1000);
     }
 
     #[test]
     fn a_head_that_comes_in_drops_is_the_same() {
         let text = "POST /a HTTP/1.1\r\nContent-Length: 3\r\nHost: x\r\n\r\nabc";
-        let (mut parser, mut buffer) = (Parser::default(), BytesMut::new());
+        let (mut parser, mut buffer) = (RequestParser::default(), BytesMut::new());
         let mut heads = Vec::new();
         for byte in text.bytes() {
             buffer.extend_from_slice(&[byte]);
@@ -531,7 +534,7 @@ mod tests {
             start in prop_oneof![Just(""), Just("GET / HTTP/1.1\r\n"), Just("POST /a HTTP/1.1\r\nA: ")],
         ) {
             let mut buffer = BytesMut::from(start);
-            let mut parser = Parser::default();
+            let mut parser = RequestParser::default();
             for part in input.chunks(9) {
                 buffer.extend_from_slice(part);
                 if parser.take(&mut buffer, BOUNDS).is_err() {
@@ -545,7 +548,7 @@ mod tests {
             let text = "POST /a HTTP/1.1\r\nContent-Length: 3\r\nHost: x\r\n\r\n";
             let cut = cut.min(text.len() - 1);
             let (first, rest) = text.split_at(cut);
-            let (mut parser, mut buffer) = (Parser::default(), BytesMut::from(first));
+            let (mut parser, mut buffer) = (RequestParser::default(), BytesMut::from(first));
             prop_assert!(parser.take(&mut buffer, BOUNDS).unwrap().is_none());
             buffer.extend_from_slice(rest.as_bytes());
             prop_assert!(parser.take(&mut buffer, BOUNDS).unwrap().is_some());

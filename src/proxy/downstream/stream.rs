@@ -22,7 +22,7 @@ use crate::net::discard::Discard;
 use crate::net::duplex::{Duplex, poll_room};
 use crate::net::unsent::{Piece, Unsent};
 use crate::proxy::bodies::body::ResponseBody;
-use crate::proxy::bodies::upgrade::Handover;
+use crate::proxy::bodies::upgrade::UpgradeSender;
 use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::codec::fields::is_hop_by_hop;
 use crate::proxy::messages::hints::Hints;
@@ -43,7 +43,7 @@ pub struct Stream {
     reply: SendResponse<Piece>,
     answer: BoxedAnswer,
     /// The receiver of the stream after an upgrade, and the stream's input.
-    tunnel: Option<(Handover, RecvStream)>,
+    tunnel: Option<(UpgradeSender, RecvStream)>,
     /// The slot with the unread rest of the request, and the limits for discarding it.
     leftover: Option<(Leftover, Discard)>,
     /// Early hints of the upstream.
@@ -62,7 +62,7 @@ impl Stream {
     }
 
     /// The same stream, which another protocol may take over.
-    pub fn switching(self, handover: Handover, incoming: RecvStream) -> Self {
+    pub fn switching(self, handover: UpgradeSender, incoming: RecvStream) -> Self {
         Self {
             tunnel: Some((handover, incoming)),
             ..self
@@ -401,7 +401,7 @@ mod tests {
         assert!(held > 0 && held <= buffer + 4 * PIECE, "{held}");
     }
 
-    fn told(fields: &[(&'static str, &'static str)], length: Option<u64>) -> Vec<String> {
+    fn sent(fields: &[(&'static str, &'static str)], length: Option<u64>) -> Vec<String> {
         let mut list = FieldList::new();
         for (name, value) in fields {
             list.append(
@@ -419,17 +419,17 @@ mod tests {
     #[test]
     fn an_answers_head_says_when_and_how_much_and_nothing_of_connections() {
         let date = "date: Thu, 01 Jan 1970 00:00:00 GMT";
-        assert_eq!(told(&[], None), [date]);
-        assert_eq!(told(&[], Some(3)), ["content-length: 3", date]);
+        assert_eq!(sent(&[], None), [date]);
+        assert_eq!(sent(&[], Some(3)), ["content-length: 3", date]);
         let own = [("content-length", "5"), ("date", "today")];
-        assert_eq!(told(&own, Some(3)), ["content-length: 5", "date: today"]);
+        assert_eq!(sent(&own, Some(3)), ["content-length: 5", "date: today"]);
         let hops = [
             ("connection", "close"),
             ("x-a", "1"),
             ("x-a", "2"),
             ("te", "trailers"),
         ];
-        assert_eq!(told(&hops, None), ["x-a: 1", "x-a: 2", date]);
+        assert_eq!(sent(&hops, None), ["x-a: 1", "x-a: 2", date]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub enum Framing {
 
 /// The parts of an answer's head.
 #[derive(Clone, Copy, Debug)]
-pub struct Head<'a> {
+pub struct AnswerHead<'a> {
     pub status: StatusCode,
     pub fields: &'a FieldList,
     pub framing: Framing,
@@ -33,7 +33,7 @@ pub struct Head<'a> {
 }
 
 /// Appends an answer's head.
-pub fn put_head(out: &mut Vec<u8>, head: &Head<'_>) {
+pub fn put_head(out: &mut Vec<u8>, head: &AnswerHead<'_>) {
     let (status, framing) = (head.status, head.framing);
     // Head and body are one write where the body is small, so both are allocated at once.
     let body = match framing {
@@ -94,7 +94,7 @@ mod tests {
         }
         let response = Response::from(response.body(()).unwrap());
         let mut out = Vec::new();
-        let head = Head {
+        let head = AnswerHead {
             status: response.status,
             fields: &response.fields,
             framing,

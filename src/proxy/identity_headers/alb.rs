@@ -17,7 +17,7 @@ const LEAF: HeaderName = HeaderName::from_static("x-amzn-mtls-clientcert-leaf");
 pub const NAMES: [HeaderName; 5] = [SERIAL, ISSUER, SUBJECT, VALIDITY, LEAF];
 
 pub fn push(fields: &mut Fields, certificate: &Certificate<'_>) {
-    let particulars = &certificate.particulars;
+    let details = &certificate.details;
     let validity = certificate.proof.validity;
     let span = format!(
         "NotBefore={};NotAfter={}",
@@ -25,8 +25,8 @@ pub fn push(fields: &mut Fields, certificate: &Certificate<'_>) {
         validity.not_after.whole_seconds()
     );
     fields.push(SERIAL, &certificate.serial());
-    fields.push_bounded(ISSUER, &particulars.issuer);
-    fields.push_bounded(SUBJECT, &particulars.subject);
+    fields.push_bounded(ISSUER, &details.issuer);
+    fields.push_bounded(SUBJECT, &details.subject);
     fields.push(VALIDITY, &span);
     fields.push_bounded(LEAF, &encode::percent(&certificate.pem(), b"+=/"));
 }
@@ -40,8 +40,8 @@ mod tests {
     #[test]
     fn a_backend_behind_the_load_balancer_reads_what_it_knows() {
         let scene = Scene::new();
-        let told = scene.told(&preset(Preset::Alb));
-        let value = |name: HeaderName| told.value(name.as_str()).unwrap();
+        let headers = scene.headers(&preset(Preset::Alb));
+        let value = |name: HeaderName| headers.value(name.as_str()).unwrap();
         assert_eq!(value(SERIAL), "8001");
         assert_eq!(value(ISSUER), "CN=Test Issuing");
         assert_eq!(value(SUBJECT), "CN=prod");
@@ -57,11 +57,11 @@ mod tests {
 
     #[test]
     fn nothing_is_said_of_a_caller_without_a_certificate() {
-        let told = Scene::new()
+        let headers = Scene::new()
             .without_certificate()
-            .told(&preset(Preset::Alb));
+            .headers(&preset(Preset::Alb));
         for name in NAMES {
-            assert_eq!(told.value(name.as_str()), None, "{name}");
+            assert_eq!(headers.value(name.as_str()), None, "{name}");
         }
     }
 }

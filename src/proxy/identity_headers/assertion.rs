@@ -201,7 +201,7 @@ mod tests {
             }
         }
 
-        fn told(&self, identity: &Identity, at: &str) -> String {
+        fn assertion(&self, identity: &Identity, at: &str) -> String {
             let mut fields = FieldList::new();
             let now = at.parse().unwrap();
             self.assertions
@@ -219,9 +219,9 @@ mod tests {
     fn one_is_used_for_half_of_its_life() {
         let bench = Bench::new();
         let caller = Scene::new().identity();
-        let first = bench.told(&caller, "2026-06-01T12:00:00Z");
-        assert_eq!(bench.told(&caller, "2026-06-01T12:00:29.999Z"), first);
-        let second = bench.told(&caller, "2026-06-01T12:00:30Z");
+        let first = bench.assertion(&caller, "2026-06-01T12:00:00Z");
+        assert_eq!(bench.assertion(&caller, "2026-06-01T12:00:29.999Z"), first);
+        let second = bench.assertion(&caller, "2026-06-01T12:00:30Z");
         assert_ne!(second, first);
         let life = |text: &str| {
             let claims = claims(text);
@@ -229,7 +229,7 @@ mod tests {
         };
         assert_eq!((life(&first), life(&second)), (60, 60));
         assert_ne!(
-            bench.told(&caller, "2026-06-01T11:00:00Z"),
+            bench.assertion(&caller, "2026-06-01T11:00:00Z"),
             second,
             "a clock that was set back makes a new one"
         );
@@ -239,12 +239,12 @@ mod tests {
     fn one_of_an_earlier_key_is_told_no_more() {
         let bench = Bench::new();
         let caller = Scene::new().identity();
-        let first = bench.told(&caller, "2026-06-01T12:00:00Z");
+        let first = bench.assertion(&caller, "2026-06-01T12:00:00Z");
         let next = TokenSigner::load(&TokenSigner::generate()).unwrap();
         bench.signer.store(Arc::new(next));
-        let second = bench.told(&caller, "2026-06-01T12:00:01Z");
+        let second = bench.assertion(&caller, "2026-06-01T12:00:01Z");
         assert_ne!(second.split('.').next(), first.split('.').next());
-        assert_eq!(bench.told(&caller, "2026-06-01T12:00:02Z"), second);
+        assert_eq!(bench.assertion(&caller, "2026-06-01T12:00:02Z"), second);
     }
 
     #[test]
@@ -253,16 +253,16 @@ mod tests {
         let at = "2026-06-01T12:00:00Z";
         let mtls = Scene::new().identity();
         let user = Scene::new().with_token(Some("alice")).identity();
-        let (of_mtls, of_user) = (bench.told(&mtls, at), bench.told(&user, at));
+        let (of_mtls, of_user) = (bench.assertion(&mtls, at), bench.assertion(&user, at));
         assert_eq!(claims(&of_mtls)["sub"], "app_00000000000000000000000001");
         assert_eq!(claims(&of_mtls).get("scope"), None);
         assert_eq!(claims(&of_user)["sub"], "alice");
         assert_eq!(claims(&of_user)["scope"], "orders:read");
         assert_eq!(claims(&of_user)["aud"], "orders");
         bench.plan.audience = "invoices".into();
-        assert_eq!(claims(&bench.told(&mtls, at))["aud"], "invoices");
+        assert_eq!(claims(&bench.assertion(&mtls, at))["aud"], "invoices");
         bench.issuer = "https://b.test".into();
-        assert_eq!(claims(&bench.told(&mtls, at))["iss"], "https://b.test");
+        assert_eq!(claims(&bench.assertion(&mtls, at))["iss"], "https://b.test");
     }
 
     /// The store's values may change under the same ids.
@@ -271,19 +271,23 @@ mod tests {
         let bench = Bench::new();
         let at = "2026-06-01T12:00:00Z";
         let before = Scene::new().without_certificate().identity();
-        let told = bench.told(&before, at);
-        assert_eq!(bench.told(&before, at), told);
+        let assertion = bench.assertion(&before, at);
+        assert_eq!(bench.assertion(&before, at), assertion);
         let after = Scene::new().without_certificate().identity();
-        assert_ne!(bench.told(&after, at), told, "another reading of the App");
+        assert_ne!(
+            bench.assertion(&after, at),
+            assertion,
+            "another reading of the App"
+        );
     }
 
     #[test]
     fn none_outlives_its_certificate() {
         let bench = Bench::new();
         let caller = Scene::new().identity();
-        let told = bench.told(&caller, "2026-12-31T23:59:39Z");
+        let assertion = bench.assertion(&caller, "2026-12-31T23:59:39Z");
         let end: Timestamp = "2026-12-31T23:59:59Z".parse().unwrap();
-        assert_eq!(claims(&told)["exp"], end.unix_seconds());
+        assert_eq!(claims(&assertion)["exp"], end.unix_seconds());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue};
 
-use crate::crypto::particulars::Issuers;
+use crate::crypto::certificate_details::Issuers;
 use crate::crypto::x509::Leaf;
 use crate::domain::identity::Identity;
 use crate::domain::identity_headers::{IdentityHeaders, Preset};
@@ -13,7 +13,7 @@ use super::{alb, kong, nginx, ours, rfc9440, traefik, xfcc};
 
 /// A caller whose identity headers are made.
 #[derive(Clone, Copy, Debug)]
-pub struct Introduction<'a> {
+pub struct HeaderInputs<'a> {
     pub identity: &'a Identity,
     /// The certificate that was shown on the connection. Its headers are set only if the identity rests on it.
     pub leaf: Option<&'a Leaf>,
@@ -22,7 +22,7 @@ pub struct Introduction<'a> {
 }
 
 /// Makes the fields, and returns the reason if some had to be left out.
-pub fn fields(of: Introduction<'_>) -> (Vec<(HeaderName, HeaderValue)>, Option<Omitted>) {
+pub fn fields(of: HeaderInputs<'_>) -> (Vec<(HeaderName, HeaderValue)>, Option<Omitted>) {
     let mut fields = Fields::new(of.wanted.client_cert_bytes_max);
     ours::push(&mut fields, of.identity, of.leaf, of.wanted);
     if of.wanted.need_certificate() {
@@ -32,7 +32,7 @@ pub fn fields(of: Introduction<'_>) -> (Vec<(HeaderName, HeaderValue)>, Option<O
 }
 
 /// Adds the fields of the certificate: none, unless it is wanted and proved.
-fn push_certificate(fields: &mut Fields, of: Introduction<'_>) {
+fn push_certificate(fields: &mut Fields, of: HeaderInputs<'_>) {
     let certificate = match (of.identity.certificate(), of.leaf) {
         (None, _) => None,
         (Some(proof), Some(leaf)) => match Certificate::read(proof, leaf, of.issuers) {
@@ -99,9 +99,9 @@ mod tests {
             ..wanted()
         };
         let scene = Scene::new().with_token(Some("alice"));
-        let told = scene.told(&everything);
-        assert_eq!(told.omitted, Some(Omitted::TooLarge));
-        let set = told.names();
+        let headers = scene.headers(&everything);
+        assert_eq!(headers.omitted, Some(Omitted::TooLarge));
+        let set = headers.names();
         for name in PRESETS.into_iter().flat_map(names) {
             assert!(headers::family(name.as_str()).is_some(), "{name}");
         }
@@ -121,14 +121,14 @@ mod tests {
     #[test]
     fn a_preset_sets_its_own_names_and_no_others() {
         let scene = Scene::new().with_token(Some("alice"));
-        let plain = scene.told(&wanted()).names();
+        let plain = scene.headers(&wanted()).names();
         for of in PRESETS {
-            let mut told = scene.told(&preset(of)).names();
-            told.retain(|name| !plain.contains(name));
-            told.sort();
+            let mut headers = scene.headers(&preset(of)).names();
+            headers.retain(|name| !plain.contains(name));
+            headers.sort();
             let mut expected: Vec<_> = names(of).iter().map(ToString::to_string).collect();
             expected.sort();
-            assert_eq!(told, expected, "{of:?}");
+            assert_eq!(headers, expected, "{of:?}");
         }
     }
 
@@ -136,30 +136,34 @@ mod tests {
     fn a_certificate_that_was_not_kept_is_not_told_of() {
         let scene = Scene::new().not_kept();
         for of in PRESETS {
-            let told = scene.told(&preset(of));
-            assert_eq!(told.omitted, Some(Omitted::Unavailable), "{of:?}");
+            let headers = scene.headers(&preset(of));
+            assert_eq!(headers.omitted, Some(Omitted::Unavailable), "{of:?}");
             assert_eq!(
-                told.value("x-countersign-client-cert-omitted"),
+                headers.value("x-countersign-client-cert-omitted"),
                 Some("unavailable")
             );
             for name in names(of) {
-                assert_eq!(told.value(name.as_str()), None, "{name}");
+                assert_eq!(headers.value(name.as_str()), None, "{name}");
             }
         }
-        assert_eq!(scene.told(&wanted()).omitted, None, "nobody asked for it");
+        assert_eq!(
+            scene.headers(&wanted()).omitted,
+            None,
+            "nobody asked for it"
+        );
     }
 
     /// A route that requires a key alone proves no certificate, shown or not.
     #[test]
     fn a_certificate_that_proves_nothing_is_not_told_of() {
         let scene = Scene::new().with_token(None).without_certificate();
-        let told = scene.told(&IdentityHeaders {
+        let headers = scene.headers(&IdentityHeaders {
             client_cert_subject: true,
             client_cert: true,
             presets: PRESETS.into(),
             ..wanted()
         });
-        let of_certificates = told
+        let of_certificates = headers
             .names()
             .into_iter()
             .filter(|name| name.contains("cert"));

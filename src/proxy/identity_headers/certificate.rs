@@ -1,6 +1,6 @@
 //! The certificate of a caller, in the forms of the identity headers.
 
-use crate::crypto::particulars::{AlternativeName, Issuers, Particulars};
+use crate::crypto::certificate_details::{AlternativeName, CertificateDetails, Issuers};
 use crate::crypto::x509::{self, Leaf, MalformedCertificate};
 use crate::domain::identity::CertificateProof;
 
@@ -13,7 +13,7 @@ pub struct Certificate<'a> {
     pub der: &'a [u8],
     /// The certificates that it was verified with, from its issuer upwards.
     pub chain: &'a [Vec<u8>],
-    pub particulars: Particulars,
+    pub details: CertificateDetails,
 }
 
 impl<'a> Certificate<'a> {
@@ -30,7 +30,7 @@ impl<'a> Certificate<'a> {
             proof,
             der,
             chain: issuers.above(der),
-            particulars: Particulars::read(der)?,
+            details: CertificateDetails::read(der)?,
         }))
     }
 
@@ -54,7 +54,7 @@ impl<'a> Certificate<'a> {
 
     /// The alternative names of one kind, escaped.
     pub fn names(&self, of: Kind) -> Vec<String> {
-        let names = self.particulars.names.iter();
+        let names = self.details.names.iter();
         names
             .filter_map(|name| {
                 let (kind, text) = match name {

@@ -60,13 +60,13 @@ pub fn push(fields: &mut Fields, identity: &Identity, certificate: Option<&Certi
 }
 
 fn push_certificate(fields: &mut Fields, certificate: &Certificate<'_>) {
-    let particulars = &certificate.particulars;
+    let details = &certificate.details;
     fields.push_bounded(CERT, &encode::percent(&certificate.pem(), b""));
     fields.push(SERIAL, &certificate.serial());
-    fields.push_bounded(ISSUER_DN, &particulars.issuer);
-    fields.push_bounded(SUBJECT_DN, &particulars.subject);
-    fields.push(FINGERPRINT, &HEXLOWER.encode(&particulars.sha1));
-    fields.push_bounded(DN, &particulars.subject);
+    fields.push_bounded(ISSUER_DN, &details.issuer);
+    fields.push_bounded(SUBJECT_DN, &details.subject);
+    fields.push(FINGERPRINT, &HEXLOWER.encode(&details.sha1));
+    fields.push_bounded(DN, &details.subject);
     let names = certificate.all_names();
     if !names.is_empty() {
         fields.push_bounded(SAN, &names.join(","));
@@ -82,8 +82,8 @@ mod tests {
     #[test]
     fn a_backend_behind_kong_reads_what_it_knows() {
         let scene = Scene::new().with_token(Some("alice"));
-        let told = scene.told(&preset(Preset::Kong));
-        let value = |name: HeaderName| told.value(name.as_str()).unwrap();
+        let headers = scene.headers(&preset(Preset::Kong));
+        let value = |name: HeaderName| headers.value(name.as_str()).unwrap();
         assert_eq!(value(CONSUMER_ID), "app_00000000000000000000000001");
         assert_eq!(value(CONSUMER_USERNAME), "acme");
         assert_eq!(value(CREDENTIAL), "key_00000000000000000000000003");
@@ -104,18 +104,18 @@ mod tests {
     #[test]
     fn a_consumer_without_a_certificate_is_one_all_the_same() {
         let scene = Scene::new().with_token(None).without_certificate();
-        let told = scene.told(&preset(Preset::Kong));
-        assert_eq!(told.value(CONSUMER_USERNAME.as_str()), Some("acme"));
-        assert_eq!(told.value(USER.as_str()), None);
-        assert_eq!(told.value(CERT.as_str()), None);
-        assert_eq!(told.omitted, None);
+        let headers = scene.headers(&preset(Preset::Kong));
+        assert_eq!(headers.value(CONSUMER_USERNAME.as_str()), Some("acme"));
+        assert_eq!(headers.value(USER.as_str()), None);
+        assert_eq!(headers.value(CERT.as_str()), None);
+        assert_eq!(headers.omitted, None);
     }
 
     #[test]
     fn alternative_names_stay_apart() {
-        let told = Scene::hostile().told(&preset(Preset::Kong));
+        let headers = Scene::hostile().headers(&preset(Preset::Kong));
         assert_eq!(
-            told.value(SAN.as_str()),
+            headers.value(SAN.as_str()),
             Some("a.test%2C%20DNS:admin.test,urn:x%3B%22%2C%20URI:y")
         );
     }

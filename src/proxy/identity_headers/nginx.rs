@@ -33,13 +33,13 @@ pub fn push(fields: &mut Fields, certificate: Option<&Certificate<'_>>) {
     let Some(certificate) = certificate else {
         return fields.push(VERIFY, "NONE");
     };
-    let particulars = &certificate.particulars;
+    let details = &certificate.details;
     fields.push(VERIFY, "SUCCESS");
     fields.push_bounded(CERT, &encode::percent(&certificate.pem(), b""));
-    fields.push_bounded(S_DN, &particulars.subject);
-    fields.push_bounded(I_DN, &particulars.issuer);
+    fields.push_bounded(S_DN, &details.subject);
+    fields.push_bounded(I_DN, &details.issuer);
     fields.push(SERIAL, &certificate.serial());
-    fields.push(FINGERPRINT, &HEXLOWER.encode(&particulars.sha1));
+    fields.push(FINGERPRINT, &HEXLOWER.encode(&details.sha1));
     let validity = certificate.proof.validity;
     fields.push(V_START, &encode::openssl_time(validity.not_before));
     fields.push(V_END, &encode::openssl_time(validity.not_after));
@@ -54,8 +54,8 @@ mod tests {
     #[test]
     fn a_backend_behind_nginx_reads_what_it_knows() {
         let scene = Scene::new();
-        let told = scene.told(&preset(Preset::Nginx));
-        let value = |name: HeaderName| told.value(name.as_str()).unwrap();
+        let headers = scene.headers(&preset(Preset::Nginx));
+        let value = |name: HeaderName| headers.value(name.as_str()).unwrap();
         assert_eq!(value(VERIFY), "SUCCESS");
         assert_eq!(value(S_DN), "CN=prod");
         assert_eq!(value(I_DN), "CN=Test Issuing");
@@ -72,18 +72,18 @@ mod tests {
 
     #[test]
     fn a_caller_without_a_certificate_is_none() {
-        let told = Scene::new()
+        let headers = Scene::new()
             .without_certificate()
-            .told(&preset(Preset::Nginx));
-        assert_eq!(told.value(VERIFY.as_str()), Some("NONE"));
-        assert_eq!(told.value(S_DN.as_str()), None);
+            .headers(&preset(Preset::Nginx));
+        assert_eq!(headers.value(VERIFY.as_str()), Some("NONE"));
+        assert_eq!(headers.value(S_DN.as_str()), None);
     }
 
     #[test]
     fn names_are_escaped_as_openssl_does() {
-        let told = Scene::hostile().told(&preset(Preset::Nginx));
+        let headers = Scene::hostile().headers(&preset(Preset::Nginx));
         assert_eq!(
-            told.value(S_DN.as_str()),
+            headers.value(S_DN.as_str()),
             Some(r#"O=\"\;\, CN=root,CN=a\0D\0AX-Evil: 1\00z\C3\BCrich\\"#)
         );
     }

@@ -79,9 +79,9 @@ mod tests {
     #[test]
     fn everybody_is_told_who_calls() {
         let scene = Scene::new();
-        let told = scene.told(&IdentityHeaders::default());
+        let headers = scene.headers(&IdentityHeaders::default());
         assert_eq!(
-            told.text(),
+            headers.text(),
             [
                 "x-countersign-app-id: app_00000000000000000000000001",
                 "x-countersign-app-name: acme",
@@ -101,19 +101,19 @@ mod tests {
             ..IdentityHeaders::default()
         };
         assert_eq!(
-            scene.told(&on).value("x-countersign-subject"),
+            scene.headers(&on).value("x-countersign-subject"),
             Some("alice@example.com")
         );
-        let off = scene.told(&IdentityHeaders::default());
+        let off = scene.headers(&IdentityHeaders::default());
         assert_eq!(off.value("x-countersign-subject"), None);
-        let for_nobody = Scene::new().with_token(None).told(&on);
+        let for_nobody = Scene::new().with_token(None).headers(&on);
         assert_eq!(for_nobody.value("x-countersign-subject"), None);
         assert_eq!(
             for_nobody.value("x-countersign-scopes"),
             Some("orders:read")
         );
         assert_eq!(
-            Scene::new().told(&on).value("x-countersign-subject"),
+            Scene::new().headers(&on).value("x-countersign-subject"),
             None,
             "a certificate speaks for its App alone"
         );
@@ -127,8 +127,8 @@ mod tests {
             client_cert_sans: true,
             ..wanted()
         };
-        let told = Scene::new().told(&wanted);
-        let value = |name| told.value(name).unwrap();
+        let headers = Scene::new().headers(&wanted);
+        let value = |name| headers.value(name).unwrap();
         assert_eq!(
             value("x-countersign-client-cert-not-after"),
             "2026-12-31T23:59:59Z"
@@ -148,16 +148,16 @@ mod tests {
             client_cert_sans: true,
             ..wanted()
         };
-        let told = Scene::hostile().told(&wanted);
+        let headers = Scene::hostile().headers(&wanted);
         assert_eq!(
-            told.value("x-countersign-client-cert-subject"),
+            headers.value("x-countersign-client-cert-subject"),
             Some(r"O=\22\3B\2C CN=root,CN=a\0D\0AX-Evil: 1\00z\C3\BCrich\5C")
         );
         assert_eq!(
-            told.value("x-countersign-client-cert-sans"),
+            headers.value("x-countersign-client-cert-sans"),
             Some(r"DNS:a.test\2C\20DNS:admin.test, URI:urn:x\3B\22\2C\20URI:y")
         );
-        assert_eq!(told.omitted, None);
+        assert_eq!(headers.omitted, None);
     }
 
     #[test]
@@ -168,12 +168,12 @@ mod tests {
             client_cert_bytes_max: 20,
             ..wanted()
         };
-        let told = Scene::new().told(&wanted);
+        let headers = Scene::new().headers(&wanted);
         assert_eq!(
-            told.value("x-countersign-client-cert-subject"),
+            headers.value("x-countersign-client-cert-subject"),
             Some("CN=prod")
         );
-        assert_eq!(told.value("x-countersign-client-cert-sans"), None);
-        assert_eq!(told.omitted, Some(Omitted::TooLarge));
+        assert_eq!(headers.value("x-countersign-client-cert-sans"), None);
+        assert_eq!(headers.omitted, Some(Omitted::TooLarge));
     }
 }

@@ -11,8 +11,8 @@ const CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 
 /// Adds the certificate, and its chain if `chain`. The chain is never sent without the certificate (RFC 9440, 2.3).
 pub fn push(fields: &mut Fields, certificate: &Certificate<'_>, chain: bool) {
-    let told = fields.push_bounded(CERT, &byte_sequence(certificate.der));
-    if told && chain && !certificate.chain.is_empty() {
+    let pushed = fields.push_bounded(CERT, &byte_sequence(certificate.der));
+    if pushed && chain && !certificate.chain.is_empty() {
         let chain: Vec<_> = certificate
             .chain
             .iter()
@@ -45,16 +45,16 @@ mod tests {
     #[test]
     fn certificates_are_byte_sequences() {
         let scene = Scene::new();
-        let told = scene.told(&with_chain(4096));
+        let headers = scene.headers(&with_chain(4096));
         assert_eq!(
-            told.value("client-cert"),
+            headers.value("client-cert"),
             Some(&*byte_sequence(scene.der()))
         );
         assert_eq!(
-            told.value("client-cert-chain"),
+            headers.value("client-cert-chain"),
             Some(&*byte_sequence(scene.issuer()))
         );
-        let alone = scene.told(&IdentityHeaders {
+        let alone = scene.headers(&IdentityHeaders {
             client_cert: true,
             ..wanted()
         });
@@ -66,12 +66,12 @@ mod tests {
     fn what_is_too_large_is_left_out_and_the_chain_goes_with_it() {
         let scene = Scene::new();
         let length = byte_sequence(scene.der()).len();
-        let told = scene.told(&with_chain(length - 1));
-        assert_eq!(told.value("client-cert"), None);
-        assert_eq!(told.value("client-cert-chain"), None);
-        assert_eq!(told.omitted, Some(Omitted::TooLarge));
+        let headers = scene.headers(&with_chain(length - 1));
+        assert_eq!(headers.value("client-cert"), None);
+        assert_eq!(headers.value("client-cert-chain"), None);
+        assert_eq!(headers.omitted, Some(Omitted::TooLarge));
         assert_eq!(
-            told.value("x-countersign-client-cert-omitted"),
+            headers.value("x-countersign-client-cert-omitted"),
             Some("too_large")
         );
     }

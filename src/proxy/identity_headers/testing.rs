@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-use super::caller::{self, Introduction};
+use super::caller::{self, HeaderInputs};
 use super::fields::Omitted;
-use crate::crypto::particulars::Issuers;
+use crate::crypto::certificate_details::Issuers;
 use crate::crypto::x509::{self, Leaf};
 use crate::domain::app::{App, AppState};
 use crate::domain::certificate::Fingerprint;
@@ -33,7 +33,7 @@ pub struct Scene {
 
 /// The identity headers of an upstream.
 #[derive(Debug)]
-pub struct Told {
+pub struct Headers {
     list: Vec<(HeaderName, HeaderValue)>,
     pub omitted: Option<Omitted>,
 }
@@ -111,14 +111,14 @@ impl Scene {
         Identity::of(proof, self.bearer.as_ref()).unwrap().unwrap()
     }
 
-    pub fn told(&self, wanted: &IdentityHeaders) -> Told {
-        let (list, omitted) = caller::fields(Introduction {
+    pub fn headers(&self, wanted: &IdentityHeaders) -> Headers {
+        let (list, omitted) = caller::fields(HeaderInputs {
             identity: &self.identity(),
             leaf: Some(&self.leaf),
             issuers: &Issuers::new(vec![self.issuing.clone()]),
             wanted,
         });
-        Told { list, omitted }
+        Headers { list, omitted }
     }
 
     pub fn fingerprint(&self) -> Fingerprint {
@@ -138,7 +138,7 @@ impl Scene {
     }
 }
 
-impl Told {
+impl Headers {
     pub fn text(&self) -> Vec<String> {
         let list = self.list.iter();
         list.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))

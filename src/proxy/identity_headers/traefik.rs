@@ -37,13 +37,13 @@ pub fn push(fields: &mut Fields, certificate: &Certificate<'_>) {
 }
 
 fn info(certificate: &Certificate<'_>) -> String {
-    let particulars = &certificate.particulars;
+    let details = &certificate.details;
     let validity = certificate.proof.validity;
     // Traefik leaves out an issuer's organisational unit.
     let issuer = SUBJECT.into_iter().filter(|(_, name)| *name != "OU");
     let parts = [
-        ("Subject", name(&particulars.subject_attributes, SUBJECT)),
-        ("Issuer", name(&particulars.issuer_attributes, issuer)),
+        ("Subject", name(&details.subject_attributes, SUBJECT)),
+        ("Issuer", name(&details.issuer_attributes, issuer)),
         (
             "SerialNumber",
             encode::decimal(certificate.proof.serial.as_bytes()),
@@ -62,10 +62,10 @@ fn info(certificate: &Certificate<'_>) -> String {
 
 fn name<'t>(
     attributes: &[Attribute],
-    told: impl IntoIterator<Item = (&'t str, &'t str)>,
+    kinds: impl IntoIterator<Item = (&'t str, &'t str)>,
 ) -> String {
     let mut parts = Vec::new();
-    for (oid, name) in told {
+    for (oid, name) in kinds {
         let found = attributes.iter().filter(|attribute| attribute.oid == oid);
         let found = found.filter(|attribute| !attribute.value.is_empty());
         parts.extend(
@@ -84,12 +84,12 @@ mod tests {
     #[test]
     fn a_backend_behind_traefik_reads_what_it_knows() {
         let scene = Scene::new();
-        let told = scene.told(&preset(Preset::Traefik));
+        let headers = scene.headers(&preset(Preset::Traefik));
         assert_eq!(
-            told.value(CERT.as_str()),
+            headers.value(CERT.as_str()),
             Some(&*BASE64.encode(scene.der()))
         );
-        let info = told.value(INFO.as_str()).unwrap();
+        let info = headers.value(INFO.as_str()).unwrap();
         assert!(
             info.starts_with("Subject%3D%22CN%3Dprod%22%3BIssuer%3D%22CN%3DTest+Issuing%22%3B")
         );
@@ -125,8 +125,8 @@ mod tests {
 
     #[test]
     fn no_value_leaves_its_quotes() {
-        let told = Scene::hostile().told(&preset(Preset::Traefik));
-        let info = told.value(INFO.as_str()).unwrap();
+        let headers = Scene::hostile().headers(&preset(Preset::Traefik));
+        let info = headers.value(INFO.as_str()).unwrap();
         let info = percent_decoded(&info.replace('+', " "));
         assert_eq!(info.matches('"').count(), 12);
         assert!(info.starts_with(

@@ -34,7 +34,7 @@ fn element(certificate: &Certificate<'_>, by: Option<&str>, bodies: Vec<String>)
     parts.push(format!("Hash={}", certificate.proof.fingerprint));
     parts.extend(bodies);
     // Escapes in their form without quotation marks: readers differ in how they take a backslash before one.
-    let subject = encode::separable(&certificate.particulars.subject);
+    let subject = encode::separable(&certificate.details.subject);
     parts.push(format!("Subject=\"{subject}\""));
     let uris = certificate.names(Kind::Uri);
     if uris.is_empty() {
@@ -71,22 +71,22 @@ mod tests {
     use crate::proxy::identity_headers::fields::Omitted;
     use crate::proxy::identity_headers::testing::{Scene, percent_decoded, preset};
 
-    fn told(scene: &Scene, bytes_max: usize) -> (Vec<String>, Option<Omitted>) {
+    fn headers(scene: &Scene, bytes_max: usize) -> (Vec<String>, Option<Omitted>) {
         let wanted = IdentityHeaders {
             client_cert_bytes_max: bytes_max,
             xfcc_by: Some("spiffe://example.test/gateway".into()),
             ..preset(Preset::Xfcc)
         };
-        let told = scene.told(&wanted);
-        let value = told.value(XFCC.as_str()).unwrap_or_default();
+        let headers = scene.headers(&wanted);
+        let value = headers.value(XFCC.as_str()).unwrap_or_default();
         let parts = value.split(';').map(str::to_owned).collect();
-        (parts, told.omitted)
+        (parts, headers.omitted)
     }
 
     #[test]
     fn a_backend_behind_envoy_reads_what_it_knows() {
         let scene = Scene::new();
-        let (parts, omitted) = told(&scene, 8192);
+        let (parts, omitted) = headers(&scene, 8192);
         let [by, hash, cert, chain, subject, uri, dns] = &parts[..] else {
             panic!("{parts:?}");
         };
@@ -109,15 +109,15 @@ mod tests {
 
     #[test]
     fn by_is_left_out_where_the_gateway_has_no_name() {
-        let told = Scene::new().told(&preset(Preset::Xfcc));
-        assert!(told.value(XFCC.as_str()).unwrap().starts_with("Hash="));
+        let headers = Scene::new().headers(&preset(Preset::Xfcc));
+        assert!(headers.value(XFCC.as_str()).unwrap().starts_with("Hash="));
     }
 
     #[test]
     fn the_chain_goes_before_the_certificate_and_the_name_stays() {
         let scene = Scene::new();
         let keys = |bytes_max| {
-            let (parts, omitted) = told(&scene, bytes_max);
+            let (parts, omitted) = headers(&scene, bytes_max);
             let keys: Vec<_> = parts
                 .iter()
                 .map(|part| part.split('=').next().unwrap_or_default().to_owned())
@@ -125,7 +125,7 @@ mod tests {
             (keys.join(" "), omitted)
         };
         let whole = scene
-            .told(&preset(Preset::Xfcc))
+            .headers(&preset(Preset::Xfcc))
             .value(XFCC.as_str())
             .unwrap()
             .len();
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn no_value_becomes_another_key() {
-        let (parts, _) = told(&Scene::hostile(), 8192);
+        let (parts, _) = headers(&Scene::hostile(), 8192);
         let tail = &parts[4..];
         assert_eq!(
             tail,

@@ -51,14 +51,14 @@ mod tests {
     /// Every refusal for a missing credential names all that the route requires, and nothing else.
     #[test]
     fn a_refusal_names_what_the_route_takes() {
-        let mut told = 0;
+        let mut explained = 0;
         for requirement in Requirement::ALL {
             let name = requirement.as_str();
             for reason in Reason::ALL {
                 let Some(text) = detail(requirement, *reason) else {
                     continue;
                 };
-                told += 1;
+                explained += 1;
                 for (part, word) in [
                     ("mtls", "client certificate"),
                     ("key", "server key"),
@@ -72,6 +72,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(told, 11);
+        assert_eq!(explained, 11);
     }
 }

@@ -95,14 +95,14 @@ mod tests {
 
     #[test]
     fn an_offence_is_told_in_a_line_of_printable_text() {
-        let told = |at, sent: &[u8]| Offence::new("rule", "Says", at, sent).to_string();
-        assert_eq!(told(Some(2), b"%FF"), "rule at byte 2: %FF");
-        assert_eq!(told(None, b""), "rule");
+        let shown = |at, sent: &[u8]| Offence::new("rule", "Says", at, sent).to_string();
+        assert_eq!(shown(Some(2), b"%FF"), "rule at byte 2: %FF");
+        assert_eq!(shown(None, b""), "rule");
         assert_eq!(
-            told(Some(0), b"\xffa\r\n"),
+            shown(Some(0), b"\xffa\r\n"),
             "rule at byte 0: \\xffa\\x0d\\x0a"
         );
-        let long = told(None, &[b'x'; 1000]);
+        let long = shown(None, &[b'x'; 1000]);
         assert!(long.len() < 100 && long.ends_with('…'), "{long}");
     }
 }

@@ -103,7 +103,7 @@ impl Closed {
 
 /// The outcome of a successful handshake.
 #[derive(Clone, Copy, Debug)]
-pub struct Shaken {
+pub struct HandshakeOutcome {
     pub tls_version: &'static str,
     pub resumed: bool,
     /// The reason why the client's certificate is not valid.
@@ -348,7 +348,7 @@ impl Metrics {
             .inc();
     }
 
-    pub fn handshake_finished(&self, shaken: Shaken) {
+    pub fn handshake_finished(&self, shaken: HandshakeOutcome) {
         let (result, reason) = match shaken.quarantined {
             Some(reason) => ("quarantined", reason.code()),
             None => ("ok", "none"),

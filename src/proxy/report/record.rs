@@ -52,7 +52,7 @@ pub struct Opening<'a> {
 
 /// The arrival of the request's body, counted by the body and read by the record.
 #[derive(Debug, Default)]
-pub struct Arrival {
+pub struct BodyProgress {
     pub bytes: Cell<u64>,
     /// True once the answer has begun. From then on a client may well be reading, so it is not hurried.
     pub answered: Cell<bool>,
@@ -66,7 +66,7 @@ pub struct Recording {
     book: Rc<Book>,
     began: Instant,
     /// Shared with the request's body, which the forwarding step owns.
-    arrival: Rc<Arrival>,
+    arrival: Rc<BodyProgress>,
     series: Rc<RouteMetrics>,
     /// The series of the caller's App, once the App is known and if it has any.
     app: Option<Rc<AppSeries>>,
@@ -204,7 +204,7 @@ impl Recording {
     }
 
     /// The part that the request's body and the record share.
-    pub fn arrival(&self) -> Rc<Arrival> {
+    pub fn arrival(&self) -> Rc<BodyProgress> {
         Rc::clone(&self.arrival)
     }
 

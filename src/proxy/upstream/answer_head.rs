@@ -17,7 +17,7 @@ use crate::proxy::messages::message::Response;
 
 /// The parts of the request that decide the parsing of its answer.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Asked<'a> {
+pub struct Expected<'a> {
     /// HEAD, whose answer has no body, with any fields in its head.
     pub head_only: bool,
     pub upgrade: Option<&'a HeaderValue>,
@@ -26,7 +26,7 @@ pub struct Asked<'a> {
 
 /// The length of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
+pub enum BodyLength {
     Length(u64),
     Chunked,
     UntilClose,
@@ -36,7 +36,7 @@ pub enum Framing {
 #[derive(Debug)]
 pub struct AnswerHead {
     pub head: Response<()>,
-    pub framing: Framing,
+    pub framing: BodyLength,
     /// True if the connection can carry another exchange.
     pub keep_alive: bool,
     /// The keep-alive time that the upstream announces, if any.
@@ -88,16 +88,16 @@ impl From<Malformed> for BadAnswer {
 
 /// A parser of heads in a buffer that fills.
 #[derive(Debug, Default)]
-pub struct Parser {
+pub struct AnswerParser {
     end: HeadEnd,
 }
 
-impl Parser {
+impl AnswerParser {
     /// Takes a head out of `buffer`; `None` when more bytes are needed.
     pub fn take(
         &mut self,
         buffer: &mut BytesMut,
-        asked: Asked<'_>,
+        asked: Expected<'_>,
     ) -> Result<Option<Parsed>, BadAnswer> {
         if buffer.is_empty() {
             return Ok(None);
@@ -123,7 +123,7 @@ impl Parser {
 }
 
 /// Parses a whole head, whose fields share its bytes.
-fn read(head: &Bytes, asked: Asked<'_>) -> Result<Parsed, BadAnswer> {
+fn read(head: &Bytes, asked: Expected<'_>) -> Result<Parsed, BadAnswer> {
     let fields_max = asked.bounds.headers_max;
     let mut few = [const { MaybeUninit::uninit() }; FIELDS_USUAL];
     let room = few.get_mut(..fields_max.min(FIELDS_USUAL));
@@ -139,7 +139,7 @@ fn read(head: &Bytes, asked: Asked<'_>) -> Result<Parsed, BadAnswer> {
 /// The same with room for so many fields.
 fn read_into<'h>(
     head: &'h Bytes,
-    asked: Asked<'_>,
+    asked: Expected<'_>,
     lines: &mut [MaybeUninit<httparse::Header<'h>>],
 ) -> Result<Parsed, BadAnswer> {
     let mut response = httparse::Response::new(&mut []);
@@ -256,7 +256,7 @@ impl Found {
         status: StatusCode,
         is_1_1: bool,
         mut fields: FieldList,
-        asked: Asked<'_>,
+        asked: Expected<'_>,
         bytes: usize,
     ) -> Result<Parsed, BadAnswer> {
         if self.chunked && self.length.is_some() {
@@ -286,15 +286,15 @@ impl Found {
             || switched
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let framing = match (&self.length, self.chunked) {
-            _ if bodiless => Framing::Length(0),
-            (Some((length, _)), _) => Framing::Length(*length),
-            (None, true) => Framing::Chunked,
-            (None, false) => Framing::UntilClose,
+            _ if bodiless => BodyLength::Length(0),
+            (Some((length, _)), _) => BodyLength::Length(*length),
+            (None, true) => BodyLength::Chunked,
+            (None, false) => BodyLength::UntilClose,
         };
         // A 204 that announces a body may be followed by one, which would be the next answer.
         let odd = status == StatusCode::NO_CONTENT
             && (self.chunked || self.length.as_ref().is_some_and(|(length, _)| *length > 0));
-        let keep_alive = is_1_1 && !self.close && !odd && framing != Framing::UntilClose;
+        let keep_alive = is_1_1 && !self.close && !odd && framing != BodyLength::UntilClose;
         if let Some((_, value)) = self.length
             && status != StatusCode::NO_CONTENT
         {
@@ -313,7 +313,7 @@ impl Found {
         }))
     }
 
-    fn check_switch(&self, asked: Asked<'_>) -> Result<(), BadAnswer> {
+    fn check_switch(&self, asked: Expected<'_>) -> Result<(), BadAnswer> {
         let agreed = match (&self.upgrade, asked.upgrade) {
             (Some(answer), Some(asked)) => answer.as_bytes().eq_ignore_ascii_case(asked.as_bytes()),
             _ => false,
@@ -340,13 +340,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn parse(text: &str, asked: Asked<'_>) -> Result<Option<Parsed>, BadAnswer> {
+    fn parse(text: &str, asked: Expected<'_>) -> Result<Option<Parsed>, BadAnswer> {
         let mut buffer = BytesMut::from(text);
-        Parser::default().take(&mut buffer, asked)
+        AnswerParser::default().take(&mut buffer, asked)
     }
 
     fn head(text: &str) -> AnswerHead {
-        match parse(text, Asked::default()) {
+        match parse(text, Expected::default()) {
             Ok(Some(Parsed::Final(head))) => head,
             other => panic!("{text:?}: {other:?}"),
         }
@@ -354,7 +354,7 @@ mod tests {
 
     #[test]
     fn the_length_of_a_body_is_known_from_its_head() {
-        let check = |fields: &str, framing: Framing, keep_alive: bool| {
+        let check = |fields: &str, framing: BodyLength, keep_alive: bool| {
             let head = head(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n"));
             assert_eq!(
                 (head.framing, head.keep_alive),
@@ -362,35 +362,38 @@ mod tests {
                 "{fields:?}"
             );
         };
-        check("Content-Length: 5\r\n", Framing::Length(5), true);
-        check("content-length: 0\r\n", Framing::Length(0), true);
+        check("Content-Length: 5\r\n", BodyLength::Length(5), true);
+        check("content-length: 0\r\n", BodyLength::Length(0), true);
         check(
             "Content-Length: 5\r\nContent-Length: 5\r\n",
-            Framing::Length(5),
+            BodyLength::Length(5),
             true,
         );
-        check("Transfer-Encoding: chunked\r\n", Framing::Chunked, true);
-        check("Transfer-Encoding: Chunked\r\n", Framing::Chunked, true);
-        check("", Framing::UntilClose, false);
+        check("Transfer-Encoding: chunked\r\n", BodyLength::Chunked, true);
+        check("Transfer-Encoding: Chunked\r\n", BodyLength::Chunked, true);
+        check("", BodyLength::UntilClose, false);
         check(
             "Content-Length: 5\r\nConnection: close\r\n",
-            Framing::Length(5),
+            BodyLength::Length(5),
             false,
         );
         check(
             "Content-Length: 5\r\nConnection: x, Close\r\n",
-            Framing::Length(5),
+            BodyLength::Length(5),
             false,
         );
         let old = head("HTTP/1.0 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\n");
-        assert_eq!((old.framing, old.keep_alive), (Framing::Length(5), false));
+        assert_eq!(
+            (old.framing, old.keep_alive),
+            (BodyLength::Length(5), false)
+        );
     }
 
     #[test]
     fn answers_without_a_body_have_none_whatever_they_say() {
-        let asked = Asked {
+        let asked = Expected {
             head_only: true,
-            ..Asked::default()
+            ..Expected::default()
         };
         let text = "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n";
         let Ok(Some(Parsed::Final(answer))) = parse(text, asked) else {
@@ -398,7 +401,7 @@ mod tests {
         };
         assert_eq!(
             (answer.framing, answer.keep_alive),
-            (Framing::Length(0), true)
+            (BodyLength::Length(0), true)
         );
         assert_eq!(
             answer.head.fields["content-length"], "500",
@@ -407,16 +410,19 @@ mod tests {
         let not_modified = head("HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\n\r\n");
         assert_eq!(
             (not_modified.framing, not_modified.keep_alive),
-            (Framing::Length(0), true)
+            (BodyLength::Length(0), true)
         );
         let empty = head("HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n");
         assert_eq!(
             (empty.framing, empty.keep_alive),
-            (Framing::Length(0), true)
+            (BodyLength::Length(0), true)
         );
         assert!(!empty.head.fields.contains(&header::CONTENT_LENGTH));
         let odd = head("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n");
-        assert_eq!((odd.framing, odd.keep_alive), (Framing::Length(0), false));
+        assert_eq!(
+            (odd.framing, odd.keep_alive),
+            (BodyLength::Length(0), false)
+        );
     }
 
     #[test]
@@ -465,7 +471,7 @@ mod tests {
             &tokens,
         ] {
             let text = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
-            let result = parse(&text, Asked::default());
+            let result = parse(&text, Expected::default());
             assert!(result.is_err(), "{fields:.60?}: {result:?}");
         }
         for text in [
@@ -479,7 +485,7 @@ mod tests {
             "ICY 200 OK\r\n\r\n",
             "<html>",
         ] {
-            let result = parse(text, Asked::default());
+            let result = parse(text, Expected::default());
             assert!(result.is_err(), "{text:?}: {result:?}");
         }
     }
@@ -487,9 +493,9 @@ mod tests {
     #[test]
     fn a_switch_of_protocols_must_have_been_asked_for() {
         let websocket = HeaderValue::from_static("websocket");
-        let asked = Asked {
+        let asked = Expected {
             upgrade: Some(&websocket),
-            ..Asked::default()
+            ..Expected::default()
         };
         let text =
             "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
@@ -498,7 +504,7 @@ mod tests {
         };
         assert!(answer.switched);
         assert_eq!(answer.head.fields["upgrade"], "WebSocket");
-        assert!(parse(text, Asked::default()).is_err(), "unasked");
+        assert!(parse(text, Expected::default()).is_err(), "unasked");
         assert!(
             parse(&text.replace("WebSocket", "h2c"), asked).is_err(),
             "another"
@@ -530,17 +536,17 @@ mod tests {
 
     #[test]
     fn blanks_before_a_colon_are_taken_away_and_change_nothing_else() {
-        let check = |fields: &str, framing: Framing| {
+        let check = |fields: &str, framing: BodyLength| {
             let head = head(&format!("HTTP/1.1 200 OK\r\nX-A : 1\r\n{fields}\r\n"));
             assert_eq!(head.framing, framing, "{fields:?}");
             assert_eq!(head.head.fields["x-a"], "1");
         };
-        check("Content-Length : 5\r\n", Framing::Length(5));
+        check("Content-Length : 5\r\n", BodyLength::Length(5));
         check(
             "Content-Length \t : 5\r\nContent-Length: 5\r\n",
-            Framing::Length(5),
+            BodyLength::Length(5),
         );
-        check("Transfer-Encoding : chunked\r\n", Framing::Chunked);
+        check("Transfer-Encoding : chunked\r\n", BodyLength::Chunked);
         let private = "Connection : x-b\r\nX-B : 1\r\nX-Countersign-App-Id : forged\r\n";
         let answer = head(&format!(
             "HTTP/1.1 200 OK\r\nKeep-Alive : timeout=5\r\n{private}\r\n"
@@ -551,12 +557,12 @@ mod tests {
     #[test]
     fn heads_are_read_up_to_the_bounds_of_their_upstream() {
         let fields = |count: usize| format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(count));
-        let asked = |header_bytes_max, headers_max| Asked {
+        let asked = |header_bytes_max, headers_max| Expected {
             bounds: AnswerBounds {
                 header_bytes_max,
                 headers_max,
             },
-            ..Asked::default()
+            ..Expected::default()
         };
         let cause = |text: &str, asked| parse(text, asked).err().map(|bad| bad.cause);
         for count in [100, 128, 129, 300] {
@@ -568,7 +574,7 @@ mod tests {
             assert_eq!(cause(&text, asked(text.len() - 1, count)), small, "{count}");
         }
         let large = format!("HTTP/1.1 200 OK\r\na: {}\r\n\r\n", "b".repeat(70 << 10));
-        assert_eq!(cause(&large, Asked::default()), None);
+        assert_eq!(cause(&large, Expected::default()), None);
     }
 
     #[test]
@@ -601,7 +607,7 @@ mod tests {
         ] {
             let found = parse(
                 &format!("HTTP/1.1 200 OK\r\n{fields}\r\n"),
-                Asked::default(),
+                Expected::default(),
             );
             assert_eq!(found.unwrap_err().cause, cause, "{fields:?}");
         }
@@ -610,7 +616,7 @@ mod tests {
             ("HTTP/2.0 200 OK\r\n\r\n", Cause::AnswerNotHttp),
             ("HTTP/1.1 101 Switching\r\n\r\n", Cause::AnswerSwitchUnasked),
         ] {
-            let found = parse(text, Asked::default());
+            let found = parse(text, Expected::default());
             assert_eq!(found.unwrap_err().cause, cause, "{text:?}");
         }
     }
@@ -620,7 +626,7 @@ mod tests {
         for status in ["100 Continue", "103 Early Hints", "199 Odd"] {
             let text = format!("HTTP/1.1 {status}\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n");
             let mut buffer = BytesMut::from(text.as_str());
-            let parsed = Parser::default().take(&mut buffer, Asked::default());
+            let parsed = AnswerParser::default().take(&mut buffer, Expected::default());
             let Ok(Some(Parsed::Interim { bytes, hints })) = parsed else {
                 panic!("{parsed:?}");
             };
@@ -640,12 +646,12 @@ mod tests {
                 Parsed::Interim { bytes, hints } => format!("{bytes} {hints:?}"),
                 Parsed::Final(head) => format!("{:?} {:?} {}", head.head, head.framing, head.keep_alive),
             };
-            let whole = parse(&text, Asked::default()).map(|parsed| parsed.map(describe));
-            let (mut parser, mut buffer) = (Parser::default(), BytesMut::new());
+            let whole = parse(&text, Expected::default()).map(|parsed| parsed.map(describe));
+            let (mut parser, mut buffer) = (AnswerParser::default(), BytesMut::new());
             let mut pieces = Ok(None);
             for byte in text.bytes() {
                 buffer.extend_from_slice(&[byte]);
-                pieces = parser.take(&mut buffer, Asked::default()).map(|parsed| parsed.map(describe));
+                pieces = parser.take(&mut buffer, Expected::default()).map(|parsed| parsed.map(describe));
                 if !matches!(pieces, Ok(None)) {
                     break;
                 }
@@ -662,7 +668,7 @@ mod tests {
             let mut buffer = BytesMut::from(&b"HTTP/1.1 200 OK\r\n"[..]);
             buffer.extend_from_slice(&bytes);
             buffer.extend_from_slice(b"\r\n\r\n");
-            let _ = Parser::default().take(&mut buffer, Asked::default());
+            let _ = AnswerParser::default().take(&mut buffer, Expected::default());
         }
     }
 }

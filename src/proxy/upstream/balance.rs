@@ -8,20 +8,20 @@ use tokio::time::Instant;
 
 /// The load and failures of an endpoint, from using it.
 #[derive(Debug, Default)]
-pub struct Load {
+pub struct EndpointLoad {
     in_flight: Cell<usize>,
     /// Connections refused in a row.
     failures: Cell<u32>,
     ejected_until: Cell<Option<Instant>>,
 }
 
-impl AsRef<Self> for Load {
+impl AsRef<Self> for EndpointLoad {
     fn as_ref(&self) -> &Self {
         self
     }
 }
 
-impl Load {
+impl EndpointLoad {
     pub fn begin(&self) {
         self.in_flight.set(self.in_flight.get() + 1);
     }
@@ -79,7 +79,7 @@ impl Tried {
 
 /// The less loaded of two endpoints drawn at random: nearly as even as comparing all, without herding to one.
 /// An ejected endpoint is drawn only when every other is ejected or tried. `None` when all have been tried.
-pub fn choose<E: AsRef<Load>>(
+pub fn choose<E: AsRef<EndpointLoad>>(
     endpoints: &[E],
     tried: Tried,
     now: Instant,
@@ -145,14 +145,14 @@ const EJECTED_MAX: Duration = Duration::from_secs(5);
 mod tests {
     use super::*;
 
-    fn choices(loads: &[Load], tried: Tried, now: Instant) -> Vec<Option<usize>> {
+    fn choices(loads: &[EndpointLoad], tried: Tried, now: Instant) -> Vec<Option<usize>> {
         (0..200)
             .map(|_| choose(loads, tried, now, random))
             .collect()
     }
 
-    fn three() -> Vec<Load> {
-        (0..3).map(|_| Load::default()).collect()
+    fn three() -> Vec<EndpointLoad> {
+        (0..3).map(|_| EndpointLoad::default()).collect()
     }
 
     #[test]

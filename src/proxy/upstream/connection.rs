@@ -17,7 +17,7 @@ use crate::net::turn;
 use crate::proxy::codec::output::Output;
 
 /// A connection that speaks HTTP/1.1.
-pub struct Connection {
+pub struct UpstreamConnection {
     stream: Box<dyn Peek>,
     /// Bytes that were read and not taken yet.
     pub input: BytesMut,
@@ -32,7 +32,7 @@ pub struct Connection {
     read_size: usize,
 }
 
-impl fmt::Debug for Connection {
+impl fmt::Debug for UpstreamConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("stream", &self.stream)
@@ -42,7 +42,7 @@ impl fmt::Debug for Connection {
     }
 }
 
-impl Connection {
+impl UpstreamConnection {
     pub fn new(stream: Box<dyn Peek>) -> Self {
         let now = Instant::now();
         Self {

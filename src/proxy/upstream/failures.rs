@@ -15,28 +15,28 @@ use crate::proxy::messages::error::Error;
 
 /// The failures of one upstream, of all workers together.
 #[derive(Debug)]
-pub struct Failures {
+pub struct UpstreamFailures {
     upstream: Name,
     begun: Instant,
     count: IntCounterVec,
-    told: Box<[Told]>,
+    logged: Box<[LogState]>,
 }
 
 /// The time of a cause's last log line, and the number of failures without one since.
 #[derive(Debug, Default)]
-struct Told {
+struct LogState {
     /// In milliseconds; 0 before the first line.
     at: AtomicU64,
     held_back: AtomicU64,
 }
 
-impl Failures {
+impl UpstreamFailures {
     pub fn new(upstream: Name, begun: Instant, count: IntCounterVec) -> Self {
         Self {
             upstream,
             begun,
             count,
-            told: Cause::ALL.iter().map(|_| Told::default()).collect(),
+            logged: Cause::ALL.iter().map(|_| LogState::default()).collect(),
         }
     }
 
@@ -62,20 +62,20 @@ impl Failures {
 
     /// The number of failures without a line, if one is due now.
     fn is_due(&self, cause: Cause, elapsed: Duration) -> Option<u64> {
-        let told = self.told.get(cause as usize)?;
+        let logged = self.logged.get(cause as usize)?;
         let now = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         let now = now.saturating_add(1);
-        let last = told.at.load(Ordering::Relaxed);
+        let last = logged.at.load(Ordering::Relaxed);
         let due = last == 0 || now.saturating_sub(last) >= TOLD_EVERY_MS;
         let mine = due
-            && told
+            && logged
                 .at
                 .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok();
         if mine {
-            return Some(told.held_back.swap(0, Ordering::Relaxed));
+            return Some(logged.held_back.swap(0, Ordering::Relaxed));
         }
-        told.held_back.fetch_add(1, Ordering::Relaxed);
+        logged.held_back.fetch_add(1, Ordering::Relaxed);
         None
     }
 }
@@ -112,9 +112,9 @@ mod tests {
     use crate::domain::reason::Reason;
     use prometheus::Opts;
 
-    fn failures() -> Failures {
+    fn failures() -> UpstreamFailures {
         let count = IntCounterVec::new(Opts::new("failures", "x"), &["upstream", "cause"]);
-        Failures::new("orders".parse().unwrap(), Instant::now(), count.unwrap())
+        UpstreamFailures::new("orders".parse().unwrap(), Instant::now(), count.unwrap())
     }
 
     #[test]

@@ -9,7 +9,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 use tokio::time::Instant;
 
-use super::failures::Failures;
+use super::failures::UpstreamFailures;
 use crate::domain::cause::Cause;
 use crate::domain::name::Name;
 use crate::domain::upstream::Upstream;
@@ -38,7 +38,7 @@ pub struct Health {
     ejections: IntCounter,
     requests: IntCounter,
     retries: IntCounter,
-    pub failures: Failures,
+    pub failures: UpstreamFailures,
 }
 
 impl Healths {
@@ -117,7 +117,11 @@ impl Healths {
             ejections: self.ejections.with_label_values(&[upstream.name.as_str()]),
             requests: self.requests.with_label_values(&[upstream.name.as_str()]),
             retries: self.retries.with_label_values(&[upstream.name.as_str()]),
-            failures: Failures::new(upstream.name.clone(), self.begun, self.failures.clone()),
+            failures: UpstreamFailures::new(
+                upstream.name.clone(),
+                self.begun,
+                self.failures.clone(),
+            ),
         });
         upstreams.insert(upstream.name.clone(), Arc::clone(&health));
         health

@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::answer_head::{AnswerHead, Asked, BadAnswer, Framing, Parsed, Parser};
-use super::connection::Connection;
+use super::answer_head::{AnswerHead, AnswerParser, BadAnswer, BodyLength, Expected, Parsed};
+use super::connection::UpstreamConnection;
 use super::pool::Lease;
 use super::sender::{SendError, Sender, Waits};
 use crate::crypto::tls;
@@ -30,13 +30,13 @@ use crate::proxy::messages::hints::Hints;
 /// Interim answers before it are skipped; their bytes are limited, and they do not extend the time limit. Early hints
 /// among them go to the caller, if it can have them.
 pub async fn exchange(
-    connection: &mut Connection,
+    connection: &mut UpstreamConnection,
     sender: &mut Sender,
-    asked: Asked<'_>,
+    asked: Expected<'_>,
     timeouts: &Timeouts,
     hints: Option<&Hints>,
 ) -> Result<AnswerHead, Error> {
-    let mut parser = Parser::default();
+    let mut parser = AnswerParser::default();
     let mut interim = 0;
     let mut broken = None;
     let mut watched = None;
@@ -113,14 +113,14 @@ pub async fn exchange(
 
 /// The error of a connection that ended before the answer did. Without any byte of an answer, the upstream has most
 /// likely closed it for being idle, and another connection may succeed.
-fn died(cause: io::Error, connection: &Connection, interim: usize) -> Error {
+fn died(cause: io::Error, connection: &UpstreamConnection, interim: usize) -> Error {
     // Since TLS 1.3 an upstream refuses our certificate only after our side of the handshake.
-    let (reason, told) = if is_refusal(&cause) {
+    let (reason, answer_cause) = if is_refusal(&cause) {
         (Reason::UpstreamTls, tls::upstream_cause(&cause))
     } else {
         (Reason::UpstreamFailed, Cause::ClosedBeforeAnswer)
     };
-    let error = Error::upstream(reason).by(told).because(cause);
+    let error = Error::upstream(reason).by(answer_cause).because(cause);
     if connection.input.is_empty() && interim == 0 {
         error.worth_a_retry()
     } else {
@@ -178,7 +178,7 @@ pub fn body(mut lease: Lease, head: &AnswerHead, sender: Sender, idle: Duration)
     let connection = lease.connection();
     connection.kept_for = head.kept_for.or(connection.kept_for);
     let coding = match head.framing {
-        Framing::Length(length) => {
+        BodyLength::Length(length) => {
             let input = &mut connection.input;
             if let Ok(length) = usize::try_from(length)
                 && input.len() >= length
@@ -189,8 +189,8 @@ pub fn body(mut lease: Lease, head: &AnswerHead, sender: Sender, idle: Duration)
             }
             Coding::Length(length)
         }
-        Framing::Chunked => Coding::Chunked(Chunked::of_an_answer()),
-        Framing::UntilClose => Coding::UntilClose,
+        BodyLength::Chunked => Coding::Chunked(Chunked::of_an_answer()),
+        BodyLength::UntilClose => Coding::UntilClose,
     };
     Received::Streaming(Http1Body {
         lease: Some(lease),
@@ -405,7 +405,7 @@ mod tests {
             stream,
             calls: Rc::clone(&calls),
         };
-        let mut connection = Connection::new(Box::new(counting));
+        let mut connection = UpstreamConnection::new(Box::new(counting));
         let head = Head {
             method,
             target: http::uri::PathAndQuery::from_static("/").into(),
@@ -420,7 +420,7 @@ mod tests {
         let ask = exchange(
             &mut connection,
             &mut sender,
-            Asked::default(),
+            Expected::default(),
             &timeouts,
             None,
         );
@@ -433,7 +433,7 @@ mod tests {
             upstream.write_all(answer).await.unwrap();
         };
         let (head, ()) = tokio::join!(ask, answer);
-        assert_eq!(head.unwrap().framing, Framing::Length(5));
+        assert_eq!(head.unwrap().framing, BodyLength::Length(5));
         assert_eq!(connection.input, "hello");
         (calls.writes.get(), calls.reads.get())
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::connection::Connection;
+use super::connection::UpstreamConnection;
 use super::keep_alive::KeepAlive;
 use crate::domain::upstream::PoolBounds;
 
@@ -30,14 +30,14 @@ pub struct IdleList {
 
 #[derive(Debug)]
 struct Idle {
-    connection: Box<Connection>,
+    connection: Box<UpstreamConnection>,
     since: Instant,
     /// True if its close wakes a task.
     watched: bool,
 }
 
 impl IdleList {
-    pub fn push(&self, connection: Box<Connection>) {
+    pub fn push(&self, connection: Box<UpstreamConnection>) {
         self.list.borrow_mut().push(Idle {
             since: connection.heard,
             connection,
@@ -56,7 +56,7 @@ impl IdleList {
         bounds: &PoolBounds,
         now: Instant,
         mut let_go: impl FnMut(),
-    ) -> Option<(Box<Connection>, Duration)> {
+    ) -> Option<(Box<UpstreamConnection>, Duration)> {
         loop {
             let mut idle = self.pick(choice, now)?;
             let rest = idle.rest(now);

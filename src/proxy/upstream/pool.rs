@@ -12,8 +12,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::balance::{self, Load, Tried};
-use super::connection::Connection;
+use super::balance::{self, EndpointLoad, Tried};
+use super::connection::UpstreamConnection;
 use super::connectors::Connectors;
 use super::health::Health;
 use super::http2::connection::{Http2, STREAMS_MAX};
@@ -54,7 +54,7 @@ struct EndpointPool {
     /// The endpoint in the configuration's spelling.
     text: Arc<str>,
     destination: Destination,
-    load: Load,
+    load: EndpointLoad,
     /// The index among the upstream's endpoints.
     place: usize,
     idle: IdleList,
@@ -84,7 +84,7 @@ impl Pool {
             destination: Destination::new(resolver.name(&endpoint.host, endpoint.port))
                 .proving(upstream.server_name.as_deref())
                 .with(tcp_options::options(&upstream.tcp)),
-            load: Load::default(),
+            load: EndpointLoad::default(),
             idle: IdleList::default(),
             shared: RefCell::default(),
             opening: tokio::sync::Mutex::new(()),
@@ -230,7 +230,7 @@ impl Pool {
         endpoint: &EndpointPool,
         choice: Choice,
         now: Instant,
-    ) -> Option<(Box<Connection>, Duration)> {
+    ) -> Option<(Box<UpstreamConnection>, Duration)> {
         let bounds = self.upstream.borrow().pool;
         let let_go = || self.idle_closed();
         let taken = endpoint.idle.take(choice, &bounds, now, let_go)?;
@@ -238,7 +238,7 @@ impl Pool {
         Some(taken)
     }
 
-    async fn open_http1(&self, endpoint: &EndpointPool) -> Result<Box<Connection>, Error> {
+    async fn open_http1(&self, endpoint: &EndpointPool) -> Result<Box<UpstreamConnection>, Error> {
         // A slot in hand means that fewer than all connections are in use, so one too many must be idle.
         if self.open.get() >= self.upstream.borrow().pool.connections_max.max(1) {
             self.close_one_idle();
@@ -248,7 +248,7 @@ impl Pool {
         let stream = Box::pin(self.dial(endpoint)).await?;
         opening.keep();
         // Boxed, because it moves with every exchange.
-        Ok(Box::new(Connection::new(Box::new(stream))))
+        Ok(Box::new(UpstreamConnection::new(Box::new(stream))))
     }
 
     async fn dial(&self, endpoint: &EndpointPool) -> Result<Stream, Error> {
@@ -343,7 +343,7 @@ impl Pool {
             .filter(|connection| connection.has_room())
     }
 
-    fn take_back(self: &Rc<Self>, place: usize, mut connection: Box<Connection>) {
+    fn take_back(self: &Rc<Self>, place: usize, mut connection: Box<UpstreamConnection>) {
         let bounds = self.upstream.borrow().pool;
         let young = turn::now().saturating_duration_since(connection.opened) < bounds.age_max;
         let endpoint = self.endpoints.get(place);
@@ -420,8 +420,8 @@ impl Pool {
     }
 }
 
-impl AsRef<Load> for EndpointPool {
-    fn as_ref(&self) -> &Load {
+impl AsRef<EndpointLoad> for EndpointPool {
+    fn as_ref(&self) -> &EndpointLoad {
         &self.load
     }
 }
@@ -477,14 +477,14 @@ pub struct Lease {
     pool: Rc<Pool>,
     place: usize,
     /// `None` only while the lease is being dropped.
-    connection: Option<Box<Connection>>,
+    connection: Option<Box<UpstreamConnection>>,
     /// The time for which it was kept; `None` if it is new.
     pub rested: Option<Duration>,
     _slot: Option<Slot>,
 }
 
 impl Lease {
-    pub fn connection(&mut self) -> &mut Connection {
+    pub fn connection(&mut self) -> &mut UpstreamConnection {
         self.connection
             .as_mut()
             .expect("a lease has its connection until it is given up")
@@ -523,7 +523,7 @@ impl Lease {
     }
 
     /// Takes the connection out of the pool: it is a tunnel now. It is counted until the guard is dropped.
-    pub fn into_connection(mut self) -> (Box<Connection>, TunnelGuard) {
+    pub fn into_connection(mut self) -> (Box<UpstreamConnection>, TunnelGuard) {
         let connection = self
             .connection
             .take()

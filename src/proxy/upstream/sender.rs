@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 
-use super::connection::Connection;
+use super::connection::UpstreamConnection;
 use super::request::{AnyBody, BodyGone, Head, Reclaimed};
 use super::wire::{self, BodyFraming};
 use crate::domain::reason::Reason;
@@ -71,7 +71,7 @@ impl Sender {
     /// Begins to send a request over `connection`. With `checks`, a close of the connection is looked for right before
     /// the first write.
     pub fn begin(
-        connection: &mut Connection,
+        connection: &mut UpstreamConnection,
         head: &Head,
         body: Option<AnyBody>,
         checks: bool,
@@ -124,7 +124,7 @@ impl Sender {
     pub fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        connection: &mut Connection,
+        connection: &mut UpstreamConnection,
     ) -> Poll<Result<(), SendError>> {
         while !self.done {
             if self.start != Start::Begun && !self.may_begin(connection) {
@@ -156,7 +156,7 @@ impl Sender {
 
     /// True if the connection is still open for a request. Checked before anything is taken of the body, which can then
     /// go elsewhere.
-    fn may_begin(&self, connection: &mut Connection) -> bool {
+    fn may_begin(&self, connection: &mut UpstreamConnection) -> bool {
         match self.start {
             _ if self.checks => connection.is_quiet_in_the_kernel(),
             // Bytes that came while the head was held back belong to no request.

@@ -22,7 +22,7 @@ use super::identify::{self, Presented};
 use super::limit;
 use super::prepare::{self, Permitted};
 use super::read;
-use super::read::Asked;
+use super::read::ReadHead;
 use crate::proxy::bodies::body::BodyBounds;
 use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::connections::expiry::Expiry;
@@ -126,13 +126,13 @@ impl Admission<'_> {
         })
     }
 
-    fn read<'r>(self, request: &'r Request, snapshot: &Snapshot) -> Result<Asked<'r>, Refusal> {
+    fn read<'r>(self, request: &'r Request, snapshot: &Snapshot) -> Result<ReadHead<'r>, Refusal> {
         let any_host = snapshot.catalog.routes.serves_any_host();
         let bounds = &self.worker.settings.http;
         read::read(request, &self.connection.host, any_host, bounds)
     }
 
-    fn question<'q>(&'q self, asked: &'q Asked<'_>) -> Question<'q> {
+    fn question<'q>(&'q self, asked: &'q ReadHead<'_>) -> Question<'q> {
         let peer = &self.connection.peer;
         Question {
             head: RequestHead {

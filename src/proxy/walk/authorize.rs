@@ -11,7 +11,7 @@ use crate::proxy::connections::live::Connection;
 use crate::proxy::messages::offence::Offence;
 use crate::proxy::messages::refusal::{Extra, Refusal};
 use crate::proxy::report::metrics::Closed;
-use crate::proxy::verifier::Failures;
+use crate::proxy::verifier::FailedAttempts;
 
 /// The refusal of a request to `path` that was denied; `route` is the one that was found.
 pub fn refusal(
@@ -19,7 +19,7 @@ pub fn refusal(
     path: &str,
     route: Option<&Arc<Route>>,
     connection: &Connection,
-    failures: &Failures,
+    failures: &FailedAttempts,
 ) -> Refusal {
     match denial {
         Denial::Quarantine(reason) => reason.into(),

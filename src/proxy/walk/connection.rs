@@ -25,7 +25,7 @@ use crate::proxy::intake::handover::Arrival;
 use crate::proxy::intake::handshake;
 use crate::proxy::intake::handshake_failure::NotOpened;
 use crate::proxy::messages::message::{Request, Response};
-use crate::proxy::report::metrics::Shaken;
+use crate::proxy::report::metrics::HandshakeOutcome;
 use crate::proxy::serve;
 use crate::proxy::worker::Worker;
 
@@ -133,7 +133,7 @@ async fn open(
     metrics
         .handshake_duration
         .observe(began.elapsed().as_secs_f64());
-    metrics.handshake_finished(Shaken {
+    metrics.handshake_finished(HandshakeOutcome {
         tls_version: proved.peer.tls_version,
         resumed: proved.resumed,
         quarantined: match certificate {

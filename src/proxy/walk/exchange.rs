@@ -223,7 +223,7 @@ impl Exchange<'_> {
         permit: ToUpstream,
         mut head: Box<Head>,
         body: RequestBody<Incoming>,
-    ) -> impl Future<Output = Result<forward::Answer, Error>> + use<> {
+    ) -> impl Future<Output = Result<forward::UpstreamAnswer, Error>> + use<> {
         let name = self.name.value.clone();
         head.fields.append(forwarding::REQUEST_ID, name);
         let outbound = Outbound { head, body };
@@ -296,17 +296,17 @@ impl Exchange<'_> {
 
 /// The answer of an upstream to a client that may have requested an upgrade.
 fn agreed(
-    answered: forward::Answer,
+    answered: forward::UpstreamAnswer,
     client: Option<Upgrade>,
     expiry: Expiry,
 ) -> Result<Answer, Reason> {
     match (answered, client) {
-        (forward::Answer::Response(response), _) => {
+        (forward::UpstreamAnswer::Response(response), _) => {
             Ok(Answer::Response(response.map(Content::Upstream)))
         }
-        (forward::Answer::Tunnel(head, io), Some(client)) => {
+        (forward::UpstreamAnswer::Tunnel(head, io), Some(client)) => {
             Ok(Answer::Tunnel(head, client, io, expiry))
         }
-        (forward::Answer::Tunnel(..), None) => Err(Reason::UpgradeRefused),
+        (forward::UpstreamAnswer::Tunnel(..), None) => Err(Reason::UpgradeRefused),
     }
 }

@@ -16,7 +16,7 @@ use crate::net::http::TokioIo;
 use crate::net::stream::{AnyStream, Guarded};
 use crate::proxy::messages::error::Error;
 use crate::proxy::messages::message::Response;
-use crate::proxy::upstream::answer_head::Asked;
+use crate::proxy::upstream::answer_head::Expected;
 use crate::proxy::upstream::body::AnswerBody;
 use crate::proxy::upstream::http1;
 use crate::proxy::upstream::http2::exchange as http2;
@@ -38,7 +38,7 @@ pub struct Outbound<B> {
 
 /// The upstream's answer.
 #[derive(Debug)]
-pub enum Answer {
+pub enum UpstreamAnswer {
     Response(Response<AnswerBody>),
     /// The upstream agreed to the upgrade. The head is for the client: 101 after an HTTP/1.1 upgrade, 200 after an
     /// extended CONNECT.
@@ -56,7 +56,7 @@ pub fn send<B>(
     permit: ToUpstream,
     upstreams: &Rc<Upstreams>,
     outbound: Outbound<B>,
-) -> impl Future<Output = Result<Answer, Error>> + use<B>
+) -> impl Future<Output = Result<UpstreamAnswer, Error>> + use<B>
 where
     B: Body<Data = Bytes, Error = Error> + 'static,
 {
@@ -106,7 +106,7 @@ struct Failed {
     /// True if another connection may succeed: this one was kept, or the upstream has refused the request on it unread.
     elsewhere: bool,
     /// True if operators have been informed already.
-    told: bool,
+    reported: bool,
 }
 
 impl From<Error> for Failed {
@@ -116,13 +116,13 @@ impl From<Error> for Failed {
             body: Err(BodyGone),
             sent: false,
             elsewhere: false,
-            told: true,
+            reported: true,
         }
     }
 }
 
 impl Exchange {
-    async fn answer(&self, body: Option<AnyBody>) -> Result<Answer, Error> {
+    async fn answer(&self, body: Option<AnyBody>) -> Result<UpstreamAnswer, Error> {
         let head = &*self.head;
         let answer = match self.run(body, false).await {
             Err(Failed {
@@ -141,7 +141,7 @@ impl Exchange {
         };
         match answer.map_err(|failed| self.tell(failed))? {
             // To an HTTP/2 client, success would mean that there is a tunnel.
-            Answer::Response(response)
+            UpstreamAnswer::Response(response)
                 if head.method == Method::CONNECT && response.status.is_success() =>
             {
                 let error = Error::upstream(Reason::UpstreamFailed);
@@ -150,23 +150,23 @@ impl Exchange {
                 self.pool.health().failures.note(&error);
                 Err(error)
             }
-            Answer::Tunnel(mut answer, stream) => {
+            UpstreamAnswer::Tunnel(mut answer, stream) => {
                 websocket::agree(&mut answer, head);
-                Ok(Answer::Tunnel(answer, stream))
+                Ok(UpstreamAnswer::Tunnel(answer, stream))
             }
-            answer @ Answer::Response(_) => Ok(answer),
+            answer @ UpstreamAnswer::Response(_) => Ok(answer),
         }
     }
 
     /// Reports the failure that ends the exchange to operators, once.
     fn tell(&self, failed: Failed) -> Error {
-        if !failed.told {
+        if !failed.reported {
             self.pool.health().failures.note(&failed.error);
         }
         failed.error
     }
 
-    async fn run(&self, body: Option<AnyBody>, fresh: bool) -> Result<Answer, Failed> {
+    async fn run(&self, body: Option<AnyBody>, fresh: bool) -> Result<UpstreamAnswer, Failed> {
         let slot = self.pool.admit().await?;
         self.pool.health().asked(fresh);
         match self.upstream.protocol {
@@ -195,8 +195,8 @@ impl Exchange {
         mut lease: Lease,
         body: Option<AnyBody>,
         checks: bool,
-    ) -> Result<Answer, Failed> {
-        let asked = Asked {
+    ) -> Result<UpstreamAnswer, Failed> {
+        let asked = Expected {
             head_only: self.head.method == Method::HEAD,
             upgrade: self.head.upgrade.as_ref(),
             bounds: self.upstream.http,
@@ -212,7 +212,7 @@ impl Exchange {
                 }
                 return Err(Failed {
                     error: lease.blame(error),
-                    told: false,
+                    reported: false,
                     sent: sender.has_begun(),
                     body: sender.reclaim(),
                     elsewhere: lease.rested.is_some(),
@@ -223,11 +223,11 @@ impl Exchange {
         if answer.switched {
             let (connection, guard) = lease.into_connection();
             let stream = Guarded::new(connection.into_stream(), guard);
-            return Ok(Answer::Tunnel(answer.head, Box::new(stream)));
+            return Ok(UpstreamAnswer::Tunnel(answer.head, Box::new(stream)));
         }
         let idle = self.upstream.timeouts.idle;
         let body = AnswerBody::from(http1::body(lease, &answer, sender, idle));
-        Ok(Answer::Response(answer.head.map(|()| body)))
+        Ok(UpstreamAnswer::Response(answer.head.map(|()| body)))
     }
 
     async fn over_http2(
@@ -235,7 +235,7 @@ impl Exchange {
         slot: Slot,
         body: Option<AnyBody>,
         fresh: bool,
-    ) -> Result<Answer, Failed> {
+    ) -> Result<UpstreamAnswer, Failed> {
         let lease = self.pool.lease_shared(slot, fresh).await?;
         let timeouts = &self.upstream.timeouts;
         let outcome = match http2::exchange(&lease.connection, &self.head, body, timeouts).await {
@@ -248,7 +248,7 @@ impl Exchange {
                 return Err(Failed {
                     sent: body.is_err(),
                     error: lease.blame(error),
-                    told: false,
+                    reported: false,
                     body,
                     elsewhere: lease.reused || refused,
                 });
@@ -259,7 +259,7 @@ impl Exchange {
                 let mut answer = Response::from(response);
                 http2::clean(&mut answer.fields);
                 let idle = timeouts.idle;
-                Ok(Answer::Response(answer.map(|incoming| {
+                Ok(UpstreamAnswer::Response(answer.map(|incoming| {
                     Http2Body::new(incoming, sending, lease, idle).into()
                 })))
             }
@@ -267,7 +267,7 @@ impl Exchange {
                 let mut answer = Response::from(head);
                 http2::clean(&mut answer.fields);
                 let stream = Guarded::new(TokioIo::new(upgraded), lease);
-                Ok(Answer::Tunnel(answer, Box::new(stream)))
+                Ok(UpstreamAnswer::Tunnel(answer, Box::new(stream)))
             }
         }
     }

@@ -166,7 +166,7 @@ impl Client {
         }
     }
 
-    async fn send<B>(&self, outbound: Outbound<B>) -> Result<Answer, Error>
+    async fn send<B>(&self, outbound: Outbound<B>) -> Result<UpstreamAnswer, Error>
     where
         B: Body<Data = Bytes, Error = Error> + 'static,
     {
@@ -178,8 +178,8 @@ impl Client {
         B: Body<Data = Bytes, Error = Error> + 'static,
     {
         match self.send(outbound).await? {
-            Answer::Response(response) => Ok(response.into()),
-            Answer::Tunnel(head, _) => panic!("a tunnel: {head:?}"),
+            UpstreamAnswer::Response(response) => Ok(response.into()),
+            UpstreamAnswer::Tunnel(head, _) => panic!("a tunnel: {head:?}"),
         }
     }
 
@@ -915,7 +915,7 @@ fn an_upgrade_becomes_a_tunnel() {
         ] {
             let peer = websocket_peer().await;
             let client = Client::of(&[&peer]);
-            let Answer::Tunnel(agreed, mut stream) =
+            let UpstreamAnswer::Tunnel(agreed, mut stream) =
                 client.send(upgrading(method.clone())).await.unwrap()
             else {
                 panic!("no tunnel");
@@ -1039,7 +1039,8 @@ fn an_upgrade_is_an_extended_connect_over_http_2() {
                 header::SEC_WEBSOCKET_KEY,
                 HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="),
             );
-            let Answer::Tunnel(agreed, mut stream) = client.send(outbound).await.unwrap() else {
+            let UpstreamAnswer::Tunnel(agreed, mut stream) = client.send(outbound).await.unwrap()
+            else {
                 panic!("no tunnel");
             };
             assert_eq!(agreed.status, status);

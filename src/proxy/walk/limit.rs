@@ -44,11 +44,11 @@ fn take_one(
 ) -> Result<Strictest, Strictest> {
     let key = key(limit, permit, address);
     let taken = counters.take(&key, &limit.allowance(), counters.now());
-    let told = |standing| Strictest {
+    let strictest = |standing| Strictest {
         limit: Arc::clone(limit),
         standing,
     };
-    taken.map(told).map_err(told)
+    taken.map(strictest).map_err(strictest)
 }
 
 /// The longest wait of any limit. Nothing is taken before this check, so that a request which one limit refuses never
@@ -197,9 +197,9 @@ mod tests {
             limit("wide", Per::Route, 1000, 100),
             limit("narrow", Per::Address, 1000, 3),
         ]);
-        let told = spend(&permit, HERE, &counters()).unwrap().unwrap();
-        assert_eq!(told.limit.name().as_str(), "narrow");
-        assert_eq!(told.standing.remaining, 2);
+        let strictest = spend(&permit, HERE, &counters()).unwrap().unwrap();
+        assert_eq!(strictest.limit.name().as_str(), "narrow");
+        assert_eq!(strictest.standing.remaining, 2);
     }
 
     #[test]
@@ -215,8 +215,8 @@ mod tests {
             assert_eq!(refused.limit.name().as_str(), "narrow");
         }
         // Four of five are left in the wide limit, for others.
-        let told = spend(&permit, THERE, &counters).unwrap().unwrap();
-        assert_eq!(told.limit.name().as_str(), "narrow");
+        let strictest = spend(&permit, THERE, &counters).unwrap().unwrap();
+        assert_eq!(strictest.limit.name().as_str(), "narrow");
         let wide = BucketKey {
             limit: Some("wide".parse().unwrap()),
             subject: Subject::Route("orders".into()),

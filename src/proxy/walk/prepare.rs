@@ -18,7 +18,7 @@ use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::connections::live::{Connection, FieldsFor};
 use crate::proxy::fields::forwarding;
 use crate::proxy::fields::headers::{self, Credentials, Keep};
-use crate::proxy::identity_headers::caller::{self, Introduction};
+use crate::proxy::identity_headers::caller::{self, HeaderInputs};
 use crate::proxy::identity_headers::fields::Omitted;
 use crate::proxy::identity_headers::identity_fields::IdentityFields;
 use crate::proxy::messages::host::Host;
@@ -143,10 +143,10 @@ fn constant_fields(about: Permitted<'_>, host: &Host) -> Rc<IdentityFields> {
         ..
     } = about;
     let identity = grant.identity();
-    let told = &grant.route().identity_headers;
+    let identity_headers = &grant.route().identity_headers;
     let wanted = FieldsFor {
         snapshot: snapshot.version,
-        told: Arc::as_ptr(told).addr(),
+        identity_headers: Arc::as_ptr(identity_headers).addr(),
         certificate: identity
             .and_then(Identity::certificate)
             .map(|proof| proof.id),
@@ -159,7 +159,7 @@ fn constant_fields(about: Permitted<'_>, host: &Host) -> Rc<IdentityFields> {
     };
     connection.fields(wanted, || {
         let mut fields = match identity {
-            Some(identity) => introduce(worker, connection, identity, told),
+            Some(identity) => introduce(worker, connection, identity, identity_headers),
             None => Vec::new(),
         };
         let origin = connection.peer.origin;
@@ -178,7 +178,7 @@ fn introduce(
     wanted: &IdentityHeaders,
 ) -> Vec<(HeaderName, HeaderValue)> {
     let leaf = connection.peer.leaf.as_deref();
-    let (fields, omitted) = caller::fields(Introduction {
+    let (fields, omitted) = caller::fields(HeaderInputs {
         identity,
         leaf,
         issuers: &worker.issuers.load(),

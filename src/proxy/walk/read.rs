@@ -19,7 +19,7 @@ use crate::proxy::settings::HttpBounds;
 
 /// The parts of a valid request's head that decide its route.
 #[derive(Debug)]
-pub struct Asked<'a> {
+pub struct ReadHead<'a> {
     pub host: Host,
     pub path: Path<'a>,
     /// The method for routing.
@@ -34,7 +34,7 @@ pub fn read<'a>(
     last_host: &LastHost,
     any_host: bool,
     bounds: &HttpBounds,
-) -> Result<Asked<'a>, Refusal> {
+) -> Result<ReadHead<'a>, Refusal> {
     headers::sound_framing(&request.fields)?;
     if request.target_bytes() > bounds.target_bytes_max {
         return Err(Reason::UriTooLong.into());
@@ -45,7 +45,7 @@ pub fn read<'a>(
         return Err(Reason::HeadersTooLarge.into());
     }
     let odd_names = odd_names::look(&request.fields).map_err(invalid)?;
-    Ok(Asked {
+    Ok(ReadHead {
         host: last_host.of(request, any_host)?,
         odd_names,
         method: protocols::routed_method(request)?,

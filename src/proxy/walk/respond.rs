@@ -475,8 +475,8 @@ mod tests {
         };
         let mut headers = FieldList::new();
         allowance(&mut headers, &strictest);
-        let told = format!("\"{name}\";r=4294967295;t=18446744073709551615");
-        assert_eq!(headers["ratelimit"], told);
+        let expected = format!("\"{name}\";r=4294967295;t=18446744073709551615");
+        assert_eq!(headers["ratelimit"], expected);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use hyper::client::conn::http2::SendRequest;
 use tokio::time::Instant;
 
-use super::sending::RequestBody;
+use super::sending::SentBody;
 use crate::domain::cause::Cause;
 use crate::domain::reason::Reason;
 use crate::domain::upstream::AnswerBounds;
@@ -20,7 +20,7 @@ use crate::proxy::messages::error::Error;
 
 /// A connection that exchanges share.
 pub struct Http2 {
-    pub(super) sender: SendRequest<RequestBody>,
+    pub(super) sender: SendRequest<SentBody>,
     pub(super) tls: bool,
     /// Streams that the upstream allows at once.
     allowed: Rc<Cell<usize>>,
@@ -108,7 +108,7 @@ fn unreachable(cause: Cause) -> Error {
 
 /// Runs the connection, and follows the upstream's limit on streams.
 async fn drive(
-    mut connection: hyper::client::conn::http2::Connection<TokioIo<Stream>, RequestBody, LocalExec>,
+    mut connection: hyper::client::conn::http2::Connection<TokioIo<Stream>, SentBody, LocalExec>,
     allowed: Rc<Cell<usize>>,
 ) {
     let ended = std::future::poll_fn(|cx| {

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 
 use super::connection::Http2;
-use super::sending::{RequestBody, Sending, has_died, is_refused};
+use super::sending::{Sending, SentBody, has_died, is_refused};
 use crate::domain::cause::Cause;
 use crate::domain::reason::Reason;
 use crate::domain::upstream::Timeouts;
@@ -55,7 +55,7 @@ pub async fn exchange(
     let request = request(head, connection.tls)?;
     let sending = Rc::new(Sending::default());
     let harmless = body.is_none() && head.upgrade.is_none() && head.method.is_idempotent();
-    let body = RequestBody::new(body, Rc::clone(&sending));
+    let body = SentBody::new(body, Rc::clone(&sending));
     let mut answer = std::pin::pin!(
         connection
             .sender
@@ -105,7 +105,7 @@ pub async fn exchange(
 fn unanswered(
     connection: &Http2,
     sending: &Sending,
-    mut refused: TrySendError<Request<RequestBody>>,
+    mut refused: TrySendError<Request<SentBody>>,
     harmless: bool,
 ) -> Unanswered {
     let message = refused.take_message();

@@ -82,11 +82,11 @@ impl Sending {
 }
 
 /// The body of a request, for hyper.
-pub struct RequestBody {
+pub struct SentBody {
     sending: Rc<Sending>,
 }
 
-impl RequestBody {
+impl SentBody {
     pub(super) fn new(body: Option<AnyBody>, sending: Rc<Sending>) -> Self {
         sending.done.set(body.is_none());
         *sending.body.borrow_mut() = body;
@@ -94,7 +94,7 @@ impl RequestBody {
     }
 }
 
-impl Body for RequestBody {
+impl Body for SentBody {
     type Data = Bytes;
     type Error = Error;
 
@@ -141,7 +141,7 @@ impl Body for RequestBody {
     }
 }
 
-impl Drop for RequestBody {
+impl Drop for SentBody {
     fn drop(&mut self) {
         self.sending.done.set(true);
         self.sending.over.set(true);

@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::turn;
 
 /// The PING timer of one connection. It reports a client that did not acknowledge in time.
-pub struct Pulse {
+pub struct KeepAlive {
     pings: PingPong,
     every: Duration,
     within: Duration,
@@ -21,7 +21,7 @@ pub struct Pulse {
     asked: Option<Instant>,
 }
 
-impl Pulse {
+impl KeepAlive {
     /// Sends a PING through `pings` when nothing has come for `every`, and waits for its acknowledgement for `within`.
     pub fn new(pings: PingPong, every: Duration, within: Duration) -> Self {
         Self {

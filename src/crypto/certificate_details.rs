@@ -1,4 +1,4 @@
-//! The particulars of a certificate: the texts that upstreams get in header fields.
+//! Details of a certificate: the texts that upstreams get in header fields.
 //!
 //! They are read when a field is made from them and not with every handshake, since few gateways need them.
 
@@ -10,7 +10,7 @@ use super::x509::{MalformedCertificate, is_signed_by, parse};
 
 /// The facts about a certificate's holder and issuer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Particulars {
+pub struct CertificateDetails {
     /// The subject in the form of RFC 2253, printable ASCII only.
     pub subject: String,
     /// The subject's attributes in the certificate's order.
@@ -33,7 +33,7 @@ pub enum AlternativeName {
     Uri(String),
 }
 
-impl Particulars {
+impl CertificateDetails {
     /// Reads a certificate that the handshake has verified.
     pub fn read(der: &[u8]) -> Result<Self, MalformedCertificate> {
         let certificate = parse(der)?;
@@ -115,27 +115,27 @@ mod tests {
         ];
         let pki = Pki::new();
         let der = pki.client(&params).chain.remove(0);
-        let told = Particulars::read(&der).unwrap();
-        assert_eq!(told.subject, r#"O=A\, \"B\",CN=partner"#);
-        assert_eq!(told.issuer, "CN=Test Issuing");
-        assert_eq!(told.sha1, hash::sha1(&der));
+        let details = CertificateDetails::read(&der).unwrap();
+        assert_eq!(details.subject, r#"O=A\, \"B\",CN=partner"#);
+        assert_eq!(details.issuer, "CN=Test Issuing");
+        assert_eq!(details.sha1, hash::sha1(&der));
         let attribute = |oid: &str, value: &str| Attribute {
             oid: oid.to_owned(),
             value: value.to_owned(),
         };
         assert_eq!(
-            told.subject_attributes,
+            details.subject_attributes,
             [
                 attribute("2.5.4.3", "partner"),
                 attribute("2.5.4.10", "A, \"B\"")
             ]
         );
         assert_eq!(
-            told.issuer_attributes,
+            details.issuer_attributes,
             [attribute("2.5.4.3", "Test Issuing")]
         );
         assert_eq!(
-            told.names,
+            details.names,
             [
                 AlternativeName::Dns("a.test".to_owned()),
                 AlternativeName::Uri("urn:a,DNS:b".to_owned()),
@@ -143,7 +143,10 @@ mod tests {
                 AlternativeName::Ip("10.0.0.1".to_owned()),
             ]
         );
-        assert_eq!(Particulars::read(b"garbage"), Err(MalformedCertificate));
+        assert_eq!(
+            CertificateDetails::read(b"garbage"),
+            Err(MalformedCertificate)
+        );
     }
 
     #[test]
