@@ -1,10 +1,12 @@
 //! TLS: records and handshakes that no honest client sends, and names that mean nothing.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use data_encoding::BASE64;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
@@ -143,6 +145,96 @@ fn a_handshake_is_made_once() {
     );
     assert_eq!(siege.echo.requests(), 0);
     siege.honest("renegotiation");
+}
+
+/// A session of OpenSSL's as if its ticket had permitted early data. It is a SEQUENCE, and the field `[15]` is the
+/// number of bytes that the ticket permits.
+fn permitting_early_data(session: &str) -> String {
+    const PERMISSION: [u8; 6] = [0xaf, 4, 2, 2, 0x40, 0];
+    const LATER_FIELDS: std::ops::RangeInclusive<u8> = 0xb0..=0xbe;
+    let body: String = session
+        .lines()
+        .filter(|line| !line.starts_with('-'))
+        .collect();
+    let der = BASE64.decode(body.as_bytes()).unwrap();
+    let (_, start, end) = element(&der);
+    let fields = &der[start..end];
+    let mut at = 0;
+    while at < fields.len() && !LATER_FIELDS.contains(&fields[at]) {
+        assert_ne!(fields[at], PERMISSION[0], "the ticket permits early data");
+        at += element(&fields[at..]).2;
+    }
+    let fields = [&fields[..at], &PERMISSION, &fields[at..]].concat();
+    let length = u16::try_from(fields.len()).unwrap().to_be_bytes();
+    let der = [&[0x30, 0x82], &length[..], &fields].concat();
+    let label = "SSL SESSION PARAMETERS";
+    let body = BASE64.encode(&der);
+    let lines: Vec<&str> = (0..body.len())
+        .step_by(64)
+        .map(|from| &body[from..body.len().min(from + 64)])
+        .collect();
+    format!(
+        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
+        lines.join("\n")
+    )
+}
+
+/// The tag of the element at the front, and the places where its content begins and ends.
+fn element(der: &[u8]) -> (u8, usize, usize) {
+    match der[1] {
+        short @ 0..=0x7f => (der[0], 2, 2 + usize::from(short)),
+        long => {
+            let start = 2 + usize::from(long & 0x7f);
+            let length = der[2..start]
+                .iter()
+                .fold(0, |length, byte| length << 8 | usize::from(*byte));
+            (der[0], start, start + length)
+        }
+    }
+}
+
+/// Early data can be sent again by anyone who saw it. No ticket permits it, and what comes all the same is not read.
+#[test]
+fn early_data_is_not_read_and_its_connection_is_served() {
+    let siege = Siege::new();
+    let dir = siege.gateway.dir();
+    let at = siege.gateway.partners().to_string();
+    let get = |path: &str| request("GET", path, "Connection: close\r\n", "");
+    let call = |args: &[&str], input: &[u8]| {
+        let common = [
+            "s_client",
+            "-connect",
+            &at,
+            "-servername",
+            HOST,
+            "-tls1_3",
+            "-ign_eof",
+        ];
+        run_with_input(dir, "openssl", &[&common[..], args].concat(), input)
+    };
+    let first = call(&["-sess_out", "session.pem"], &get("/first"));
+    assert!(first.stdout.contains("HTTP/1.1 200"), "{first:?}");
+    assert!(first.stdout.contains("Max Early Data: 0"), "{first:?}");
+    let session = fs::read_to_string(dir.join("session.pem")).unwrap();
+    fs::write(dir.join("forged.pem"), permitting_early_data(&session)).unwrap();
+    fs::write(dir.join("early"), get("/early")).unwrap();
+
+    let forged = ["-sess_in", "forged.pem", "-early_data", "early"];
+    let second = call(&forged, &get("/second"));
+    assert!(
+        second.stdout.contains("Early data was rejected"),
+        "{second:?}"
+    );
+    assert!(second.stdout.contains("Reused, TLSv1.3"), "{second:?}");
+    assert_eq!(
+        second.stdout.matches("HTTP/1.1 200").count(),
+        1,
+        "{second:?}"
+    );
+    assert_eq!(siege.echo.requests(), 2, "/first and /second");
+    siege.honest("early data");
+    let log = siege.gateway.access_log();
+    assert!(log.iter().all(|line| line["path"] != "/early"), "{log:?}");
 }
 
 #[test]
@@ -370,22 +462,22 @@ fn a_slow_handshake_ends() {
 fn chains_that_are_bombs_are_refused_in_no_time() {
     let siege = Siege::new();
     let dir = siege.gateway.dir();
-    let ours = std::fs::read_to_string(dir.join("authority/issuing.pem")).unwrap();
+    let ours = fs::read_to_string(dir.join("authority/issuing.pem")).unwrap();
     let made = pki::request(dir, "bomber");
     let foreign = Stranger::new(dir, "bombs", "/CN=Countersign Issuing");
     let leaf = foreign.sign(
         &made,
         "extendedKeyUsage=clientAuth\nkeyUsage=digitalSignature",
     );
-    let leaf = std::fs::read_to_string(leaf).unwrap();
-    let authority = std::fs::read_to_string(foreign.certificate()).unwrap();
+    let leaf = fs::read_to_string(leaf).unwrap();
+    let authority = fs::read_to_string(foreign.certificate()).unwrap();
     let names = numbered(3000, |n| format!("DNS.{n}=a{n}.example.test\n"));
     let wide = pki::request(dir, "wide");
     let wide_leaf = foreign.sign(
         &wide,
         &format!("extendedKeyUsage=clientAuth\nsubjectAltName=@names\n[names]\n{names}"),
     );
-    let wide_leaf = std::fs::read_to_string(wide_leaf).unwrap();
+    let wide_leaf = fs::read_to_string(wide_leaf).unwrap();
     for (what, chain, key) in [
         (
             "the same authority again and again",
@@ -400,7 +492,7 @@ fn chains_that_are_bombs_are_refused_in_no_time() {
         ("a leaf with thousands of names", wide_leaf, &wide.key),
     ] {
         let file = dir.join("chain.pem");
-        std::fs::write(&file, chain).unwrap();
+        fs::write(&file, chain).unwrap();
         let begun = Instant::now();
         let refused = siege.gateway.partner(&file, key).try_connect(HOST);
         if let Ok(mut connection) = refused {
