@@ -556,6 +556,47 @@ fn one_host_however_it_is_written_and_no_other() {
     );
 }
 
+/// Readers that look for the first `/` take what stands before it for the host. Ours ends at `?` and `#` (RFC 3986, 3.2).
+#[test]
+fn an_authority_with_a_query_or_a_fragment_hides_no_other_host() {
+    let siege = Siege::new();
+    let malformed = (400, "request_malformed");
+    let other = (400, "host_invalid");
+    for (target, host, expected) in [
+        ("https://api.example.test#.evil.test/x", HOST, malformed),
+        ("https://api.example.test#@evil.test/x", HOST, malformed),
+        ("https://api.example.test#/x", HOST, malformed),
+        ("https://api.example.test#", HOST, malformed),
+        ("https://evil.test#.api.example.test/x", HOST, malformed),
+        ("https://evil.test#@api.example.test/x", HOST, malformed),
+        ("https://#api.example.test/x", HOST, malformed),
+        ("https://api.example.test?.evil.test/\"x", HOST, malformed),
+        ("https://evil.test?.api.example.test/x", HOST, other),
+        ("https://evil.test?@api.example.test/x", HOST, other),
+        (
+            "https://api.example.test?.evil.test/x",
+            "api.example.test?.evil.test",
+            other,
+        ),
+        (
+            "https://api.example.test#.evil.test/x",
+            "api.example.test#.evil.test",
+            malformed,
+        ),
+    ] {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let answer = siege.raw(head.as_bytes()).answer();
+        let found = (answer.status, answer.reason());
+        assert_eq!((found.0, found.1.as_str()), expected, "{target} {host}");
+        let line = siege
+            .gateway
+            .record_of(answer.header("x-request-id").unwrap());
+        assert_eq!(line["reason"], expected.1, "{target} {host}");
+    }
+    assert_eq!(siege.echo.requests(), 0);
+    siege.honest("other hosts");
+}
+
 #[test]
 fn no_field_of_the_caller_says_where_a_request_goes() {
     let siege = Siege::new();
