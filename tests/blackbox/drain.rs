@@ -5,14 +5,14 @@ use std::time::Duration;
 use crate::support::client::WEBSOCKET;
 use crate::support::eventually::eventually;
 use crate::support::frames::{self, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS};
-use crate::support::gateway::{Gateway, HOST, config};
+use crate::support::gateway::{Gateway, HOST, config, draining};
 use crate::support::upstream::{Echo, Held};
 
 const OPEN: &str = "      - { match: { prefix: / }, require: none, upstream: api, upgrades: true }";
 
 /// Nobody has to notice that it stops.
 fn at_once(upstream: &str) -> String {
-    config(upstream, OPEN).replace("version: 1", "version: 1\ndrain: { delay: 1ms }")
+    draining(&config(upstream, OPEN), "delay: 1ms")
 }
 
 fn get() -> Vec<u8> {

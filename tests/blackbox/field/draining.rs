@@ -11,15 +11,15 @@ use crate::support::frames::{
     self, DATA, END_HEADERS, END_STREAM, Frame, Frames, GOAWAY, HEADERS, PING, RST_STREAM,
     WINDOW_UPDATE,
 };
-use crate::support::gateway::{Gateway, config};
+use crate::support::gateway::{Gateway, config, draining};
 use crate::support::upstream::Echo;
 
 const OPEN: &str = "      - { match: { prefix: / }, require: none, upstream: api }";
 const WHOLE: u8 = END_STREAM | END_HEADERS;
 
 fn start(echo: &Echo, delay: &str) -> Gateway {
-    let drain = format!("version: 1\ndrain: {{ delay: {delay} }}");
-    Gateway::start(&config(&echo.url(), OPEN).replace("version: 1", &drain))
+    let settings = format!("delay: {delay}");
+    Gateway::start(&draining(&config(&echo.url(), OPEN), &settings))
 }
 
 /// Tells it to stop, and waits until it says so.

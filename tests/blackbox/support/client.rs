@@ -581,6 +581,20 @@ impl Connection {
         bytes
     }
 
+    /// Counts the bytes up to an end that the other side announces; `None` when it just cuts the connection.
+    pub fn count_to_goodbye(&mut self) -> Option<usize> {
+        let mut piece = vec![0; 64 << 10];
+        let mut count = 0;
+        loop {
+            match self.stream.read(&mut piece) {
+                Ok(0) => return Some(count),
+                Ok(read) => count += read,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
     /// Whether the other side ends the connection within `patience`, without sending anything more.
     pub fn is_closed_within(&mut self, patience: Duration) -> bool {
         self.stream.sock.set_read_timeout(Some(patience)).unwrap();

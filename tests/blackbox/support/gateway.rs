@@ -410,6 +410,15 @@ pub fn certificate_alone(config: &str) -> String {
     config.replace("tokens: {", &format!("tokens: {{ client_auth: {methods},"))
 }
 
+/// A configuration with these settings of `drain`.
+pub fn draining(config: &str, settings: &str) -> String {
+    config.replacen(
+        "version: 1",
+        &format!("version: 1\ndrain: {{ {settings} }}"),
+        1,
+    )
+}
+
 /// The same with further top-level sections.
 pub fn config_with(upstream: &str, routes: &str, more: &str) -> String {
     format!(
