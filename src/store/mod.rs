@@ -4,10 +4,17 @@ pub mod repository;
 pub mod act;
 pub mod error;
 pub mod measured;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the contract suite is the first user")
+)]
+pub mod tickets;
 
 pub mod sqlite;
 
 #[cfg(test)]
 pub mod contract;
+#[cfg(test)]
+mod ticket_contract;
 #[cfg(test)]
 pub mod faulty;

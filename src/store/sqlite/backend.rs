@@ -6,9 +6,11 @@ use std::sync::{Mutex, PoisonError};
 use super::super::act::Act;
 use super::super::error::Error;
 use super::super::repository::{Contents, Since, Store};
+use super::super::tickets::{Ticket, TicketId, Tickets};
+use super::grouped::Grouped;
 use super::pool::Pool;
 use super::probe::{self, WriteProof};
-use super::{admin_tokens, apps, audit, certificates, changes, early, file, keys};
+use super::{admin_tokens, apps, audit, certificates, changes, early, file, keys, tickets};
 use crate::domain::admin::AdminToken;
 use crate::domain::api_key::ApiKey;
 use crate::domain::app::App;
@@ -17,6 +19,7 @@ use crate::domain::id::{AdminTokenId, AppId, AuditEventId, CertificateId, KeyId}
 use crate::domain::listing::{AuditFilter, CertificateFilter, CertificateMark, KeyFilter, Page};
 use crate::domain::name::Name;
 use crate::domain::record::AuditEvent;
+use crate::domain::time::Timestamp;
 
 /// Connections that read. Administrators are few, and requests never use the store.
 const READERS: usize = 4;
@@ -25,6 +28,8 @@ const READERS: usize = 4;
 #[derive(Debug)]
 pub struct SqliteStore {
     pool: Pool,
+    /// The uses of tickets that wait for the writer.
+    uses: Grouped,
     /// The content that was read during the check of the file, until its first use.
     early: Mutex<Option<Contents>>,
     proof: WriteProof,
@@ -39,6 +44,7 @@ impl SqliteStore {
         let readers: Result<Vec<_>, _> = (0..READERS).map(|_| file::open_reader(path)).collect();
         Ok(Self {
             pool: Pool::new(writer, readers?),
+            uses: Grouped::default(),
             early: Mutex::new(early),
             proof: WriteProof::default(),
         })
@@ -59,6 +65,7 @@ impl SqliteStore {
     pub fn in_memory() -> Result<Self, Error> {
         Ok(Self {
             pool: Pool::new(file::open_in_memory()?, Vec::new()),
+            uses: Grouped::default(),
             early: Mutex::default(),
             proof: WriteProof::default(),
         })
@@ -173,5 +180,31 @@ impl Store for SqliteStore {
             .write(|connection| changes::make(connection, expected, acts));
         self.proof.note(&made);
         made
+    }
+}
+
+impl Tickets for SqliteStore {
+    fn put(&self, ticket: Ticket, now: Timestamp) -> Result<bool, Error> {
+        self.uses.write(&self.pool, move |connection| {
+            tickets::put(connection, &ticket, now)
+        })
+    }
+
+    fn ticket(&self, id: &TicketId, now: Timestamp) -> Result<Option<Ticket>, Error> {
+        self.pool
+            .read(|connection| tickets::find(connection, id, now))
+    }
+
+    fn take(&self, id: &TicketId, now: Timestamp) -> Result<Option<Ticket>, Error> {
+        let id = *id;
+        self.uses.write(&self.pool, move |connection| {
+            tickets::take(connection, &id, now)
+        })
+    }
+
+    fn sweep(&self, now: Timestamp, max: u32) -> Result<u32, Error> {
+        self.uses.write(&self.pool, move |connection| {
+            tickets::sweep(connection, now, max)
+        })
     }
 }

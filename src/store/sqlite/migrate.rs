@@ -15,6 +15,10 @@ static MIGRATIONS: &[Migration] = &[
         name: "revisions",
         sql: include_str!("migrations/0002_revisions.sql"),
     },
+    Migration {
+        name: "tickets",
+        sql: include_str!("migrations/0003_tickets.sql"),
+    },
 ];
 
 #[derive(Debug)]
@@ -155,7 +159,11 @@ mod tests {
         let sums: Vec<i64> = MIGRATIONS.iter().map(|m| checksum(m.sql)).collect();
         assert_eq!(
             sums,
-            [-5_377_911_999_759_289_688, 1_475_708_208_088_479_763]
+            [
+                -5_377_911_999_759_289_688,
+                1_475_708_208_088_479_763,
+                -1_434_445_201_742_379_330
+            ]
         );
     }
 }

@@ -9,6 +9,7 @@ mod certificates;
 mod keys;
 mod admin_tokens;
 mod audit;
+mod tickets;
 
 mod table;
 mod filter;
@@ -17,6 +18,7 @@ mod file;
 mod early;
 mod migrate;
 mod pool;
+mod grouped;
 mod probe;
 mod error;
 

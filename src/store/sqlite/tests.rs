@@ -14,17 +14,23 @@ use crate::store::act::Act;
 use crate::store::contract::{app, certificate, done, event, key, new, promises, revoked, set};
 use crate::store::error::Error;
 use crate::store::repository::Store;
+use crate::store::ticket_contract::ticket_promises;
 
 mod in_memory {
     use super::*;
 
     promises!((SqliteStore::in_memory().unwrap(), ()));
+    ticket_promises!((SqliteStore::in_memory().unwrap(), ()));
 }
 
 mod in_a_file {
     use super::*;
 
     promises!({
+        let place = Place::new();
+        (place.open(), place)
+    });
+    ticket_promises!({
         let place = Place::new();
         (place.open(), place)
     });
@@ -143,6 +149,38 @@ fn a_log_that_ends_in_the_middle_of_a_commit_loses_that_commit_only() {
         fs::copy(place.path(), copy.path()).unwrap();
         fs::write(wal(&copy), &log[..cut]).unwrap();
         assert_eq!(copy.open().load().unwrap(), acknowledged, "{cut}");
+    }
+}
+
+#[test]
+fn a_group_whose_commit_was_cut_short_is_lost_as_a_whole() {
+    let place = Place::new();
+    let store = place.open();
+    fill(&store);
+    let acknowledged = store.load().unwrap();
+    let wal = |place: &Place| format!("{}-wal", place.path().display());
+    let length = fs::metadata(wal(&place)).unwrap().len();
+    let group = (2..66).map(|number| Act {
+        changes: vec![new(app(number))],
+        event: event(),
+    });
+    let group: Vec<Act> = group.collect();
+    store.change(acknowledged.revision, &group).unwrap();
+    let log = fs::read(wal(&place)).unwrap();
+    let length = usize::try_from(length).unwrap();
+    for (cut, apps) in [
+        (length + 4096, 1),
+        (usize::midpoint(length, log.len()), 1),
+        (log.len() - 1, 1),
+        (log.len(), 65),
+    ] {
+        let copy = Place::new();
+        fs::copy(place.path(), copy.path()).unwrap();
+        fs::write(wal(&copy), &log[..cut]).unwrap();
+        let store = copy.open();
+        let revision = acknowledged.revision + apps - 1;
+        assert_eq!(store.revision().unwrap(), revision, "{cut}");
+        assert_eq!(store.load().unwrap().apps.len() as u64, apps, "{cut}");
     }
 }
 
