@@ -29,6 +29,7 @@ pub mod upgrades;
 pub mod request;
 pub mod policy;
 pub mod limit;
+pub mod counted;
 pub mod local;
 pub mod route;
 pub mod pace;

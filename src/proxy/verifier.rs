@@ -14,6 +14,7 @@ use quick_cache::unsync::Cache;
 use crate::crypto::api_key::{SecretHasher, parse_key};
 use crate::crypto::jwt;
 use crate::domain::certificate::Fingerprint;
+use crate::domain::counted::counted;
 use crate::domain::identity::Bearer;
 use crate::domain::limit::Allowance;
 use crate::domain::reason::Reason;
@@ -22,7 +23,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::token::{Claims, VerificationKey};
 
 use super::connections::last_token::LastToken;
-use super::connections::peer::{counted, within};
+use super::connections::peer::within;
 use super::counters::local::{BucketKey, Counters, Subject};
 
 /// A worker's verifier of keys and tokens.

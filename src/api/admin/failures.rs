@@ -5,12 +5,13 @@
 //! out by another user of the address.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::domain::counted::counted;
 use crate::domain::limit::{Allowance, Verdict};
 
 /// Ten attempts at once, then one every six seconds: more than a person mistypes, too few to guess with.
@@ -70,7 +71,7 @@ impl Failures {
 
     fn wait_at(&self, address: IpAddr, now: u64) -> Option<Duration> {
         let buckets = self.buckets.lock().ok()?;
-        let state = match buckets.by_address.get(&network(address)) {
+        let state = match buckets.by_address.get(&counted(address)) {
             Some(state) => *state,
             None if buckets.by_address.len() >= ADDRESSES_MAX => buckets.shared,
             None => return None,
@@ -86,7 +87,7 @@ impl Failures {
         let Ok(mut buckets) = self.buckets.lock() else {
             return;
         };
-        let address = network(address);
+        let address = counted(address);
         if buckets.by_address.len() >= ADDRESSES_MAX && !buckets.by_address.contains_key(&address) {
             buckets.by_address.retain(|_, state| *state > now);
         }
@@ -98,17 +99,6 @@ impl Failures {
         };
         if let Verdict::Allowed { next, .. } = ALLOWANCE.ask(*state, now) {
             *state = next;
-        }
-    }
-}
-
-/// One customer's network: with IPv6 everyone has 2^64 addresses to spend.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => {
-            let prefix = address.to_bits() & (u128::MAX << 64);
-            IpAddr::V6(Ipv6Addr::from_bits(prefix))
         }
     }
 }
@@ -137,20 +127,6 @@ mod tests {
         );
         assert_eq!(failures.wait_at(other, SECOND), None);
         assert_eq!(failures.wait_at(guesser, 7 * SECOND), None);
-    }
-
-    #[test]
-    fn a_network_of_ipv6_counts_as_one_address() {
-        let failures = Failures::default();
-        for place in 0..10 {
-            failures.count_at(address(&format!("2001:db8::{place}")), SECOND);
-        }
-        assert!(
-            failures
-                .wait_at(address("2001:db8::ffff"), SECOND)
-                .is_some()
-        );
-        assert!(failures.wait_at(address("2001:db8:1::"), SECOND).is_none());
     }
 
     #[test]

@@ -80,30 +80,9 @@ pub fn within(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
-/// The address under which a client is counted: an IPv6 customer has a whole network of 64 bits.
-pub fn counted(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(std::net::Ipv6Addr::from_bits(
-            address.to_bits() & !u128::from(u64::MAX),
-        )),
-        address @ IpAddr::V4(_) => address,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_ipv6_client_is_counted_by_its_network_and_a_mapped_one_by_its_ipv4_address() {
-        let check = |address: &str, expected: &str| {
-            let address: IpAddr = address.parse().unwrap();
-            assert_eq!(counted(address), expected.parse::<IpAddr>().unwrap());
-        };
-        check("192.0.2.1", "192.0.2.1");
-        check("::ffff:192.0.2.1", "192.0.2.1");
-        check("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::");
-    }
 
     #[test]
     fn a_mapped_address_lies_in_its_ipv4_network() {

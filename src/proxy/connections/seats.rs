@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::domain::counted::counted;
 use crate::domain::reason::Reason;
 
-use super::peer::counted;
 use crate::proxy::report::metrics::Open;
 use crate::proxy::settings::Settings;
 

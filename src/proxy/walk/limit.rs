@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::domain::counted::counted;
 use crate::domain::identity::Identity;
 use crate::domain::limit::{Limit, Per};
 use crate::domain::permit::Permit;
 
-use crate::proxy::connections::peer::counted;
 use crate::proxy::counters::local::{BucketKey, Counters, Subject};
 use crate::proxy::counters::standing::Strictest;
 
