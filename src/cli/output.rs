@@ -160,115 +160,13 @@ fn cell(value: &Value) -> String {
     }
 }
 
-/// YAML for any JSON value. Strings are written as JSON strings, which YAML 1.2 reads the same, except that text of
-/// several lines becomes a block.
+/// YAML for any JSON value. Text of several lines becomes a block, so that PEM can be copied; no other text is wrapped.
 fn yaml(value: &Value) -> String {
-    let mut text = String::new();
-    match value {
-        Value::Array(items) if !items.is_empty() => yaml_items(items, 0, &mut text),
-        Value::Object(fields) if !fields.is_empty() => yaml_fields(fields, 0, &mut text),
-        scalar => {
-            let _ = writeln!(text, "{}", yaml_scalar(scalar));
-        }
-    }
-    text
-}
-
-fn yaml_fields(fields: &serde_json::Map<String, Value>, depth: usize, text: &mut String) {
-    for (place, (name, value)) in fields.iter().enumerate() {
-        // The first field of an item stands on the line of the item's dash.
-        if place > 0 || !text.ends_with("- ") {
-            indent(depth, text);
-        }
-        text.push_str(&yaml_string(name));
-        text.push(':');
-        yaml_below(value, depth, text);
-    }
-}
-
-fn yaml_items(items: &[Value], depth: usize, text: &mut String) {
-    for item in items {
-        indent(depth, text);
-        text.push('-');
-        match item {
-            Value::Object(fields) if !fields.is_empty() => {
-                text.push(' ');
-                yaml_fields(fields, depth + 1, text);
-            }
-            other => yaml_below(other, depth, text),
-        }
-    }
-}
-
-/// The value after a colon or a dash.
-fn yaml_below(value: &Value, depth: usize, text: &mut String) {
-    match value {
-        Value::Array(items) if !items.is_empty() => {
-            text.push('\n');
-            yaml_items(items, depth + 1, text);
-        }
-        Value::Object(fields) if !fields.is_empty() => {
-            text.push('\n');
-            yaml_fields(fields, depth + 1, text);
-        }
-        Value::String(lines) if is_block(lines) => {
-            text.push_str(" |\n");
-            for line in lines.lines() {
-                indent(depth + 1, text);
-                text.push_str(line);
-                text.push('\n');
-            }
-        }
-        scalar => {
-            let _ = writeln!(text, " {}", yaml_scalar(scalar));
-        }
-    }
-}
-
-fn indent(depth: usize, text: &mut String) {
-    text.extend(std::iter::repeat_n("  ", depth));
-}
-
-/// True if a YAML block (`|`) reads back exactly: complete lines, none of them blank at either end.
-fn is_block(text: &str) -> bool {
-    text.ends_with('\n')
-        && text
-            .lines()
-            .all(|line| !line.trim().is_empty() && !line.starts_with(' '))
-        && text
-            .chars()
-            .all(|letter| letter == '\n' || letter == ' ' || letter.is_ascii_graphic())
-}
-
-fn yaml_scalar(value: &Value) -> String {
-    match value {
-        Value::String(text) => yaml_string(text),
-        other => other.to_string(),
-    }
-}
-
-/// A YAML string: plain if YAML reads it as nothing else, quoted otherwise.
-fn yaml_string(text: &str) -> String {
-    let bare = text.starts_with(|first: char| first.is_ascii_alphabetic())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte))
-        && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"]
-            .contains(&text.to_ascii_lowercase().as_str());
-    if bare {
-        return text.to_owned();
-    }
-    let mut quoted = String::new();
-    for letter in Value::from(text).to_string().chars() {
-        match letter {
-            // JSON leaves these as they are; YAML does not allow them.
-            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => {
-                let _ = write!(quoted, "\\u{:04x}", u32::from(letter));
-            }
-            other => quoted.push(other),
-        }
-    }
-    quoted
+    let options = serde_yaml::ser_options! {
+        compact_list_indent: false,
+        folded_wrap_chars: usize::MAX,
+    };
+    serde_yaml::to_string_with_options(value, options).expect("a JSON value is YAML as well")
 }
 
 /// Writes a result to stdout.
@@ -292,8 +190,10 @@ pub(super) fn remark(text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
+
+    use super::*;
 
     const COLUMNS: &[Column] = &[
         Column("ID", "/id"),
@@ -361,46 +261,73 @@ mod tests {
         }
     }
 
-    #[test]
-    fn yaml_reads_as_the_json_does() {
-        let value = json!({
-            "a": [{"b": "x", "c": [1, true, null]}, {"b": "off"}, [], "12"],
-            "d": {"e": "two: words", "f": {}},
-            "pem": "-----BEGIN X-----\nAA==\n",
-        });
-        assert_eq!(
-            yaml(&value),
-            "a:\n  \
-               - b: x\n    \
-                 c:\n      \
-                   - 1\n      \
-                   - true\n      \
-                   - null\n  \
-               - b: \"off\"\n  \
-               - []\n  \
-               - \"12\"\n\
-             d:\n  \
-               e: \"two: words\"\n  \
-               f: {}\n\
-             pem: |\n  \
-               -----BEGIN X-----\n  \
-               AA==\n"
-        );
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            ".{0,12}".prop_map(Value::from),
+            "([ -~]{0,9}\n){0,3}[ -~]{0,9}".prop_map(Value::from),
+            "[-+0-9._:eExonyalsuTZ~]{0,8}".prop_map(Value::from),
+            "[a-z ]{70,200}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::btree_map("[ -~]{0,8}", inner, 0..4)
+                    .prop_map(|map| map.into_iter().collect::<Value>()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn yaml_reads_as_the_json_does(value in value()) {
+            let text = yaml(&value);
+            let read: Value = serde_yaml::from_str(&text).unwrap();
+            prop_assert_eq!(read, value, "{}", text);
+        }
+
+        #[test]
+        fn yaml_has_no_control_but_line_ends_and_tabs(text in "(\\PC|\\pC){0,20}") {
+            let written = yaml(&Value::from(vec![text]));
+            prop_assert!(!written.chars().any(|letter| letter.is_control() && !"\n\t".contains(letter)), "{:?}", written);
+        }
     }
 
     #[test]
-    fn text_that_yaml_would_misread_is_quoted() {
-        for (text, written) in [
-            ("plain", "plain"),
-            ("No", "\"No\""),
-            ("1.5", "\"1.5\""),
-            ("", "\"\""),
-            ("- a", "\"- a\""),
-            ("a\u{7f}b", "\"a\\u007fb\""),
-            ("a\"b", "\"a\\\"b\""),
-        ] {
-            assert_eq!(yaml_string(text), written);
-        }
+    fn yaml_is_laid_out_for_people() {
+        let value = json!({
+            "a": [{"b": "x", "c": [1, true, null]}, {"b": "off"}, [], "12"],
+            "d": {"e": "two: words", "f": {}},
+            "long": "word ".repeat(30).trim_end(),
+            "pem": "-----BEGIN X-----\nAA==\n",
+        });
+        let long = "word ".repeat(30);
+        let expected = [
+            "a:",
+            "  - b: x",
+            "    c:",
+            "      - 1",
+            "      - true",
+            "      - null",
+            "  - b: \"off\"",
+            "  - []",
+            "  - \"12\"",
+            "d:",
+            "  e: \"two: words\"",
+            "  f: {}",
+            &format!("long: {}", long.trim_end()),
+            "pem: |",
+            "  -----BEGIN X-----",
+            "  AA==",
+            "",
+        ];
+        assert_eq!(
+            yaml(&value).lines().collect::<Vec<_>>().join("\n") + "\n",
+            expected.join("\n")
+        );
     }
 
     #[test]

@@ -65,7 +65,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rustix", &["daemon", "store"]),
     ("rustls", &["crypto", "net"]),
     ("sd_notify", &["daemon"]),
-    ("serde_yaml", &["config"]),
+    ("serde_yaml", &["cli", "config"]),
     ("socket2", &["net"]),
     ("tokio_rustls", &["net"]),
     ("tracing_appender", &["telemetry"]),
