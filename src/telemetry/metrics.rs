@@ -1,6 +1,6 @@
 //! The process's own numbers: processor time, memory, file descriptors, and what was built.
 //!
-//! The collector of the metrics library would bring two more crates for the same few files of `/proc`.
+//! The collector of the metrics library counts processor time in whole seconds, which is too coarse for a rate.
 
 use std::fs;
 use std::sync::Mutex;
