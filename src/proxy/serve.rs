@@ -13,7 +13,7 @@ use super::downstream::http1::{Bounds, Http1};
 use super::downstream::http2::Http2;
 use super::downstream::request_head::HeadBounds;
 use super::downstream::service::Answers;
-use super::report::metrics::Closed;
+use super::report::closing::Closed;
 use super::settings::Timeouts;
 
 /// Serves every request of `connection` by `answers`, until either side is done; returns the reason of its end.

@@ -19,8 +19,8 @@ use crate::proxy::connections::expiry::Expiry;
 use crate::proxy::connections::live::Running;
 use crate::proxy::fields::headers;
 use crate::proxy::messages::error::Error;
-use crate::proxy::report::metrics::WorkerMetrics;
 use crate::proxy::report::record::{BodyProgress, Recording};
+use crate::proxy::report::worker_metrics::WorkerMetrics;
 use crate::proxy::upstream::body::AnswerBody;
 
 /// A request's body as it arrives.

@@ -19,7 +19,8 @@ use super::peer::Peer;
 use super::seats::Seat;
 use crate::proxy::identity_headers::identity_fields::IdentityFields;
 use crate::proxy::messages::host::LastHost;
-use crate::proxy::report::metrics::{Closed, Open};
+use crate::proxy::report::closing::Closed;
+use crate::proxy::report::metrics::Open;
 use crate::proxy::settings::Timeouts;
 
 /// Credentials and Apps that may be used on one connection. A client that uses more has to open a new connection, since

@@ -28,7 +28,7 @@ use crate::proxy::bodies::body::ResponseBody;
 use crate::proxy::bodies::upgrade::{Upgrade, UpgradeSender};
 use crate::proxy::codec::output::Output;
 use crate::proxy::messages::message::Response;
-use crate::proxy::report::metrics::Closed;
+use crate::proxy::report::closing::Closed;
 
 /// Limits on one connection.
 #[derive(Clone, Copy, Debug)]

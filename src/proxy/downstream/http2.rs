@@ -29,7 +29,7 @@ use crate::proxy::bodies::upgrade::Upgrade;
 use crate::proxy::messages::hints::Hints;
 use crate::proxy::messages::message::Request;
 use crate::proxy::messages::target::OddTarget;
-use crate::proxy::report::metrics::Closed;
+use crate::proxy::report::closing::Closed;
 use crate::proxy::upstream::deadline::Deadline;
 
 /// An HTTP/2 connection; see the module. It resolves to the reason of its end.

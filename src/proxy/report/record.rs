@@ -18,7 +18,8 @@ use crate::net::turn;
 
 use super::app_metrics::AppSeries;
 use super::ledger::Ledger;
-use super::metrics::{Open, RouteMetrics, WorkerMetrics};
+use super::metrics::Open;
+use super::worker_metrics::{RouteMetrics, WorkerMetrics};
 use crate::proxy::messages::error::Error;
 
 /// The most bytes of a path that a record keeps.

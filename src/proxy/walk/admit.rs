@@ -31,7 +31,7 @@ use crate::proxy::counters::standing::Strictest;
 use crate::proxy::fields::odd_names;
 use crate::proxy::messages::message::Request;
 use crate::proxy::messages::refusal::{Extra, Refusal};
-use crate::proxy::report::metrics::Closed;
+use crate::proxy::report::closing::Closed;
 use crate::proxy::report::record::Recording;
 use crate::proxy::upstream::request::Head;
 use crate::proxy::worker::Worker;

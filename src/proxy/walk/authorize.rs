@@ -10,7 +10,7 @@ use crate::domain::tls_match::Mismatch;
 use crate::proxy::connections::live::Connection;
 use crate::proxy::messages::offence::Offence;
 use crate::proxy::messages::refusal::{Extra, Refusal};
-use crate::proxy::report::metrics::Closed;
+use crate::proxy::report::closing::Closed;
 use crate::proxy::verifier::FailedAttempts;
 
 /// The refusal of a request to `path` that was denied; `route` is the one that was found.

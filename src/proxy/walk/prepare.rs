@@ -26,7 +26,7 @@ use crate::proxy::messages::message::Request;
 use crate::proxy::messages::offence::Offence;
 use crate::proxy::messages::refusal::Refusal;
 use crate::proxy::messages::target::Target;
-use crate::proxy::report::metrics::Closed;
+use crate::proxy::report::closing::Closed;
 use crate::proxy::upstream::request::Head;
 use crate::proxy::worker::Worker;
 
