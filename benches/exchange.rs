@@ -82,11 +82,13 @@ use measure::How;
 use net::listener;
 use net::tcp::TcpOptions;
 use partners::{APP, At, House};
-use proxy::intake::handshake::{TlsGenerations, TlsPolicies};
+use proxy::generations::{Generation, Generations};
+use proxy::intake::handshake::TlsPolicies;
 use proxy::local::{Answering, LocalService};
 use proxy::plane::{Proxy, Wiring};
 use proxy::report::ledger::Ledger;
 use proxy::settings::Settings;
+use proxy::upstream::connectors::ConnectorMap;
 
 // As in the gateway.
 #[global_allocator]
@@ -224,7 +226,11 @@ impl Gateway {
         };
         let policies = HashMap::from([(TlsPolicy::default(), house.listener())]);
         let policies = TlsPolicies::new(1, policies, HostPolicies::default()).unwrap();
-        let policies = TlsGenerations::new(policies);
+        let generations = Generations::new(Generation {
+            policies,
+            connectors: ConnectorMap::default(),
+            issuers: Issuers::new(house.authority.issuers()),
+        });
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let listener = listener::bind(any, 16, true, &TcpOptions::default()).unwrap();
         let address = listener.local_addr().unwrap();
@@ -232,16 +238,13 @@ impl Gateway {
             Work::Same => Ledger::off(),
             Work::Everything => Ledger::new(1, access_lines::write),
         });
-        let issuers = Issuers::new(house.authority.issuers());
         let signer = Arc::new(ArcSwap::from_pointee(signer));
         let wiring = Wiring {
             live: Arc::new(ArcSwap::from_pointee(snapshot)),
-            tls: Arc::new(ArcSwap::from_pointee(policies)),
-            connectors: Arc::default(),
+            generations: Arc::new(ArcSwap::from_pointee(generations)),
             listeners: vec![listener],
             local: Arc::new(NotAsked),
             hasher: Arc::new(SecretHasher::new(None)),
-            issuers: Arc::new(ArcSwap::from_pointee(issuers)),
             assertions: AssertionSigner::new(signer),
             clock: Arc::new(At(house.now)),
             ledger: Arc::clone(&ledger),

@@ -47,6 +47,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
+use crypto::certificate_details::Issuers;
 use domain::identity::Evidence;
 use domain::route::RouteTable;
 use domain::shelf::Shelf;
@@ -55,7 +56,9 @@ use domain::tls_policy::TlsPolicy;
 use measure::How;
 use net::tls::ClientConfig;
 use partners::{House, ORIGIN};
-use proxy::intake::handshake::{Leaves, TlsGenerations, TlsPolicies, prove};
+use proxy::generations::{Generation, Generations};
+use proxy::intake::handshake::{Leaves, TlsPolicies, prove};
+use proxy::upstream::connectors::ConnectorMap;
 
 // As in the gateway.
 #[global_allocator]
@@ -203,15 +206,19 @@ impl Scene {
         })
     }
 
-    fn policies(&self) -> TlsGenerations {
+    fn policies(&self) -> Generations {
         let listener = HashMap::from([(TlsPolicy::default(), self.house.listener())]);
-        TlsGenerations::new(TlsPolicies::new(1, listener, HostPolicies::default()).unwrap())
+        Generations::new(Generation {
+            policies: TlsPolicies::new(1, listener, HostPolicies::default()).unwrap(),
+            connectors: ConnectorMap::default(),
+            issuers: Issuers::default(),
+        })
     }
 
     /// One handshake, with a byte after it that brings the client its tickets; says whether it resumed a session.
     async fn shake(
         &self,
-        policies: &TlsGenerations,
+        policies: &Generations,
         leaves: &Leaves,
         client: &Arc<ClientConfig>,
         case: Case,
@@ -233,12 +240,7 @@ impl Scene {
         (resumed, spent)
     }
 
-    async fn accept(
-        &self,
-        stream: DuplexStream,
-        policies: &TlsGenerations,
-        leaves: &Leaves,
-    ) -> bool {
+    async fn accept(&self, stream: DuplexStream, policies: &Generations, leaves: &Leaves) -> bool {
         let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
         let pick = |sni: Option<&str>| policies.pick(&self.snapshot.catalog, sni);
         let proved = prove(stream, ORIGIN, pick, leaves, deadline).await;

@@ -43,12 +43,18 @@ pub struct Control {
 struct Inner {
     store: Arc<dyn Store>,
     publisher: Publisher,
-    authority: ArcSwap<Authority>,
+    signing: ArcSwap<Signing>,
     hasher: Arc<SecretHasher>,
-    profile: ArcSwap<Profile>,
     clock: Arc<dyn Clock>,
     metrics: ControlMetrics,
     token_keys: TokenKeys,
+}
+
+/// The parts that sign certificates. A reload replaces both at once.
+#[derive(Debug)]
+struct Signing {
+    authority: Arc<Authority>,
+    profile: Arc<Profile>,
 }
 
 impl Control {
@@ -56,9 +62,11 @@ impl Control {
         let inner = Inner {
             store: parts.store,
             publisher: parts.publisher,
-            authority: ArcSwap::new(parts.authority),
+            signing: ArcSwap::from_pointee(Signing {
+                authority: parts.authority,
+                profile: Arc::new(parts.profile),
+            }),
             hasher: parts.hasher,
-            profile: ArcSwap::from_pointee(parts.profile),
             clock: parts.clock,
             metrics: parts.metrics,
             token_keys: parts.token_keys,
@@ -68,9 +76,12 @@ impl Control {
         }
     }
 
-    /// Replaces the profile for signatures, for a reload.
-    pub fn set_profile(&self, profile: Profile) {
-        self.inner.profile.store(Arc::new(profile));
+    /// Replaces the authority and the profile for signatures, for a reload.
+    pub fn sign_by(&self, authority: Arc<Authority>, profile: Profile) {
+        self.inner.signing.store(Arc::new(Signing {
+            authority,
+            profile: Arc::new(profile),
+        }));
     }
 
     pub fn publisher(&self) -> &Publisher {
@@ -78,12 +89,7 @@ impl Control {
     }
 
     pub fn authority(&self) -> Arc<Authority> {
-        self.inner.authority.load_full()
-    }
-
-    /// Replaces the authority for signatures, for a reload.
-    pub fn set_authority(&self, authority: Arc<Authority>) {
-        self.inner.authority.store(authority);
+        Arc::clone(&self.inner.signing.load().authority)
     }
 
     pub(super) fn hasher(&self) -> &Arc<SecretHasher> {
@@ -91,7 +97,7 @@ impl Control {
     }
 
     pub(super) fn profile(&self) -> Arc<Profile> {
-        self.inner.profile.load_full()
+        Arc::clone(&self.inner.signing.load().profile)
     }
 
     pub(super) fn metrics(&self) -> &ControlMetrics {

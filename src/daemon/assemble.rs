@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
@@ -23,7 +22,7 @@ use super::gauges::Gauges;
 use super::local::Local;
 use super::lock::Locks;
 use super::registry_view::LiveRegistry;
-use super::reload::{Running, ca_pem};
+use super::reload::{InForce, Running, ca_pem};
 use super::trust::Trust;
 use super::world::{Ground, Served, World};
 use super::{access_lines, listeners, pump, settings};
@@ -46,7 +45,6 @@ use crate::control::tokens::{TokenService, TokenSettings};
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::assertion::AssertionSigner;
 use crate::crypto::authority::Authority;
-use crate::crypto::certificate_details::Issuers;
 use crate::crypto::random;
 use crate::crypto::tls;
 use crate::domain::admin::Actor;
@@ -55,7 +53,7 @@ use crate::domain::snapshot::{Catalog, HostPolicies, Snapshot};
 use crate::domain::time::Clock;
 use crate::domain::tls_policy::TlsVersion;
 use crate::net::tls::ServerConfig;
-use crate::proxy::intake::handshake::TlsGenerations;
+use crate::proxy::generations::Generations;
 use crate::proxy::plane::{Proxy, Wiring};
 use crate::proxy::report::ledger::Ledger;
 use crate::store::repository::Store;
@@ -128,7 +126,7 @@ pub async fn assemble(
 
     let generation = 1;
     let ground = Ground {
-        authority: &trust.authority,
+        authority: Arc::clone(&trust.authority),
         registry: Arc::clone(&view) as _,
         clock: &*clock,
         listening: config.listeners.partners.address.0.ip(),
@@ -169,9 +167,6 @@ pub async fn assemble(
         Arc::clone(&clock),
     );
     let ca_pem = Arc::new(ArcSwap::from_pointee(ca_pem(&trust.authority)));
-    let issuers = Arc::new(ArcSwap::from_pointee(Issuers::new(
-        trust.authority.issuers(),
-    )));
     let partner = PartnerService {
         metrics: TokenMetrics::register(&registry)?,
         tokens: Arc::new(tokens),
@@ -184,21 +179,18 @@ pub async fn assemble(
     } else {
         Ledger::off()
     });
-    let policies = TlsGenerations::new(world.policies);
-    let policies = Arc::new(ArcSwap::from_pointee(policies));
-    let connectors = Arc::new(ArcSwap::from_pointee(world.connectors));
+    let generations = Generations::new(world.generation);
+    let generations = Arc::new(ArcSwap::from_pointee(generations));
     let access_log = access_log(config, &ledger)?;
     count_dropped(&registry, &ledger, access_log.as_ref())?;
     let proxy = Proxy::start(
         settings::proxy(&config.fixed(), &shares),
         Wiring {
             live: Arc::clone(&live),
-            tls: Arc::clone(&policies),
-            connectors: Arc::clone(&connectors),
+            generations: Arc::clone(&generations),
             listeners,
             local: Arc::new(Local::new(partner, Handle::current())),
             hasher,
-            issuers: Arc::clone(&issuers),
             assertions: AssertionSigner::new(signer),
             clock: Arc::clone(&clock),
             ledger,
@@ -235,17 +227,16 @@ pub async fn assemble(
     let running = Arc::new(Running {
         config_path: config_path.to_owned(),
         started_with: config.clone(),
-        in_force: ArcSwap::from_pointee(config.clone()),
+        in_force: ArcSwap::from_pointee(InForce {
+            config: config.clone(),
+            served: world.served,
+        }),
         shares,
         control: control.clone(),
         live: view,
-        policies,
-        connectors,
-        served: ArcSwap::from_pointee(world.served),
+        generations,
         admin_served,
         ca_pem,
-        issuers,
-        generation: AtomicU64::new(generation),
         gauges,
         health: Arc::clone(&health),
         clock: Arc::clone(&clock),
@@ -253,7 +244,7 @@ pub async fn assemble(
         proxy: Arc::clone(&proxy),
         stopping: CancellationToken::new(),
         drain: Course::default(),
-        reloading: Mutex::new(()),
+        reloading: Mutex::new(generation),
         addresses: OnceLock::new(),
     });
 

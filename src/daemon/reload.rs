@@ -1,7 +1,6 @@
 //! A reload: the new world is built beside the old and replaces it, or the old one stays and the reason is reported.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
@@ -25,15 +24,13 @@ use crate::api::ops::health::Health;
 use crate::config::load::Loaded;
 use crate::config::problem::Problems;
 use crate::config::root::Config;
-use crate::control::authority;
 use crate::control::service::Control;
+use crate::control::{self, authority};
 use crate::crypto::authority::Authority;
-use crate::crypto::certificate_details::Issuers;
 use crate::domain::admin::Actor;
 use crate::domain::time::{Clock, Timestamp};
-use crate::proxy::intake::handshake::TlsGenerations;
+use crate::proxy::generations::Generations;
 use crate::proxy::plane::Proxy;
-use crate::proxy::upstream::connectors::Connectors;
 
 /// The certificates that partners download to trust the authority.
 pub fn ca_pem(authority: &Authority) -> Bytes {
@@ -46,22 +43,18 @@ pub struct Running {
     pub config_path: PathBuf,
     /// The configuration of the start, which still holds for settings that a reload does not change.
     pub started_with: Config,
-    /// The configuration of the last reload.
-    pub in_force: ArcSwap<Config>,
+    /// The configuration of the last reload, as operators see it.
+    pub in_force: ArcSwap<InForce>,
     /// The shares of the open files, set at the start.
     pub shares: Shares,
     pub control: Control,
     pub live: Arc<LiveRegistry>,
-    pub policies: Arc<ArcSwap<TlsGenerations>>,
-    pub connectors: Arc<ArcSwap<Connectors>>,
-    pub served: ArcSwap<Served>,
+    /// The data plane's parts beside the snapshot.
+    pub generations: Arc<ArcSwap<Generations>>,
     /// The certificate of the admin listener.
     pub admin_served: Served,
     /// The certificates that partners download to trust the authority.
     pub ca_pem: Arc<ArcSwap<Bytes>>,
-    /// The issuers above a partner's certificate, for upstreams.
-    pub issuers: Arc<ArcSwap<Issuers>>,
-    pub generation: AtomicU64,
     pub gauges: Gauges,
     pub health: Arc<Health>,
     pub clock: Arc<dyn Clock>,
@@ -71,16 +64,23 @@ pub struct Running {
     pub stopping: CancellationToken,
     /// The progress of the drain, once there is one.
     pub drain: Course,
-    /// The lock that allows one reload at a time.
-    pub reloading: Mutex<()>,
+    /// The number of the last generation, locked by a reload from its beginning to its end.
+    pub reloading: Mutex<u64>,
     /// The addresses of the listeners; known when every listener is open.
     pub addresses: OnceLock<Addresses>,
 }
 
+/// The configuration in force and the certificates that partners see.
+#[derive(Debug)]
+pub struct InForce {
+    pub config: Config,
+    pub served: Served,
+}
+
 impl Running {
     async fn reload_now(&self, allow_empty: bool) -> Result<Reloaded, ReloadRefusal> {
-        let _one_at_a_time = self.reloading.lock().await;
-        let reloaded = self.replace(allow_empty).await;
+        let mut last = self.reloading.lock().await;
+        let reloaded = self.replace(&mut last, allow_empty).await;
         match &reloaded {
             Ok(reloaded) => {
                 let generation = reloaded.generation;
@@ -116,55 +116,82 @@ impl Running {
         reloaded
     }
 
-    async fn replace(&self, allow_empty: bool) -> Result<Reloaded, ReloadRefusal> {
+    /// Replaces the configuration. `last` is the number of the last generation.
+    async fn replace(&self, last: &mut u64, allow_empty: bool) -> Result<Reloaded, ReloadRefusal> {
         let Loaded { config, warnings } =
             examine::load(&self.config_path).map_err(|problems| refused(&problems))?;
         if !allow_empty {
-            keeps_routes(&self.in_force.load(), &config)?;
+            keeps_routes(&self.in_force.load().config, &config)?;
         }
         examine::log_warnings(&warnings);
-        let generation = self.generation.load(Ordering::Acquire) + 1;
-        let successor = self
-            .successor()
-            .map_err(|error| one(format!("{error:#}")))?;
-        let authority = successor
-            .clone()
-            .unwrap_or_else(|| self.control.authority());
+        let generation = *last + 1;
         let world = self
-            .world(&config, &authority, generation)
+            .world(&config, generation)
             .map_err(|error| one(format!("{error:#}")))?;
         // From here on nothing is undone: the new parts stay, and the generation is used, even if the data plane does
         // not confirm it.
-        self.generation.store(generation, Ordering::Release);
-        if let Some(successor) = successor {
-            self.succeed(successor).await;
-        }
-        self.in_force.store(Arc::new(config.clone()));
-        // The policies of both catalogues are kept until the new catalogue is in force: a handshake and a connection to
-        // an upstream belong to the snapshot that they are made for.
-        let both = self.policies.load().followed_by(world.policies);
-        self.policies.store(Arc::new(both));
-        let mut connectors = Connectors::clone(&self.connectors.load());
-        connectors.extend(world.connectors.clone());
-        self.connectors.store(Arc::new(connectors));
-        self.control.set_profile(world.profile);
-        let published = self.control.publisher().set_catalog(world.catalog).await;
-        self.served.store(Arc::new(world.served));
-        self.tell_ends();
-        published.map_err(|error| {
+        *last = generation;
+        let restart_needed = self.started_with.fixed().differences(&config.fixed());
+        self.enter(world, config).await.map_err(|error| {
             tracing::error!(%error, generation, "a configuration was not confirmed");
             ReloadRefusal::Unconfirmed { generation }
         })?;
-        let settled = self.policies.load().settled();
-        self.policies.store(Arc::new(settled));
-        self.connectors.store(Arc::new(world.connectors));
-        self.gauges.reloaded(&config, self.clock.now());
-        let restart_needed = self.started_with.fixed().differences(&config.fixed());
+        let revision = self.control.publisher().current().revision;
         Ok(Reloaded {
             generation,
-            revision: self.control.publisher().current().revision,
+            revision,
             restart_needed,
         })
+    }
+
+    /// Builds everything that a configuration replaces. Nothing is replaced yet.
+    fn world(&self, config: &Config, generation: u64) -> anyhow::Result<World> {
+        let successor = self.successor()?;
+        let ground = Ground {
+            authority: successor.unwrap_or_else(|| self.control.authority()),
+            registry: Arc::clone(&self.live) as _,
+            clock: &*self.clock,
+            listening: self.started_with.listeners.partners.address.0.ip(),
+            generation,
+            shares: self.shares,
+        };
+        World::build(&config.replaceable(), &ground)
+    }
+
+    /// Puts a world in force. The order makes it whole for everyone:
+    ///
+    /// 1. The new generation stands beside the old one. Nothing names it yet. Partners may download the certificates
+    ///    of a new authority, which contain those of the old one, before the gateway uses it.
+    /// 2. The snapshot with the new catalogue replaces the old one, at one moment for all workers. Handshakes and
+    ///    connections to upstreams go by the generation of the snapshot that they are made for.
+    /// 3. Operators get the rest, each part at once. A new authority signs now that every handshake trusts it.
+    /// 4. The old generation goes, unless the data plane may still decide by it.
+    async fn enter(&self, world: World, config: Config) -> Result<(), control::error::Error> {
+        let World {
+            catalog,
+            generation,
+            served,
+            authority,
+            profile,
+        } = world;
+        let both = self.generations.load().followed_by(generation);
+        self.generations.store(Arc::new(both));
+        self.ca_pem.store(Arc::new(ca_pem(&authority)));
+        let published = self.control.publisher().set_catalog(catalog).await;
+        let before = self.control.authority();
+        self.control.sign_by(Arc::clone(&authority), profile);
+        self.in_force.store(Arc::new(InForce { config, served }));
+        if published.is_ok() {
+            let settled = self.generations.load().settled();
+            self.generations.store(Arc::new(settled));
+            let in_force = self.in_force.load();
+            self.gauges.reloaded(&in_force.config, self.clock.now());
+        }
+        self.tell_ends();
+        if !Arc::ptr_eq(&before, &authority) {
+            self.succeeded(&before, &authority).await;
+        }
+        published.map(|_receipt| ())
     }
 
     /// The authority whose files have replaced those of the running one, if any have.
@@ -176,18 +203,14 @@ impl Running {
         Ok(found.map(Arc::new))
     }
 
-    /// Replaces the authority that signs. A successor that drops a trusted certificate has been refused before.
-    async fn succeed(&self, authority: Arc<Authority>) {
-        let (old, new) = (self.control.authority().id(), authority.id());
+    /// Completes the replacement of the authority. A successor that drops a trusted certificate has been refused before.
+    async fn succeeded(&self, before: &Authority, authority: &Authority) {
+        let (old, new) = (before.id(), authority.id());
         self.gauges.authority_ends(authority.not_after());
-        self.ca_pem.store(Arc::new(ca_pem(&authority)));
-        let issuers = Issuers::new(authority.issuers());
-        self.issuers.store(Arc::new(issuers));
-        if let Err(error) = self.admin_served.issue_anew(&authority, self.clock.now()) {
+        if let Err(error) = self.admin_served.issue_anew(authority, self.clock.now()) {
             let error = format!("{error:#}");
             tracing::error!(error, "the admin listener keeps its old certificate");
         }
-        self.control.set_authority(authority);
         tracing::info!(%old, %new, "authority replaced");
         let subject = new.to_string();
         let detail = json!({"succeeds": old.to_string()});
@@ -202,7 +225,7 @@ impl Running {
     /// Renews the listeners' certificates that our own authority issued, if they end soon.
     pub fn renew_served(&self) {
         let (authority, now) = (self.control.authority(), self.clock.now());
-        for served in [&**self.served.load(), &self.admin_served] {
+        for served in [&self.in_force.load().served, &self.admin_served] {
             if let Err(error) = served.renew(&authority, now) {
                 tracing::error!(
                     error = format!("{error:#}"),
@@ -214,26 +237,8 @@ impl Running {
     }
 
     fn tell_ends(&self) {
-        let ends = self.served.load().certificates.not_after();
+        let ends = self.in_force.load().served.certificates.not_after();
         self.gauges.server_certificates_end(&ends);
-    }
-
-    /// Builds the world of a configuration, with the fixed parts of this process.
-    fn world(
-        &self,
-        config: &Config,
-        authority: &Authority,
-        generation: u64,
-    ) -> anyhow::Result<World> {
-        let ground = Ground {
-            authority,
-            registry: Arc::clone(&self.live) as _,
-            clock: &*self.clock,
-            listening: self.started_with.listeners.partners.address.0.ip(),
-            generation,
-            shares: self.shares,
-        };
-        World::build(&config.replaceable(), &ground)
     }
 }
 
@@ -253,6 +258,7 @@ impl Operations for Running {
 
     fn status(&self) -> Answer<'_, Status> {
         let snapshot = self.control.publisher().current();
+        let in_force = self.in_force.load();
         let status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             revision: snapshot.revision,
@@ -268,9 +274,9 @@ impl Operations for Running {
                 .unwrap_or_default(),
             ends: status::ends(
                 &self.control.authority(),
-                &self.served.load().certificates.not_after(),
+                &in_force.served.certificates.not_after(),
             ),
-            upstreams: status::upstreams(&self.in_force.load()),
+            upstreams: status::upstreams(&in_force.config),
         };
         Box::pin(async move { status })
     }

@@ -12,6 +12,7 @@ use super::settings::tcp_options;
 use crate::config::parts::Replaceable;
 use crate::config::upstreams::{Protocol, Upstream as WrittenUpstream};
 use crate::crypto::authority::Authority;
+use crate::crypto::certificate_details::Issuers;
 use crate::crypto::tls::{self, Roots, ServerCertificate, ServerCertificates, UpstreamTls};
 use crate::crypto::tls_error::TlsError;
 use crate::crypto::verifier::{self, RegistryView};
@@ -20,16 +21,18 @@ use crate::domain::snapshot::Catalog;
 use crate::domain::time::{Clock, Timestamp};
 use crate::domain::tls_policy::TlsPolicy;
 use crate::net::tls::ServerConfig;
+use crate::proxy::generations::Generation;
 use crate::proxy::intake::handshake::TlsPolicies;
-use crate::proxy::upstream::connectors::Connectors;
+use crate::proxy::upstream::connectors::ConnectorMap;
 
 /// The parts that a reload replaces.
 #[derive(Debug)]
 pub struct World {
     pub catalog: Arc<Catalog>,
-    pub policies: TlsPolicies,
-    pub connectors: Connectors,
+    /// The data plane's other parts.
+    pub generation: Generation,
     pub served: Served,
+    pub authority: Arc<Authority>,
     pub profile: Profile,
 }
 
@@ -101,7 +104,7 @@ fn issue(
 /// The parts from which a world is built, beside the configuration.
 #[derive(Debug)]
 pub struct Ground<'a> {
-    pub authority: &'a Authority,
+    pub authority: Arc<Authority>,
     pub registry: Arc<dyn RegistryView>,
     pub clock: &'a dyn Clock,
     /// The address on which partners are listened for.
@@ -115,16 +118,6 @@ pub struct Ground<'a> {
 impl World {
     pub fn build(config: &Replaceable<'_>, ground: &Ground<'_>) -> anyhow::Result<Self> {
         let served = served(config, ground)?;
-        let connectors = config
-            .upstreams
-            .iter()
-            .filter(|(_, upstream)| upstream.endpoints.iter().any(|endpoint| endpoint.0.tls))
-            .map(|(name, upstream)| {
-                let made = connector(upstream);
-                let made = made.with_context(|| format!("upstreams.{name}.tls"))?;
-                Ok((name.clone(), made))
-            })
-            .collect::<anyhow::Result<Connectors>>()?;
         for (name, upstream) in config.upstreams {
             // An option that the kernel refuses is reported here, before a request needs a connection.
             let granted = tcp_options(&upstream.tcp).try_out();
@@ -135,13 +128,33 @@ impl World {
         let keep = catalog.tells_of_certificates();
         let policies = policies(config, ground, &served.certificates)?;
         Ok(Self {
+            generation: Generation {
+                policies: policies.keeping_certificates(keep),
+                connectors: connectors(config, &catalog)?,
+                issuers: Issuers::new(ground.authority.issuers()),
+            },
             catalog: Arc::new(catalog),
-            policies: policies.keeping_certificates(keep),
-            connectors,
             served,
+            authority: Arc::clone(&ground.authority),
             profile: config.profile.into(),
         })
     }
+}
+
+fn connectors(config: &Replaceable<'_>, catalog: &Catalog) -> anyhow::Result<ConnectorMap> {
+    let mut connectors = ConnectorMap::default();
+    for (name, upstream) in &catalog.upstreams {
+        let over_tls = upstream.endpoints.iter().any(|endpoint| endpoint.tls);
+        let written = config.upstreams.get(name).filter(|_| over_tls);
+        if let Some(written) = written {
+            let made = connector(written);
+            connectors.insert(
+                upstream,
+                made.with_context(|| format!("upstreams.{name}.tls"))?,
+            );
+        }
+    }
+    Ok(connectors)
 }
 
 /// The configured certificates, or one from our own authority for the configured hosts.
@@ -161,7 +174,7 @@ fn served(config: &Replaceable<'_>, ground: &Ground<'_>) -> anyhow::Result<Serve
             ?names,
             "no server certificate is configured: the gateway's authority issues one"
         );
-        return Served::issued(ground.authority, names, ground.clock.now());
+        return Served::issued(&ground.authority, names, ground.clock.now());
     }
     let certificates = ServerCertificates::new(configured).context("tls.certificates")?;
     Ok(Served {

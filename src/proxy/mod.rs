@@ -16,6 +16,7 @@ pub mod bodies;
 pub mod downstream;
 pub mod verifier;
 pub mod local;
+pub mod generations;
 pub mod worker;
 pub mod serve;
 pub mod walk;

@@ -16,7 +16,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::assertion::AssertionSigner;
-use crate::crypto::certificate_details::Issuers;
 use crate::domain::credential::Ended;
 use crate::domain::record::Receipt;
 use crate::domain::snapshot::{Catalog, Snapshot};
@@ -28,9 +27,10 @@ use super::connections::live::Live;
 use super::connections::seats::Seats;
 use super::counters::local::{Buckets, Counters};
 use super::downstream::date::Dates;
+use super::generations::Generations;
 use super::identity_headers::assertion::Assertions;
 use super::intake::handover::{Arrival, Handed, Handover};
-use super::intake::handshake::{Leaves, TlsGenerations};
+use super::intake::handshake::Leaves;
 use super::intake::inlet::Inlet;
 use super::local::LocalService;
 use super::panics;
@@ -40,7 +40,6 @@ use super::report::metrics::{Load, Metrics};
 use super::report::record::Book;
 use super::report::worker_metrics::WorkerMetrics;
 use super::settings::Settings;
-use super::upstream::connectors::Connectors;
 use super::upstream::health::Healths;
 use super::upstream::upstreams::Upstreams;
 use super::verifier::{FailedAttempts, Verifier};
@@ -51,14 +50,11 @@ use super::worker::Worker;
 #[derive(Debug)]
 pub struct Wiring<'a> {
     pub live: Arc<ArcSwap<Snapshot>>,
-    pub tls: Arc<ArcSwap<TlsGenerations>>,
-    pub connectors: Arc<ArcSwap<Connectors>>,
+    pub generations: Arc<ArcSwap<Generations>>,
     /// One for each worker, all of one address.
     pub listeners: Vec<std::net::TcpListener>,
     pub local: Arc<dyn LocalService>,
     pub hasher: Arc<SecretHasher>,
-    /// The authority's certificates for identity headers, and the signer of assertions. Replaced with the authority.
-    pub issuers: Arc<ArcSwap<Issuers>>,
     pub assertions: AssertionSigner,
     pub clock: Arc<dyn Clock>,
     pub ledger: Arc<Ledger>,
@@ -97,11 +93,9 @@ struct Plan {
     number: usize,
     settings: Arc<Settings>,
     live: Arc<ArcSwap<Snapshot>>,
-    tls: Arc<ArcSwap<TlsGenerations>>,
-    connectors: Arc<ArcSwap<Connectors>>,
+    generations: Arc<ArcSwap<Generations>>,
     local: Arc<dyn LocalService>,
     hasher: Arc<SecretHasher>,
-    issuers: Arc<ArcSwap<Issuers>>,
     assertions: Arc<AssertionSigner>,
     clock: Arc<dyn Clock>,
     ledger: Arc<Ledger>,
@@ -121,7 +115,6 @@ impl Proxy {
         let seats = Arc::new(Seats::new(&settings));
         let buckets = Arc::new(Buckets::new(settings.buckets_max));
         let settings = Arc::new(settings);
-        let issuers = wiring.issuers;
         let assertions = Arc::new(wiring.assertions);
         let count = wiring.listeners.len();
         let (handover, doors) = Handover::between(count, &metrics);
@@ -131,11 +124,9 @@ impl Proxy {
                 number,
                 settings: Arc::clone(&settings),
                 live: Arc::clone(&wiring.live),
-                tls: Arc::clone(&wiring.tls),
-                connectors: Arc::clone(&wiring.connectors),
+                generations: Arc::clone(&wiring.generations),
                 local: Arc::clone(&wiring.local),
                 hasher: Arc::clone(&wiring.hasher),
-                issuers: Arc::clone(&issuers),
                 assertions: Arc::clone(&assertions),
                 clock: Arc::clone(&wiring.clock),
                 ledger: Arc::clone(&wiring.ledger),
@@ -340,12 +331,11 @@ fn worker(plan: Plan) -> Rc<Worker> {
             ..ServerBounds::default()
         },
         snapshot: plan.live,
-        tls: plan.tls,
         seats: plan.seats,
         local: plan.local,
         clock: plan.clock,
-        issuers: plan.issuers,
-        upstreams: Upstreams::new(plan.connectors, plan.healths),
+        upstreams: Upstreams::new(Arc::clone(&plan.generations) as _, plan.healths),
+        generations: plan.generations,
         counters,
         verifier: Verifier::new(plan.hasher, failures, settings.verified_tokens_max),
         assertions: Assertions::new(plan.assertions),

@@ -14,11 +14,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use super::intake::handshake::{TlsGenerations, TlsPolicies};
+use super::generations::{Generation, Generations};
+use super::intake::handshake::TlsPolicies;
 use super::local::{Answering, LocalService};
 use super::plane::{Proxy, Wiring};
 use super::report::ledger::testing::{self, Written};
 use super::settings::Settings;
+use super::upstream::connectors::ConnectorMap;
 use crate::crypto::api_key::{SecretHasher, generate_key};
 use crate::crypto::assertion::AssertionSigner;
 use crate::crypto::authority::{Authority, LeafNames};
@@ -295,12 +297,14 @@ impl Gateway {
             settings,
             Wiring {
                 live: Arc::new(ArcSwap::from_pointee(snapshot.clone())),
-                tls: Arc::new(ArcSwap::from_pointee(TlsGenerations::new(policies))),
-                connectors: Arc::default(),
+                generations: Arc::new(ArcSwap::from_pointee(Generations::new(Generation {
+                    policies,
+                    connectors: ConnectorMap::default(),
+                    issuers: Issuers::new(authority.issuers()),
+                }))),
                 listeners: vec![first, second],
                 local: Arc::new(Echo),
                 hasher,
-                issuers: Arc::new(ArcSwap::from_pointee(Issuers::new(authority.issuers()))),
                 assertions: AssertionSigner::new(Arc::new(ArcSwap::from_pointee(
                     TokenSigner::load(&TokenSigner::generate()).unwrap(),
                 ))),

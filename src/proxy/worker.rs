@@ -6,7 +6,6 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio_util::task::TaskTracker;
 
-use crate::crypto::certificate_details::Issuers;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Clock;
 use crate::net::http::ServerBounds;
@@ -15,8 +14,9 @@ use super::connections::live::Live;
 use super::connections::seats::Seats;
 use super::counters::local::Counters;
 use super::downstream::date::Dates;
+use super::generations::Generations;
 use super::identity_headers::assertion::Assertions;
-use super::intake::handshake::{Leaves, TlsGenerations};
+use super::intake::handshake::Leaves;
 use super::local::LocalService;
 use super::report::record::Book;
 use super::report::worker_metrics::WorkerMetrics;
@@ -30,16 +30,14 @@ pub struct Worker {
     pub settings: Arc<Settings>,
     /// Shared: the snapshot for all decisions; read once for each request.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
-    /// Shared: the TLS policies of new handshakes.
-    pub tls: Arc<ArcSwap<TlsGenerations>>,
+    /// Shared: the parts of the configuration beside the snapshot.
+    pub generations: Arc<ArcSwap<Generations>>,
     /// Shared.
     pub seats: Arc<Seats>,
     /// Shared.
     pub local: Arc<dyn LocalService>,
     /// Shared.
     pub clock: Arc<dyn Clock>,
-    /// Shared: the certificates that ours are verified with.
-    pub issuers: Arc<ArcSwap<Issuers>>,
     pub server: ServerBounds,
     pub upstreams: Rc<Upstreams>,
     pub counters: Rc<Counters>,

@@ -31,6 +31,7 @@ mod smuggling;
 mod hardening;
 mod limits;
 mod reload;
+mod reloads;
 mod drain;
 mod drain_order;
 mod drain_running;

@@ -14,7 +14,7 @@ use crate::crypto::x509::{self, Leaf};
 use crate::crypto::{alert, hash, verifier};
 use crate::domain::certificate::Fingerprint;
 use crate::domain::reason::Reason;
-use crate::domain::snapshot::{Catalog, HostPolicies};
+use crate::domain::snapshot::HostPolicies;
 use crate::domain::tls_policy::TlsPolicy;
 use crate::net::tls::{self, AcceptError, ServerConfig, ServerStream};
 
@@ -67,68 +67,23 @@ impl TlsPolicies {
         }
     }
 
-    fn pick(&self, sni: Option<&str>) -> (TlsPolicy, Arc<ServerConfig>) {
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The policy and configuration of a handshake, and whether the connection keeps its client's certificate.
+    pub fn pick(&self, sni: Option<&str>) -> Picked {
         let name = sni.map(|name| name.strip_suffix('.').unwrap_or(name));
         let policy = name.map_or(self.hosts.general, |name| self.hosts.of(name));
-        match self.configs.get(&policy) {
-            Some(config) => (policy, Arc::clone(config)),
+        let (policy, config) = match self.configs.get(&policy) {
+            Some(config) => (policy, config),
             // Hosts have policies that exist, so this default is never used for a missing one.
-            None => (self.hosts.general, Arc::clone(&self.general)),
-        }
-    }
-}
-
-/// The TLS policies of the generation in force, and during a reload those of its successor: a handshake is made under
-/// the policies of the catalogue that would judge its first request at that moment.
-#[derive(Debug)]
-pub struct TlsGenerations {
-    newest: Arc<TlsPolicies>,
-    before: Option<Arc<TlsPolicies>>,
-}
-
-impl TlsGenerations {
-    pub fn new(policies: TlsPolicies) -> Self {
-        Self {
-            newest: Arc::new(policies),
-            before: None,
-        }
-    }
-
-    /// These policies and their successors', until the catalogue of the successors is in force.
-    #[must_use]
-    pub fn followed_by(&self, policies: TlsPolicies) -> Self {
-        Self {
-            newest: Arc::new(policies),
-            before: Some(Arc::clone(&self.newest)),
-        }
-    }
-
-    /// The newest policies alone, once their catalogue is in force.
-    #[must_use]
-    pub fn settled(&self) -> Self {
-        Self {
-            newest: Arc::clone(&self.newest),
-            before: None,
-        }
-    }
-
-    /// The policies of a catalogue's generation; the newest when that one is over.
-    fn of(&self, generation: u64) -> &TlsPolicies {
-        match &self.before {
-            Some(before) if before.generation == generation => before,
-            _ => &self.newest,
-        }
-    }
-
-    /// The policy and configuration of a handshake that is judged by `catalog`, and whether the connection keeps its
-    /// client's certificate.
-    pub fn pick(&self, catalog: &Catalog, sni: Option<&str>) -> Picked {
-        let policies = self.of(catalog.generation);
-        let (policy, config) = policies.pick(sni);
+            None => (self.hosts.general, &self.general),
+        };
         Picked {
             policy,
-            config,
-            keep_certificate: policies.keep_certificates,
+            config: Arc::clone(config),
+            keep_certificate: self.keep_certificates,
         }
     }
 }

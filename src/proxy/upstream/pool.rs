@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -26,6 +25,7 @@ use crate::domain::upstream::{Protocol, Upstream};
 use crate::net::dial::{Destination, DialError};
 use crate::net::resolve::Resolver;
 use crate::net::stream::Stream;
+use crate::net::tls::ClientConfig;
 use crate::net::turn;
 use crate::proxy::messages::error::{Error, Side};
 
@@ -34,7 +34,9 @@ use crate::proxy::messages::error::{Error, Side};
 pub struct Pool {
     upstream: RefCell<Arc<Upstream>>,
     endpoints: Vec<EndpointPool>,
-    connectors: Arc<ArcSwap<Connectors>>,
+    connectors: Arc<dyn Connectors>,
+    /// The TLS configuration that was found last: exchanges of before a reload may still have to open a connection.
+    connector: RefCell<Option<Arc<ClientConfig>>>,
     health: Arc<Health>,
     /// One permit for each exchange that may be under way.
     slots: Arc<Semaphore>,
@@ -72,7 +74,7 @@ pub struct Slot {
 impl Pool {
     pub fn new(
         upstream: &Arc<Upstream>,
-        connectors: Arc<ArcSwap<Connectors>>,
+        connectors: Arc<dyn Connectors>,
         health: Arc<Health>,
         resolver: &Resolver,
     ) -> Self {
@@ -96,6 +98,7 @@ impl Pool {
         };
         Self {
             endpoints: endpoints.collect(),
+            connector: RefCell::new(connectors.of(upstream)),
             connectors,
             health,
             slots: Arc::new(Semaphore::new(slots)),
@@ -251,12 +254,19 @@ impl Pool {
         Ok(Box::new(UpstreamConnection::new(Box::new(stream))))
     }
 
+    /// The newest TLS configuration for this upstream's settings.
+    fn connector(&self) -> Option<Arc<ClientConfig>> {
+        let newest = self.connectors.of(&self.upstream.borrow());
+        let mut connector = self.connector.borrow_mut();
+        if newest.is_some() {
+            *connector = newest;
+        }
+        connector.clone()
+    }
+
     async fn dial(&self, endpoint: &EndpointPool) -> Result<Stream, Error> {
         let upstream = self.upstream();
-        let config = endpoint.tls.then(|| {
-            let connectors = self.connectors.load();
-            connectors.get(&upstream.name).map(Arc::clone)
-        });
+        let config = endpoint.tls.then(|| self.connector());
         let config = match config {
             Some(None) => {
                 return Err(

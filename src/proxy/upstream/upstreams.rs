@@ -4,8 +4,6 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-
 use super::connectors::Connectors;
 use super::health::Healths;
 use super::pool::Pool;
@@ -15,13 +13,13 @@ use crate::domain::upstream::Upstream;
 /// The connections of one worker, by upstream. Bound to the worker's thread and its local runtime.
 #[derive(Debug)]
 pub struct Upstreams {
-    connectors: Arc<ArcSwap<Connectors>>,
+    connectors: Arc<dyn Connectors>,
     healths: Healths,
     pools: RefCell<foldhash::HashMap<Name, Rc<Pool>>>,
 }
 
 impl Upstreams {
-    pub fn new(connectors: Arc<ArcSwap<Connectors>>, healths: Healths) -> Rc<Self> {
+    pub fn new(connectors: Arc<dyn Connectors>, healths: Healths) -> Rc<Self> {
         Rc::new(Self {
             connectors,
             healths,

@@ -120,7 +120,7 @@ async fn open(
     // Read once the name is known, and not before: a client may take its time to the first byte.
     let pick = |sni: Option<&str>| {
         let snapshot = worker.snapshot.load();
-        worker.tls.load().pick(&snapshot.catalog, sni)
+        worker.generations.load().pick(&snapshot.catalog, sni)
     };
     let proved = handshake::prove(stream, origin, pick, &worker.leaves, deadline).await?;
 

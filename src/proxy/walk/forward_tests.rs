@@ -1,11 +1,9 @@
 //! Forwarding, seen from both ends: real sockets, upstreams that follow a script.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::future::Future;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use http::{HeaderName, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Empty, Full};
@@ -25,6 +23,7 @@ use crate::net::http::LocalExec;
 use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::identity_headers::identity_fields::IdentityFields;
 use crate::proxy::messages::error::Side;
+use crate::proxy::upstream::connectors::ConnectorMap;
 use crate::proxy::upstream::health::Healths;
 use crate::proxy::upstream::keep_alive::SETTLE;
 use http::{HeaderMap, HeaderValue, header};
@@ -158,10 +157,7 @@ impl Client {
         let healths = Healths::new().unwrap();
         Self {
             upstream: Arc::new(upstream),
-            upstreams: Upstreams::new(
-                Arc::new(ArcSwap::from_pointee(HashMap::new())),
-                healths.clone(),
-            ),
+            upstreams: Upstreams::new(Arc::new(ConnectorMap::default()), healths.clone()),
             healths,
         }
     }
@@ -1398,12 +1394,10 @@ fn trusting(peer: &Peer, ca_pem: &str, http2: bool) -> Client {
         identity: None,
         http2,
     });
-    let connectors = HashMap::from([(client.upstream.name.clone(), config.unwrap())]);
+    let mut connectors = ConnectorMap::default();
+    connectors.insert(&client.upstream, config.unwrap());
     Client {
-        upstreams: Upstreams::new(
-            Arc::new(ArcSwap::from_pointee(connectors)),
-            client.healths.clone(),
-        ),
+        upstreams: Upstreams::new(Arc::new(connectors), client.healths.clone()),
         ..client
     }
 }

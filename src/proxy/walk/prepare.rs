@@ -181,7 +181,7 @@ fn introduce(
     let (fields, omitted) = caller::fields(HeaderInputs {
         identity,
         leaf,
-        issuers: &worker.issuers.load(),
+        issuers: worker.generations.load().issuers(),
         wanted,
     });
     if let Some(why) = omitted {
