@@ -34,6 +34,8 @@ struct Held<S> {
     sent: usize,
     /// The error of the last send, for the next write.
     failed: Option<io::Error>,
+    /// True if a write in this turn was put off for want of room.
+    behind: bool,
     /// True once a read in this turn found nothing more. HTTP/2 reads again for each request that it hands out.
     dry: bool,
     /// The time of the last read that returned bytes.
@@ -47,6 +49,7 @@ pub fn gather<S>(stream: S) -> (Gathered<S>, Outbox<S>) {
         bytes: Vec::new(),
         sent: 0,
         failed: None,
+        behind: false,
         dry: false,
         heard: turn::now(),
     }));
@@ -59,14 +62,16 @@ impl<S> Outbox<S> {
         Gathered(Rc::clone(&self.0))
     }
 
-    /// True if everything was sent.
-    pub fn is_empty(&self) -> bool {
-        self.0.borrow().bytes.is_empty()
+    /// True if HTTP/2 has more to send than was taken in this turn.
+    pub fn is_behind(&self) -> bool {
+        self.0.borrow().behind
     }
 
     /// Begins a turn, in which a read may find bytes again.
     pub fn begin(&self) {
-        self.0.borrow_mut().dry = false;
+        let mut held = self.0.borrow_mut();
+        held.dry = false;
+        held.behind = false;
     }
 
     /// The time at which the last bytes came from the peer.
@@ -105,7 +110,18 @@ impl<S: AsyncWrite + Unpin> Held<S> {
         Poll::Ready(Ok(()))
     }
 
+    /// Takes a write, and notes if it has to wait.
     fn poll_take(
+        &mut self,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let taken = self.poll_keep(cx, parts);
+        self.behind = taken.is_pending();
+        taken
+    }
+
+    fn poll_keep(
         &mut self,
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],

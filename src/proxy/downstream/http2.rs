@@ -14,7 +14,7 @@ use http::{Method, header};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::body::{Incoming, StreamBody};
-use super::leaving::{Leaving, OpenStream, Streams, goodbye};
+use super::leaving::{Leaving, OpenStream, Streams, goodbye, linger};
 use super::service::Answers;
 use super::stream::{Flow, Stream};
 use crate::domain::reason::Reason;
@@ -136,17 +136,21 @@ where
                     }
                 }
                 Some(Err(error)) => return Poll::Ready(failed(&*self.answers, &error)),
-                None => return Poll::Ready(Closed::Finished),
+                None => {
+                    let linger = linger(self.outbox.stream());
+                    self.state = State::Closing(Box::pin(linger));
+                    return self.poll_on(cx);
+                }
             }
         }
     }
 
-    /// True if the client may be sent elsewhere, and all answers have been sent.
+    /// True if the client may be sent elsewhere, and HTTP/2 has nothing more to send.
     fn may_close(&mut self, cx: &mut Context<'_>) -> bool {
         let (Some(leaving), State::Open(..)) = (&mut self.leaving, &self.state) else {
             return false;
         };
-        let sent = self.outbox.is_empty() && self.flow.unsent.is_empty();
+        let sent = !self.outbox.is_behind() && self.flow.unsent.is_empty();
         sent && !self.finishing && leaving.is_time(cx, &self.streams)
     }
 
@@ -186,14 +190,15 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Closed> {
         let this = self.get_mut();
         this.outbox.begin();
-        let polled = turn::take(|| this.poll_on(cx));
-        if polled.is_pending() && this.poll_stuck(cx).is_ready() {
-            return Poll::Ready(Closed::Stalled);
-        }
+        let mut polled = turn::take(|| this.poll_on(cx));
         if polled.is_pending() && this.may_close(cx) {
+            // In one write with the last answer: a client that has read it knows of the end before its next request.
             let goodbye = goodbye(this.outbox.stream(), Rc::clone(&this.streams));
             this.state = State::Closing(Box::pin(goodbye));
-            return this.poll_on(cx);
+            polled = this.poll_on(cx);
+        }
+        if polled.is_pending() && this.poll_stuck(cx).is_ready() {
+            return Poll::Ready(Closed::Stalled);
         }
         polled
     }

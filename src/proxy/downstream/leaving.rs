@@ -111,9 +111,18 @@ where
     frame.extend(streams.last.get().to_be_bytes());
     frame.extend([0; 4]);
     if stream.write_all(&frame).await.is_ok() {
-        // An error means that the client has left.
-        let _left = discard_rest(&mut stream, &Discard::default().briefly()).await;
+        linger(stream).await;
     }
+}
+
+/// Closes, and reads for a moment what the client has sent meanwhile: a connection that is closed with unread bytes is
+/// reset, and the client loses answers that it has not read yet.
+pub async fn linger<S>(mut stream: Gathered<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    // An error means that the client has left.
+    let _left = discard_rest(&mut stream, &Discard::default().briefly()).await;
 }
 
 /// The idle time before a GOAWAY. A busy client sends a request within it, and the connection of an idle one is closed

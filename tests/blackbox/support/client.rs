@@ -437,6 +437,12 @@ impl Connection {
         self.request("GET", path, &[], b"")
     }
 
+    /// True if bytes that have come are not read yet.
+    pub fn has_bytes(&mut self) -> bool {
+        let state = self.stream.conn.process_new_packets();
+        state.is_ok_and(|state| state.plaintext_bytes_to_read() > 0)
+    }
+
     /// The certificate that the server showed, in DER.
     pub fn shown(&self) -> Vec<u8> {
         self.stream.conn.peer_certificates().unwrap()[0].to_vec()
