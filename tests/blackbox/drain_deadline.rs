@@ -37,12 +37,13 @@ struct Endless {
 }
 
 /// The paths of the requests in it.
-const PATHS: [&str; 5] = [
+const PATHS: [&str; 6] = [
     "/upload",
     "/bytes/40000000",
     "/call/stream",
     "/tunnel",
     "/bytes/200000",
+    "/h2/stream",
 ];
 
 impl Endless {
@@ -67,6 +68,14 @@ impl Endless {
         let mut streams = Frames::open(&stranger);
         let large = frames::block(&frames::get("/bytes/200000"));
         streams.send(HEADERS, END_HEADERS | END_STREAM, 1, &large);
+        let endless = frames::fields(&[
+            (":method", "POST"),
+            (":scheme", "https"),
+            (":authority", HOST),
+            (":path", "/h2/stream"),
+        ]);
+        streams.send(HEADERS, END_HEADERS, 3, &frames::block(&endless));
+        streams.send(DATA, 0, 3, b"half");
         let mut half_a_head = stranger.connect();
         half_a_head.send(format!("GET /head HTTP/1.1\r\nHost: {HOST}\r\n").as_bytes());
         let mut half_a_handshake = TcpStream::connect(gateway.partners()).unwrap();

@@ -288,7 +288,8 @@ impl ResponseBody {
                 }
             }
             Poll::Ready(Some(Err(error))) => {
-                recording.reason(error.reason);
+                // A connection that was cut looks like one that its client has left.
+                recording.reason(running.cut().unwrap_or(error.reason));
                 recording.failed(error);
             }
             Poll::Ready(None) => recording.complete(),

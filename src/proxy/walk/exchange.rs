@@ -273,7 +273,8 @@ impl Exchange<'_> {
     }
 
     fn refuse(self, refusal: &Refusal, recording: &mut Recording) -> Answer {
-        recording.reason(refusal.reason);
+        // A connection that was cut looks like one that its client has left.
+        recording.reason(self.running.cut().unwrap_or(refusal.reason));
         if let Extra::Offence(offence) = &refusal.extra {
             recording.cause(offence.to_string());
         }
