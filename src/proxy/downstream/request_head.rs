@@ -178,6 +178,7 @@ fn refused(error: httparse::Error) -> Reason {
 fn uri(head: &Bytes, target: &[u8]) -> Result<(Uri, Option<Box<OddTarget>>), Reason> {
     // The library would cut a fragment off, and an upstream may not.
     if !target.contains(&b'#')
+        && !lacks_path(target)
         && let Ok(uri) = Uri::from_maybe_shared(head.slice_ref(target))
     {
         return Ok((uri, None));
@@ -190,6 +191,17 @@ fn uri(head: &Bytes, target: &[u8]) -> Result<(Uri, Option<Box<OddTarget>>), Rea
     let before = if before.is_empty() { &b"/"[..] } else { before };
     let uri = Uri::try_from(before).ok().ok_or(Reason::RequestMalformed)?;
     Ok((uri, Some(Box::new(odd))))
+}
+
+/// True for an absolute URI whose query follows its authority at once. The library would forward it without a path, and
+/// a reader that looks for a path alone takes the query for a part of the host.
+fn lacks_path(target: &[u8]) -> bool {
+    !target.starts_with(b"/")
+        && memchr::memmem::find(target, b"://")
+            .and_then(|scheme| target.get(scheme + 3..))
+            .is_some_and(|rest| {
+                memchr::memchr2(b'/', b'?', rest).is_some_and(|end| rest.get(end) == Some(&b'?'))
+            })
 }
 
 /// The index of the path: the first byte, or behind scheme and authority.
