@@ -9,7 +9,7 @@ use super::audit::event;
 use super::draft::Draft;
 use super::error::Error;
 use super::publish::Changed;
-use super::service::Control;
+use super::service::{Control, Signing};
 use super::writer::Plan;
 use crate::crypto::authority::{Authority, Issued, LeafNames};
 use crate::crypto::csr::{self, Csr, CsrReport, Verdict};
@@ -60,19 +60,19 @@ impl Control {
         actor: &Actor,
         request: SignRequest,
     ) -> Result<Changed<SignedCertificate>, Error> {
-        let (actor, now, profile) = (actor.clone(), self.now(), self.profile());
-        let authority = self.authority();
-        let lifetime = lifetime(request.lifetime, &profile)?;
+        let (actor, now, signing) = (actor.clone(), self.now(), self.signing());
+        let lifetime = lifetime(request.lifetime, &signing.profile)?;
         let signed = self.commit(move |draft| {
+            let Signing { authority, profile } = &*signing;
             let app = apps::find(draft, &request.app)?;
             may_get_credentials(&app)?;
-            let csr = judged(&request.csr, &profile)?;
-            let registrant = registrant(draft, app, &csr, &profile, now)?;
+            let csr = judged(&request.csr, profile)?;
+            let registrant = registrant(draft, app, &csr, profile, now)?;
             // The rule is asked before anything is signed.
             registrant.may_register()?;
             let app = &registrant.app;
-            let issued = issue(&authority, &csr, app, lifetime, &profile, now)?;
-            let certificate = registered(&authority, &csr, app, &request.name, &issued, now);
+            let issued = issue(authority, &csr, app, lifetime, profile, now)?;
+            let certificate = registered(authority, &csr, app, &request.name, &issued, now);
             let changes = certificates::add(certificate.clone(), &registrant)?;
             Ok(Plan {
                 event: signed_event(&actor, now, &certificate, &changes),
@@ -94,9 +94,9 @@ impl Control {
     /// The profile's judgement of a CSR, without signing it. It does not say if the key belongs to another App: that
     /// depends on the App that sends the CSR.
     pub async fn inspect_csr(&self, csr: Vec<u8>) -> Result<CsrReport, Error> {
-        let profile = self.profile();
+        let signing = self.signing();
         self.read(move |store| {
-            let report = csr::inspect(&csr, &profile.keys);
+            let report = csr::inspect(&csr, &signing.profile.keys);
             let known = match &report.key_digest {
                 Some(digest) if report.verdict == Verdict::Accepted => {
                     store.certificates_by_key(digest)?

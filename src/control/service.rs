@@ -50,11 +50,11 @@ struct Inner {
     token_keys: TokenKeys,
 }
 
-/// The parts that sign certificates. A reload replaces both at once.
+/// The parts that sign certificates. A reload replaces both at once, so an operation takes both from one value.
 #[derive(Debug)]
-struct Signing {
-    authority: Arc<Authority>,
-    profile: Arc<Profile>,
+pub(super) struct Signing {
+    pub(super) authority: Arc<Authority>,
+    pub(super) profile: Profile,
 }
 
 impl Control {
@@ -64,7 +64,7 @@ impl Control {
             publisher: parts.publisher,
             signing: ArcSwap::from_pointee(Signing {
                 authority: parts.authority,
-                profile: Arc::new(parts.profile),
+                profile: parts.profile,
             }),
             hasher: parts.hasher,
             clock: parts.clock,
@@ -78,10 +78,8 @@ impl Control {
 
     /// Replaces the authority and the profile for signatures, for a reload.
     pub fn sign_by(&self, authority: Arc<Authority>, profile: Profile) {
-        self.inner.signing.store(Arc::new(Signing {
-            authority,
-            profile: Arc::new(profile),
-        }));
+        let signing = Signing { authority, profile };
+        self.inner.signing.store(Arc::new(signing));
     }
 
     pub fn publisher(&self) -> &Publisher {
@@ -96,8 +94,8 @@ impl Control {
         &self.inner.hasher
     }
 
-    pub(super) fn profile(&self) -> Arc<Profile> {
-        Arc::clone(&self.inner.signing.load().profile)
+    pub(super) fn signing(&self) -> Arc<Signing> {
+        self.inner.signing.load_full()
     }
 
     pub(super) fn metrics(&self) -> &ControlMetrics {
