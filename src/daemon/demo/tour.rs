@@ -64,102 +64,80 @@ pub async fn take(
 ) -> anyhow::Result<Vec<Step>> {
     let stranger = Partner::new(directory, addresses.partners, false)?;
     let partner = Partner::new(directory, addresses.partners, true)?;
-    let mut steps = Vec::new();
-
-    let refused = stranger.ask("GET", "/orders", &[], "").await?;
-    let reason = refused.at("/reason");
-    steps.push(step(
-        "refused without a certificate",
-        format!("{} {reason}", refused.status),
-        refused.status == 401 && reason == "cert_missing",
-    ));
-
-    let told = partner
-        .ask("GET", "/.well-known/countersign/whoami", &[], "")
-        .await?;
-    let app = told.at("/app/name");
-    steps.push(step(
-        "whoami",
-        format!("{} app {app}", told.status),
-        told.status == 200 && app == "acme",
-    ));
-
-    let minted = mint(directory, &partner).await?;
-    let token = minted.at("/access_token");
-    steps.push(step(
-        "key for token",
-        format!("{} {}", minted.status, minted.at("/token_type")),
-        minted.status == 200 && !token.is_empty(),
-    ));
-
+    let first = refused_stranger(&stranger).await?;
+    let whoami = whoami(&partner).await?;
+    let (minted, token) = mint(directory, &partner).await?;
     let bearer = format!("Bearer {token}");
     let fields = [("Authorization", bearer.as_str())];
     let called = partner.ask("GET", "/orders/7", &fields, "").await?;
-    // Only the echo shows the request that it got; another upstream answers as it likes.
-    let verified = called
-        .body
-        .to_ascii_lowercase()
-        .contains("x-countersign-app-id")
-        && !called.body.contains(&token);
-    let (seen, held) = if echo {
-        (
-            format!(
-                "{}, the upstream saw X-Countersign-App-Id: {verified}",
-                called.status
-            ),
-            called.status == 200 && verified,
-        )
-    } else {
-        (
-            format!("{} from the upstream", called.status),
-            called.status < 500,
-        )
-    };
-    steps.push(step("the call", seen, held));
+    Ok(vec![
+        first,
+        whoami,
+        minted,
+        call(&called, &token, echo),
+        revoke(directory, addresses.admin).await?,
+        refused_partner(&partner, &fields).await?,
+        counted(addresses.ops).await?,
+    ])
+}
 
-    let closed = revoke(directory, addresses.admin).await?;
-    steps.push(step(
-        "revoked, with a receipt",
-        format!("{} {}", closed.status, closed.at("/certificate/state")),
-        closed.status == 200 && closed.at("/certificate/state") == "revoked",
-    ));
-
-    let refused = partner.ask("GET", "/orders/7", &fields, "").await?;
+async fn refused_stranger(stranger: &Partner) -> anyhow::Result<Step> {
+    let refused = stranger.ask("GET", "/orders", &[], "").await?;
     let reason = refused.at("/reason");
-    steps.push(step(
-        "refused, with a reason",
+    Ok(step(
+        "refused without a certificate",
         format!("{} {reason}", refused.status),
-        refused.status == 403 && reason == "cert_revoked",
-    ));
-
-    let metrics = partner::ask_plain(addresses.ops, "/metrics").await?;
-    let counted = metrics
-        .body
-        .lines()
-        .filter(|line| line.starts_with("countersign_auth_decisions_total"))
-        .find(|line| line.contains("cert_revoked") && !line.ends_with(" 0"))
-        .unwrap_or_default();
-    steps.push(step(
-        "counted in the metrics",
-        counted.to_owned(),
-        !counted.is_empty(),
-    ));
-    Ok(steps)
+        refused.status == 401 && reason == "cert_missing",
+    ))
 }
 
-fn step(what: &'static str, seen: String, held: bool) -> Step {
-    Step { what, seen, held }
+async fn whoami(partner: &Partner) -> anyhow::Result<Step> {
+    let path = "/.well-known/countersign/whoami";
+    let told = partner.ask("GET", path, &[], "").await?;
+    let app = told.at("/app/name");
+    Ok(step(
+        "whoami",
+        format!("{} app {app}", told.status),
+        told.status == 200 && app == "acme",
+    ))
 }
 
-async fn mint(directory: &Directory, partner: &Partner) -> anyhow::Result<Answer> {
+/// Exchanges the server key for a token; returns also the token.
+async fn mint(directory: &Directory, partner: &Partner) -> anyhow::Result<(Step, String)> {
     let id = Directory::read(&directory.server_key_id()).unwrap_or_default();
     let secret = Directory::read(&directory.server_key()).unwrap_or_default();
     let form = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
     let fields = [("Content-Type", "application/x-www-form-urlencoded")];
-    partner.ask("POST", "/oauth2/token", &fields, &form).await
+    let minted = partner.ask("POST", "/oauth2/token", &fields, &form).await?;
+    let token = minted.at("/access_token");
+    let step = step(
+        "key for token",
+        format!("{} {}", minted.status, minted.at("/token_type")),
+        minted.status == 200 && !token.is_empty(),
+    );
+    Ok((step, token))
 }
 
-async fn revoke(directory: &Directory, admin: SocketAddr) -> anyhow::Result<Answer> {
+fn call(called: &Answer, token: &str, echo: bool) -> Step {
+    let status = called.status;
+    // Only the echo shows the request that it got; another upstream answers as it likes.
+    if !echo {
+        return step(
+            "the call",
+            format!("{status} from the upstream"),
+            status < 500,
+        );
+    }
+    let shown = called.body.to_ascii_lowercase();
+    let verified = shown.contains("x-countersign-app-id") && !called.body.contains(token);
+    step(
+        "the call",
+        format!("{status}, the upstream saw X-Countersign-App-Id: {verified}"),
+        status == 200 && verified,
+    )
+}
+
+async fn revoke(directory: &Directory, admin: SocketAddr) -> anyhow::Result<Step> {
     let operator = Partner::new(directory, admin, false)?;
     let id = Directory::read(&directory.certificate_id()).unwrap_or_default();
     let bearer = format!(
@@ -171,7 +149,41 @@ async fn revoke(directory: &Directory, admin: SocketAddr) -> anyhow::Result<Answ
         ("Content-Type", "application/json"),
     ];
     let path = format!("/api/v1/certificates/{id}/revoke");
-    operator
-        .ask("POST", &path, &fields, "{\"reason\":\"superseded\"}")
-        .await
+    let body = "{\"reason\":\"superseded\"}";
+    let closed = operator.ask("POST", &path, &fields, body).await?;
+    let state = closed.at("/certificate/state");
+    Ok(step(
+        "revoked, with a receipt",
+        format!("{} {state}", closed.status),
+        closed.status == 200 && state == "revoked",
+    ))
+}
+
+async fn refused_partner(partner: &Partner, fields: &[(&str, &str)]) -> anyhow::Result<Step> {
+    let refused = partner.ask("GET", "/orders/7", fields, "").await?;
+    let reason = refused.at("/reason");
+    Ok(step(
+        "refused, with a reason",
+        format!("{} {reason}", refused.status),
+        refused.status == 403 && reason == "cert_revoked",
+    ))
+}
+
+async fn counted(ops: SocketAddr) -> anyhow::Result<Step> {
+    let metrics = partner::ask_plain(ops, "/metrics").await?;
+    let counted = metrics
+        .body
+        .lines()
+        .filter(|line| line.starts_with("countersign_auth_decisions_total"))
+        .find(|line| line.contains("cert_revoked") && !line.ends_with(" 0"))
+        .unwrap_or_default();
+    Ok(step(
+        "counted in the metrics",
+        counted.to_owned(),
+        !counted.is_empty(),
+    ))
+}
+
+fn step(what: &'static str, seen: String, held: bool) -> Step {
+    Step { what, seen, held }
 }
