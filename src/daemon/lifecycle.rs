@@ -93,29 +93,31 @@ pub async fn run(assembled: Assembled, mut signals: Signals, drain: Drain) -> an
         Arc::clone(&running),
         Arc::clone(&assembled.store),
     ));
+    serve(&assembled, &mut signals).await;
+    leave(&assembled, drain);
+    drained(&assembled, &mut signals, drain).await;
+    housekeeping.abort();
+    running.control.publisher().finish().await;
+    close(assembled).await;
+    Ok(())
+}
+
+/// Obeys signals until one of them, or an operator, stops the process.
+async fn serve(assembled: &Assembled, signals: &mut Signals) {
+    let running = &assembled.running;
     loop {
         let told = tokio::select! {
             told = signals.next() => told,
             // The admin API has recorded the operator who asked for it.
-            () = running.stopping.cancelled() => break,
+            () = running.stopping.cancelled() => return,
         };
         match told {
             Told::Stop => {
-                let detail = json!({"by": "signal"});
-                assembled
-                    .tasks
-                    .spawn(note(&running, "gateway.drain", detail));
-                break;
+                let noted = note(running, "gateway.drain", json!({"by": "signal"}));
+                assembled.tasks.spawn(noted);
+                return;
             }
-            Told::Reload => {
-                announce_reload();
-                // The log and the metrics report a refusal already, and the old configuration stays in force.
-                let reloaded = running.reload(false).await;
-                tell_systemd(&[NotifyState::Ready]);
-                assembled
-                    .tasks
-                    .spawn(note(&running, "gateway.reload", told_of(&reloaded)));
-            }
+            Told::Reload => reload(assembled).await,
             Told::Reopen => {
                 if let Some(log) = &assembled.access_log {
                     log.reopen();
@@ -124,29 +126,49 @@ pub async fn run(assembled: Assembled, mut signals: Signals, drain: Drain) -> an
             }
         }
     }
+}
+
+async fn reload(assembled: &Assembled) {
+    let running = &assembled.running;
+    announce_reload();
+    // The log and the metrics report a refusal already, and the old configuration stays in force.
+    let reloaded = running.reload(false).await;
+    tell_systemd(&[NotifyState::Ready]);
+    let noted = note(running, "gateway.reload", told_of(&reloaded));
+    assembled.tasks.spawn(noted);
+}
+
+/// Ends readiness, so that load balancers switch to others.
+fn leave(assembled: &Assembled, drain: Drain) {
     let (delay_ms, timeout_s) = (drain.delay.as_millis(), drain.timeout.as_secs());
     tracing::info!(delay_ms, timeout_s, "draining");
     tell_systemd(&[NotifyState::Stopping]);
-    running.health.set_draining();
+    assembled.running.health.set_draining();
     assembled.proxy.leave();
-    running.drain.begin();
+    assembled.running.drain.begin();
+}
+
+/// Waits until the running requests have ended, or a second signal cuts them.
+async fn drained(assembled: &Assembled, signals: &mut Signals, drain: Drain) {
+    let (running, proxy) = (&assembled.running, &assembled.proxy);
     tokio::select! {
-        () = finish(&assembled.proxy, drain) => {
-            let requests_cut = assembled.proxy.load().requests_cut;
+        () = finish(proxy, drain) => {
+            let requests_cut = proxy.load().requests_cut;
             tracing::info!(requests_cut, "drained");
             running.drain.end();
             running.drain.last_word().await;
         }
         () = signals.stop() => tracing::warn!("second stop signal: running requests are cut"),
     }
-    housekeeping.abort();
-    running.control.publisher().finish().await;
+}
+
+/// Closes the listeners for operators, ends the tasks, and writes the rest of the access log.
+async fn close(assembled: Assembled) {
     assembled.closing.cancel();
     assembled.tasks.close();
     // The pump ends when there are no publishers left; the other tasks have had their time.
     let _left = tokio::time::timeout(Duration::from_secs(1), assembled.tasks.wait()).await;
     drop(assembled.access_log);
-    Ok(())
 }
 
 /// Records the effect of a signal. Only the end waits for it, for a moment: an unavailable store must not keep the
