@@ -1,65 +1,41 @@
 //! The assembly of a gateway from its configuration: the one place that connects the rooms.
+//!
+//! The steps are the trust, the two planes in the world of the configuration, and the listeners for operators.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use prometheus::Registry;
-use serde_json::json;
-use tokio::runtime::Handle;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::addresses::Addresses;
-use super::clock::SystemClock;
-use super::descriptors::{self, Shares};
+use super::control_plane::{ControlPlane, Publishing};
+use super::data_plane::{DataPlane, First};
 use super::drain::Course;
-use super::dropped::Dropped;
-use super::gauges::Gauges;
-use super::local::Local;
+use super::foundation::Foundation;
 use super::lock::Locks;
+use super::operators::Operators;
+use super::pump;
 use super::registry_view::LiveRegistry;
-use super::reload::{InForce, Running, ca_pem};
+use super::reload::{InForce, Running};
 use super::trust::Trust;
 use super::world::{Ground, Served, World};
-use super::{access_lines, listeners, pump, settings};
-use crate::api::admin::operations::Operations;
-use crate::api::admin::state::AdminState;
-use crate::api::edge::Edge;
-use crate::api::listen::{self, Listening, LocalSocket};
-use crate::api::openapi;
 use crate::api::ops::health::Health;
-use crate::api::ops::router::OpsState;
-use crate::api::partner::metrics::TokenMetrics;
-use crate::api::partner::service::PartnerService;
-use crate::api::{admin, ops};
-use crate::config::logs::LogTarget;
 use crate::config::root::Config;
-use crate::control::metrics::ControlMetrics;
-use crate::control::publish::Publisher;
-use crate::control::service::{Control, Parts};
-use crate::control::tokens::{TokenService, TokenSettings};
-use crate::crypto::api_key::SecretHasher;
-use crate::crypto::assertion::AssertionSigner;
 use crate::crypto::authority::Authority;
-use crate::crypto::random;
 use crate::crypto::tls;
-use crate::domain::admin::Actor;
-use crate::domain::id::RequestId;
-use crate::domain::snapshot::{Catalog, HostPolicies, Snapshot};
 use crate::domain::time::Clock;
 use crate::domain::tls_policy::TlsVersion;
 use crate::net::tls::ServerConfig;
-use crate::proxy::generations::Generations;
-use crate::proxy::plane::{Proxy, Wiring};
-use crate::proxy::report::ledger::Ledger;
+use crate::proxy::plane::Proxy;
 use crate::store::repository::Store;
-use crate::telemetry::access_log::{self, AccessLog, Destination};
-use crate::telemetry::metrics::{self, BuildInfo};
-use crate::telemetry::runtimes::Runtimes;
+use crate::telemetry::access_log::AccessLog;
+
+/// The number of the first generation.
+const FIRST_GENERATION: u64 = 1;
 
 /// A gateway that serves.
 #[derive(Debug)]
@@ -92,177 +68,24 @@ pub async fn assemble(
     config_path: &Path,
     start: Start,
 ) -> anyhow::Result<Assembled> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let workers = workers(config);
-    let shares = Shares::of(config, workers, descriptors::raise());
-    let registry = Registry::new();
-    let build = BuildInfo {
-        version: env!("CARGO_PKG_VERSION"),
-        revision: option_env!("COUNTERSIGN_REVISION").unwrap_or("unknown"),
-        rustc: env!("CARGO_PKG_RUST_VERSION"),
-        tls_provider: "aws-lc-rs",
-    };
-    metrics::register(&registry, &build)?;
-    let gauges = Gauges::register(&registry)?;
-
-    let trust = Trust::open(config, &clock, &registry, start.new_store)?;
-    let control_metrics = ControlMetrics::register(&registry)?;
-    let (outlet, publications) = mpsc::channel(pump::WAITING_MAX);
-    let verification_keys = trust.token_keys.verification_keys().await;
-    let signer = trust.token_keys.signer();
-    let (publisher, first) = Publisher::start(
-        Arc::clone(&trust.store),
-        empty_catalog(),
-        verification_keys,
-        outlet,
-        control_metrics.clone(),
-    )
-    .await?;
-    let live = Arc::new(ArcSwap::new(first));
-    let view = Arc::new(LiveRegistry {
-        live: Arc::clone(&live),
-        clock: Arc::clone(&clock),
-    });
-
-    let generation = 1;
-    let ground = Ground {
-        authority: Arc::clone(&trust.authority),
-        registry: Arc::clone(&view) as _,
-        clock: &*clock,
-        listening: config.listeners.partners.address.0.ip(),
-        generation,
-        shares,
-    };
-    let world = World::build(&config.replaceable(), &ground)?;
-    live.rcu(|snapshot| Snapshot {
-        catalog: Arc::clone(&world.catalog),
-        ..Snapshot::clone(snapshot)
-    });
-
-    let hasher = Arc::new(SecretHasher::new(
-        config
-            .keys
-            .pepper
-            .as_ref()
-            .map(|pepper| pepper.secret().clone()),
-    ));
-    let control = Control::new(Parts {
-        store: Arc::clone(&trust.store),
-        publisher,
-        authority: Arc::clone(&trust.authority),
-        hasher: Arc::clone(&hasher),
-        profile: world.profile,
-        clock: Arc::clone(&clock),
-        metrics: control_metrics,
-        token_keys: trust.token_keys,
-    });
-    let tokens = TokenSettings {
-        ttl: config.tokens.ttl.get(),
-        ttl_bound: config.tokens.ttl_bound.get(),
-    };
-    let tokens = TokenService::new(
-        tokens,
-        Arc::clone(&signer),
-        Arc::clone(&hasher),
-        Arc::clone(&clock),
-    );
-    let ca_pem = Arc::new(ArcSwap::from_pointee(ca_pem(&trust.authority)));
-    let partner = PartnerService {
-        metrics: TokenMetrics::register(&registry)?,
-        tokens: Arc::new(tokens),
-        ca_pem: Arc::clone(&ca_pem),
-    };
-
-    let (listeners, partners) = listeners::partners(&config.listeners.partners, workers)?;
-    let ledger = Arc::new(if config.access_log.enabled {
-        Ledger::new(workers, access_lines::write)
-    } else {
-        Ledger::off()
-    });
-    let generations = Generations::new(world.generation);
-    let generations = Arc::new(ArcSwap::from_pointee(generations));
-    let access_log = access_log(config, &ledger)?;
-    count_dropped(&registry, &ledger, access_log.as_ref())?;
-    let proxy = Proxy::start(
-        settings::proxy(&config.fixed(), &shares),
-        Wiring {
-            live: Arc::clone(&live),
-            generations: Arc::clone(&generations),
-            listeners,
-            local: Arc::new(Local::new(partner, Handle::current())),
-            hasher,
-            assertions: AssertionSigner::new(signer),
-            clock: Arc::clone(&clock),
-            ledger,
-            registry: &registry,
-        },
-    )
-    .context("starting the workers")?;
-    let proxy = Arc::new(proxy);
-    let mut runtimes = proxy.runtimes();
-    runtimes.push(("control".to_owned(), Handle::current().metrics()));
-    Runtimes::register(&registry, runtimes)?;
-
-    let tasks = TaskTracker::new();
-    tasks.spawn(pump::pump(publications, Arc::clone(&proxy)));
-    // The publisher gets the catalogue too, so that every later snapshot carries it.
-    control.publisher().set_catalog(world.catalog).await?;
-
-    for (action, subject) in &trust.created {
-        let noted = control.note(&Actor::Gateway, action, subject, json!({}));
-        noted.await.with_context(|| format!("noting {action}"))?;
-    }
-
-    let health = Arc::new(Health::default());
-    gauges.authority_ends(trust.authority.not_after());
-    gauges.server_certificates_end(&world.served.certificates.not_after());
-    let admin_served = admin_served(&trust.authority, &*clock, config.admin.address.0)?;
-    let admin_tls = tls::server_config(
-        Arc::clone(&admin_served.certificates),
-        None,
-        TlsVersion::V1_2,
-        false,
-    )?;
-    gauges.reloaded(config, clock.now());
-    let running = Arc::new(Running {
-        config_path: config_path.to_owned(),
-        started_with: config.clone(),
-        in_force: ArcSwap::from_pointee(InForce {
-            config: config.clone(),
-            served: world.served,
-        }),
-        shares,
-        control: control.clone(),
-        live: view,
-        generations,
-        admin_served,
-        ca_pem,
-        gauges,
-        health: Arc::clone(&health),
-        clock: Arc::clone(&clock),
-        started_at: clock.now(),
-        proxy: Arc::clone(&proxy),
-        stopping: CancellationToken::new(),
-        drain: Course::default(),
-        reloading: Mutex::new(generation),
-        addresses: OnceLock::new(),
-    });
-
+    let foundation = Foundation::lay(config)?;
+    let (clock, registry) = (&foundation.clock, &foundation.registry);
+    let trust = Trust::open(config, clock, registry, start.new_store)?;
+    let store = Arc::clone(&trust.store);
+    let (planes, served) = Planes::connect(config, &foundation, trust).await?;
+    let running = running(config, config_path, &foundation, &planes, served)?;
     let closing = CancellationToken::new();
     let operators = Operators {
         config,
-        control,
+        admin_tls: admin_tls(&running.admin_served)?,
         running: Arc::clone(&running),
-        clock,
-        health,
-        registry,
-        tls: admin_tls,
-        tasks: tasks.clone(),
+        registry: foundation.registry,
+        tasks: planes.tasks.clone(),
         closing: closing.clone(),
     };
     let (admin, ops) = operators.listen().await?;
     let addresses = Addresses {
-        partners,
+        partners: planes.data_plane.address,
         admin,
         ops,
         socket: absolute(&config.admin_socket()),
@@ -271,100 +94,120 @@ pub async fn assemble(
     let _ = running.addresses.set(addresses.clone());
     Ok(Assembled {
         running,
-        proxy,
-        access_log,
+        proxy: planes.data_plane.proxy,
+        access_log: planes.data_plane.access_log,
         addresses,
-        tasks,
+        tasks: planes.tasks,
         closing,
-        store: trust.store,
+        store,
         _locks: start.locks,
     })
 }
 
-/// The parts of the listeners for operators and monitors.
-struct Operators<'a> {
-    config: &'a Config,
-    control: Control,
-    running: Arc<Running>,
-    clock: Arc<dyn Clock>,
-    health: Arc<Health>,
-    registry: Registry,
-    tls: Arc<ServerConfig>,
+/// The two planes, connected.
+struct Planes {
+    control_plane: ControlPlane,
+    data_plane: DataPlane,
+    view: Arc<LiveRegistry>,
+    /// The tasks of the control plane.
     tasks: TaskTracker,
-    closing: CancellationToken,
 }
 
-impl Operators<'_> {
-    /// Opens the admin API over TLS and over its socket, and the ops listener; returns the addresses of the first and
-    /// the last.
-    async fn listen(self) -> anyhow::Result<(SocketAddr, SocketAddr)> {
-        let edge = Edge {
-            ids: request_ids(&self.clock),
-            tasks: self.tasks.clone(),
+impl Planes {
+    /// Builds the world of the configuration and starts both planes in it. Returns also the certificates that partners
+    /// see.
+    async fn connect(
+        config: &Config,
+        foundation: &Foundation,
+        mut trust: Trust,
+    ) -> anyhow::Result<(Self, Served)> {
+        let created = std::mem::take(&mut trust.created);
+        let publishing = Publishing::start(&trust, &foundation.registry).await?;
+        let view = publishing.view(&foundation.clock);
+        let world = first_world(config, foundation, &trust, &view)?;
+        publishing.begin_with(&world.catalog);
+
+        let control_plane =
+            ControlPlane::connect(config, foundation, trust, &publishing, world.profile);
+        let first = First {
+            live: publishing.live,
+            generation: world.generation,
+            partner: control_plane.partner_service(config, foundation)?,
         };
-        let how = Listening::new(self.closing, self.tasks.clone());
-        let operations: Arc<dyn Operations> = self.running;
-        let admin_router = admin::router::router(
-            AdminState::new(
-                self.control,
-                operations,
-                Arc::clone(&self.clock),
-                openapi::json(),
-            ),
-            edge.clone(),
-        );
-        let (admin_listener, admin) = listeners::control(
-            "admin.address",
-            self.config.admin.address.0,
-            &self.config.admin.tcp,
-        )?;
-        self.tasks.spawn(listen::tcp(
-            admin_listener,
-            Some(self.tls),
-            admin_router.clone(),
-            how.clone(),
-        ));
-        let socket_path = self.config.admin_socket();
-        let socket = LocalSocket::bind(&socket_path, Vec::new())
-            .await
-            .with_context(|| format!("admin.socket {}", socket_path.display()))?;
-        self.tasks
-            .spawn(listen::unix(socket, admin_router, how.clone()));
-        let ops_router = ops::router::router(
-            OpsState {
-                health: self.health,
-                registry: self.registry,
-            },
-            edge,
-        );
-        let (ops_listener, ops) = listeners::control(
-            "ops.address",
-            self.config.ops.address.0,
-            &self.config.ops.tcp,
-        )?;
-        self.tasks
-            .spawn(listen::tcp(ops_listener, None, ops_router, how));
-        Ok((admin, ops))
+        let data_plane = DataPlane::start(config, foundation, &control_plane, first)?;
+
+        let tasks = TaskTracker::new();
+        let pump = pump::pump(publishing.publications, Arc::clone(&data_plane.proxy));
+        tasks.spawn(pump);
+        // The publisher gets the catalogue too, so that every later snapshot carries it.
+        let publisher = control_plane.control.publisher();
+        publisher.set_catalog(world.catalog).await?;
+        control_plane.note_created(&created).await?;
+        let planes = Self {
+            control_plane,
+            data_plane,
+            view,
+            tasks,
+        };
+        Ok((planes, world.served))
     }
 }
 
-/// The catalogue before the first world is built; it serves no request.
-fn empty_catalog() -> Arc<Catalog> {
-    Arc::new(Catalog {
-        generation: 0,
-        routes: crate::domain::route::RouteTable::default(),
-        upstreams: foldhash::HashMap::default(),
-        tls_policies: HostPolicies::default(),
-        issuer: "".into(),
-        client_auth: crate::domain::token::ClientAuthMethods::default(),
-    })
+/// The world of the start.
+fn first_world(
+    config: &Config,
+    foundation: &Foundation,
+    trust: &Trust,
+    view: &Arc<LiveRegistry>,
+) -> anyhow::Result<World> {
+    let ground = Ground {
+        authority: Arc::clone(&trust.authority),
+        registry: Arc::clone(view) as _,
+        clock: &*foundation.clock,
+        listening: config.listeners.partners.address.0.ip(),
+        generation: FIRST_GENERATION,
+        shares: foundation.shares,
+    };
+    World::build(&config.replaceable(), &ground)
 }
 
-fn workers(config: &Config) -> usize {
-    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    config
-        .workers
-        .map_or_else(cores, |workers| usize::from(workers.get()))
+/// The process as operators see it, with its first gauges set.
+fn running(
+    config: &Config,
+    config_path: &Path,
+    foundation: &Foundation,
+    planes: &Planes,
+    served: Served,
+) -> anyhow::Result<Arc<Running>> {
+    let Foundation { clock, gauges, .. } = foundation;
+    let authority = planes.control_plane.control.authority();
+    gauges.authority_ends(authority.not_after());
+    gauges.server_certificates_end(&served.certificates.not_after());
+    let admin_served = admin_served(&authority, &**clock, config.admin.address.0)?;
+    gauges.reloaded(config, clock.now());
+    Ok(Arc::new(Running {
+        config_path: config_path.to_owned(),
+        started_with: config.clone(),
+        in_force: ArcSwap::from_pointee(InForce {
+            config: config.clone(),
+            served,
+        }),
+        shares: foundation.shares,
+        control: planes.control_plane.control.clone(),
+        live: Arc::clone(&planes.view),
+        generations: Arc::clone(&planes.data_plane.generations),
+        admin_served,
+        ca_pem: Arc::clone(&planes.control_plane.ca_pem),
+        gauges: gauges.clone(),
+        health: Arc::new(Health::default()),
+        clock: Arc::clone(clock),
+        started_at: clock.now(),
+        proxy: Arc::clone(&planes.data_plane.proxy),
+        stopping: CancellationToken::new(),
+        drain: Course::default(),
+        reloading: Mutex::new(FIRST_GENERATION),
+        addresses: OnceLock::new(),
+    }))
 }
 
 /// The certificate of the admin API, whose clients are operators and trust the gateway's authority.
@@ -381,40 +224,14 @@ fn admin_served(
     Served::issued(authority, names, clock.now())
 }
 
-fn request_ids(clock: &Arc<dyn Clock>) -> Arc<dyn Fn() -> RequestId + Send + Sync> {
-    let clock = Arc::clone(clock);
-    Arc::new(move || RequestId::from_bits(random::id_bits(clock.now())))
-}
-
-fn access_log(config: &Config, ledger: &Arc<Ledger>) -> anyhow::Result<Option<AccessLog>> {
-    if !config.access_log.enabled {
-        return Ok(None);
-    }
-    let destination = match &config.access_log.path {
-        LogTarget::Stdout => Destination::Stdout,
-        LogTarget::File(_) => Destination::File(config.access_log_path().unwrap_or_default()),
-    };
-    let ledger = Arc::clone(ledger);
-    let log = access_log::spawn(destination, move |lines| ledger.take(lines));
-    Ok(Some(log.context("opening the access log")?))
-}
-
-fn count_dropped(
-    registry: &Registry,
-    ledger: &Arc<Ledger>,
-    log: Option<&AccessLog>,
-) -> prometheus::Result<()> {
-    let Some(log) = log else {
-        return Ok(());
-    };
-    let ledger = Arc::clone(ledger);
-    Dropped::register(
-        registry,
-        vec![
-            ("behind", Box::new(move || ledger.dropped())),
-            ("unwritable", Box::new(log.lost_lines())),
-        ],
-    )
+fn admin_tls(served: &Served) -> anyhow::Result<Arc<ServerConfig>> {
+    let certificates = Arc::clone(&served.certificates);
+    Ok(tls::server_config(
+        certificates,
+        None,
+        TlsVersion::V1_2,
+        false,
+    )?)
 }
 
 fn absolute(path: &Path) -> PathBuf {

@@ -1,0 +1,168 @@
+//! The control plane of a start: the publisher, the operations over it, and the service for partners.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use prometheus::Registry;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::foundation::Foundation;
+use super::pump;
+use super::registry_view::LiveRegistry;
+use super::reload::ca_pem;
+use super::trust::Trust;
+use crate::api::partner::metrics::TokenMetrics;
+use crate::api::partner::service::PartnerService;
+use crate::config::root::Config;
+use crate::control::metrics::ControlMetrics;
+use crate::control::publish::{Publication, Publisher};
+use crate::control::service::{Control, Parts};
+use crate::control::tokens::{TokenService, TokenSettings};
+use crate::crypto::api_key::SecretHasher;
+use crate::crypto::jwt::TokenSigner;
+use crate::domain::admin::Actor;
+use crate::domain::certificate::Profile;
+use crate::domain::snapshot::{Catalog, HostPolicies, Snapshot};
+use crate::domain::time::Clock;
+
+/// The publisher with its first snapshot.
+#[derive(Debug)]
+pub struct Publishing {
+    publisher: Publisher,
+    /// The snapshots on their way to the data plane.
+    pub publications: mpsc::Receiver<Publication>,
+    /// The snapshot by which the data plane decides.
+    pub live: Arc<ArcSwap<Snapshot>>,
+    metrics: ControlMetrics,
+}
+
+impl Publishing {
+    /// Loads the first snapshot. Its catalogue is empty.
+    pub async fn start(trust: &Trust, registry: &Registry) -> anyhow::Result<Self> {
+        let metrics = ControlMetrics::register(registry)?;
+        let (outlet, publications) = mpsc::channel(pump::WAITING_MAX);
+        let (publisher, first) = Publisher::start(
+            Arc::clone(&trust.store),
+            empty_catalog(),
+            trust.token_keys.verification_keys().await,
+            outlet,
+            metrics.clone(),
+        )
+        .await?;
+        Ok(Self {
+            publisher,
+            publications,
+            live: Arc::new(ArcSwap::new(first)),
+            metrics,
+        })
+    }
+
+    /// The registry for handshakes.
+    pub fn view(&self, clock: &Arc<dyn Clock>) -> Arc<LiveRegistry> {
+        Arc::new(LiveRegistry {
+            live: Arc::clone(&self.live),
+            clock: Arc::clone(clock),
+        })
+    }
+
+    /// Gives the data plane the catalogue that it starts with.
+    pub fn begin_with(&self, catalog: &Arc<Catalog>) {
+        self.live.rcu(|snapshot| Snapshot {
+            catalog: Arc::clone(catalog),
+            ..Snapshot::clone(snapshot)
+        });
+    }
+}
+
+/// The operations, and the parts that they share with the data plane.
+#[derive(Debug)]
+pub struct ControlPlane {
+    pub control: Control,
+    pub hasher: Arc<SecretHasher>,
+    /// The current signer of tokens, replaced by each rotation.
+    pub signer: Arc<ArcSwap<TokenSigner>>,
+    /// The certificates that partners download to trust the authority.
+    pub ca_pem: Arc<ArcSwap<Bytes>>,
+}
+
+impl ControlPlane {
+    pub fn connect(
+        config: &Config,
+        foundation: &Foundation,
+        trust: Trust,
+        publishing: &Publishing,
+        profile: Profile,
+    ) -> Self {
+        let pepper = config.keys.pepper.as_ref();
+        let hasher = Arc::new(SecretHasher::new(
+            pepper.map(|pepper| pepper.secret().clone()),
+        ));
+        let signer = trust.token_keys.signer();
+        let ca_pem = Arc::new(ArcSwap::from_pointee(ca_pem(&trust.authority)));
+        let control = Control::new(Parts {
+            store: trust.store,
+            publisher: publishing.publisher.clone(),
+            authority: trust.authority,
+            hasher: Arc::clone(&hasher),
+            profile,
+            clock: Arc::clone(&foundation.clock),
+            metrics: publishing.metrics.clone(),
+            token_keys: trust.token_keys,
+        });
+        Self {
+            control,
+            hasher,
+            signer,
+            ca_pem,
+        }
+    }
+
+    /// The service that answers partners.
+    pub fn partner_service(
+        &self,
+        config: &Config,
+        foundation: &Foundation,
+    ) -> anyhow::Result<PartnerService> {
+        let settings = TokenSettings {
+            ttl: config.tokens.ttl.get(),
+            ttl_bound: config.tokens.ttl_bound.get(),
+        };
+        let tokens = TokenService::new(
+            settings,
+            Arc::clone(&self.signer),
+            Arc::clone(&self.hasher),
+            Arc::clone(&foundation.clock),
+        );
+        Ok(PartnerService {
+            metrics: TokenMetrics::register(&foundation.registry)?,
+            tokens: Arc::new(tokens),
+            ca_pem: Arc::clone(&self.ca_pem),
+        })
+    }
+
+    /// Records the parts that this start created, each by its action and its subject.
+    pub async fn note_created(&self, created: &[(&'static str, String)]) -> anyhow::Result<()> {
+        for (action, subject) in created {
+            let noted = self
+                .control
+                .note(&Actor::Gateway, action, subject, json!({}));
+            noted.await.with_context(|| format!("noting {action}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// The catalogue before the first world is built; it serves no request.
+fn empty_catalog() -> Arc<Catalog> {
+    Arc::new(Catalog {
+        generation: 0,
+        routes: crate::domain::route::RouteTable::default(),
+        upstreams: foldhash::HashMap::default(),
+        tls_policies: HostPolicies::default(),
+        issuer: "".into(),
+        client_auth: crate::domain::token::ClientAuthMethods::default(),
+    })
+}
