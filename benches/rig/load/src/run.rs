@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
-use crate::connection::{UpstreamConnection, Lost, Protocol, Scratch, Stage};
+use crate::connection::{Connection, Lost, Protocol, Scratch, Stage};
 use crate::h2::{Blocks, Session};
 use crate::options::{Mode, Options};
 use crate::pacer::Pacer;
@@ -39,7 +39,7 @@ struct Plan<'a> {
 struct Engine<'a> {
     plan: Plan<'a>,
     epoll: Epoll,
-    connections: Vec<Option<UpstreamConnection>>,
+    connections: Vec<Option<Connection>>,
     scratch: Scratch,
     tally: Tally,
     pacer: Option<Pacer>,
@@ -170,7 +170,7 @@ impl<'a> Engine<'a> {
         let plan = &self.plan;
         let config = plan.configs[index % plan.configs.len()].clone();
         let h2 = plan.options.mode.is_h2();
-        let connection = UpstreamConnection::open(plan.options.port, config, plan.name.clone(), h2)?;
+        let connection = Connection::open(plan.options.port, config, plan.name.clone(), h2)?;
         self.epoll.add(connection.fd, index as u64, true);
         self.connections[index] = Some(connection);
         Ok(())
@@ -301,7 +301,7 @@ impl Plan<'_> {
     /// Keeps a connection as busy as its mode wants it.
     fn next_request(
         &self,
-        connection: &mut UpstreamConnection,
+        connection: &mut Connection,
         answers: u32,
         out: &mut Vec<u8>,
     ) -> Result<(), Lost> {
@@ -328,7 +328,7 @@ impl Plan<'_> {
 
     fn paced_request(
         &self,
-        connection: &mut UpstreamConnection,
+        connection: &mut Connection,
         due: Instant,
         out: &mut Vec<u8>,
     ) -> Result<(), Lost> {
