@@ -14,7 +14,7 @@ pub mod intake;
 pub mod upstream;
 pub mod bodies;
 pub mod downstream;
-pub mod verifier;
+pub mod credentials;
 pub mod local;
 pub mod generations;
 pub mod worker;

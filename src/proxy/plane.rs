@@ -26,6 +26,8 @@ use crate::net::log_limit::LogLimit;
 use super::connections::live::Live;
 use super::connections::seats::Seats;
 use super::counters::local::{Buckets, Counters};
+use super::credentials::failed_attempts::FailedAttempts;
+use super::credentials::verifier::Verifier;
 use super::downstream::date::Dates;
 use super::generations::Generations;
 use super::identity_headers::assertion::Assertions;
@@ -42,7 +44,6 @@ use super::report::worker_metrics::WorkerMetrics;
 use super::settings::Settings;
 use super::upstream::health::Healths;
 use super::upstream::upstreams::Upstreams;
-use super::verifier::{FailedAttempts, Verifier};
 use super::walk::connection;
 use super::worker::Worker;
 

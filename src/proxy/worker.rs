@@ -13,6 +13,7 @@ use crate::net::http::ServerBounds;
 use super::connections::live::Live;
 use super::connections::seats::Seats;
 use super::counters::local::Counters;
+use super::credentials::verifier::Verifier;
 use super::downstream::date::Dates;
 use super::generations::Generations;
 use super::identity_headers::assertion::Assertions;
@@ -22,7 +23,6 @@ use super::report::record::Book;
 use super::report::worker_metrics::WorkerMetrics;
 use super::settings::Settings;
 use super::upstream::upstreams::Upstreams;
-use super::verifier::Verifier;
 
 /// A worker and its tools.
 #[derive(Debug)]

@@ -8,10 +8,10 @@ use crate::domain::route::{Miss, Route};
 use crate::domain::tls_match::Mismatch;
 
 use crate::proxy::connections::live::Connection;
+use crate::proxy::credentials::failed_attempts::FailedAttempts;
 use crate::proxy::messages::offence::Offence;
 use crate::proxy::messages::refusal::{Extra, Refusal};
 use crate::proxy::report::closing::Closed;
-use crate::proxy::verifier::FailedAttempts;
 
 /// The refusal of a request to `path` that was denied; `route` is the one that was found.
 pub fn refusal(

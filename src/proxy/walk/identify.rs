@@ -17,11 +17,11 @@ use crate::domain::upgrades::Upgrades;
 use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::connections::live::Connection;
 use crate::proxy::connections::peer::Peer;
+use crate::proxy::credentials::verifier::{Presenter, Verifier};
 use crate::proxy::fields::odd_names;
 use crate::proxy::fields::protocols;
 use crate::proxy::messages::message::Request;
 use crate::proxy::messages::refusal::Refusal;
-use crate::proxy::verifier::{Presenter, Verifier};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 

@@ -1,0 +1,4 @@
+//! Keys and tokens: their verification, and the failures that are counted for each address.
+
+pub mod failed_attempts;
+pub mod verifier;

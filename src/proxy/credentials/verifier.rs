@@ -1,0 +1,205 @@
+//! Verification of keys and tokens, with a cache of verified tokens.
+//!
+//! The cache holds only that a token's signature is valid, and its claims. Whether its App, Key and certificate are
+//! still valid is looked up in the snapshot for each request.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use quick_cache::unsync::Cache;
+
+use crate::crypto::api_key::{SecretHasher, parse_key};
+use crate::crypto::jwt;
+use crate::domain::certificate::Fingerprint;
+use crate::domain::identity::Bearer;
+use crate::domain::reason::Reason;
+use crate::domain::snapshot::Snapshot;
+use crate::domain::time::Timestamp;
+use crate::domain::token::{Claims, VerificationKey};
+
+use super::failed_attempts::FailedAttempts;
+use crate::proxy::connections::last_token::LastToken;
+use crate::proxy::connections::peer::within;
+
+/// A worker's verifier of keys and tokens.
+#[derive(Debug)]
+pub struct Verifier {
+    hasher: Arc<SecretHasher>,
+    tokens: RefCell<Verified>,
+    failures: FailedAttempts,
+}
+
+/// Tokens with a valid signature, by their digest: no text is held here.
+#[derive(Debug)]
+struct Verified {
+    /// The keys they were verified with. Other keys empty the cache.
+    keys: Option<Arc<[VerificationKey]>>,
+    claims: Cache<[u8; 32], Arc<Claims>>,
+}
+
+/// The presenter of a credential, and the time.
+#[derive(Clone, Copy, Debug)]
+pub struct Presenter<'a> {
+    pub address: IpAddr,
+    /// The token that was last valid on this connection.
+    pub last: &'a LastToken,
+    /// The valid certificate of this connection.
+    pub certificate: Option<&'a Fingerprint>,
+    pub now: Timestamp,
+}
+
+impl Verifier {
+    pub fn new(hasher: Arc<SecretHasher>, failures: FailedAttempts, tokens_max: usize) -> Self {
+        Self {
+            hasher,
+            failures,
+            tokens: RefCell::new(Verified {
+                keys: None,
+                claims: Cache::new(tokens_max.max(1)),
+            }),
+        }
+    }
+
+    pub fn failures(&self) -> &FailedAttempts {
+        &self.failures
+    }
+
+    /// Verifies a key.
+    pub fn key(
+        &self,
+        text: &str,
+        by: Presenter<'_>,
+        snapshot: &Snapshot,
+    ) -> Result<Bearer, Reason> {
+        self.check(by.address)?;
+        let result = self.judge_key(text, by, snapshot);
+        self.count_failure(by.address, &result);
+        result
+    }
+
+    /// Verifies a token. One that was verified before ignores its address's failures: it costs nothing.
+    pub fn token(
+        &self,
+        text: &str,
+        by: Presenter<'_>,
+        snapshot: &Snapshot,
+    ) -> Result<Bearer, Reason> {
+        let digest = by.last.digest(text);
+        let result = self
+            .claims(text, &digest, by, snapshot)
+            .and_then(|claims| judge_claims(claims, by, snapshot));
+        match &result {
+            Ok(_) => by.last.counted(text, &digest),
+            Err(_) => by.last.refused(),
+        }
+        self.count_failure(by.address, &result);
+        result
+    }
+
+    fn check(&self, address: IpAddr) -> Result<(), Reason> {
+        self.failures
+            .check(address)
+            .ok()
+            .ok_or(Reason::AuthRateLimited)
+    }
+
+    fn count_failure(&self, address: IpAddr, result: &Result<Bearer, Reason>) {
+        let failed = result
+            .as_ref()
+            .is_err_and(|reason| reason.status() == 401 && *reason != Reason::TokenExpired);
+        if failed {
+            self.failures.count(address);
+        }
+    }
+
+    fn judge_key(
+        &self,
+        text: &str,
+        by: Presenter<'_>,
+        snapshot: &Snapshot,
+    ) -> Result<Bearer, Reason> {
+        let id = parse_key(text)?;
+        let Some(entry) = snapshot.keys.get(&id) else {
+            // The same work as for a known key, so that the time does not reveal existing ids.
+            self.hasher.matches(text, &self.hasher.digest(""));
+            return Err(Reason::KeyUnknown);
+        };
+        if !self.hasher.matches(text, &entry.digest) {
+            return Err(Reason::KeyWrong);
+        }
+        let (entry, app) = snapshot.live_key(id, by.now)?;
+        if !entry.networks.is_empty() && !within(&entry.networks, by.address) {
+            return Err(Reason::KeyNetwork);
+        }
+        Ok(Bearer::Key {
+            id,
+            app: Arc::clone(app),
+            scopes: entry.scopes.clone(),
+        })
+    }
+
+    fn claims(
+        &self,
+        text: &str,
+        digest: &[u8; 32],
+        by: Presenter<'_>,
+        snapshot: &Snapshot,
+    ) -> Result<Arc<Claims>, Reason> {
+        let mut verified = self.tokens.borrow_mut();
+        let keys = &snapshot.verification_keys;
+        if !verified
+            .keys
+            .as_ref()
+            .is_some_and(|kept| Arc::ptr_eq(kept, keys))
+        {
+            verified.keys = Some(Arc::clone(keys));
+            verified.claims.clear();
+        }
+        if let Some(claims) = verified.claims.get(digest) {
+            return Ok(Arc::clone(claims));
+        }
+        self.check(by.address)?;
+        let claims = Arc::new(jwt::verify(text, keys, &snapshot.catalog.issuer, by.now)?);
+        verified.claims.insert(*digest, Arc::clone(&claims));
+        Ok(claims)
+    }
+}
+
+/// Checks the claims that are checked for each request, for known tokens too.
+fn judge_claims(
+    claims: Arc<Claims>,
+    by: Presenter<'_>,
+    snapshot: &Snapshot,
+) -> Result<Bearer, Reason> {
+    if by.now >= claims.expires_at {
+        return Err(Reason::TokenExpired);
+    }
+    if *claims.issuer != *snapshot.catalog.issuer {
+        return Err(Reason::TokenAudience);
+    }
+    let (entry, app) = snapshot
+        .live_key(claims.key, by.now)
+        .map_err(|reason| match reason {
+            Reason::AppRevoked | Reason::AppSuspended => reason,
+            _ => Reason::TokenEnded,
+        })?;
+    if entry.app != claims.app {
+        return Err(Reason::TokenEnded);
+    }
+    // A token must not avoid the networks that its key is bound to.
+    if !entry.networks.is_empty() && !within(&entry.networks, by.address) {
+        return Err(Reason::KeyNetwork);
+    }
+    match claims.certificate {
+        Some(bound) if by.certificate != Some(&bound) => Err(Reason::TokenBinding),
+        _ => Ok(Bearer::Token {
+            app: Arc::clone(app),
+            claims,
+        }),
+    }
+}
+
+#[cfg(test)]
+#[path = "verifier_tests.rs"]
+mod tests;
