@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::testing::Fixture;
-use super::tokens::{TokenService, TokenSettings};
+use super::tokens::service::{TokenService, TokenSettings};
 use crate::crypto::authority::Authority;
 use crate::crypto::jwt::TokenSigner;
 use crate::domain::secret::Secret;

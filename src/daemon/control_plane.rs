@@ -20,7 +20,7 @@ use crate::config::root::Config;
 use crate::control::metrics::ControlMetrics;
 use crate::control::publish::{Publication, Publisher};
 use crate::control::service::{Control, Parts};
-use crate::control::tokens::{TokenService, TokenSettings};
+use crate::control::tokens::service::{TokenService, TokenSettings};
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::jwt::TokenSigner;
 use crate::domain::admin::Actor;

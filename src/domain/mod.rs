@@ -17,6 +17,7 @@ pub mod api_key;
 pub mod admin;
 pub mod scope;
 pub mod token;
+pub mod token_check;
 pub mod identity;
 pub mod identity_headers;
 pub mod oddity;

@@ -1,5 +1,6 @@
 //! Everything that the data plane decides by: immutable, in memory, versioned.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use foldhash::HashMap;
@@ -92,6 +93,15 @@ pub struct KeyEntry {
     pub networks: Box<[IpNet]>,
     pub state: CredentialState,
     pub expires_at: Option<Timestamp>,
+}
+
+impl KeyEntry {
+    /// True if the Key may be used from this address. An IPv4 caller may arrive on a socket for both families.
+    pub fn may_be_used_from(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let mut networks = self.networks.iter();
+        self.networks.is_empty() || networks.any(|network| network.contains(&address))
+    }
 }
 
 impl From<&Certificate> for CertificateEntry {

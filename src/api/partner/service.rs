@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 
 use super::metrics::TokenMetrics;
-use crate::control::tokens::TokenService;
+use crate::control::tokens::service::TokenService;
 
 /// The services that answer partners.
 #[derive(Debug)]

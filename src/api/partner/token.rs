@@ -9,7 +9,10 @@ use super::answer::{Keep, json};
 use super::client_auth::{self, ClientAuthRefusal};
 use super::form::{Form, InvalidForm};
 use super::metrics::TokenMetrics;
-use crate::control::tokens::{MintedToken, TokenError, TokenRequest, TokenService};
+use crate::control::tokens::error::TokenError;
+use crate::control::tokens::mint::MintedToken;
+use crate::control::tokens::request::{ClientProof, Grant, TokenRequest};
+use crate::control::tokens::service::TokenService;
 use crate::domain::id::KeyId;
 use crate::domain::identity::{Claimed, Evidence};
 use crate::domain::local::{LocalEndpoint, SMALL_BODY};
@@ -101,14 +104,18 @@ fn mint(tokens: &TokenService, asked: &LocalCall) -> Result<MintedToken, Refusal
     judge_resources(&form, &asked.snapshot.catalog.issuer)?;
     let client = client_auth::read(asked.request.headers(), &form)?;
     let request = TokenRequest {
-        client_id: &client.client_id,
-        secret: client.secret.as_ref().map(Secret::expose),
-        method: client.method,
-        scope: form.get("scope"),
-        certificate,
-        address: asked.peer.address,
+        client: ClientProof {
+            client_id: &client.client_id,
+            secret: client.secret.as_ref().map(Secret::expose),
+            method: client.method,
+            certificate,
+            address: asked.peer.address,
+        },
+        grant: Grant::ClientCredentials {
+            scope: form.get("scope"),
+        },
     };
-    Ok(tokens.exchange(&asked.snapshot, request)?)
+    Ok(tokens.grant(&asked.snapshot, &request)?)
 }
 
 fn form(request: &Request<Bytes>) -> Result<Form, Refusal> {

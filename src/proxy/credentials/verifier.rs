@@ -20,7 +20,6 @@ use crate::domain::token::{Claims, VerificationKey};
 
 use super::failed_attempts::FailedAttempts;
 use crate::proxy::connections::last_token::LastToken;
-use crate::proxy::connections::peer::within;
 
 /// A worker's verifier of keys and tokens.
 #[derive(Debug)]
@@ -129,7 +128,7 @@ impl Verifier {
             return Err(Reason::KeyWrong);
         }
         let (entry, app) = snapshot.live_key(id, by.now)?;
-        if !entry.networks.is_empty() && !within(&entry.networks, by.address) {
+        if !entry.may_be_used_from(by.address) {
             return Err(Reason::KeyNetwork);
         }
         Ok(Bearer::Key {
@@ -172,32 +171,12 @@ fn judge_claims(
     by: Presenter<'_>,
     snapshot: &Snapshot,
 ) -> Result<Bearer, Reason> {
-    if by.now >= claims.expires_at {
-        return Err(Reason::TokenExpired);
-    }
-    if *claims.issuer != *snapshot.catalog.issuer {
-        return Err(Reason::TokenAudience);
-    }
-    let (entry, app) = snapshot
-        .live_key(claims.key, by.now)
-        .map_err(|reason| match reason {
-            Reason::AppRevoked | Reason::AppSuspended => reason,
-            _ => Reason::TokenEnded,
-        })?;
-    if entry.app != claims.app {
-        return Err(Reason::TokenEnded);
-    }
-    // A token must not avoid the networks that its key is bound to.
-    if !entry.networks.is_empty() && !within(&entry.networks, by.address) {
-        return Err(Reason::KeyNetwork);
-    }
-    match claims.certificate {
-        Some(bound) if by.certificate != Some(&bound) => Err(Reason::TokenBinding),
-        _ => Ok(Bearer::Token {
-            app: Arc::clone(app),
-            claims,
-        }),
-    }
+    let live = snapshot.live_token(&claims, by.now)?;
+    live.shown_by(&claims, by.address, by.certificate)?;
+    Ok(Bearer::Token {
+        app: Arc::clone(live.app),
+        claims,
+    })
 }
 
 #[cfg(test)]

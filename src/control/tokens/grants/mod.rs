@@ -1,0 +1,4 @@
+//! The grants, one file for each.
+
+mod client_credentials;
+mod scopes;

@@ -1,0 +1,60 @@
+//! The judgement of an access token whose signature is valid: one for the walk, and for everything that answers for it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::app::App;
+use super::certificate::Fingerprint;
+use super::reason::Reason;
+use super::snapshot::{KeyEntry, Snapshot};
+use super::time::Timestamp;
+use super::token::Claims;
+
+/// A token that is valid now, as far as the registry decides.
+#[derive(Clone, Copy, Debug)]
+pub struct LiveToken<'s> {
+    /// The Key that the token was minted from.
+    pub key: &'s KeyEntry,
+    pub app: &'s Arc<App>,
+}
+
+impl Snapshot {
+    /// The registry's half of verifying a token; the signature's half is done before.
+    pub fn live_token(&self, claims: &Claims, now: Timestamp) -> Result<LiveToken<'_>, Reason> {
+        if now >= claims.expires_at {
+            return Err(Reason::TokenExpired);
+        }
+        if *claims.issuer != *self.catalog.issuer {
+            return Err(Reason::TokenAudience);
+        }
+        let (key, app) = self
+            .live_key(claims.key, now)
+            .map_err(|reason| match reason {
+                Reason::AppRevoked | Reason::AppSuspended => reason,
+                _ => Reason::TokenEnded,
+            })?;
+        if key.app != claims.app {
+            return Err(Reason::TokenEnded);
+        }
+        Ok(LiveToken { key, app })
+    }
+}
+
+impl LiveToken<'_> {
+    /// Judges the connection that the token came over.
+    pub fn shown_by(
+        &self,
+        claims: &Claims,
+        address: IpAddr,
+        certificate: Option<&Fingerprint>,
+    ) -> Result<(), Reason> {
+        // A token must not avoid the networks that its key is bound to.
+        if !self.key.may_be_used_from(address) {
+            return Err(Reason::KeyNetwork);
+        }
+        match claims.certificate {
+            Some(bound) if certificate != Some(&bound) => Err(Reason::TokenBinding),
+            _ => Ok(()),
+        }
+    }
+}
