@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
 
+use super::gauges::StateGauges;
 use crate::domain::credential::RevocationReason;
 use crate::domain::reason::Reason;
 
@@ -33,12 +34,13 @@ pub struct ControlMetrics {
     csr_refused: IntCounterVec,
     propagation: Histogram,
     unconfirmed: IntCounter,
+    pub(super) state: StateGauges,
 }
 
 impl ControlMetrics {
     /// Creates and registers every family, each series at zero.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let metrics = Self::new()?;
+        let metrics = Self::new(StateGauges::register(registry)?)?;
         registry.register(Box::new(metrics.issued.clone()))?;
         registry.register(Box::new(metrics.revoked.clone()))?;
         registry.register(Box::new(metrics.csr_refused.clone()))?;
@@ -47,7 +49,7 @@ impl ControlMetrics {
         Ok(metrics)
     }
 
-    fn new() -> prometheus::Result<Self> {
+    fn new(state: StateGauges) -> prometheus::Result<Self> {
         let propagation = HistogramOpts::new(
             "countersign_revocation_propagation_seconds",
             "Time from the storing of a revocation to the receipt that no worker accepts the credential.",
@@ -76,6 +78,7 @@ impl ControlMetrics {
                 "countersign_publications_unconfirmed_total",
                 "Changes that were stored and that the data plane did not confirm in time.",
             )?,
+            state,
         };
         for reason in RevocationReason::ALL {
             metrics.revoked.with_label_values(&[reason.as_str()]);

@@ -15,12 +15,16 @@ pub mod keys;
 pub mod admins;
 pub mod audit;
 pub mod counts;
+mod gauges;
 pub mod metrics;
 pub mod tokens;
 pub mod token_keys;
 pub mod key_ring;
 pub mod retired_key;
 pub mod authority;
+pub mod server_certificates;
+pub mod calendar;
+pub mod jobs;
 
 #[cfg(test)]
 mod writer_tests;

@@ -59,6 +59,8 @@ pub(super) struct Signing {
 
 impl Control {
     pub fn new(parts: Parts) -> Self {
+        let state = &parts.metrics.state;
+        state.authority_ends(parts.authority.not_after());
         let inner = Inner {
             store: parts.store,
             publisher: parts.publisher,
@@ -78,6 +80,8 @@ impl Control {
 
     /// Replaces the authority and the profile for signatures, for a reload.
     pub fn sign_by(&self, authority: Arc<Authority>, profile: Profile) {
+        let state = &self.metrics().state;
+        state.authority_ends(authority.not_after());
         let signing = Signing { authority, profile };
         self.inner.signing.store(Arc::new(signing));
     }

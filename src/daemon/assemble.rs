@@ -20,18 +20,23 @@ use super::lock::Locks;
 use super::operators::Operators;
 use super::pump;
 use super::registry_view::LiveRegistry;
-use super::reload::{InForce, Running};
+use super::reload::Running;
+use super::store_check::StoreCheck;
 use super::trust::Trust;
-use super::world::{Ground, Served, World};
+use super::world::{Ground, World};
 use crate::api::ops::health::Health;
 use crate::config::root::Config;
+use crate::control::calendar::Calendar;
+use crate::control::jobs::Care;
+use crate::control::server_certificates::{ListenerCertificates, Shown};
 use crate::crypto::authority::Authority;
-use crate::crypto::tls;
+use crate::crypto::tls::{self, ServerCertificates};
 use crate::domain::time::Clock;
 use crate::domain::tls_policy::TlsVersion;
 use crate::net::tls::ServerConfig;
 use crate::proxy::plane::Proxy;
 use crate::store::repository::Store;
+use crate::store::tickets::Tickets;
 use crate::telemetry::access_log::AccessLog;
 
 /// The number of the first generation.
@@ -48,7 +53,8 @@ pub struct Assembled {
     pub tasks: TaskTracker,
     /// Cancelled to close the admin and ops listeners.
     pub closing: CancellationToken,
-    pub store: Arc<dyn Store>,
+    /// The periodic jobs.
+    pub calendar: Arc<Calendar>,
     /// The locks, released when the process ends, and not before.
     _locks: Locks,
 }
@@ -71,13 +77,14 @@ pub async fn assemble(
     let foundation = Foundation::lay(config)?;
     let (clock, registry) = (&foundation.clock, &foundation.registry);
     let trust = Trust::open(config, clock, registry, start.new_store)?;
-    let store = Arc::clone(&trust.store);
-    let (planes, served) = Planes::connect(config, &foundation, trust).await?;
-    let running = running(config, config_path, &foundation, &planes, served)?;
+    let kept = Kept::of(&trust);
+    let (planes, shown) = Planes::connect(config, &foundation, trust).await?;
+    let running = running(config, config_path, &foundation, &planes, shown)?;
+    let calendar = calendar(&foundation, &running, kept)?;
     let closing = CancellationToken::new();
     let operators = Operators {
         config,
-        admin_tls: admin_tls(&running.admin_served)?,
+        admin_tls: admin_tls(running.certificates.admin())?,
         running: Arc::clone(&running),
         registry: foundation.registry,
         tasks: planes.tasks.clone(),
@@ -99,7 +106,7 @@ pub async fn assemble(
         addresses,
         tasks: planes.tasks,
         closing,
-        store,
+        calendar,
         _locks: start.locks,
     })
 }
@@ -120,7 +127,7 @@ impl Planes {
         config: &Config,
         foundation: &Foundation,
         mut trust: Trust,
-    ) -> anyhow::Result<(Self, Served)> {
+    ) -> anyhow::Result<(Self, Shown)> {
         let created = std::mem::take(&mut trust.created);
         let publishing = Publishing::start(&trust, &foundation.registry).await?;
         let view = publishing.view(&foundation.clock);
@@ -149,7 +156,7 @@ impl Planes {
             view,
             tasks,
         };
-        Ok((planes, world.served))
+        Ok((planes, world.shown))
     }
 }
 
@@ -177,26 +184,22 @@ fn running(
     config_path: &Path,
     foundation: &Foundation,
     planes: &Planes,
-    served: Served,
+    shown: Shown,
 ) -> anyhow::Result<Arc<Running>> {
     let Foundation { clock, gauges, .. } = foundation;
-    let authority = planes.control_plane.control.authority();
-    gauges.authority_ends(authority.not_after());
-    gauges.server_certificates_end(&served.certificates.not_after());
-    let admin_served = admin_served(&authority, &**clock, config.admin.address.0)?;
+    let control = &planes.control_plane.control;
+    let admin = admin_shown(&control.authority(), &**clock, config.admin.address.0)?;
+    let certificates = ListenerCertificates::new(shown, admin, control);
     gauges.reloaded(config, clock.now());
     Ok(Arc::new(Running {
         config_path: config_path.to_owned(),
         started_with: config.clone(),
-        in_force: ArcSwap::from_pointee(InForce {
-            config: config.clone(),
-            served,
-        }),
+        in_force: ArcSwap::from_pointee(config.clone()),
         shares: foundation.shares,
-        control: planes.control_plane.control.clone(),
+        control: control.clone(),
         live: Arc::clone(&planes.view),
         generations: Arc::clone(&planes.data_plane.generations),
-        admin_served,
+        certificates: Arc::new(certificates),
         ca_pem: Arc::clone(&planes.control_plane.ca_pem),
         gauges: gauges.clone(),
         health: Arc::new(Health::default()),
@@ -210,24 +213,61 @@ fn running(
     }))
 }
 
+/// The persistent data that the periodic jobs take care of.
+struct Kept {
+    store: Arc<dyn Store>,
+    tickets: Arc<dyn Tickets>,
+}
+
+impl Kept {
+    fn of(trust: &Trust) -> Self {
+        Self {
+            store: Arc::clone(&trust.store),
+            tickets: Arc::clone(&trust.tickets),
+        }
+    }
+}
+
+/// The periodic jobs: the control plane's, and the check of the store.
+fn calendar(
+    foundation: &Foundation,
+    running: &Running,
+    kept: Kept,
+) -> anyhow::Result<Arc<Calendar>> {
+    let check = StoreCheck {
+        store: kept.store,
+        health: Arc::clone(&running.health),
+        gauges: running.gauges.clone(),
+    };
+    let care = Care {
+        control: running.control.clone(),
+        certificates: Arc::clone(&running.certificates),
+        tickets: kept.tickets,
+    };
+    let mut jobs = vec![check.job()];
+    jobs.extend(care.jobs());
+    let clock = Arc::clone(&foundation.clock);
+    let calendar = Calendar::new(jobs, clock, &foundation.registry)?;
+    Ok(Arc::new(calendar))
+}
+
 /// The certificate of the admin API, whose clients are operators and trust the gateway's authority.
-fn admin_served(
+fn admin_shown(
     authority: &Authority,
     clock: &dyn Clock,
     address: SocketAddr,
-) -> anyhow::Result<Served> {
+) -> anyhow::Result<Shown> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     let own = address.ip();
     if !own.is_unspecified() && !own.is_loopback() {
         names.push(own.to_string());
     }
-    Served::issued(authority, names, clock.now())
+    Ok(Shown::issued(authority, names, clock.now())?)
 }
 
-fn admin_tls(served: &Served) -> anyhow::Result<Arc<ServerConfig>> {
-    let certificates = Arc::clone(&served.certificates);
+fn admin_tls(certificates: &Arc<ServerCertificates>) -> anyhow::Result<Arc<ServerConfig>> {
     Ok(tls::server_config(
-        certificates,
+        Arc::clone(certificates),
         None,
         TlsVersion::V1_2,
         false,

@@ -1,31 +1,18 @@
-//! The gauges of the current state: credentials, expiries, reloads.
-
-use std::collections::BTreeMap;
-use std::time::Duration;
+//! The gauges of the process: its configuration and its store.
 
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::config::root::Config;
-use crate::control::counts::{Count, CredentialCounts, WITHIN};
 use crate::crypto::hash;
-use crate::domain::credential::CredentialState;
 use crate::domain::time::Timestamp;
 
-/// The interval between two counts.
-pub const PERIOD: Duration = Duration::from_secs(5);
-
-/// The gauges of the control plane.
+/// The gauges. Cloning them is cheap.
 #[derive(Clone, Debug)]
 pub struct Gauges {
-    credentials: IntGaugeVec,
-    expiring: IntGaugeVec,
-    authority: IntGauge,
-    server_certificates: IntGaugeVec,
     reload_ok: IntGauge,
     reload_at: IntGauge,
     revision: IntGaugeVec,
     store_up: IntGauge,
-    pub snapshot_version: IntGauge,
 }
 
 impl Gauges {
@@ -41,25 +28,6 @@ impl Gauges {
             Ok(family)
         };
         Ok(Self {
-            credentials: family(
-                "countersign_credentials",
-                "Registered credentials by kind and state.",
-                &["kind", "state"],
-            )?,
-            expiring: family(
-                "countersign_credentials_expiring",
-                "Active credentials that expire within a time.",
-                &["kind", "within"],
-            )?,
-            authority: gauge(
-                "countersign_ca_not_after_timestamp_seconds",
-                "End of the authority: its issuing certificate or its root, the earlier of the two.",
-            )?,
-            server_certificates: family(
-                "countersign_server_cert_not_after_timestamp_seconds",
-                "End of a server certificate, by its first name; the earliest of several with one name.",
-                &["host"],
-            )?,
             reload_ok: gauge(
                 "countersign_config_last_reload_successful",
                 "1 if the last configuration that was read is in force.",
@@ -77,30 +45,7 @@ impl Gauges {
                 "countersign_store_up",
                 "1 if the store can be read and written.",
             )?,
-            snapshot_version: gauge(
-                "countersign_snapshot_version",
-                "The snapshot that the data plane decides by.",
-            )?,
         })
-    }
-
-    pub fn authority_ends(&self, at: Timestamp) {
-        self.authority.set(at.unix_seconds());
-    }
-
-    pub fn server_certificates_end(&self, all: &[(String, Timestamp)]) {
-        self.server_certificates.reset();
-        // One name may have several certificates, say RSA beside ECDSA; the end of each matters.
-        let mut ends = BTreeMap::new();
-        for (name, at) in all {
-            let first = ends.entry(name).or_insert(*at);
-            *first = at.min(first).to_owned();
-        }
-        for (name, at) in ends {
-            self.server_certificates
-                .with_label_values(&[name])
-                .set(at.unix_seconds());
-        }
     }
 
     /// Records that a configuration came into force.
@@ -118,25 +63,6 @@ impl Gauges {
     pub fn store_is_up(&self, up: bool) {
         self.store_up.set(i64::from(up));
     }
-
-    pub fn counted(&self, counts: &CredentialCounts) {
-        for (kind, count) in [("certificate", &counts.certificates), ("key", &counts.keys)] {
-            self.count(kind, count);
-        }
-    }
-
-    fn count(&self, kind: &str, count: &Count) {
-        for (state, number) in CredentialState::ALL.iter().zip(count.by_state) {
-            self.credentials
-                .with_label_values(&[kind, state.as_str()])
-                .set(whole(number));
-        }
-        for ((within, _), number) in WITHIN.iter().zip(count.ending) {
-            self.expiring
-                .with_label_values(&[kind, within])
-                .set(whole(number));
-        }
-    }
 }
 
 /// The digest that distinguishes two configurations, with the environment and the defaults, but without the content of
@@ -149,10 +75,6 @@ fn digest(config: &Config) -> String {
 
 /// The number of a digest's digits that are shown: enough to distinguish all configurations of a fleet.
 const DIGITS: usize = 16;
-
-fn whole(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
 
 #[cfg(test)]
 mod tests {

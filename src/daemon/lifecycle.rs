@@ -1,4 +1,4 @@
-//! The life of the process after its start: signals, periodic tasks, and the order in which it stops.
+//! The life of the process after its start: signals, periodic jobs, and the order in which it stops.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,15 +7,14 @@ use anyhow::Context as _;
 use sd_notify::NotifyState;
 use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use super::assemble::Assembled;
-use super::gauges;
 use super::reload::Running;
 use crate::api::admin::operations::{Operations as _, ReloadRefusal, Reloaded};
 use crate::config;
 use crate::domain::admin::Actor;
 use crate::proxy::plane::Proxy;
-use crate::store::repository::Store;
 
 /// The signals that the process handles.
 #[derive(Debug)]
@@ -78,9 +77,9 @@ impl From<&config::root::Drain> for Drain {
     }
 }
 
-/// Counts the current state, so that the first scrape has every series, and turns readiness on.
+/// Runs every periodic job, so that the first scrape has every series, and turns readiness on.
 pub async fn start(assembled: &Assembled) {
-    look_around(&assembled.running, &assembled.store).await;
+    assembled.calendar.run_once().await;
     assembled.running.health.set_started();
 }
 
@@ -89,14 +88,13 @@ pub async fn start(assembled: &Assembled) {
 pub async fn run(assembled: Assembled, mut signals: Signals, drain: Drain) -> anyhow::Result<()> {
     let running = Arc::clone(&assembled.running);
     tell_systemd(&[NotifyState::Ready]);
-    let housekeeping = assembled.tasks.spawn(keep_house(
-        Arc::clone(&running),
-        Arc::clone(&assembled.store),
-    ));
+    let housekeeping = CancellationToken::new();
+    let calendar = Arc::clone(&assembled.calendar);
+    calendar.begin(&assembled.tasks, &housekeeping);
     serve(&assembled, &mut signals).await;
     leave(&assembled, drain);
     drained(&assembled, &mut signals, drain).await;
-    housekeeping.abort();
+    housekeeping.cancel();
     running.control.publisher().finish().await;
     close(assembled).await;
     Ok(())
@@ -221,54 +219,6 @@ async fn ended(proxy: &Proxy) {
     let mut ticks = tokio::time::interval(Duration::from_millis(20));
     while !proxy.has_ended() {
         ticks.tick().await;
-    }
-}
-
-/// Runs the periodic tasks as long as the process serves.
-async fn keep_house(running: Arc<Running>, store: Arc<dyn Store>) {
-    let mut ticks = tokio::time::interval(gauges::PERIOD);
-    ticks.tick().await;
-    loop {
-        ticks.tick().await;
-        look_around(&running, &store).await;
-    }
-}
-
-/// Counts the current state, checks the store, and renews certificates that end soon.
-async fn look_around(running: &Running, store: &Arc<dyn Store>) {
-    let now = running.clock.now();
-    let store = Arc::clone(store);
-    let asked = tokio::task::spawn_blocking(move || store.check()).await;
-    let asked = asked.map_err(anyhow::Error::from);
-    let asked = asked.and_then(|asked| asked.map_err(anyhow::Error::from));
-    tell_of_store(running, asked);
-    running.renew_served();
-    if let Err(error) = running.control.forget_token_keys().await {
-        tracing::warn!(%error, "expired token keys could not be removed");
-    }
-    let version = running.control.publisher().current().version;
-    let version = i64::try_from(version).unwrap_or(i64::MAX);
-    running.gauges.snapshot_version.set(version);
-    match running.control.credential_counts(now).await {
-        Ok(counts) => running.gauges.counted(&counts),
-        Err(error) => tracing::warn!(%error, "credentials could not be counted"),
-    }
-}
-
-fn tell_of_store(running: &Running, asked: anyhow::Result<()>) {
-    let up = asked.is_ok();
-    let was_up = running.health.set_store_up(up);
-    running.gauges.store_is_up(up);
-    match asked {
-        Err(error) if was_up => {
-            let error = format!("{error:#}");
-            tracing::error!(
-                error,
-                "the store cannot be used: traffic flows, and changes are refused"
-            );
-        }
-        Ok(()) if !was_up => tracing::info!("the store can be used again"),
-        _ => {}
     }
 }
 

@@ -20,6 +20,7 @@ pub mod pump;
 pub mod local;
 pub mod examine;
 pub mod reload;
+mod store_check;
 pub mod lifecycle;
 pub mod drain;
 pub mod gauges;

@@ -15,7 +15,7 @@ use super::descriptors::Shares;
 use super::drain::Course;
 use super::gauges::Gauges;
 use super::registry_view::LiveRegistry;
-use super::world::{Ground, Served, World};
+use super::world::{Ground, World};
 use super::{examine, status};
 use crate::api::admin::operations::{
     Answer, ConfigProblem, DrainProgress, ListeningAt, Operations, ReloadRefusal, Reloaded, Status,
@@ -24,6 +24,7 @@ use crate::api::ops::health::Health;
 use crate::config::load::Loaded;
 use crate::config::problem::Problems;
 use crate::config::root::Config;
+use crate::control::server_certificates::ListenerCertificates;
 use crate::control::service::Control;
 use crate::control::{self, authority};
 use crate::crypto::authority::Authority;
@@ -44,15 +45,14 @@ pub struct Running {
     /// The configuration of the start, which still holds for settings that a reload does not change.
     pub started_with: Config,
     /// The configuration of the last reload, as operators see it.
-    pub in_force: ArcSwap<InForce>,
+    pub in_force: ArcSwap<Config>,
     /// The shares of the open files, set at the start.
     pub shares: Shares,
     pub control: Control,
     pub live: Arc<LiveRegistry>,
     /// The data plane's parts beside the snapshot.
     pub generations: Arc<ArcSwap<Generations>>,
-    /// The certificate of the admin listener.
-    pub admin_served: Served,
+    pub certificates: Arc<ListenerCertificates>,
     /// The certificates that partners download to trust the authority.
     pub ca_pem: Arc<ArcSwap<Bytes>>,
     pub gauges: Gauges,
@@ -68,13 +68,6 @@ pub struct Running {
     pub reloading: Mutex<u64>,
     /// The addresses of the listeners; known when every listener is open.
     pub addresses: OnceLock<Addresses>,
-}
-
-/// The configuration in force and the certificates that partners see.
-#[derive(Debug)]
-pub struct InForce {
-    pub config: Config,
-    pub served: Served,
 }
 
 impl Running {
@@ -121,7 +114,7 @@ impl Running {
         let Loaded { config, warnings } =
             examine::load(&self.config_path).map_err(|problems| refused(&problems))?;
         if !allow_empty {
-            keeps_routes(&self.in_force.load().config, &config)?;
+            keeps_routes(&self.in_force.load(), &config)?;
         }
         examine::log_warnings(&warnings);
         let generation = *last + 1;
@@ -170,7 +163,7 @@ impl Running {
         let World {
             catalog,
             generation,
-            served,
+            shown,
             authority,
             profile,
         } = world;
@@ -180,14 +173,14 @@ impl Running {
         let published = self.control.publisher().set_catalog(catalog).await;
         let before = self.control.authority();
         self.control.sign_by(Arc::clone(&authority), profile);
-        self.in_force.store(Arc::new(InForce { config, served }));
+        self.certificates.replace(shown);
+        self.in_force.store(Arc::new(config));
         if published.is_ok() {
             let settled = self.generations.load().settled();
             self.generations.store(Arc::new(settled));
-            let in_force = self.in_force.load();
-            self.gauges.reloaded(&in_force.config, self.clock.now());
+            self.gauges
+                .reloaded(&self.in_force.load(), self.clock.now());
         }
-        self.tell_ends();
         if !Arc::ptr_eq(&before, &authority) {
             self.succeeded(&before, &authority).await;
         }
@@ -206,9 +199,8 @@ impl Running {
     /// Completes the replacement of the authority. A successor that drops a trusted certificate has been refused before.
     async fn succeeded(&self, before: &Authority, authority: &Authority) {
         let (old, new) = (before.id(), authority.id());
-        self.gauges.authority_ends(authority.not_after());
-        if let Err(error) = self.admin_served.issue_anew(authority, self.clock.now()) {
-            let error = format!("{error:#}");
+        if let Err(error) = self.certificates.follow(authority, self.clock.now()) {
+            let error = format!("{:#}", anyhow::Error::from(error));
             tracing::error!(error, "the admin listener keeps its old certificate");
         }
         tracing::info!(%old, %new, "authority replaced");
@@ -220,25 +212,6 @@ impl Running {
         if let Err(error) = noted.await {
             tracing::error!(%error, "the new authority could not be written to the audit trail");
         }
-    }
-
-    /// Renews the listeners' certificates that our own authority issued, if they end soon.
-    pub fn renew_served(&self) {
-        let (authority, now) = (self.control.authority(), self.clock.now());
-        for served in [&self.in_force.load().served, &self.admin_served] {
-            if let Err(error) = served.renew(&authority, now) {
-                tracing::error!(
-                    error = format!("{error:#}"),
-                    "a server certificate could not be renewed"
-                );
-            }
-        }
-        self.tell_ends();
-    }
-
-    fn tell_ends(&self) {
-        let ends = self.in_force.load().served.certificates.not_after();
-        self.gauges.server_certificates_end(&ends);
     }
 }
 
@@ -258,7 +231,6 @@ impl Operations for Running {
 
     fn status(&self) -> Answer<'_, Status> {
         let snapshot = self.control.publisher().current();
-        let in_force = self.in_force.load();
         let status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             revision: snapshot.revision,
@@ -272,11 +244,8 @@ impl Operations for Running {
                 .get()
                 .map(ListeningAt::from)
                 .unwrap_or_default(),
-            ends: status::ends(
-                &self.control.authority(),
-                &in_force.served.certificates.not_after(),
-            ),
-            upstreams: status::upstreams(&in_force.config),
+            ends: status::ends(&self.control.authority(), &self.certificates.ends()),
+            upstreams: status::upstreams(&self.in_force.load()),
         };
         Box::pin(async move { status })
     }

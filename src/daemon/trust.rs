@@ -15,6 +15,7 @@ use crate::domain::time::Clock;
 use crate::store::measured::Measured;
 use crate::store::repository::Store;
 use crate::store::sqlite::backend::SqliteStore;
+use crate::store::tickets::Tickets;
 
 /// The suffix for the store's name in the name of the file that exists until a first start has finished.
 const UNFINISHED: &str = ".unfinished";
@@ -22,6 +23,8 @@ const UNFINISHED: &str = ".unfinished";
 /// The parts that have to be loaded and correct before the gateway serves.
 pub struct Trust {
     pub store: Arc<dyn Store>,
+    /// The store's place for tickets.
+    pub tickets: Arc<dyn Tickets>,
     pub authority: Arc<Authority>,
     pub token_keys: TokenKeys,
     /// The parts that this start created: the action and the subject of their audit events.
@@ -49,6 +52,7 @@ impl Trust {
             .with_context(|| format!("loading the signing key {}", key.display()))?;
         let store = SqliteStore::open(&places.store)
             .with_context(|| format!("opening the store {}", places.store.display()))?;
+        let store = Arc::new(store);
         mark_store(&places.store)?;
         places.finish()?;
         let mut created = Vec::new();
@@ -61,7 +65,8 @@ impl Trust {
         }
         Ok(Self {
             created,
-            store: Arc::new(Measured::register(Arc::new(store), registry)?),
+            tickets: Arc::clone(&store) as _,
+            store: Arc::new(Measured::register(store, registry)?),
             authority: Arc::new(authority.value),
             token_keys: token_keys.value,
         })

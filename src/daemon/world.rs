@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 
@@ -11,6 +10,7 @@ use super::own_names;
 use super::settings::tcp_options;
 use crate::config::parts::Replaceable;
 use crate::config::upstreams::{Protocol, Upstream as WrittenUpstream};
+use crate::control::server_certificates::Shown;
 use crate::crypto::authority::Authority;
 use crate::crypto::certificate_details::Issuers;
 use crate::crypto::tls::{self, Roots, ServerCertificate, ServerCertificates, UpstreamTls};
@@ -18,7 +18,7 @@ use crate::crypto::tls_error::TlsError;
 use crate::crypto::verifier::{self, RegistryView};
 use crate::domain::certificate::Profile;
 use crate::domain::snapshot::Catalog;
-use crate::domain::time::{Clock, Timestamp};
+use crate::domain::time::Clock;
 use crate::domain::tls_policy::TlsPolicy;
 use crate::net::tls::ServerConfig;
 use crate::proxy::generations::Generation;
@@ -31,74 +31,10 @@ pub struct World {
     pub catalog: Arc<Catalog>,
     /// The data plane's other parts.
     pub generation: Generation,
-    pub served: Served,
+    /// The certificates that partners see.
+    pub shown: Shown,
     pub authority: Arc<Authority>,
     pub profile: Profile,
-}
-
-/// The certificate of a listener.
-#[derive(Debug)]
-pub struct Served {
-    pub certificates: Arc<ServerCertificates>,
-    /// The names for which our own authority issued the certificate, so that we have to renew it; `None` when it is the
-    /// operator's.
-    pub issued_for: Option<Vec<String>>,
-}
-
-/// The remaining life of a certificate at its renewal: a third, so that after a failed renewal an operator has a month
-/// to notice.
-const RENEWED_BEFORE: Duration = Duration::from_hours(30 * 24);
-
-impl Served {
-    /// A certificate for these names from our own authority.
-    pub fn issued(
-        authority: &Authority,
-        names: Vec<String>,
-        now: Timestamp,
-    ) -> anyhow::Result<Self> {
-        let certificates = ServerCertificates::new(vec![issue(authority, &names, now)?])?;
-        Ok(Self {
-            certificates: Arc::new(certificates),
-            issued_for: Some(names),
-        })
-    }
-
-    /// Issues a new certificate if ours ends soon; open connections keep the old one.
-    ///
-    /// A certificate that ends with its authority is not renewed: the next one would end no later.
-    pub fn renew(&self, authority: &Authority, now: Timestamp) -> anyhow::Result<()> {
-        let ends = self.certificates.not_after();
-        let due = |(_, end): &(String, Timestamp)| is_due(*end, authority.not_after(), now);
-        if ends.iter().any(due) {
-            self.issue_anew(authority, now)?;
-        }
-        Ok(())
-    }
-
-    /// Issues a new certificate, if ours is issued at all: for another authority, whose chain clients need.
-    pub fn issue_anew(&self, authority: &Authority, now: Timestamp) -> anyhow::Result<()> {
-        let Some(names) = &self.issued_for else {
-            return Ok(());
-        };
-        self.certificates
-            .replace(vec![issue(authority, names, now)?])?;
-        tracing::info!(?names, "server certificate renewed");
-        Ok(())
-    }
-}
-
-fn is_due(end: Timestamp, authority_end: Timestamp, now: Timestamp) -> bool {
-    end < now.plus(RENEWED_BEFORE).min(authority_end)
-}
-
-fn issue(
-    authority: &Authority,
-    names: &[String],
-    now: Timestamp,
-) -> anyhow::Result<ServerCertificate> {
-    let issued = authority.issue_server(names, now);
-    let (cert_pem, key_pem) = issued.context("issuing a server certificate")?;
-    Ok(ServerCertificate { cert_pem, key_pem })
 }
 
 /// The parts from which a world is built, beside the configuration.
@@ -117,7 +53,7 @@ pub struct Ground<'a> {
 
 impl World {
     pub fn build(config: &Replaceable<'_>, ground: &Ground<'_>) -> anyhow::Result<Self> {
-        let served = served(config, ground)?;
+        let shown = shown(config, ground)?;
         for (name, upstream) in config.upstreams {
             // An option that the kernel refuses is reported here, before a request needs a connection.
             let granted = tcp_options(&upstream.tcp).try_out();
@@ -126,7 +62,7 @@ impl World {
         let mut catalog = config.catalog(ground.generation).context("hosts")?;
         ground.shares.hold(&mut catalog);
         let keep = catalog.tells_of_certificates();
-        let policies = policies(config, ground, &served.certificates)?;
+        let policies = policies(config, ground, shown.certificates())?;
         Ok(Self {
             generation: Generation {
                 policies: policies.keeping_certificates(keep),
@@ -134,7 +70,7 @@ impl World {
                 issuers: Issuers::new(ground.authority.issuers()),
             },
             catalog: Arc::new(catalog),
-            served,
+            shown,
             authority: Arc::clone(&ground.authority),
             profile: config.profile.into(),
         })
@@ -158,7 +94,7 @@ fn connectors(config: &Replaceable<'_>, catalog: &Catalog) -> anyhow::Result<Con
 }
 
 /// The configured certificates, or one from our own authority for the configured hosts.
-fn served(config: &Replaceable<'_>, ground: &Ground<'_>) -> anyhow::Result<Served> {
+fn shown(config: &Replaceable<'_>, ground: &Ground<'_>) -> anyhow::Result<Shown> {
     let configured: Vec<ServerCertificate> = config
         .tls
         .certificates
@@ -168,19 +104,15 @@ fn served(config: &Replaceable<'_>, ground: &Ground<'_>) -> anyhow::Result<Serve
             key_pem: pair.key.secret().clone(),
         })
         .collect();
-    if configured.is_empty() {
-        let names = own_names::of(config, ground.listening, own_names::machine());
-        tracing::info!(
-            ?names,
-            "no server certificate is configured: the gateway's authority issues one"
-        );
-        return Served::issued(&ground.authority, names, ground.clock.now());
+    if !configured.is_empty() {
+        return Shown::brought(configured).context("tls.certificates");
     }
-    let certificates = ServerCertificates::new(configured).context("tls.certificates")?;
-    Ok(Served {
-        certificates: Arc::new(certificates),
-        issued_for: None,
-    })
+    let names = own_names::of(config, ground.listening, own_names::machine());
+    tracing::info!(
+        ?names,
+        "no server certificate is configured: the gateway's authority issues one"
+    );
+    Ok(Shown::issued(&ground.authority, names, ground.clock.now())?)
 }
 
 /// The TLS policies: one for all hosts, and one for each kind of exception.
@@ -238,78 +170,4 @@ pub fn connector(
         http2: upstream.protocol == Protocol::Http2,
     };
     tls::upstream_config(settings)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn now() -> Timestamp {
-        Timestamp::from_unix_seconds(1_800_000_000)
-    }
-
-    fn days(days: u64) -> Duration {
-        Duration::from_hours(24 * days)
-    }
-
-    fn authority() -> Authority {
-        let made = Authority::generate("Test", now()).unwrap();
-        let roots = &made.root_cert_pem;
-        Authority::load(&made.issuing_cert_pem, &made.issuing_key_pem, roots, now()).unwrap()
-    }
-
-    fn end(served: &Served) -> Timestamp {
-        served.certificates.not_after()[0].1
-    }
-
-    #[test]
-    fn a_certificate_of_our_own_lives_ninety_days_and_is_renewed_a_month_before_its_end() {
-        let authority = authority();
-        let served = Served::issued(&authority, vec!["a.test".to_owned()], now()).unwrap();
-        let first = end(&served);
-        assert!(first <= now().plus(days(90)) && first > now().plus(days(89)));
-        for day in [0, 30, 59] {
-            served.renew(&authority, now().plus(days(day))).unwrap();
-            assert_eq!(end(&served), first, "day {day}");
-        }
-        // A gateway that runs for years, checked once a day, never shows a certificate that ends soon.
-        let mut renewals = 0;
-        for day in 60..1000 {
-            let (before, today) = (end(&served), now().plus(days(day)));
-            served.renew(&authority, today).unwrap();
-            renewals += u32::from(end(&served) != before);
-            assert!(end(&served) > today.plus(days(29)), "day {day}");
-        }
-        assert_eq!(renewals, 16, "one every 60 days");
-    }
-
-    #[test]
-    fn a_certificate_that_ends_with_its_authority_is_not_renewed_again_and_again() {
-        let authority = authority();
-        let late = authority.not_after().minus(days(10));
-        let served = Served::issued(&authority, vec!["a.test".to_owned()], late).unwrap();
-        assert_eq!(end(&served), authority.not_after());
-        for (left, authority_left, due) in [
-            (10, 10, false),
-            (31, 400, false),
-            (29, 400, true),
-            (5, 29, true),
-        ] {
-            let at = |left| now().plus(days(left));
-            assert_eq!(is_due(at(left), at(authority_left), now()), due, "{left}");
-        }
-    }
-
-    #[test]
-    fn a_certificate_that_was_brought_is_left_alone() {
-        let authority = authority();
-        let brought = issue(&authority, &["a.test".to_owned()], now()).unwrap();
-        let served = Served {
-            certificates: Arc::new(ServerCertificates::new(vec![brought]).unwrap()),
-            issued_for: None,
-        };
-        let before = end(&served);
-        served.renew(&authority, now().plus(days(80))).unwrap();
-        assert_eq!(end(&served), before);
-    }
 }
