@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::calendar::Job;
+use super::counts::count;
 use super::error::Error;
 use super::server_certificates::ListenerCertificates;
 use super::service::Control;
@@ -52,10 +53,11 @@ impl Care {
     }
 
     async fn count_credentials(self) -> Result<(), Error> {
-        let control = self.control;
-        let counts = control.credential_counts(control.now()).await?;
-        let state = &control.metrics().state;
-        state.snapshot_is(control.publisher().current().version);
+        let (snapshot, now) = (self.control.publisher().current(), self.control.now());
+        let version = snapshot.version;
+        let counts = blocking(move || Ok(count(&snapshot, now))).await?;
+        let state = &self.control.metrics().state;
+        state.snapshot_is(version);
         state.counted(&counts);
         Ok(())
     }
