@@ -467,6 +467,7 @@ fn apps(count: usize) -> impl ExactSizeIterator<Item = (AppId, Arc<App>)> {
             name: format!("partner-{number}").parse().unwrap(),
             state: AppState::Active,
             contact: None,
+            settings: domain::app_settings::AppSettings::default(),
             created_at: NOW,
         };
         (app.id, Arc::new(app))

@@ -151,6 +151,7 @@ impl House {
             name: "acme".parse().unwrap(),
             state: AppState::Active,
             contact: None,
+            settings: crate::domain::app_settings::AppSettings::default(),
             created_at: self.now,
         };
         Shelf::build([(APP, Arc::new(app))])

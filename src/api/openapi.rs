@@ -119,6 +119,7 @@ mod tests {
             "GET /api/v1/apps",
             "POST /api/v1/apps",
             "GET /api/v1/apps/{app}",
+            "PATCH /api/v1/apps/{app}",
             "POST /api/v1/apps/{app}/resume",
             "POST /api/v1/apps/{app}/revoke",
             "POST /api/v1/apps/{app}/suspend",

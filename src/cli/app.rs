@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::app_set::AppSet;
 use super::client::Admin;
 use super::confirm::Confirmation;
 use super::exit::{Exit, Failure};
@@ -11,12 +12,13 @@ use super::listing::{self, Extent, Query};
 use super::output::{self, Column};
 use super::plain::plain;
 
-/// Create, suspend and revoke Apps: the partners' integrations, which own certificates and keys.
+/// Create, change, suspend and revoke Apps: the partners' integrations, which own certificates and keys.
 #[derive(Subcommand, Debug)]
 pub(super) enum App {
     Create(Create),
     List(List),
     Get(Which),
+    Set(AppSet),
     Suspend(Suspend),
     Resume(Resume),
     Revoke(Revoke),
@@ -84,6 +86,7 @@ impl App {
         let answer = match self {
             Self::Create(create) => admin.post("/apps", create.body()).await?,
             Self::Get(which) => admin.get(&listing::path("/apps", &which.app, "")).await?,
+            Self::Set(set) => set.run(&admin).await?,
             Self::Suspend(suspend) => change(&admin, &suspend.app, "/suspend").await?,
             Self::Resume(resume) => change(&admin, &resume.app, "/resume").await?,
             Self::Revoke(revoke) => {

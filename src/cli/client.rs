@@ -77,6 +77,10 @@ impl Admin {
         self.call(Method::POST, path, Some(body)).await
     }
 
+    pub(super) async fn patch(&self, path: &str, body: Value) -> Result<Value, Failure> {
+        self.call(Method::PATCH, path, Some(body)).await
+    }
+
     /// Gets a list, with as many pages as needed.
     pub(super) async fn list(
         &self,

@@ -10,6 +10,7 @@ mod serve;
 mod demo;
 mod config;
 mod app;
+mod app_set;
 mod cert;
 mod key;
 mod csr;

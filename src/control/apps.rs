@@ -11,6 +11,7 @@ use super::writer::Plan;
 use crate::crypto::random;
 use crate::domain::admin::Actor;
 use crate::domain::app::{App, AppState};
+use crate::domain::app_settings::AppSettings;
 use crate::domain::id::AppId;
 use crate::domain::listing::Page;
 use crate::domain::name::Name;
@@ -41,6 +42,7 @@ impl Control {
             name: new.name,
             state: AppState::Active,
             contact,
+            settings: AppSettings::default(),
             created_at: now,
         };
         let id = app.id;
@@ -134,7 +136,7 @@ const fn action(to: AppState) -> &'static str {
 }
 
 /// Plain text only: a contact is shown in terminals and logs.
-fn checked_contact(contact: String) -> Result<String, Error> {
+pub(super) fn checked_contact(contact: String) -> Result<String, Error> {
     let fits = (1..=CONTACT_CHARS_MAX).contains(&contact.chars().count());
     if fits && !contact.chars().any(char::is_control) {
         Ok(contact)

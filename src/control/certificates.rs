@@ -238,10 +238,12 @@ fn registrant(
     profile: &Profile,
     now: Timestamp,
 ) -> Result<Registrant, Error> {
+    let valid_max = app.settings.certificates_max;
+    let valid_max = valid_max.unwrap_or(profile.active_max);
     Ok(Registrant {
         of_key: draft.certificates_by_key(&csr.key_digest())?,
-        valid: draft.valid_certificates(app.id, now, profile.active_max)?,
-        valid_max: profile.active_max,
+        valid: draft.valid_certificates(app.id, now, valid_max)?,
+        valid_max,
         app,
     })
 }

@@ -1,12 +1,14 @@
 //! Draft: the registry as it will be once the changes before a decision are stored.
 
+use std::collections::HashSet;
+
 use crate::domain::admin::AdminToken;
 use crate::domain::api_key::ApiKey;
 use crate::domain::app::App;
 use crate::domain::certificate::{Certificate, Fingerprint};
 use crate::domain::credential::CredentialState;
 use crate::domain::id::{AdminTokenId, AppId, CertificateId, KeyId};
-use crate::domain::listing::{CertificateFilter, Page};
+use crate::domain::listing::{CertificateFilter, KeyFilter, Page};
 use crate::domain::name::Name;
 use crate::domain::registry::change::Change;
 use crate::domain::time::Timestamp;
@@ -96,6 +98,31 @@ impl<'a> Draft<'a> {
             Some(key) => Ok(Some(key.clone())),
             None => self.store.key(id),
         }
+    }
+
+    /// The number of the App's keys that are accepted at `now`: all of them, or at least `max`.
+    pub fn live_keys(&self, app: AppId, now: Timestamp, max: u32) -> Result<usize, Error> {
+        // A change may end one of those that are read, so as many more are read.
+        let changes = u32::try_from(self.changes.len()).unwrap_or(u32::MAX);
+        let page = Page::first(max.saturating_add(changes));
+        let mut live = HashSet::new();
+        for state in [CredentialState::Active, CredentialState::Retiring] {
+            let filter = KeyFilter {
+                app: Some(app),
+                state: Some(state),
+                at: Some(now),
+                expiring_before: None,
+            };
+            live.extend(self.store.keys(&filter, &page)?.iter().map(|key| key.id));
+        }
+        for changed in self.changes.iter().filter_map(as_key) {
+            if changed.app == app && changed.state.at(now, changed.expires_at).counts() {
+                live.insert(changed.id);
+            } else {
+                live.remove(&changed.id);
+            }
+        }
+        Ok(live.len())
     }
 
     pub fn admin_token(&self, id: AdminTokenId) -> Result<Option<AdminToken>, Error> {
@@ -247,6 +274,37 @@ mod tests {
         let digest = certificate(1, 1).key_digest;
         let of_key = draft.certificates_by_key(&digest).unwrap();
         assert_eq!(of_key, [with(1, CredentialState::Revoked)]);
+    }
+
+    #[test]
+    fn live_keys_are_counted_with_the_changes_before() {
+        let store = SqliteStore::in_memory().unwrap();
+        done(
+            &store,
+            &[new(app(1)), new(app(2)), new(key(1, 1)), new(key(2, 1))],
+        );
+        let mut draft = Draft::of(&store);
+        let live = |draft: &Draft<'_>, max| {
+            let found = draft.live_keys(AppId::from_bits(1), NOW, max);
+            found.unwrap()
+        };
+        assert_eq!(live(&draft, 9), 2);
+        assert_eq!(live(&draft, 1), 1);
+        let with = |number, state, expires_at| ApiKey {
+            state,
+            expires_at,
+            ..key(number, 1)
+        };
+        let past = Some(NOW.minus(std::time::Duration::from_secs(1)));
+        draft.add(&[
+            set(with(1, CredentialState::Pending, None)),
+            set(with(2, CredentialState::Retiring, None)),
+            new(key(3, 1)),
+            new(key(4, 2)),
+            new(with(5, CredentialState::Active, past)),
+        ]);
+        assert_eq!(live(&draft, 9), 2);
+        assert_eq!(live(&draft, 1), 2, "an end hides no other");
     }
 
     #[test]

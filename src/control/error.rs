@@ -62,11 +62,14 @@ impl From<Refusal> for Error {
             | Refusal::AppSuspended(_)
             | Refusal::KeyEnded { .. }
             | Refusal::KeyRotated(_)
+            | Refusal::LiveKey(_)
             | Refusal::NameTaken(_)
             | Refusal::Revoked { .. } => Reason::Conflict,
             Refusal::KeyCompromised => Reason::CsrKeyRevoked,
             Refusal::KeyOfOtherApp => Reason::CsrKeyInUse,
+            Refusal::Settings(_) => Reason::InputInvalid,
             Refusal::TooManyActive => Reason::CertLimit,
+            Refusal::TooManyKeys { .. } => Reason::KeyLimit,
         };
         Self::new(reason, refusal.to_string())
     }

@@ -81,7 +81,8 @@ impl Control {
                 revoked_at: None,
                 revocation_reason: None,
             };
-            let key = keys::create(key, &app)?;
+            let live = draft.live_keys(app.id, now, app.settings.keys_max())?;
+            let key = keys::create(key, &app, live)?;
             let value = key.value().clone();
             Ok(Plan {
                 changes: vec![key.into()],

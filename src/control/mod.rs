@@ -10,6 +10,7 @@ mod writer;
 mod draft;
 pub mod service;
 pub mod apps;
+pub mod app_settings;
 pub mod certificates;
 pub mod keys;
 pub mod admins;

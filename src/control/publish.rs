@@ -473,10 +473,12 @@ fn build(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::app_settings::AppPatch;
     use crate::control::apps::NewApp;
     use crate::control::testing::{ACTOR, CSR, Fixture, Told, catalog, confirm_all};
     use crate::domain::app::{App, AppState};
     use crate::domain::id::AppId;
+    use crate::domain::patch::Patch;
     use crate::domain::registry::apps;
     use crate::domain::time::Timestamp;
     use crate::store::act::Act;
@@ -771,6 +773,12 @@ mod tests {
     async fn changes_that_wait_together_are_published_once_and_have_a_receipt_each() {
         let fixture = Fixture::new().await;
         fixture.app("first").await;
+        let roomy = AppPatch {
+            keys_max: Patch::Set(64),
+            ..AppPatch::default()
+        };
+        let set = fixture.control.set_app(&ACTOR, "first", roomy);
+        set.await.unwrap();
         let (key, _) = fixture.key("first", "").await;
         let (tasks, mut ends) = (TaskTracker::new(), mpsc::channel(64));
         let inner = &fixture.control.publisher().inner;
@@ -801,14 +809,14 @@ mod tests {
         for _ in 0..64 {
             let (receipt, id) = ends.1.recv().await.unwrap();
             assert!(receipt.confirmed);
-            assert_eq!(receipt.version, 4);
+            assert_eq!(receipt.version, 5);
             assert_eq!(receipt.connections_closed, u32::from(id == key.id));
             ids.insert(id);
         }
         assert_eq!(ids.len(), 64);
         let told = fixture.told.lock().unwrap();
-        assert_eq!(told.len(), 3);
-        assert_eq!(told.last().unwrap().0.revision, 66);
+        assert_eq!(told.len(), 4);
+        assert_eq!(told.last().unwrap().0.revision, 67);
         assert_eq!(told.last().unwrap().0.keys.len(), 64);
     }
 

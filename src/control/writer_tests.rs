@@ -83,13 +83,7 @@ fn plan(number: u128, action: &str, changes: Vec<Change>) -> Plan<u128> {
 }
 
 fn app(number: u128, name: &str) -> App {
-    App {
-        id: AppId::from_bits(number),
-        name: name.parse().unwrap(),
-        state: AppState::Active,
-        contact: None,
-        created_at: NOW,
-    }
+    App::sample(number, name)
 }
 
 fn create(
@@ -124,7 +118,7 @@ fn create_key(
         let app = draft.app(AppId::from_bits(of_app))?;
         let app = app.ok_or_else(|| Error::not_found("App", of_app))?;
         let key = crate::store::contract::key(number, of_app);
-        let changes = vec![keys::create(key, &app)?.into()];
+        let changes = vec![keys::create(key, &app, 0)?.into()];
         Ok(plan(number.into(), "key.create", changes))
     }
 }

@@ -19,6 +19,8 @@ pub enum Environment {
 }
 
 impl Environment {
+    pub const ALL: [Self; 2] = [Self::Live, Self::Test];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",

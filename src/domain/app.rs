@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::app_settings::AppSettings;
 use super::id::AppId;
 use super::name::{NAME_CHARS_MAX, Name};
 use super::time::Timestamp;
@@ -30,7 +31,7 @@ impl AppState {
 }
 
 /// A partner's integration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct App {
     pub id: AppId,
     /// Unique among all Apps.
@@ -38,6 +39,7 @@ pub struct App {
     pub state: AppState,
     /// The contact for this App; free text of at most 200 characters.
     pub contact: Option<String>,
+    pub settings: AppSettings,
     pub created_at: Timestamp,
 }
 
@@ -45,6 +47,19 @@ pub struct App {
 const NAME_END: usize = 10;
 
 impl App {
+    /// An active App of this number and name, with the default settings.
+    #[cfg(test)]
+    pub fn sample(number: u128, name: &str) -> Self {
+        Self {
+            id: AppId::from_bits(number),
+            name: name.parse().unwrap(),
+            state: AppState::Active,
+            contact: None,
+            settings: AppSettings::default(),
+            created_at: Timestamp::from_unix_seconds(0),
+        }
+    }
+
     /// The name that a revoked App goes on under when another one takes its own: the end of its id tells them apart.
     pub fn name_given_up(&self) -> Name {
         let id = self.id.to_string();
@@ -66,16 +81,7 @@ mod tests {
             ("acme", "acme."),
             ("a-name-of-thirty-characters-xx", "a-name-of-thirty-ch."),
         ] {
-            let given_up = |bits| {
-                let app = App {
-                    id: AppId::from_bits(bits),
-                    name: name.parse().unwrap(),
-                    state: AppState::Revoked,
-                    contact: None,
-                    created_at: Timestamp::from_unix_seconds(0),
-                };
-                app.name_given_up()
-            };
+            let given_up = |bits| App::sample(bits, name).name_given_up();
             assert!(
                 given_up(1).as_str().starts_with(begin),
                 "{}",

@@ -150,11 +150,10 @@ fn bearer(requirement: Requirement, caller: &Caller) -> Result<&Bearer, Reason> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::app::{App, AppState};
+    use crate::domain::app::App;
     use crate::domain::certificate::{Fingerprint, SerialNumber};
     use crate::domain::id::{AppId, CertificateId, KeyId, TokenId};
     use crate::domain::identity::{AuthMethod, CertificateProof, Evidence};
-    use crate::domain::name::Name;
     use crate::domain::policy::Policy;
     use crate::domain::route::{HostPattern, PathPattern, Target};
     use crate::domain::time::{Timestamp, Validity};
@@ -163,13 +162,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_unix_seconds(1000);
 
     fn app(bits: u128) -> Arc<App> {
-        Arc::new(App {
-            id: AppId::from_bits(bits),
-            name: "acme".parse::<Name>().unwrap(),
-            state: AppState::Active,
-            contact: None,
-            created_at: NOW,
-        })
+        Arc::new(App::sample(bits, "acme"))
     }
 
     fn certificate(of: u128) -> Evidence<CertificateProof> {

@@ -171,7 +171,7 @@ reasons! {
     CsrSignature = "csr_signature", 422, "The request is not signed by its own key, or with a weak algorithm",
         "Make the request again with the right private key and SHA-256 or better.";
     CertLimit = "cert_limit", 409, "The App has reached its limit of active certificates",
-        "Revoke one that is no longer used, or raise authority.profile.active_max.";
+        "Revoke one that is no longer used, or raise the App's certificates_max or authority.profile.active_max.";
 
     // The token endpoint and the admin API.
     AdminForbidden = "admin_forbidden", 403, "Your role does not allow this operation", "Use a token with the role that the operation needs.";
@@ -179,6 +179,8 @@ reasons! {
     Conflict = "conflict", 409, "The request conflicts with the current state", "Read the detail, check the current state, and try again.";
     GrantUnsupported = "grant_unsupported", 400, "This grant type is not supported", "Use grant_type=client_credentials.";
     InputInvalid = "input_invalid", 422, "The input is not valid", "Read the detail and correct the input.";
+    KeyLimit = "key_limit", 409, "The App has reached its limit of keys",
+        "Revoke one that is no longer used, or raise the App's keys_max.";
     NotFound = "not_found", 404, "No object with this id or name exists", "Check the id or name.";
     ScopeInvalid = "scope_invalid", 400, "The requested scope exceeds the key's scopes", "Request scopes that the key has.";
     StoreUnavailable = "store_unavailable", 503, "The store cannot be used, so nothing was changed",

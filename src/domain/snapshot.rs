@@ -213,11 +213,8 @@ mod tests {
 
     fn snapshot(app_state: AppState, state: CredentialState) -> Snapshot {
         let app = App {
-            id: AppId::from_bits(1),
-            name: "acme".parse().unwrap(),
             state: app_state,
-            contact: None,
-            created_at: Timestamp::from_unix_seconds(0),
+            ..App::sample(1, "acme")
         };
         let entry = CertificateEntry {
             id: CertificateId::from_bits(1),

@@ -168,11 +168,8 @@ mod tests {
 
     fn app(state: AppState) -> Entry {
         Entry::App(Arc::new(App {
-            id: AppId::from_bits(1),
-            name: "acme".parse().unwrap(),
             state,
-            contact: None,
-            created_at: Timestamp::from_unix_seconds(0),
+            ..App::sample(1, "acme")
         }))
     }
 

@@ -110,14 +110,18 @@ pub enum ClientAuthMethod {
     ClientSecretBasic,
     ClientSecretPost,
     TlsClientAuth,
+    SelfSignedTlsClientAuth,
+    PrivateKeyJwt,
 }
 
 impl ClientAuthMethod {
     /// Every method, as the standards name them.
-    pub const ALL: [Self; 3] = [
+    pub const ALL: [Self; 5] = [
         Self::ClientSecretBasic,
         Self::ClientSecretPost,
         Self::TlsClientAuth,
+        Self::SelfSignedTlsClientAuth,
+        Self::PrivateKeyJwt,
     ];
 
     /// The name in the registry of OAuth.
@@ -126,11 +130,13 @@ impl ClientAuthMethod {
             Self::ClientSecretBasic => "client_secret_basic",
             Self::ClientSecretPost => "client_secret_post",
             Self::TlsClientAuth => "tls_client_auth",
+            Self::SelfSignedTlsClientAuth => "self_signed_tls_client_auth",
+            Self::PrivateKeyJwt => "private_key_jwt",
         }
     }
 }
 
-/// The methods that the token endpoint accepts.
+/// Methods of client authentication: those that the token endpoint accepts, or those that one App may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientAuthMethods(Arc<[ClientAuthMethod]>);
 

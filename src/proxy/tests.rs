@@ -30,7 +30,7 @@ use crate::crypto::tls::{self, Roots, ServerCertificate, ServerCertificates, Ups
 use crate::crypto::verifier::{RegistryView, client_verifier};
 use crate::crypto::{csr, issue, keypair};
 use crate::domain::api_key::Environment;
-use crate::domain::app::{App, AppState};
+use crate::domain::app::App;
 use crate::domain::certificate::{Fingerprint, Profile};
 use crate::domain::credential::{CredentialId, CredentialState, Ended};
 use crate::domain::id::{AppId, CertificateId, KeyId};
@@ -249,10 +249,7 @@ impl Gateway {
         };
         let app = App {
             id: APP,
-            name: "acme".parse().unwrap(),
-            state: AppState::Active,
-            contact: None,
-            created_at: now,
+            ..App::sample(1, "acme")
         };
         let key_entry = KeyEntry {
             app: APP,

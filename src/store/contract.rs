@@ -10,6 +10,9 @@ use super::repository::{Contents, Since, Store};
 use crate::domain::admin::{AdminToken, Role};
 use crate::domain::api_key::{ApiKey, Environment, SecretDigest};
 use crate::domain::app::{App, AppState};
+use crate::domain::app_settings::{
+    AccessTokenFormat, AppSettings, Binding, ClientKeys, Mtls, SecureMode,
+};
 use crate::domain::certificate::{Certificate, Fingerprint, KeyAlgorithm, SerialNumber};
 use crate::domain::credential::{CredentialState, RevocationReason};
 use crate::domain::id::{AdminTokenId, AppId, AuditEventId, AuthorityId, CertificateId, KeyId};
@@ -20,6 +23,7 @@ use crate::domain::shelf::Shelf;
 use crate::domain::snapshot::{CertificateEntry, KeyEntry};
 use crate::domain::succession::Entry;
 use crate::domain::time::{Timestamp, Validity};
+use crate::domain::token::{ClientAuthMethod, ClientAuthMethods};
 
 /// Generates a test for each promise; `$make` returns a new store, and everything that must outlive it.
 macro_rules! promises {
@@ -59,7 +63,30 @@ pub fn app(number: u128) -> App {
         name: format!("app-{number}").parse().unwrap(),
         state: AppState::Active,
         contact: (number % 2 == 1).then(|| "ops@acme.example, Zoë".to_owned()),
+        settings: if number % 2 == 1 {
+            settings()
+        } else {
+            AppSettings::default()
+        },
         created_at: NOW,
+    }
+}
+
+/// Settings of which none is the default.
+fn settings() -> AppSettings {
+    AppSettings {
+        environment: Environment::Test,
+        auth_methods: Some(ClientAuthMethods::new(&ClientAuthMethod::ALL)),
+        mtls: Mtls::Always,
+        secure_mode: SecureMode::Off,
+        binding: Binding::App,
+        keys: Some(ClientKeys::Url("https://acme.example/jwks".into())),
+        callbacks: ["https://acme.example/a", "https://acme.example/b"]
+            .map(Into::into)
+            .into(),
+        certificates_max: Some(3),
+        keys_max: Some(4),
+        access_token_format: AccessTokenFormat::Opaque,
     }
 }
 
@@ -397,6 +424,10 @@ pub(super) fn a_changed_object_is_read_as_it_became(store: &dyn Store) {
     let renamed = App {
         name: "other".parse().unwrap(),
         state: AppState::Revoked,
+        settings: AppSettings {
+            keys: Some(ClientKeys::Inline(r#"{"keys":[]}"#.into())),
+            ..AppSettings::default()
+        },
         ..app(1)
     };
     let ended = revoked(first, RevocationReason::KeyCompromise);

@@ -20,6 +20,7 @@ mod hops;
 mod routing;
 mod policy;
 mod tokens;
+mod apps;
 mod keys;
 mod enrolment;
 mod authority;

@@ -28,7 +28,7 @@ pub fn descriptions() -> OpenApi {
 fn described() -> OpenApiRouter<AdminState> {
     OpenApiRouter::new()
         .routes(routes!(apps::create::create, apps::list::list))
-        .routes(routes!(apps::get::get))
+        .routes(routes!(apps::get::get, apps::set::set))
         .routes(routes!(apps::suspend::suspend))
         .routes(routes!(apps::resume::resume))
         .routes(routes!(apps::revoke::revoke))

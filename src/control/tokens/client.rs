@@ -37,11 +37,17 @@ impl TokenService {
             return Err(method_off(proof.method));
         }
         let client = match proof.method {
-            ClientAuthMethod::TlsClientAuth => by_certificate(snapshot, proof, now)?,
+            ClientAuthMethod::TlsClientAuth | ClientAuthMethod::SelfSignedTlsClientAuth => {
+                by_certificate(snapshot, proof, now)?
+            }
+            ClientAuthMethod::PrivateKeyJwt => return Err(method_off(proof.method)),
             ClientAuthMethod::ClientSecretBasic | ClientAuthMethod::ClientSecretPost => {
                 self.by_secret(snapshot, proof, now)?
             }
         };
+        if !client.app.settings.allow(proof.method) {
+            return Err(method_off(proof.method));
+        }
         refuse_foreign_network(client.key, proof.address)?;
         Ok(client)
     }
@@ -117,7 +123,7 @@ fn by_certificate<'s>(
     })
 }
 
-/// A method that the configuration leaves out. Nothing of the client has been checked.
+/// A method that the configuration or the App leaves out.
 const fn method_off(method: ClientAuthMethod) -> TokenError {
     let (reason, description) = match method {
         ClientAuthMethod::ClientSecretBasic => (
@@ -128,7 +134,11 @@ const fn method_off(method: ClientAuthMethod) -> TokenError {
             Reason::InputInvalid,
             "client_secret_post is not accepted here: send id and secret in the Authorization field",
         ),
-        ClientAuthMethod::TlsClientAuth => (
+        ClientAuthMethod::PrivateKeyJwt => (
+            Reason::InputInvalid,
+            "private_key_jwt is not accepted here: send the client's secret",
+        ),
+        ClientAuthMethod::TlsClientAuth | ClientAuthMethod::SelfSignedTlsClientAuth => (
             Reason::CredentialMissing,
             "a certificate alone (tls_client_auth) is not accepted here: send the client's secret, too",
         ),

@@ -1,6 +1,8 @@
-//! Rules for Apps: one name for each, and the states that follow another.
+//! Rules for Apps: one name for each, the states that follow another, the settings, and how much an App may have.
 
+use super::super::api_key::Environment;
 use super::super::app::{App, AppState};
+use super::super::app_settings::AppSettings;
 use super::change::Allowed;
 use super::refusal::Refusal;
 
@@ -28,6 +30,40 @@ pub fn set_state(app: App, to: AppState) -> Result<Allowed<App>, Refusal> {
     Ok(Allowed::changed(App { state: to, ..app }))
 }
 
+/// The App with other settings and another contact. What a revoked App had stays on record.
+pub fn set(
+    app: App,
+    contact: Option<String>,
+    settings: AppSettings,
+) -> Result<Allowed<App>, Refusal> {
+    let (name, state) = (&app.name, app.state);
+    if state == AppState::Revoked {
+        let name = name.clone();
+        return Err(Refusal::AppState { name, state });
+    }
+    settings.check()?;
+    Ok(Allowed::changed(App {
+        contact,
+        settings,
+        ..app
+    }))
+}
+
+/// Refuses one more key of `environment` for an App that has `live` ones.
+pub fn may_get_key(app: &App, environment: Environment, live: usize) -> Result<(), Refusal> {
+    may_get_credentials(app)?;
+    let name = || app.name.clone();
+    if app.settings.environment == Environment::Test && environment == Environment::Live {
+        return Err(Refusal::LiveKey(name()));
+    }
+    let max = app.settings.keys_max();
+    if u32::try_from(live).is_ok_and(|live| live < max) {
+        Ok(())
+    } else {
+        Err(Refusal::TooManyKeys { name: name(), max })
+    }
+}
+
 /// Refuses a new credential for an App that is not active.
 pub fn may_get_credentials(app: &App) -> Result<(), Refusal> {
     let (name, state) = (app.name.clone(), app.state);
@@ -50,15 +86,11 @@ const fn may_become(from: AppState, to: AppState) -> bool {
 mod tests {
     use super::*;
     use crate::domain::id::AppId;
-    use crate::domain::time::Timestamp;
 
     fn app(number: u128, state: AppState) -> App {
         App {
-            id: AppId::from_bits(number),
-            name: "acme".parse().unwrap(),
             state,
-            contact: None,
-            created_at: Timestamp::from_unix_seconds(0),
+            ..App::sample(number, "acme")
         }
     }
 
@@ -99,6 +131,59 @@ mod tests {
             if let Ok(set) = set {
                 assert_eq!(set.into_value(), app(1, to));
             }
+        }
+    }
+
+    #[test]
+    fn settings_change_until_the_app_is_revoked_and_are_checked() {
+        use AppState::{Active, Revoked, Suspended};
+        let settings = |max| AppSettings {
+            keys_max: Some(max),
+            ..AppSettings::default()
+        };
+        let contact = Some("ops".to_owned());
+        for (state, max, allowed) in [
+            (Active, 1, true),
+            (Suspended, 1, true),
+            (Active, 0, false),
+            (Revoked, 1, false),
+        ] {
+            let changed = set(app(1, state), contact.clone(), settings(max));
+            assert_eq!(changed.is_ok(), allowed, "{state:?} {max}");
+            if let Ok(changed) = changed {
+                let changed = changed.into_value();
+                assert_eq!(changed.contact, contact);
+                assert_eq!(changed.settings, settings(max));
+            }
+        }
+    }
+
+    #[test]
+    fn an_app_gets_keys_up_to_its_limit_and_of_its_environment() {
+        use Environment::{Live, Test};
+        let of = |environment, keys_max| App {
+            settings: AppSettings {
+                environment,
+                keys_max,
+                ..AppSettings::default()
+            },
+            ..app(1, AppState::Active)
+        };
+        for (environment, keys_max, key, live, allowed) in [
+            (Live, None, Live, 19, true),
+            (Live, None, Live, 20, false),
+            (Live, None, Test, 0, true),
+            (Live, Some(30), Live, 29, true),
+            (Live, Some(1), Live, 1, false),
+            (Test, None, Test, 0, true),
+            (Test, None, Live, 0, false),
+        ] {
+            let may = may_get_key(&of(environment, keys_max), key, live);
+            assert_eq!(
+                may.is_ok(),
+                allowed,
+                "{environment:?} {keys_max:?} {key:?} {live}"
+            );
         }
     }
 

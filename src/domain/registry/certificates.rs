@@ -95,13 +95,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_000_000);
 
     fn app(number: u128) -> App {
-        App {
-            id: AppId::from_bits(number),
-            name: format!("app-{number}").parse().unwrap(),
-            state: AppState::Active,
-            contact: None,
-            created_at: NOW,
-        }
+        App::sample(number, &format!("app-{number}"))
     }
 
     fn certificate(number: u8, app: u128, name: &str) -> Certificate {

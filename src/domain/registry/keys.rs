@@ -7,7 +7,7 @@ use super::super::app::App;
 use super::super::credential::{CredentialState, RevocationReason};
 use super::super::id::KeyId;
 use super::super::time::Timestamp;
-use super::apps::may_get_credentials;
+use super::apps::{may_get_credentials, may_get_key};
 use super::change::Allowed;
 use super::refusal::{Refusal, unless_revoked};
 
@@ -18,9 +18,9 @@ pub struct Rotation {
     pub successor: Allowed<ApiKey>,
 }
 
-/// A new key of this App.
-pub fn create(key: ApiKey, app: &App) -> Result<Allowed<ApiKey>, Refusal> {
-    may_get_credentials(app)?;
+/// A new key of this App, which has `live` ones.
+pub fn create(key: ApiKey, app: &App, live: usize) -> Result<Allowed<ApiKey>, Refusal> {
+    may_get_key(app, key.environment, live)?;
     Ok(Allowed::created(key))
 }
 
@@ -88,11 +88,8 @@ mod tests {
 
     fn app(state: AppState) -> App {
         App {
-            id: AppId::from_bits(1),
-            name: "acme".parse().unwrap(),
             state,
-            contact: None,
-            created_at: NOW,
+            ..App::sample(1, "acme")
         }
     }
 

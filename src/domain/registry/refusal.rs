@@ -1,6 +1,7 @@
 //! Refusals of the registry's rules, in the words for operators.
 
 use super::super::app::AppState;
+use super::super::app_settings::InvalidSettings;
 use super::super::credential::CredentialState;
 use super::super::id::KeyId;
 use super::super::name::Name;
@@ -27,6 +28,9 @@ pub enum Refusal {
         "the key of this request is registered to another App; make a new key pair for each App"
     )]
     KeyOfOtherApp,
+    /// The App's environment is `test`.
+    #[error("the App {0} is for tests, and gets test keys only")]
+    LiveKey(Name),
     #[error("{0} has been rotated already; rotate its successor")]
     KeyRotated(KeyId),
     #[error("there is an App {0} already")]
@@ -34,10 +38,17 @@ pub enum Refusal {
     /// The credential or admin token was revoked before.
     #[error("{id} was revoked at {at}")]
     Revoked { id: String, at: Timestamp },
+    /// A setting that no App has.
+    #[error(transparent)]
+    Settings(#[from] InvalidSettings),
     #[error(
         "the App has reached its limit of active certificates; revoke one that is no longer used"
     )]
     TooManyActive,
+    #[error(
+        "the App {name} has {max} live keys, which is its limit; revoke one that is no longer used, or raise keys_max"
+    )]
+    TooManyKeys { name: Name, max: u32 },
 }
 
 /// Refuses a second revocation of the object with this id.

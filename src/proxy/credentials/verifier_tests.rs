@@ -33,13 +33,7 @@ fn scene() -> Scene {
     let hasher = Arc::new(SecretHasher::new(None));
     let secret = generate_key(KeyId::from_bits(2), Environment::Live);
     let signer = TokenSigner::load(&TokenSigner::generate()).unwrap();
-    let app = App {
-        id: AppId::from_bits(1),
-        name: "acme".parse().unwrap(),
-        state: AppState::Active,
-        contact: None,
-        created_at: NOW,
-    };
+    let app = App::sample(1, "acme");
     let key = KeyEntry {
         app: app.id,
         digest: hasher.digest(secret.expose()),

@@ -8,7 +8,7 @@ use super::caller::{self, HeaderInputs};
 use super::fields::Omitted;
 use crate::crypto::certificate_details::Issuers;
 use crate::crypto::x509::{self, Leaf};
-use crate::domain::app::{App, AppState};
+use crate::domain::app::App;
 use crate::domain::certificate::Fingerprint;
 use crate::domain::id::{AppId, CertificateId, KeyId, TokenId};
 use crate::domain::identity::{Bearer, CertificateProof, Identity};
@@ -159,13 +159,7 @@ impl Headers {
 }
 
 fn app() -> Arc<App> {
-    Arc::new(App {
-        id: AppId::from_bits(1),
-        name: "acme".parse().unwrap(),
-        state: AppState::Active,
-        contact: None,
-        created_at: Timestamp::from_unix_seconds(0),
-    })
+    Arc::new(App::sample(1, "acme"))
 }
 
 /// Settings with a limit on values and nothing else.

@@ -146,17 +146,9 @@ impl WorkerApps {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::app::AppState;
-    use crate::domain::time::Timestamp;
 
     fn app(number: u128, name: &str) -> App {
-        App {
-            id: AppId::from_bits(number),
-            name: name.parse().unwrap(),
-            state: AppState::Active,
-            contact: None,
-            created_at: Timestamp::from_unix_seconds(1),
-        }
+        App::sample(number, name)
     }
 
     fn exported(registry: &Registry) -> Vec<String> {

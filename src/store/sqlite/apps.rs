@@ -2,21 +2,44 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, ToSql};
 
 use super::super::error::Error;
 use super::filter::Conditions;
 use super::table::{Record, Table, updated};
+use crate::domain::api_key::Environment;
 use crate::domain::app::{App, AppState};
+use crate::domain::app_settings::{
+    AccessTokenFormat, AppSettings, Binding, ClientKeys, Mtls, SecureMode,
+};
 use crate::domain::id::AppId;
 use crate::domain::listing::Page;
 use crate::domain::name::Name;
 use crate::domain::registry::change::Allowed;
 use crate::domain::shelf::Shelf;
+use crate::domain::token::{ClientAuthMethod, ClientAuthMethods};
 
 static APPS: Table = Table {
     name: "apps",
-    columns: &["id", "name", "state", "contact", "created_at"],
+    columns: &[
+        "id",
+        "name",
+        "state",
+        "contact",
+        "created_at",
+        "environment",
+        "auth_methods",
+        "mtls",
+        "secure_mode",
+        "binding",
+        "jwks",
+        "jwks_url",
+        "callbacks",
+        "certificates_max",
+        "keys_max",
+        "access_token_format",
+    ],
     show: |bits| AppId::from_bits(bits).to_string(),
 };
 
@@ -26,8 +49,53 @@ fn read(record: &Record<'_>) -> Result<App, Error> {
         name: record.parsed("name")?,
         state: record.word("state", &AppState::ALL, AppState::as_str)?,
         contact: record.value("contact")?,
+        settings: settings(record)?,
         created_at: record.time("created_at")?,
     })
+}
+
+fn settings(record: &Record<'_>) -> Result<AppSettings, Error> {
+    Ok(AppSettings {
+        environment: record.word("environment", &Environment::ALL, Environment::as_str)?,
+        auth_methods: methods(record)?,
+        mtls: record.word("mtls", Mtls::ALL, Mtls::as_str)?,
+        secure_mode: record.word("secure_mode", SecureMode::ALL, SecureMode::as_str)?,
+        binding: record.word("binding", Binding::ALL, Binding::as_str)?,
+        keys: client_keys(record)?,
+        callbacks: words(record.text("callbacks")?).map(Arc::from).collect(),
+        certificates_max: record.value("certificates_max")?,
+        keys_max: record.value("keys_max")?,
+        access_token_format: record.word(
+            "access_token_format",
+            AccessTokenFormat::ALL,
+            AccessTokenFormat::as_str,
+        )?,
+    })
+}
+
+fn methods(record: &Record<'_>) -> Result<Option<ClientAuthMethods>, Error> {
+    const COLUMN: &str = "auth_methods";
+    let text: Option<String> = record.value(COLUMN)?;
+    let Some(text) = text else { return Ok(None) };
+    let known = |word: &str| {
+        let mut all = ClientAuthMethod::ALL.into_iter();
+        all.find(|method| method.as_str() == word)
+    };
+    let methods: Option<Vec<_>> = words(&text).map(known).collect();
+    let methods = methods.ok_or_else(|| record.corrupt(COLUMN))?;
+    Ok(Some(ClientAuthMethods::new(&methods)))
+}
+
+fn client_keys(record: &Record<'_>) -> Result<Option<ClientKeys>, Error> {
+    let inline: Option<String> = record.value("jwks")?;
+    let url: Option<String> = record.value("jwks_url")?;
+    let inline = inline.map(|text| ClientKeys::Inline(text.into()));
+    Ok(inline.or_else(|| url.map(|url| ClientKeys::Url(url.into()))))
+}
+
+/// The words of a list; none of them has a blank in it.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(' ').filter(|word| !word.is_empty())
 }
 
 pub(super) fn find(connection: &Connection, id: AppId) -> Result<Option<App>, Error> {
@@ -79,30 +147,84 @@ pub(super) fn keep(
 fn insert(connection: &Connection, app: &App, revision: i64) -> Result<(), Error> {
     connection
         .prepare_cached(
-            "INSERT INTO apps (id, name, state, contact, created_at, revision) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO apps (id, created_at, name, state, contact, environment, auth_methods, mtls, secure_mode, \
+             binding, jwks, jwks_url, callbacks, certificates_max, keys_max, access_token_format, revision) \
+             VALUES (:id, :created_at, :name, :state, :contact, :environment, :auth_methods, :mtls, :secure_mode, \
+             :binding, :jwks, :jwks_url, :callbacks, :certificates_max, :keys_max, :access_token_format, :revision)",
         )?
-        .execute(params![
-            u128::from(app.id).to_be_bytes(),
-            app.name.as_str(),
-            app.state.as_str(),
-            app.contact,
-            app.created_at.unix_millis(),
-            revision,
-        ])?;
+        .execute(&*Row::of(app, revision).with_origin(app).params())?;
     Ok(())
 }
 
 fn update(connection: &Connection, app: &App, revision: i64) -> Result<(), Error> {
     let rows = connection
         .prepare_cached(
-            "UPDATE apps SET name = ?, state = ?, contact = ?, revision = ? WHERE id = ?",
+            "UPDATE apps SET name = :name, state = :state, contact = :contact, environment = :environment, \
+             auth_methods = :auth_methods, mtls = :mtls, secure_mode = :secure_mode, binding = :binding, \
+             jwks = :jwks, jwks_url = :jwks_url, callbacks = :callbacks, certificates_max = :certificates_max, \
+             keys_max = :keys_max, access_token_format = :access_token_format, revision = :revision WHERE id = :id",
         )?
-        .execute(params![
-            app.name.as_str(),
-            app.state.as_str(),
-            app.contact,
-            revision,
-            u128::from(app.id).to_be_bytes(),
-        ])?;
+        .execute(&*Row::of(app, revision).params())?;
     updated(rows)
+}
+
+/// The values of an App's row, by the names of their parameters.
+struct Row(Vec<(&'static str, Value)>);
+
+impl Row {
+    fn of(app: &App, revision: i64) -> Self {
+        let settings = &app.settings;
+        let keys = settings.keys.as_ref();
+        let methods = settings.auth_methods.as_ref();
+        Self(vec![
+            (":id", u128::from(app.id).to_be_bytes().to_vec().into()),
+            (":name", text(app.name.as_str())),
+            (":state", text(app.state.as_str())),
+            (":contact", app.contact.clone().into()),
+            (":environment", text(settings.environment.as_str())),
+            (
+                ":auth_methods",
+                methods.map(|all| all.names().join(" ")).into(),
+            ),
+            (":mtls", text(settings.mtls.as_str())),
+            (":secure_mode", text(settings.secure_mode.as_str())),
+            (":binding", text(settings.binding.as_str())),
+            (
+                ":jwks",
+                keys.and_then(ClientKeys::inline).map(str::to_owned).into(),
+            ),
+            (
+                ":jwks_url",
+                keys.and_then(ClientKeys::url).map(str::to_owned).into(),
+            ),
+            (":callbacks", settings.callbacks.join(" ").into()),
+            (
+                ":certificates_max",
+                settings.certificates_max.map(i64::from).into(),
+            ),
+            (":keys_max", settings.keys_max.map(i64::from).into()),
+            (
+                ":access_token_format",
+                text(settings.access_token_format.as_str()),
+            ),
+            (":revision", revision.into()),
+        ])
+    }
+
+    /// The same, with what never changes.
+    fn with_origin(mut self, app: &App) -> Self {
+        self.0
+            .push((":created_at", app.created_at.unix_millis().into()));
+        self
+    }
+
+    fn params(&self) -> Vec<(&str, &dyn ToSql)> {
+        let each = self.0.iter();
+        each.map(|(name, value)| (*name, value as &dyn ToSql))
+            .collect()
+    }
+}
+
+fn text(word: &str) -> Value {
+    Value::Text(word.to_owned())
 }

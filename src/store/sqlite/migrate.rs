@@ -19,6 +19,10 @@ static MIGRATIONS: &[Migration] = &[
         name: "tickets",
         sql: include_str!("migrations/0003_tickets.sql"),
     },
+    Migration {
+        name: "app_settings",
+        sql: include_str!("migrations/0004_app_settings.sql"),
+    },
 ];
 
 #[derive(Debug)]
@@ -162,7 +166,8 @@ mod tests {
             [
                 -5_377_911_999_759_289_688,
                 1_475_708_208_088_479_763,
-                -1_434_445_201_742_379_330
+                -1_434_445_201_742_379_330,
+                7_966_784_273_891_284_478
             ]
         );
     }
