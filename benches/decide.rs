@@ -331,6 +331,7 @@ impl Scene {
             certificates: Shelf::build(certificates(size)),
             keys: Shelf::build(keys(size)),
             verification_keys: Arc::new([]),
+            token_ends: Shelf::default(),
         };
         Self {
             size,

@@ -223,6 +223,7 @@ impl Gateway {
             certificates: house.registered(REGISTERED),
             keys: Shelf::build([(KEY, key())]),
             verification_keys: Arc::new([signer.verification_key()]),
+            token_ends: Shelf::default(),
         };
         let policies = HashMap::from([(TlsPolicy::default(), house.listener())]);
         let policies = TlsPolicies::new(1, policies, HostPolicies::default()).unwrap();
@@ -283,6 +284,7 @@ impl Gateway {
 /// As `compare` sends them, and with a token where one is asked for.
 fn request(work: Work, house: &House, signer: &TokenSigner) -> String {
     let claims = Claims {
+        session: None,
         issuer: ISSUER.to_owned(),
         audience: ISSUER.to_owned(),
         id: TokenId::from_bits(10),

@@ -172,6 +172,7 @@ impl Scene {
             certificates: house.registered(size),
             keys: Shelf::default(),
             verification_keys: Arc::new([]),
+            token_ends: Shelf::default(),
         };
         Self { house, snapshot }
     }

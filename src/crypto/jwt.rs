@@ -16,12 +16,13 @@ use super::hash;
 use super::pem;
 use super::pem_fault::InvalidPem;
 use crate::domain::certificate::Fingerprint;
-use crate::domain::id::{AppId, KeyId, TokenId};
+use crate::domain::device::DeviceId;
+use crate::domain::id::{AppId, KeyId, SessionId, TokenId};
 use crate::domain::reason::Reason;
 use crate::domain::scope::ScopeSet;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
-use crate::domain::token::{Claims, Subject, VerificationKey};
+use crate::domain::token::{Claims, Subject, TokenSession, VerificationKey};
 
 /// The maximum number of characters of a token: the longest scope set fits, and parsing stays cheap.
 const TOKEN_CHARS_MAX: usize = 8 * 1024;
@@ -185,6 +186,10 @@ struct Body {
     scope: String,
     app: AppId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    sid: Option<SessionId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    device_id: Option<DeviceId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     cnf: Option<Confirmation>,
 }
 
@@ -219,6 +224,11 @@ impl From<&Claims> for Body {
             exp: claims.expires_at.unix_seconds(),
             scope: claims.scopes.to_string(),
             app: claims.app,
+            sid: claims.session.as_ref().map(|session| session.id),
+            device_id: claims
+                .session
+                .as_ref()
+                .and_then(|session| session.device.clone()),
             cnf: binding,
         }
     }
@@ -228,6 +238,7 @@ fn read(body: &[u8]) -> Result<Claims, Reason> {
     let body: Body = object(body)?;
     Ok(Claims {
         subject: subject(&body)?,
+        session: session(&body)?,
         issuer: body.iss,
         audience: body.aud,
         id: body.jti,
@@ -254,6 +265,18 @@ fn subject(body: &Body) -> Result<Option<Subject>, Reason> {
         .map(Some)
         .ok()
         .ok_or(Reason::TokenMalformed)
+}
+
+/// The session of a token. A device without a session, or a session without a user, is none of ours.
+fn session(body: &Body) -> Result<Option<TokenSession>, Reason> {
+    match (body.sid, &body.device_id) {
+        (None, None) => Ok(None),
+        (Some(id), device) if body.sub != body.client_id.to_string() => Ok(Some(TokenSession {
+            id,
+            device: device.clone(),
+        })),
+        _ => Err(Reason::TokenMalformed),
+    }
 }
 
 fn binding(confirmation: &Confirmation) -> Result<Fingerprint, Reason> {
@@ -334,6 +357,7 @@ mod tests {
             issued_at: NOW,
             expires_at: Timestamp::from_unix_seconds(NOW.unix_seconds() + 900),
             certificate: Some(Fingerprint::from_bytes([7; 32])),
+            session: None,
         }
     }
 
@@ -365,7 +389,21 @@ mod tests {
             subject: Some("alice@example.com".parse().unwrap()),
             ..claims()
         };
-        assert_eq!(check(&signer, &signer.sign(&for_a_user)), Ok(for_a_user));
+        assert_eq!(
+            check(&signer, &signer.sign(&for_a_user)),
+            Ok(for_a_user.clone())
+        );
+        for device in [None, Some("pixel-7".parse().unwrap())] {
+            let session = TokenSession {
+                id: SessionId::from_bits(5),
+                device,
+            };
+            let in_session = Claims {
+                session: Some(session),
+                ..for_a_user.clone()
+            };
+            assert_eq!(check(&signer, &signer.sign(&in_session)), Ok(in_session));
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub mod ticketer;
 pub mod tls_error;
 pub mod tls;
 pub mod jwt;
+pub mod opaque;
 pub mod assertion;
 pub mod request;
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{AppId, CertificateId, KeyId};
 use super::time::Timestamp;
+use super::token_end::TokensOf;
 
 /// The state of a credential in the registry. Expiry follows from the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -74,6 +75,7 @@ impl std::fmt::Display for CredentialId {
 pub enum Ended {
     App(AppId),
     Credential(CredentialId),
+    Tokens(TokensOf),
 }
 
 /// The reason of a revocation (RFC 5280, 5.3.1, the reasons that fit a partner's credential).

@@ -271,6 +271,7 @@ mod tests {
             certificates: Shelf::build([(FINGERPRINT, revoked)]),
             keys: Shelf::build([]),
             verification_keys: Arc::default(),
+            token_ends: Shelf::default(),
         }
     }
 

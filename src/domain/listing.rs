@@ -2,8 +2,10 @@
 
 use super::certificate::{Fingerprint, SerialNumber};
 use super::credential::CredentialState;
+use super::device::DeviceId;
 use super::id::AppId;
 use super::time::Timestamp;
+use super::token::Subject;
 
 /// A part of a list: at most `limit` things, beginning behind `after`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,16 @@ pub type CertificateFilter = CredentialFilter;
 
 /// The filter for keys.
 pub type KeyFilter = CredentialFilter;
+
+/// The filter for sessions; every condition that is set must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionFilter {
+    pub app: Option<AppId>,
+    pub user: Option<Subject>,
+    pub device: Option<DeviceId>,
+    /// The time at which they are live.
+    pub live_at: Option<Timestamp>,
+}
 
 /// A mark by which a certificate is known besides its id, as other programs show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -198,6 +198,7 @@ mod tests {
             issued_at: NOW,
             expires_at: NOW,
             certificate: None,
+            session: None,
         };
         Evidence::Proved(Bearer::Token {
             app: app(of),

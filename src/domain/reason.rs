@@ -177,11 +177,15 @@ reasons! {
     AdminForbidden = "admin_forbidden", 403, "Your role does not allow this operation", "Use a token with the role that the operation needs.";
     AdminUnauthenticated = "admin_unauthenticated", 401, "An admin token is required", "Send `Authorization: Bearer` with an admin token.";
     Conflict = "conflict", 409, "The request conflicts with the current state", "Read the detail, check the current state, and try again.";
-    GrantUnsupported = "grant_unsupported", 400, "This grant type is not supported", "Use grant_type=client_credentials.";
+    GrantInvalid = "grant_invalid", 400, "The token that was sent as proof is not accepted",
+        "Begin again: ask for a new auth token, or log the user in again.";
+    GrantUnsupported = "grant_unsupported", 400, "This grant type is not supported", "Use one of the grants in the metadata (GET /.well-known/oauth-authorization-server).";
     InputInvalid = "input_invalid", 422, "The input is not valid", "Read the detail and correct the input.";
     KeyLimit = "key_limit", 409, "The App has reached its limit of keys",
         "Revoke one that is no longer used, or raise the App's keys_max.";
     NotFound = "not_found", 404, "No object with this id or name exists", "Check the id or name.";
+    RefreshReused = "refresh_reused", 400, "A refresh token was used twice, and its session has ended",
+        "Log the user in again, and use each refresh token once: one of the two who used it may be a thief.";
     ScopeInvalid = "scope_invalid", 400, "The requested scope exceeds the key's scopes", "Request scopes that the key has.";
     StoreUnavailable = "store_unavailable", 503, "The store cannot be used, so nothing was changed",
         "Remove the cause and try again; the gateway's log says more. Traffic is not affected.";

@@ -11,6 +11,15 @@ const SCOPE_CHARS_MAX: usize = 64;
 /// The most scopes in a set: what one header and one token can carry in comfort.
 pub const SCOPES_MAX: usize = 64;
 
+/// The beginning of the gateway's own scopes.
+const OWN: &str = "countersign:";
+
+/// Allows a Key to vouch for users.
+pub const VOUCH: &str = "countersign:vouch";
+
+/// Allows a Key to ask about tokens (RFC 7662).
+pub const INTROSPECT: &str = "countersign:introspect";
+
 /// One permission, for example `orders:read`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -96,6 +105,18 @@ impl ScopeSet {
         self.0.binary_search(scope).is_ok()
     }
 
+    /// These scopes without those of the gateway itself, which begin with `countersign:`. They allow a Key something at
+    /// the token endpoint and its neighbours, and no upstream has to know of them.
+    #[must_use]
+    pub fn without_own(&self) -> Self {
+        let own = |scope: &Scope| scope.as_str().starts_with(OWN);
+        if self.iter().any(own) {
+            Self(self.iter().filter(|scope| !own(scope)).cloned().collect())
+        } else {
+            self.clone()
+        }
+    }
+
     /// True if every scope of `other` is in this set.
     pub fn covers(&self, other: &Self) -> bool {
         other.iter().all(|scope| self.contains(scope))
@@ -164,6 +185,13 @@ mod tests {
         assert!(set("a b c").covers(&set("a c")));
         assert!(set("a").covers(&set("")));
         assert!(!set("a b").covers(&set("a d")));
+    }
+
+    #[test]
+    fn scopes_of_the_gateway_itself_can_be_left_out() {
+        let all = set("a countersign:vouch countersign:introspect countersigned");
+        assert_eq!(all.without_own(), set("a countersigned"));
+        assert_eq!(set("a b").without_own(), set("a b"));
     }
 
     #[test]

@@ -113,6 +113,10 @@ impl<K: Hash + Eq + Clone, V: Clone> Shelf<K, V> {
         self.len
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         let entries = self.shelves.iter().flat_map(|shelf| &shelf.entries);
         entries.map(|(key, value)| (key, value))

@@ -20,6 +20,7 @@ use super::shelf::Shelf;
 use super::time::{Timestamp, Validity};
 use super::tls_policy::TlsPolicy;
 use super::token::{ClientAuthMethods, VerificationKey};
+use super::token_end::TokensOf;
 use super::upstream::Upstream;
 
 /// The data for the data plane's decisions. A change makes a new snapshot, which shares all unchanged parts.
@@ -34,6 +35,8 @@ pub struct Snapshot {
     pub certificates: Shelf<Fingerprint, CertificateEntry>,
     pub keys: Shelf<KeyId, KeyEntry>,
     pub verification_keys: Arc<[VerificationKey]>,
+    /// The access tokens that ended before their expiry, each with the expiry of the last of them.
+    pub token_ends: Shelf<TokensOf, Timestamp>,
 }
 
 /// The part of the snapshot that comes from the configuration file.
@@ -238,6 +241,7 @@ mod tests {
             certificates: Shelf::build([(print(1), entry)]),
             keys: Shelf::default(),
             verification_keys: Arc::new([]),
+            token_ends: Shelf::default(),
         }
     }
 
@@ -314,6 +318,7 @@ mod tests {
                     issued_at: at(0),
                     expires_at: at(end),
                     certificate: None,
+                    session: None,
                 }),
                 app,
             },

@@ -12,6 +12,8 @@ use super::credential::{CredentialId, Ended};
 use super::id::{AppId, KeyId};
 use super::registry::change::Change;
 use super::snapshot::{CertificateEntry, KeyEntry, Snapshot};
+use super::time::Timestamp;
+use super::token_end::{TokenEnd, TokensOf};
 
 /// One entry of the registry's part of a snapshot, with its new value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,13 +21,14 @@ pub enum Entry {
     App(Arc<App>),
     Certificate(Fingerprint, CertificateEntry),
     Key(KeyId, KeyEntry),
+    TokenEnd(TokensOf, Timestamp),
 }
 
 impl Entry {
     /// The entry of a changed object; none for objects that snapshots do not hold.
     pub fn of(change: &Change) -> Option<Self> {
         match change {
-            Change::AdminToken(_) => None,
+            Change::AdminToken(_) | Change::Session(_) => None,
             Change::App(app) => Some(Self::App(Arc::new(app.value().clone()))),
             Change::Certificate(certificate) => {
                 let certificate = certificate.value();
@@ -36,6 +39,7 @@ impl Entry {
                 let key = key.value();
                 Some(Self::Key(key.id, KeyEntry::from(key)))
             }
+            Change::TokenEnd(end) => Some(Self::from(end.value())),
         }
     }
 
@@ -44,6 +48,7 @@ impl Entry {
             Self::App(app) => Place::App(app.id),
             Self::Certificate(fingerprint, _) => Place::Certificate(*fingerprint),
             Self::Key(id, _) => Place::Key(*id),
+            Self::TokenEnd(of, _) => Place::Tokens(*of),
         }
     }
 
@@ -53,6 +58,7 @@ impl Entry {
             Self::App(app) => app.state == AppState::Active,
             Self::Certificate(_, entry) => entry.state.counts(),
             Self::Key(_, key) => key.state.counts(),
+            Self::TokenEnd(..) => false,
         }
     }
 
@@ -62,7 +68,14 @@ impl Entry {
             Self::App(app) => Ended::App(app.id),
             Self::Certificate(_, entry) => Ended::Credential(CredentialId::Certificate(entry.id)),
             Self::Key(id, _) => Ended::Credential(CredentialId::Key(*id)),
+            Self::TokenEnd(of, _) => Ended::Tokens(*of),
         }
+    }
+}
+
+impl From<&TokenEnd> for Entry {
+    fn from(end: &TokenEnd) -> Self {
+        Self::TokenEnd(end.of, end.until)
     }
 }
 
@@ -72,6 +85,7 @@ enum Place {
     App(AppId),
     Certificate(Fingerprint),
     Key(KeyId),
+    Tokens(TokensOf),
 }
 
 /// The successor of a snapshot, while changes come one after another.
@@ -118,11 +132,13 @@ impl<'a> Succession<'a> {
     pub fn finish(self, revision: u64) -> (Snapshot, Vec<Ended>) {
         let before = self.before;
         let (mut apps, mut certificates, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+        let mut token_ends = Vec::new();
         for entry in self.entries {
             match entry {
                 Entry::App(app) => apps.push((app.id, app)),
                 Entry::Certificate(fingerprint, entry) => certificates.push((fingerprint, entry)),
                 Entry::Key(id, key) => keys.push((id, key)),
+                Entry::TokenEnd(of, until) => token_ends.push((of, until)),
             }
         }
         let next = Snapshot {
@@ -131,6 +147,7 @@ impl<'a> Succession<'a> {
             apps: before.apps.with_all(apps),
             certificates: before.certificates.with_all(certificates),
             keys: before.keys.with_all(keys),
+            token_ends: before.token_ends.with_all(token_ends),
             ..before.clone()
         };
         (next, self.ended)
@@ -148,6 +165,7 @@ impl<'a> Succession<'a> {
                 entry.is_some_and(|entry| entry.state.counts())
             }
             Place::Key(id) => before.keys.get(&id).is_some_and(|key| key.state.counts()),
+            Place::Tokens(of) => before.token_ends.get(&of).is_none(),
         }
     }
 }
@@ -215,6 +233,7 @@ mod tests {
             certificates: Shelf::default(),
             keys: Shelf::default(),
             verification_keys: Arc::new([]),
+            token_ends: Shelf::default(),
         };
         let mut succession = Succession::of(&empty);
         succession.add(entries);

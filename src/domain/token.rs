@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::certificate::Fingerprint;
-use super::id::{AppId, CertificateId, KeyId, TokenId};
+use super::device::DeviceId;
+use super::id::{AppId, CertificateId, KeyId, SessionId, TokenId};
 use super::scope::ScopeSet;
 use super::time::Timestamp;
 
@@ -26,6 +27,17 @@ pub struct Claims {
     pub expires_at: Timestamp,
     /// The certificate that must be presented beside the token (`cnf.x5t#S256`).
     pub certificate: Option<Fingerprint>,
+    /// The session of the user, for a token that was minted in one.
+    pub session: Option<TokenSession>,
+}
+
+/// The session that an access token belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenSession {
+    /// `sid`.
+    pub id: SessionId,
+    /// `device_id`.
+    pub device: Option<DeviceId>,
 }
 
 /// The most characters of a subject (`OpenID` Connect Core, 2, sets the same bound).

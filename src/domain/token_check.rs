@@ -9,6 +9,7 @@ use super::reason::Reason;
 use super::snapshot::{KeyEntry, Snapshot};
 use super::time::Timestamp;
 use super::token::Claims;
+use super::token_end::TokensOf;
 
 /// A token that is valid now, as far as the registry decides.
 #[derive(Clone, Copy, Debug)]
@@ -33,10 +34,21 @@ impl Snapshot {
                 Reason::AppRevoked | Reason::AppSuspended => reason,
                 _ => Reason::TokenEnded,
             })?;
-        if key.app != claims.app {
+        if key.app != claims.app || self.has_ended(claims) {
             return Err(Reason::TokenEnded);
         }
         Ok(LiveToken { key, app })
+    }
+
+    /// True if the token, or its session, ended before its expiry.
+    fn has_ended(&self, claims: &Claims) -> bool {
+        // Most gateways have none at most times, and a look into an empty map would cost a hash.
+        if self.token_ends.is_empty() {
+            return false;
+        }
+        let session = claims.session.as_ref().map(|session| session.id);
+        let ended = |of| self.token_ends.get(&of).is_some();
+        ended(TokensOf::Token(claims.id)) || session.map(TokensOf::Session).is_some_and(ended)
     }
 }
 

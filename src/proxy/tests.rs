@@ -278,6 +278,7 @@ impl Gateway {
             certificates: Shelf::build([(issued.leaf.fingerprint, entry)]),
             keys: Shelf::build([(KEY, key_entry)]),
             verification_keys: Arc::new([]),
+            token_ends: Shelf::default(),
         };
         let first = listener::bind(
             "127.0.0.1:0".parse().unwrap(),

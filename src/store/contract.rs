@@ -294,6 +294,7 @@ pub(super) fn every_value_is_read_as_it_was_written(store: &dyn Store) {
     assert_eq!(store.admin_token(token.id).unwrap(), Some(token));
     assert_eq!(events(store), [act.event]);
     let expected = Contents {
+        token_ends: Shelf::default(),
         revision: 1,
         apps: Shelf::build([app(1), app(2)].map(|app| (app.id, Arc::new(app)))),
         certificates: Shelf::build(
@@ -504,6 +505,9 @@ fn with(mut contents: Contents, since: Since) -> Contents {
                 contents.certificates = contents.certificates.with(fingerprint, entry);
             }
             Entry::Key(id, key) => contents.keys = contents.keys.with(id, key),
+            Entry::TokenEnd(of, until) => {
+                contents.token_ends = contents.token_ends.with(of, until);
+            }
         }
     }
     contents

@@ -2,12 +2,9 @@
 
 pub mod repository;
 pub mod act;
+pub mod sessions;
 pub mod error;
 pub mod measured;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "tickets are swept; nothing puts or takes one yet")
-)]
 pub mod tickets;
 
 pub mod sqlite;
@@ -16,5 +13,7 @@ pub mod sqlite;
 pub mod contract;
 #[cfg(test)]
 mod ticket_contract;
+#[cfg(test)]
+mod session_contract;
 #[cfg(test)]
 pub mod faulty;

@@ -14,6 +14,8 @@ use crate::domain::record::AuditEvent;
 use crate::domain::shelf::Shelf;
 use crate::domain::snapshot::{CertificateEntry, KeyEntry};
 use crate::domain::succession::Entry;
+use crate::domain::time::Timestamp;
+use crate::domain::token_end::TokensOf;
 
 use super::act::Act;
 use super::error::Error;
@@ -88,4 +90,5 @@ pub struct Contents {
     pub apps: Shelf<AppId, Arc<App>>,
     pub certificates: Shelf<Fingerprint, CertificateEntry>,
     pub keys: Shelf<KeyId, KeyEntry>,
+    pub token_ends: Shelf<TokensOf, Timestamp>,
 }

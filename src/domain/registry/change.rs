@@ -4,6 +4,8 @@ use super::super::admin::AdminToken;
 use super::super::api_key::ApiKey;
 use super::super::app::App;
 use super::super::certificate::Certificate;
+use super::super::session::Session;
+use super::super::token_end::TokenEnd;
 
 /// An object's new value, which a rule has allowed. Only the rules make one, so that the store keeps nothing unjudged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,11 +59,25 @@ pub enum Change {
     App(Allowed<App>),
     Certificate(Allowed<Certificate>),
     Key(Allowed<ApiKey>),
+    Session(Allowed<Session>),
+    TokenEnd(Allowed<TokenEnd>),
 }
 
 impl From<Allowed<AdminToken>> for Change {
     fn from(token: Allowed<AdminToken>) -> Self {
         Self::AdminToken(token)
+    }
+}
+
+impl From<Allowed<Session>> for Change {
+    fn from(session: Allowed<Session>) -> Self {
+        Self::Session(session)
+    }
+}
+
+impl From<Allowed<TokenEnd>> for Change {
+    fn from(end: Allowed<TokenEnd>) -> Self {
+        Self::TokenEnd(end)
     }
 }
 

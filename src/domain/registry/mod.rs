@@ -8,4 +8,5 @@ pub mod refusal;
 pub mod apps;
 pub mod certificates;
 pub mod keys;
+pub mod sessions;
 pub mod admin_tokens;

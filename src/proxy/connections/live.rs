@@ -9,8 +9,9 @@ use tokio::sync::Notify;
 use tokio::time::{Duration, Instant};
 
 use crate::domain::credential::{CredentialId, Ended};
-use crate::domain::identity::Caller;
+use crate::domain::identity::{Bearer, Caller};
 use crate::domain::reason::Reason;
+use crate::domain::token_end::TokensOf;
 use crate::net::turn;
 
 use super::expiry::Expiry;
@@ -23,9 +24,13 @@ use crate::proxy::report::closing::Closed;
 use crate::proxy::report::metrics::Open;
 use crate::proxy::settings::Timeouts;
 
-/// Credentials and Apps that may be used on one connection. A client that uses more has to open a new connection, since
-/// each is remembered for as long as the connection lives.
-const CREDENTIALS_MAX: usize = 64;
+/// Credentials, Apps, tokens and sessions that may be used on one connection. A client that uses more has to open a new
+/// connection, since each is remembered for as long as the connection lives.
+const CREDENTIALS_MAX: usize = 512;
+
+/// The number of them from which on the client is asked to connect again: a server that calls for many users, or
+/// renews its token for days, loses no request.
+const CREDENTIALS_LEAVE: usize = 256;
 
 /// Sets of constant fields that a connection keeps: streams of one connection go to a few routes, or carry a few
 /// tokens, in turns.
@@ -278,6 +283,12 @@ impl Connection {
         if let Some(bearer) = caller.bearer.proved() {
             self.remember_one(Ended::Credential(CredentialId::Key(bearer.key())))?;
             self.remember_one(Ended::App(bearer.app().id))?;
+            if let Bearer::Token { claims, .. } = bearer {
+                self.remember_one(Ended::Tokens(TokensOf::Token(claims.id)))?;
+                if let Some(session) = &claims.session {
+                    self.remember_one(Ended::Tokens(TokensOf::Session(session.id)))?;
+                }
+            }
         }
         Ok(())
     }
@@ -293,6 +304,9 @@ impl Connection {
             return Err(Reason::Overloaded);
         }
         used.push(what);
+        if used.len() == CREDENTIALS_LEAVE {
+            self.leave();
+        }
         let mut by_credential = self.live.by_credential.borrow_mut();
         by_credential.entry(what).or_default().insert(self.id);
         Ok(())
@@ -678,6 +692,8 @@ pub mod tests {
         let connection = open(&live);
         let app = |bits: usize| Ended::App(AppId::from_bits(bits as u128));
         for bits in 0..CREDENTIALS_MAX {
+            let leaves = bits >= CREDENTIALS_LEAVE;
+            assert_eq!(connection.is_ending(), leaves, "{bits}");
             assert_eq!(connection.remember_one(app(bits)), Ok(()));
         }
         let one_more = connection.remember_one(app(CREDENTIALS_MAX));

@@ -65,6 +65,7 @@ fn scene() -> Scene {
             certificates: Shelf::default(),
             keys: Shelf::build([(KeyId::from_bits(2), key)]),
             verification_keys: Arc::new([signer.verification_key()]),
+            token_ends: Shelf::default(),
         },
         signer,
         secret: secret.expose().to_owned(),
@@ -84,6 +85,7 @@ impl Scene {
             issued_at: NOW,
             expires_at: NOW.plus(Duration::from_mins(15)),
             certificate,
+            session: None,
         })
     }
 

@@ -6,20 +6,30 @@ use std::sync::{Mutex, PoisonError};
 use super::super::act::Act;
 use super::super::error::Error;
 use super::super::repository::{Contents, Since, Store};
+use super::super::sessions::{Concerned, Rule, Sessions};
 use super::super::tickets::{Ticket, TicketId, Tickets};
 use super::grouped::Grouped;
 use super::pool::Pool;
 use super::probe::{self, WriteProof};
-use super::{admin_tokens, apps, audit, certificates, changes, early, file, keys, tickets};
+use super::{
+    admin_tokens, apps, audit, certificates, changes, early, file, keys, sessions, tickets,
+    token_ends,
+};
 use crate::domain::admin::AdminToken;
 use crate::domain::api_key::ApiKey;
 use crate::domain::app::App;
 use crate::domain::certificate::{Certificate, Fingerprint};
-use crate::domain::id::{AdminTokenId, AppId, AuditEventId, CertificateId, KeyId};
-use crate::domain::listing::{AuditFilter, CertificateFilter, CertificateMark, KeyFilter, Page};
+use crate::domain::id::{AdminTokenId, AppId, AuditEventId, CertificateId, KeyId, SessionId};
+use crate::domain::listing::{
+    AuditFilter, CertificateFilter, CertificateMark, KeyFilter, Page, SessionFilter,
+};
 use crate::domain::name::Name;
 use crate::domain::record::AuditEvent;
+use crate::domain::registry::change::Allowed;
+use crate::domain::registry::sessions::SessionChanges;
+use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
+use crate::domain::token_end::TokenEnd;
 
 /// Connections that read. Administrators are few, and requests never use the store.
 const READERS: usize = 4;
@@ -79,13 +89,17 @@ impl Store for SqliteStore {
             // Another process may have changed the store since.
             let early = self.take_early().filter(|early| early.revision == revision);
             if let Some(early) = early {
-                return Ok(early);
+                return Ok(Contents {
+                    token_ends: token_ends::all(connection)?,
+                    ..early
+                });
             }
             Ok(Contents {
                 revision,
                 apps: apps::all(connection)?,
                 certificates: certificates::all(connection)?,
                 keys: keys::all(connection)?,
+                token_ends: token_ends::all(connection)?,
             })
         })
     }
@@ -180,6 +194,45 @@ impl Store for SqliteStore {
             .write(|connection| changes::make(connection, expected, acts));
         self.proof.note(&made);
         made
+    }
+}
+
+impl Sessions for SqliteStore {
+    fn session(&self, id: SessionId) -> Result<Option<Session>, Error> {
+        self.pool.read(|connection| sessions::find(connection, id))
+    }
+
+    fn sessions(
+        &self,
+        filter: &SessionFilter,
+        page: &Page<SessionId>,
+    ) -> Result<Vec<Session>, Error> {
+        self.pool
+            .read(|connection| sessions::list(connection, filter, page))
+    }
+
+    fn change(&self, concerned: Concerned, rule: Rule) -> Result<SessionChanges, Error> {
+        self.uses.write(&self.pool, move |connection| {
+            sessions::change(connection, &concerned, &rule)
+        })
+    }
+
+    fn end_token(&self, end: Allowed<TokenEnd>, max: u32) -> Result<bool, Error> {
+        self.uses.write(&self.pool, move |connection| {
+            let end = end.value();
+            let fits = token_ends::count(connection, end.app, max)? < max;
+            if fits {
+                token_ends::keep(connection, end, 0)?;
+            }
+            Ok(fits)
+        })
+    }
+
+    fn sweep(&self, before: Timestamp, now: Timestamp, max: u32) -> Result<u32, Error> {
+        self.uses.write(&self.pool, move |connection| {
+            let ends = token_ends::sweep(connection, now, max)?;
+            Ok(ends + sessions::sweep(connection, before, max)?)
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use super::super::act::Act;
 use super::super::error::{Conflict, Error};
 use super::super::repository::Since;
-use super::{admin_tokens, apps, audit, certificates, keys};
+use super::{admin_tokens, apps, audit, certificates, keys, sessions, token_ends};
 use crate::domain::registry::change::Change;
 use crate::domain::succession::Entry;
 
@@ -44,10 +44,12 @@ pub(super) fn since(connection: &Connection, revision: u64) -> Result<Since, Err
     let apps = apps::since(connection, after)?.into_iter();
     let certificates = certificates::since(connection, after)?.into_iter();
     let keys = keys::since(connection, after)?.into_iter();
+    let ends = token_ends::since(connection, after)?.into_iter();
     let entries = apps
         .map(|app| Entry::App(Arc::new(app)))
         .chain(certificates.map(|(fingerprint, entry)| Entry::Certificate(fingerprint, entry)))
         .chain(keys.map(|(id, key)| Entry::Key(id, key)))
+        .chain(ends.map(|(of, until)| Entry::TokenEnd(of, until)))
         .collect();
     Ok(Since {
         revision: self::revision(connection)?,
@@ -76,5 +78,7 @@ fn keep(connection: &Connection, change: &Change, revision: i64) -> Result<(), E
         Change::App(app) => apps::keep(connection, app, revision),
         Change::Certificate(certificate) => certificates::keep(connection, certificate, revision),
         Change::Key(key) => keys::keep(connection, key, revision),
+        Change::Session(session) => sessions::keep(connection, session),
+        Change::TokenEnd(end) => token_ends::keep(connection, end.value(), revision),
     }
 }

@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use super::super::error::Error;
 use super::super::repository::Contents;
 use super::{apps, certificates, changes, file, keys, migrate};
+use crate::domain::shelf::Shelf;
 
 /// Reads the data on two threads; `None` when it cannot be read now, or changes meanwhile, and has to be read later.
 /// Faults are not reported here: the later read finds them too, or the check has refused the file.
@@ -25,6 +26,8 @@ pub(super) fn read(path: &Path) -> Option<Contents> {
         apps,
         certificates,
         keys,
+        // Read when they are needed: they change without a revision.
+        token_ends: Shelf::default(),
     })
 }
 

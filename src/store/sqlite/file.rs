@@ -31,7 +31,7 @@ const BUSY_MAX: Duration = Duration::from_secs(5);
 const AHEAD_BYTES: NonZeroU64 = NonZeroU64::new(1 << 20).expect("it is more than nothing");
 
 /// Statements kept prepared by each connection: all that the room has.
-const STATEMENTS_MAX: usize = 64;
+const STATEMENTS_MAX: usize = 96;
 
 /// Opens the connection that writes, with the file checked and its schema up to date. Creates the file when there is
 /// none.

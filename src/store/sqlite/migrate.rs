@@ -23,6 +23,10 @@ static MIGRATIONS: &[Migration] = &[
         name: "app_settings",
         sql: include_str!("migrations/0004_app_settings.sql"),
     },
+    Migration {
+        name: "sessions",
+        sql: include_str!("migrations/0005_sessions.sql"),
+    },
 ];
 
 #[derive(Debug)]
@@ -167,7 +171,8 @@ mod tests {
                 -5_377_911_999_759_289_688,
                 1_475_708_208_088_479_763,
                 -1_434_445_201_742_379_330,
-                7_966_784_273_891_284_478
+                7_966_784_273_891_284_478,
+                -2_171_111_056_848_612_789
             ]
         );
     }

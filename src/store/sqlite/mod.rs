@@ -10,6 +10,8 @@ mod keys;
 mod admin_tokens;
 mod audit;
 mod tickets;
+mod sessions;
+mod token_ends;
 
 mod table;
 mod filter;

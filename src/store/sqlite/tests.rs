@@ -14,6 +14,7 @@ use crate::store::act::Act;
 use crate::store::contract::{app, certificate, done, event, key, new, promises, revoked, set};
 use crate::store::error::Error;
 use crate::store::repository::Store;
+use crate::store::session_contract::session_promises;
 use crate::store::ticket_contract::ticket_promises;
 
 mod in_memory {
@@ -21,6 +22,7 @@ mod in_memory {
 
     promises!((SqliteStore::in_memory().unwrap(), ()));
     ticket_promises!((SqliteStore::in_memory().unwrap(), ()));
+    session_promises!((SqliteStore::in_memory().unwrap(), ()));
 }
 
 mod in_a_file {
@@ -31,6 +33,10 @@ mod in_a_file {
         (place.open(), place)
     });
     ticket_promises!({
+        let place = Place::new();
+        (place.open(), place)
+    });
+    session_promises!({
         let place = Place::new();
         (place.open(), place)
     });
