@@ -150,6 +150,10 @@ pub struct FixedAuthority {
 pub struct FixedTokens {
     pub ttl: Span,
     pub ttl_bound: Span,
+    pub auth_token_ttl: Span,
+    pub session_ttl: Span,
+    pub refresh_ttl: Span,
+    pub sessions_per_user: u32,
     #[serde(serialize_with = "path")]
     pub signing_key: PathBuf,
 }
@@ -344,11 +348,19 @@ impl Tokens {
             client_auth,
             ttl,
             ttl_bound,
+            auth_token_ttl,
+            session_ttl,
+            refresh_ttl,
+            sessions_per_user,
             signing_key: _,
         } = self;
         let fixed = FixedTokens {
             ttl: *ttl,
             ttl_bound: *ttl_bound,
+            auth_token_ttl: *auth_token_ttl,
+            session_ttl: *session_ttl,
+            refresh_ttl: *refresh_ttl,
+            sessions_per_user: *sessions_per_user,
             signing_key: complete_signing_key,
         };
         (fixed, issuer.as_deref(), client_auth)

@@ -26,6 +26,14 @@ pub struct Tokens {
     pub ttl: Span,
     /// The lifetime of an access token that is bound to a certificate.
     pub ttl_bound: Span,
+    /// The lifetime of an auth token, with which a user logs in once.
+    pub auth_token_ttl: Span,
+    /// The lifetime of a user's session that is not refreshed.
+    pub session_ttl: Span,
+    /// The time from a login for which its session can be refreshed.
+    pub refresh_ttl: Span,
+    /// The maximum number of sessions of a user. One more ends the one that was refreshed longest ago.
+    pub sessions_per_user: u32,
     /// The file of the private key that signs tokens, in PEM; `token-signing.pem` in the data directory when not set.
     /// Created when it is missing.
     pub signing_key: Option<PathBuf>,
@@ -55,6 +63,10 @@ impl Default for Tokens {
             ],
             ttl: Span::from_secs(15 * 60),
             ttl_bound: Span::from_secs(60 * 60),
+            auth_token_ttl: Span::from_secs(10 * 60),
+            session_ttl: Span::from_secs(30 * 24 * 60 * 60),
+            refresh_ttl: Span::from_secs(90 * 24 * 60 * 60),
+            sessions_per_user: 20,
             signing_key: None,
         }
     }

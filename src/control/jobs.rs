@@ -9,6 +9,7 @@ use super::error::Error;
 use super::server_certificates::ListenerCertificates;
 use super::service::Control;
 use crate::domain::time::Timestamp;
+use crate::store::sessions::Sessions;
 use crate::store::tickets::Tickets;
 
 /// The time between two looks at what is in memory, or in a small file.
@@ -16,6 +17,9 @@ const OFTEN: Duration = Duration::from_secs(5);
 
 /// The time between two runs of what writes, or fails for long when it fails.
 const SELDOM: Duration = Duration::from_mins(1);
+
+/// The time for which operators find a session that has ended.
+const ENDED_KEPT: Duration = Duration::from_hours(24);
 
 /// The tickets that one transaction removes. Takers of tickets wait for it, a few milliseconds.
 const SWEPT_TOGETHER: u32 = 1000;
@@ -39,6 +43,7 @@ impl Care {
             self.job("server_certificates", SELDOM, Self::renew_certificates),
             self.job("token_keys", OFTEN, Self::forget_token_keys),
             self.job("tickets", SELDOM, Self::sweep_tickets),
+            self.job("sessions", SELDOM, Self::sweep_sessions),
         ]
     }
 
@@ -75,6 +80,24 @@ impl Care {
         let now = self.control.now();
         blocking(move || sweep(&*self.tickets, now)).await
     }
+
+    async fn sweep_sessions(self) -> Result<(), Error> {
+        let now = self.control.now();
+        let sessions = Arc::clone(self.control.sessions_kept());
+        blocking(move || sweep_sessions(&*sessions, now.minus(ENDED_KEPT), now)).await?;
+        self.control.publisher().forget_ends(now).await;
+        Ok(())
+    }
+}
+
+/// Removes the sessions that ended before `before`, and the ends of tokens that have expired, a part at a time.
+fn sweep_sessions(sessions: &dyn Sessions, before: Timestamp, now: Timestamp) -> Result<(), Error> {
+    for _ in 0..SWEEPS_MAX {
+        if sessions.sweep(before, now, SWEPT_TOGETHER)? == 0 {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Removes the tickets that have expired, a part at a time, so that their users wait for no long transaction.

@@ -14,12 +14,15 @@ use tracing::{info, warn};
 use super::draft::Draft;
 use super::error::Error;
 use super::metrics::ControlMetrics;
+use super::waiting_ends::WaitingEnds;
 use super::writer::{self, Asked, Plan, Queue, Stored, Written};
 use crate::domain::credential::Ended;
 use crate::domain::reason::Reason;
 use crate::domain::record::Receipt;
+use crate::domain::shelf::Shelf;
 use crate::domain::snapshot::{Catalog, Snapshot};
-use crate::domain::succession::Succession;
+use crate::domain::succession::{Entry, Succession};
+use crate::domain::time::Timestamp;
 use crate::domain::token::VerificationKey;
 use crate::store::repository::{Contents, Store};
 
@@ -85,6 +88,8 @@ struct Inner {
     live: ArcSwap<Snapshot>,
     /// The changes that wait for the state.
     queue: Queue,
+    /// The ends of tokens that wait for it.
+    ends: WaitingEnds,
     /// The state, locked from the reading for a change until its snapshot is sent, so that snapshots leave in the order
     /// of the revisions that they were made from.
     state: Mutex<State>,
@@ -124,6 +129,7 @@ impl Publisher {
             store,
             live: ArcSwap::new(Arc::clone(&first)),
             queue: Queue::default(),
+            ends: WaitingEnds::default(),
             state: Mutex::new(State {
                 revision,
                 owed: Vec::new(),
@@ -184,6 +190,39 @@ impl Publisher {
             Ok(inner.confirm(waiting, version, "the token keys").await)
         })
         .await
+    }
+
+    /// Publishes ends of tokens that are stored already, and waits for the receipt. Those that wait at the same time are
+    /// published together.
+    pub(super) async fn end_tokens(&self, ends: Vec<Entry>) -> Result<Receipt, Error> {
+        let (receipt, waiting) = oneshot::channel();
+        self.inner.ends.push(ends, receipt);
+        let inner = Arc::clone(&self.inner);
+        self.inner.tasks.spawn(inner.publish_ends());
+        waiting
+            .await
+            .map_err(|error| Error::internal("the end is stored, and not published", error))
+    }
+
+    /// Forgets the ends of tokens that have expired at `now`.
+    pub(super) async fn forget_ends(&self, now: Timestamp) {
+        let mut state = self.inner.state.lock().await;
+        let current = self.inner.live.load_full();
+        let expired = current
+            .token_ends
+            .iter()
+            .filter(|(_, until)| **until <= now);
+        if expired.count() == 0 {
+            return;
+        }
+        let left = current.token_ends.iter().filter(|(_, until)| **until > now);
+        let snapshot = Snapshot {
+            version: current.version + 1,
+            token_ends: Shelf::build(left.map(|(of, until)| (*of, *until))),
+            ..Snapshot::clone(&current)
+        };
+        // Nobody waits for it: an expired token is refused with or without its end.
+        let _receipt = self.inner.send(&mut state, snapshot, Vec::new()).await;
     }
 
     /// Waits for the changes that have begun. The caller guarantees that no other begins.
@@ -293,6 +332,27 @@ impl Inner {
         drop(state);
         for sent in sent {
             self.confirm_sent(sent).await;
+        }
+    }
+
+    /// Publishes the ends that wait. Does nothing if another task has taken them along.
+    async fn publish_ends(self: Arc<Self>) {
+        let mut state = self.state.lock().await;
+        let (entries, authors) = self.ends.take();
+        if authors.is_empty() {
+            return;
+        }
+        let current = self.live.load_full();
+        let mut succession = Succession::of(&current);
+        succession.add(entries);
+        let (snapshot, ended) = succession.finish(state.revision);
+        let version = snapshot.version;
+        let waiting = self.send(&mut state, snapshot, ended).await;
+        drop(state);
+        let receipt = self.confirm(waiting, version, "ended tokens").await;
+        for author in authors {
+            // An author who has left needs no receipt.
+            let _ = author.send(receipt);
         }
     }
 
@@ -467,6 +527,7 @@ fn build(
         certificates: contents.certificates,
         keys: contents.keys,
         verification_keys,
+        token_ends: contents.token_ends,
     }
 }
 

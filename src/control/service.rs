@@ -15,11 +15,13 @@ use crate::crypto::authority::Authority;
 use crate::domain::certificate::Profile;
 use crate::domain::time::{Clock, Timestamp};
 use crate::store::repository::Store;
+use crate::store::sessions::Sessions;
 
 /// The dependencies of [`Control`].
 #[derive(Debug)]
 pub struct Parts {
     pub store: Arc<dyn Store>,
+    pub sessions: Arc<dyn Sessions>,
     pub publisher: Publisher,
     pub authority: Arc<Authority>,
     pub hasher: Arc<SecretHasher>,
@@ -42,6 +44,7 @@ pub struct Control {
 #[derive(Debug)]
 struct Inner {
     store: Arc<dyn Store>,
+    sessions: Arc<dyn Sessions>,
     publisher: Publisher,
     signing: ArcSwap<Signing>,
     hasher: Arc<SecretHasher>,
@@ -63,6 +66,7 @@ impl Control {
         state.authority_ends(parts.authority.not_after());
         let inner = Inner {
             store: parts.store,
+            sessions: parts.sessions,
             publisher: parts.publisher,
             signing: ArcSwap::from_pointee(Signing {
                 authority: parts.authority,
@@ -92,6 +96,10 @@ impl Control {
 
     pub fn authority(&self) -> Arc<Authority> {
         Arc::clone(&self.inner.signing.load().authority)
+    }
+
+    pub(super) fn sessions_kept(&self) -> &Arc<dyn Sessions> {
+        &self.inner.sessions
     }
 
     pub(super) fn hasher(&self) -> &Arc<SecretHasher> {

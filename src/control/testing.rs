@@ -145,6 +145,7 @@ impl Fixture {
         let hasher = Arc::new(SecretHasher::new(Some(Secret::new("pepper".to_owned()))));
         let control = Control::new(Parts {
             store: store.clone(),
+            sessions: store.clone(),
             publisher,
             authority: Arc::new(authority),
             hasher: hasher.clone(),

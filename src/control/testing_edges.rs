@@ -7,22 +7,42 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::testing::Fixture;
-use super::tokens::service::{TokenService, TokenSettings};
+use super::tokens::service::{TokenParts, TokenService, TokenSettings};
 use crate::crypto::authority::Authority;
 use crate::crypto::jwt::TokenSigner;
+use crate::domain::registry::sessions::SessionsMax;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 
 /// A token service with the fixture's own hasher and clock, and the defaults of the configuration.
 pub fn token_service(fixture: &Fixture) -> TokenService {
+    let signer = TokenSigner::load(&TokenSigner::generate()).unwrap();
+    token_service_by(fixture, Arc::new(signer))
+}
+
+/// The same service, which signs with this key.
+pub fn token_service_by(fixture: &Fixture, signer: Arc<TokenSigner>) -> TokenService {
+    let day = Duration::from_hours(24);
     let settings = TokenSettings {
         ttl: Duration::from_mins(15),
         ttl_bound: Duration::from_hours(1),
+        auth_token_ttl: Duration::from_mins(10),
+        session_ttl: day * 30,
+        refresh_ttl: day * 90,
+        sessions_max: SessionsMax {
+            per_user: 20,
+            per_app: 1000,
+        },
     };
-    let signer = TokenSigner::load(&TokenSigner::generate()).unwrap();
-    let signer = Arc::new(ArcSwap::from_pointee(signer));
-    let (hasher, clock) = (fixture.hasher.clone(), fixture.clock.clone());
-    TokenService::new(settings, signer, hasher, clock)
+    TokenService::new(TokenParts {
+        settings,
+        signer: Arc::new(ArcSwap::new(signer)),
+        hasher: fixture.hasher.clone(),
+        clock: fixture.clock.clone(),
+        tickets: fixture.store.clone(),
+        sessions: fixture.store.clone(),
+        publisher: fixture.control.publisher().clone(),
+    })
 }
 
 /// A server's certificate, which TLS clients check by the real time, and its authority.

@@ -176,6 +176,7 @@ mod tests {
             issued_at: now,
             expires_at: now.plus(HOUR),
             certificate: None,
+            session: None,
         })
     }
 

@@ -17,16 +17,23 @@ use super::trust::Trust;
 use crate::api::partner::metrics::TokenMetrics;
 use crate::api::partner::service::PartnerService;
 use crate::config::root::Config;
+use crate::config::tokens::Tokens;
 use crate::control::metrics::ControlMetrics;
 use crate::control::publish::{Publication, Publisher};
 use crate::control::service::{Control, Parts};
-use crate::control::tokens::service::{TokenService, TokenSettings};
+use crate::control::tokens::service::{TokenParts, TokenService, TokenSettings};
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::jwt::TokenSigner;
 use crate::domain::admin::Actor;
 use crate::domain::certificate::Profile;
+use crate::domain::registry::sessions::SessionsMax;
 use crate::domain::snapshot::{Catalog, HostPolicies, Snapshot};
 use crate::domain::time::Clock;
+use crate::store::sessions::Sessions;
+use crate::store::tickets::Tickets;
+
+/// The maximum number of sessions of an App, live or not swept yet: about 4 GiB in the store's file.
+const SESSIONS_PER_APP_MAX: u64 = 10_000_000;
 
 /// The publisher with its first snapshot.
 #[derive(Debug)]
@@ -86,6 +93,8 @@ pub struct ControlPlane {
     pub signer: Arc<ArcSwap<TokenSigner>>,
     /// The certificates that partners download to trust the authority.
     pub ca_pem: Arc<ArcSwap<Bytes>>,
+    tickets: Arc<dyn Tickets>,
+    sessions: Arc<dyn Sessions>,
 }
 
 impl ControlPlane {
@@ -104,6 +113,7 @@ impl ControlPlane {
         let ca_pem = Arc::new(ArcSwap::from_pointee(ca_pem(&trust.authority)));
         let control = Control::new(Parts {
             store: trust.store,
+            sessions: Arc::clone(&trust.sessions),
             publisher: publishing.publisher.clone(),
             authority: trust.authority,
             hasher: Arc::clone(&hasher),
@@ -117,6 +127,8 @@ impl ControlPlane {
             hasher,
             signer,
             ca_pem,
+            tickets: trust.tickets,
+            sessions: trust.sessions,
         }
     }
 
@@ -126,16 +138,15 @@ impl ControlPlane {
         config: &Config,
         foundation: &Foundation,
     ) -> anyhow::Result<PartnerService> {
-        let settings = TokenSettings {
-            ttl: config.tokens.ttl.get(),
-            ttl_bound: config.tokens.ttl_bound.get(),
-        };
-        let tokens = TokenService::new(
-            settings,
-            Arc::clone(&self.signer),
-            Arc::clone(&self.hasher),
-            Arc::clone(&foundation.clock),
-        );
+        let tokens = TokenService::new(TokenParts {
+            settings: token_settings(&config.tokens),
+            signer: Arc::clone(&self.signer),
+            hasher: Arc::clone(&self.hasher),
+            clock: Arc::clone(&foundation.clock),
+            tickets: Arc::clone(&self.tickets),
+            sessions: Arc::clone(&self.sessions),
+            publisher: self.control.publisher().clone(),
+        });
         Ok(PartnerService {
             metrics: TokenMetrics::register(&foundation.registry)?,
             tokens: Arc::new(tokens),
@@ -152,6 +163,20 @@ impl ControlPlane {
             noted.await.with_context(|| format!("noting {action}"))?;
         }
         Ok(())
+    }
+}
+
+fn token_settings(tokens: &Tokens) -> TokenSettings {
+    TokenSettings {
+        ttl: tokens.ttl.get(),
+        ttl_bound: tokens.ttl_bound.get(),
+        auth_token_ttl: tokens.auth_token_ttl.get(),
+        session_ttl: tokens.session_ttl.get(),
+        refresh_ttl: tokens.refresh_ttl.get(),
+        sessions_max: SessionsMax {
+            per_user: usize::try_from(tokens.sessions_per_user).unwrap_or(usize::MAX),
+            per_app: SESSIONS_PER_APP_MAX,
+        },
     }
 }
 

@@ -14,6 +14,7 @@ use crate::crypto::authority::Authority;
 use crate::domain::time::Clock;
 use crate::store::measured::Measured;
 use crate::store::repository::Store;
+use crate::store::sessions::Sessions;
 use crate::store::sqlite::backend::SqliteStore;
 use crate::store::tickets::Tickets;
 
@@ -25,6 +26,8 @@ pub struct Trust {
     pub store: Arc<dyn Store>,
     /// The store's place for tickets.
     pub tickets: Arc<dyn Tickets>,
+    /// The store's place for sessions.
+    pub sessions: Arc<dyn Sessions>,
     pub authority: Arc<Authority>,
     pub token_keys: TokenKeys,
     /// The parts that this start created: the action and the subject of their audit events.
@@ -66,6 +69,7 @@ impl Trust {
         Ok(Self {
             created,
             tickets: Arc::clone(&store) as _,
+            sessions: Arc::clone(&store) as _,
             store: Arc::new(Measured::register(store, registry)?),
             authority: Arc::new(authority.value),
             token_keys: token_keys.value,

@@ -21,6 +21,7 @@ mod routing;
 mod policy;
 mod tokens;
 mod apps;
+mod users;
 mod keys;
 mod enrolment;
 mod authority;

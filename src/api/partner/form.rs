@@ -9,13 +9,22 @@ use crate::domain::stray::stray;
 const PARAMETERS_MAX: usize = 32;
 
 /// The parameters that are read, each at most once.
-const KNOWN: [&str; 6] = [
+const KNOWN: [&str; 15] = [
+    "actor_token",
+    "actor_token_type",
     "client_assertion",
     "client_assertion_type",
     SECRET,
     "client_id",
+    "device_id",
     "grant_type",
+    "refresh_token",
+    "requested_token_type",
     "scope",
+    "subject_token",
+    "subject_token_type",
+    "token",
+    "token_type_hint",
 ];
 
 const SECRET: &str = "client_secret";

@@ -5,7 +5,7 @@ use http::Response;
 use serde_json::{Value, json};
 
 use super::answer::{self, Keep};
-use super::{jwks, token};
+use super::{grants, introspect, jwks, revoke, token};
 use crate::domain::local::{LocalEndpoint, READ, SMALL_BODY};
 use crate::domain::policy::Requirement;
 use crate::domain::snapshot::Snapshot;
@@ -35,17 +35,27 @@ fn metadata(issuer: &str, methods: &ClientAuthMethods) -> Value {
     let base = issuer.trim_end_matches('/');
     let at = |endpoint: &LocalEndpoint| format!("{base}{}", endpoint.path);
     let token = at(&token::ENDPOINT);
+    let introspection = at(&introspect::ENDPOINT);
+    let revocation = at(&revoke::ENDPOINT);
     json!({
         "issuer": issuer,
         "token_endpoint": token,
         "jwks_uri": at(&jwks::ENDPOINT),
         // There is no authorization endpoint, and the standard wants the list all the same.
         "response_types_supported": [],
-        "grant_types_supported": ["client_credentials"],
+        "grant_types_supported": grants::GRANT_TYPES,
         "token_endpoint_auth_methods_supported": methods.names(),
+        "introspection_endpoint": introspection,
+        "introspection_endpoint_auth_methods_supported": methods.names(),
+        "revocation_endpoint": revocation,
+        "revocation_endpoint_auth_methods_supported": methods.names(),
         "tls_client_certificate_bound_access_tokens": true,
         // One port speaks TLS with and without client certificates.
-        "mtls_endpoint_aliases": { "token_endpoint": token },
+        "mtls_endpoint_aliases": {
+            "token_endpoint": token,
+            "introspection_endpoint": introspection,
+            "revocation_endpoint": revocation,
+        },
     })
 }
 

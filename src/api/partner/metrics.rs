@@ -1,11 +1,11 @@
 //! Metrics of the token endpoint.
 
-use prometheus::{IntCounterVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
 use crate::domain::reason::Reason;
 
 /// The reasons for which a token is not minted; their series are there from the start, and there are no others.
-const REFUSALS: [Reason; 19] = [
+const REFUSALS: [Reason; 31] = [
     Reason::AppRevoked,
     Reason::AppSuspended,
     Reason::AppsDiffer,
@@ -15,8 +15,10 @@ const REFUSALS: [Reason; 19] = [
     Reason::CertRevoked,
     Reason::CertUnregistered,
     Reason::CredentialMissing,
+    Reason::GrantInvalid,
     Reason::GrantUnsupported,
     Reason::InputInvalid,
+    Reason::Internal,
     Reason::KeyExpired,
     Reason::KeyMalformed,
     Reason::KeyNetwork,
@@ -24,7 +26,17 @@ const REFUSALS: [Reason; 19] = [
     Reason::KeySurrounded,
     Reason::KeyUnknown,
     Reason::KeyWrong,
+    Reason::Overloaded,
+    Reason::RefreshReused,
     Reason::ScopeInvalid,
+    Reason::ScopeMissing,
+    Reason::StoreUnavailable,
+    Reason::TokenAudience,
+    Reason::TokenBinding,
+    Reason::TokenEnded,
+    Reason::TokenExpired,
+    Reason::TokenMalformed,
+    Reason::TokenSignature,
 ];
 
 /// The token endpoint's counters.
@@ -32,6 +44,8 @@ const REFUSALS: [Reason; 19] = [
 pub struct TokenMetrics {
     issued: IntCounterVec,
     errors: IntCounterVec,
+    introspections: IntCounterVec,
+    revocations: IntCounter,
 }
 
 impl TokenMetrics {
@@ -50,9 +64,22 @@ impl TokenMetrics {
             )?,
             errors: counter(
                 "countersign_token_errors_total",
-                "Requests for a token that were refused, by reason.",
+                "Requests to the token endpoint and its neighbours that were refused, by reason.",
                 &["reason"],
             )?,
+            introspections: counter(
+                "countersign_token_introspections_total",
+                "Answers about tokens, by whether the token was active.",
+                &["active"],
+            )?,
+            revocations: {
+                let revocations = IntCounter::new(
+                    "countersign_token_revocations_total",
+                    "Requests of clients to end a token that were carried out.",
+                )?;
+                registry.register(Box::new(revocations.clone()))?;
+                revocations
+            },
         };
         for binding in [Binding::Certificate, Binding::None] {
             metrics
@@ -65,15 +92,26 @@ impl TokenMetrics {
         Ok(metrics)
     }
 
-    pub fn issued(&self, bound: bool) {
+    pub fn issued(&self, grant: &str, bound: bool) {
         let binding = if bound {
             Binding::Certificate
         } else {
             Binding::None
         };
         self.issued
-            .with_label_values(&["client_credentials", binding.as_str()])
+            .with_label_values(&[grant, binding.as_str()])
             .inc();
+    }
+
+    /// Counts an answer about a token.
+    pub fn introspected(&self, active: bool) {
+        let active = if active { "true" } else { "false" };
+        self.introspections.with_label_values(&[active]).inc();
+    }
+
+    /// Counts a revocation by a client, of a token or of nothing.
+    pub fn revoked(&self) {
+        self.revocations.inc();
     }
 
     pub fn refused(&self, reason: Reason) {

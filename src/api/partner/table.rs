@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::service::PartnerService;
-use super::{ca_pem, jwks, metadata, token, whoami};
+use super::{ca_pem, introspect, jwks, metadata, revoke, token, whoami};
 use crate::domain::local::{LocalEndpoint, LocalEndpoints};
 use crate::domain::local_call::{LocalAnswer, LocalCall};
 
@@ -30,7 +30,7 @@ enum How {
     Later(fn(Arc<PartnerService>, LocalCall) -> Waiting),
 }
 
-static TABLE: [Row; 5] = [
+static TABLE: [Row; 7] = [
     Row {
         endpoint: &ca_pem::ENDPOINT,
         answer: How::AtOnce(|service, _| ca_pem::answer(&service.ca_pem.load()).into()),
@@ -46,7 +46,21 @@ static TABLE: [Row; 5] = [
     Row {
         endpoint: &token::ENDPOINT,
         answer: How::Later(|service, call| {
-            Box::pin(async move { token::answer(&service.tokens, &service.metrics, &call) })
+            Box::pin(async move { token::answer(&service.tokens, &service.metrics, &call).await })
+        }),
+    },
+    Row {
+        endpoint: &introspect::ENDPOINT,
+        answer: How::Later(|service, call| {
+            Box::pin(
+                async move { introspect::answer(&service.tokens, &service.metrics, &call).await },
+            )
+        }),
+    },
+    Row {
+        endpoint: &revoke::ENDPOINT,
+        answer: How::Later(|service, call| {
+            Box::pin(async move { revoke::answer(&service.tokens, &service.metrics, &call).await })
         }),
     },
     Row {

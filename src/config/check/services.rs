@@ -3,10 +3,20 @@
 use std::time::Duration;
 
 use super::findings::{Findings, at};
+use crate::config::path::YamlPath;
 use crate::config::root::Config;
 
 /// The maximum lifetime of a token: a token that is verified outside of the gateway cannot be revoked.
 const TOKEN_TTL_MAX: Duration = Duration::from_hours(24);
+
+/// The maximum lifetime of an auth token, which is used at once.
+const AUTH_TOKEN_TTL_MAX: Duration = Duration::from_hours(1);
+
+/// The maximum lifetime of a session, as of a Key.
+const SESSION_TTL_MAX: Duration = Duration::from_hours(24 * 3650);
+
+/// The maximum number of sessions of a user: all of them are read at each login.
+const SESSIONS_PER_USER_MAX: u32 = 500;
 
 /// The minimum length of a pepper: a shorter one can be guessed by an attacker who has the store.
 const PEPPER_CHARS_MIN: usize = 32;
@@ -82,6 +92,28 @@ fn tokens(config: &Config, findings: &mut Findings) {
             "the lifetime of a token must be from 1s to 24h",
         );
     }
+    sessions(config, &path, findings);
+}
+
+/// The settings of users' sessions.
+fn sessions(config: &Config, path: &YamlPath, findings: &mut Findings) {
+    let tokens = &config.tokens;
+    for (key, ttl, max) in [
+        ("auth_token_ttl", tokens.auth_token_ttl, AUTH_TOKEN_TTL_MAX),
+        ("session_ttl", tokens.session_ttl, SESSION_TTL_MAX),
+        ("refresh_ttl", tokens.refresh_ttl, SESSION_TTL_MAX),
+    ] {
+        findings.add_if(
+            ttl.get() > max || ttl.get() < Duration::from_secs(1),
+            path.key(key),
+            "an auth token lives from 1s to 1h, and a session from 1s to 3650d",
+        );
+    }
+    findings.add_if(
+        !(1..=SESSIONS_PER_USER_MAX).contains(&tokens.sessions_per_user),
+        path.key("sessions_per_user"),
+        "a user has from 1 to 500 sessions",
+    );
 }
 
 /// True for `https://host` or `https://host:port` and nothing more (RFC 8414, 2).

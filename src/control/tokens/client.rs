@@ -12,6 +12,7 @@ use crate::domain::app::App;
 use crate::domain::id::KeyId;
 use crate::domain::identity::CertificateProof;
 use crate::domain::reason::Reason;
+use crate::domain::scope::{Scope, ScopeSet};
 use crate::domain::snapshot::{KeyEntry, Snapshot};
 use crate::domain::time::Timestamp;
 use crate::domain::token::ClientAuthMethod;
@@ -23,6 +24,26 @@ pub struct Client<'s> {
     pub key: &'s KeyEntry,
     pub app: &'s Arc<App>,
     pub certificate: Option<&'s CertificateProof>,
+}
+
+impl Client<'_> {
+    /// Refuses a client whose Key lacks this scope of the gateway itself.
+    pub fn require(&self, scope: &str) -> Result<(), TokenError> {
+        let scope = scope.parse::<Scope>();
+        if scope.is_ok_and(|scope| self.key.scopes.contains(&scope)) {
+            return Ok(());
+        }
+        Err(TokenError::new(
+            "unauthorized_client",
+            Reason::ScopeMissing,
+            "the key lacks the scope of the gateway that this request needs",
+        ))
+    }
+
+    /// The scopes that its tokens may have: those of the gateway itself are the Key's alone.
+    pub fn grantable(&self) -> ScopeSet {
+        self.key.scopes.without_own()
+    }
 }
 
 impl TokenService {
@@ -65,7 +86,7 @@ impl TokenService {
         let known = id.and_then(|id| Some((id, snapshot.keys.get(&id)?)));
         // The secret is hashed and compared before anything is decided: an unknown Key takes as long as a known one.
         let digest = known.map_or(SecretDigest([0; 32]), |(_, entry)| entry.digest);
-        let matches = self.hasher.matches(secret, &digest);
+        let matches = self.parts.hasher.matches(secret, &digest);
         let named = parse_key(secret).map_err(unproved_client)?;
         let (id, _) = known.ok_or(unproved_client(Reason::KeyUnknown))?;
         if !matches || named != id {

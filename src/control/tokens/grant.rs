@@ -8,16 +8,28 @@ use crate::domain::snapshot::Snapshot;
 
 impl TokenService {
     /// Authenticates the client and carries out the grant.
-    pub fn grant(
+    pub async fn grant(
         &self,
         snapshot: &Snapshot,
         request: &TokenRequest<'_>,
     ) -> Result<MintedToken, TokenError> {
-        let now = self.clock.now();
+        let now = self.parts.clock.now();
         let client = self.authenticate(snapshot, &request.client, now)?;
+        let (address, scope) = (request.client.address, request.scope);
         match request.grant {
-            Grant::ClientCredentials { scope } => {
-                self.client_credentials(snapshot, &client, scope, now)
+            Grant::ClientCredentials => self.client_credentials(snapshot, &client, scope, now),
+            Grant::Vouch { user, device } => self.vouch(&client, user, device, scope, now).await,
+            Grant::Session { auth_token, device } => {
+                let login = self.login(snapshot, &client, auth_token, device, now);
+                self.open_session(snapshot, &client, login.await?, scope, now)
+                    .await
+            }
+            Grant::Narrow { access_token } => {
+                self.narrow(snapshot, &client, access_token, scope, now)
+            }
+            Grant::Refresh { refresh_token } => {
+                self.refresh(snapshot, &client, address, refresh_token, scope, now)
+                    .await
             }
         }
     }

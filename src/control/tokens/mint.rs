@@ -1,32 +1,55 @@
-//! Minting: access tokens with the claims of their grant, none of which outlives what it was minted from.
+//! Minted tokens, with their descriptions for clients.
 
 use std::time::Duration;
 
-use super::client::Client;
-use super::service::TokenService;
-use crate::crypto::random;
 use crate::domain::id::{AppId, KeyId, TokenId};
 use crate::domain::scope::ScopeSet;
-use crate::domain::snapshot::Snapshot;
-use crate::domain::time::Timestamp;
-use crate::domain::token::{Claims, Subject};
+use crate::domain::secret::Secret;
 
-/// An access token and its description for the client.
+/// The kind of a minted token (RFC 8693, 3, where the answer names it).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An access token, in the answer to a grant that is no exchange.
+    Access,
+    /// An access token, in the answer to an exchange.
+    ExchangedAccess,
+    /// An auth token, which opens a session.
+    Auth,
+}
+
+impl Kind {
+    /// `issued_token_type`, for exchanges.
+    pub const fn urn(self) -> Option<&'static str> {
+        match self {
+            Self::Access => None,
+            Self::ExchangedAccess => Some("urn:ietf:params:oauth:token-type:access_token"),
+            Self::Auth => Some("urn:countersign:token-type:auth"),
+        }
+    }
+}
+
+/// A minted token and its description for the client.
 #[derive(Clone)]
 pub struct MintedToken {
-    pub access_token: String,
+    pub kind: Kind,
+    /// The access token, or the auth token.
+    pub token: Secret,
     pub expires_in: Duration,
+    /// The refresh token of its session.
+    pub refresh: Option<Secret>,
     pub scopes: ScopeSet,
     /// True if it is valid only beside the certificate that it was minted with.
     pub bound: bool,
     pub key: KeyId,
     pub app: AppId,
-    pub id: TokenId,
+    /// The id of an access token; an auth token has none.
+    pub id: Option<TokenId>,
 }
 
 impl std::fmt::Debug for MintedToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("MintedToken")
+            .field("kind", &self.kind)
             .field("id", &self.id)
             .field("key", &self.key)
             .field("app", &self.app)
@@ -34,70 +57,5 @@ impl std::fmt::Debug for MintedToken {
             .field("bound", &self.bound)
             .field("expires_in", &self.expires_in)
             .finish_non_exhaustive()
-    }
-}
-
-/// The content of a new token, beside what its client decides.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Content {
-    pub scopes: ScopeSet,
-    /// The user that the token speaks for.
-    pub subject: Option<Subject>,
-    /// A time that the token must not outlive, beside those of the Key and the certificate.
-    pub until: Option<Timestamp>,
-}
-
-impl TokenService {
-    /// Mints a token for this client. Issuer and audience are the snapshot's, by which tokens are verified.
-    pub(super) fn mint(
-        &self,
-        snapshot: &Snapshot,
-        client: &Client<'_>,
-        content: Content,
-        now: Timestamp,
-    ) -> MintedToken {
-        let issued_at = now.whole_seconds();
-        let expires_at = self.end(client, content.until, issued_at);
-        let claims = Claims {
-            issuer: snapshot.catalog.issuer.as_ref().to_owned(),
-            audience: snapshot.catalog.issuer.as_ref().to_owned(),
-            id: TokenId::from_bits(random::id_bits(now)),
-            app: client.app.id,
-            key: client.id,
-            subject: content.subject,
-            scopes: content.scopes,
-            issued_at,
-            expires_at,
-            certificate: client.certificate.map(|proof| proof.fingerprint),
-        };
-        MintedToken {
-            access_token: self.signer.load().sign(&claims),
-            expires_in: expires_at.since(issued_at),
-            bound: claims.certificate.is_some(),
-            key: claims.key,
-            app: claims.app,
-            id: claims.id,
-            scopes: claims.scopes,
-        }
-    }
-
-    /// The end of a token: no token outlives what it was minted from.
-    fn end(
-        &self,
-        client: &Client<'_>,
-        until: Option<Timestamp>,
-        issued_at: Timestamp,
-    ) -> Timestamp {
-        let ttl = match client.certificate {
-            Some(_) => self.settings.ttl_bound,
-            None => self.settings.ttl,
-        };
-        let certificate_end = client.certificate.map(|proof| proof.validity.not_after);
-        [client.key.expires_at, certificate_end, until]
-            .into_iter()
-            .flatten()
-            .fold(issued_at.plus(ttl), Timestamp::min)
-            .whole_seconds()
-            .max(issued_at)
     }
 }

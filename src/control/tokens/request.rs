@@ -10,6 +10,8 @@ use crate::domain::token::ClientAuthMethod;
 pub struct TokenRequest<'r> {
     pub client: ClientProof<'r>,
     pub grant: Grant<'r>,
+    /// `scope`: the scopes that the client asks for.
+    pub scope: Option<&'r str>,
 }
 
 /// The proof that a client sent of itself, and that of its connection.
@@ -35,8 +37,42 @@ impl std::fmt::Debug for ClientProof<'_> {
 }
 
 /// The grant that a client asks for, with its parameters.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum Grant<'r> {
     /// An access token of the client's own App (RFC 6749, 4.4).
-    ClientCredentials { scope: Option<&'r str> },
+    ClientCredentials,
+    /// An auth token for a user that the client's App vouches for (RFC 8693).
+    Vouch {
+        user: &'r str,
+        device: Option<&'r str>,
+    },
+    /// A session for an auth token (RFC 8693).
+    Session {
+        auth_token: &'r str,
+        device: Option<&'r str>,
+    },
+    /// An access token with fewer scopes than another one (RFC 8693).
+    Narrow { access_token: &'r str },
+    /// The next tokens of a session (RFC 6749, 6).
+    Refresh { refresh_token: &'r str },
+}
+
+impl Grant<'_> {
+    /// The grant's name for metrics.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::ClientCredentials => "client_credentials",
+            Self::Vouch { .. } => "vouch",
+            Self::Session { .. } => "session",
+            Self::Narrow { .. } => "narrow",
+            Self::Refresh { .. } => "refresh_token",
+        }
+    }
+}
+
+/// The grant without its parameters, most of which are secrets.
+impl std::fmt::Debug for Grant<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }

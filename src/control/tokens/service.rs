@@ -5,40 +5,91 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use super::replays::Replays;
+use crate::control::error::Error;
+use crate::control::publish::Publisher;
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::jwt::TokenSigner;
+use crate::domain::registry::sessions::{SessionChanges, SessionsMax};
+use crate::domain::succession::Entry;
 use crate::domain::time::Clock;
+use crate::store::sessions::Sessions;
+use crate::store::tickets::Tickets;
 
-/// The lifetimes of tokens.
+/// The lifetimes and the maxima of tokens and sessions.
 #[derive(Clone, Debug)]
 pub struct TokenSettings {
     pub ttl: Duration,
     /// The lifetime of tokens that are bound to a certificate, and so useless to a thief.
     pub ttl_bound: Duration,
+    /// The lifetime of an auth token.
+    pub auth_token_ttl: Duration,
+    /// The lifetime of a session that is not refreshed.
+    pub session_ttl: Duration,
+    /// The time from a login for which its session can be refreshed.
+    pub refresh_ttl: Duration,
+    pub sessions_max: SessionsMax,
+}
+
+/// The parts that the token service is made of.
+#[derive(Debug)]
+pub struct TokenParts {
+    pub settings: TokenSettings,
+    /// The current signer, replaced by rotations; see `control::token_keys`.
+    pub signer: Arc<ArcSwap<TokenSigner>>,
+    pub hasher: Arc<SecretHasher>,
+    pub clock: Arc<dyn Clock>,
+    pub tickets: Arc<dyn Tickets>,
+    pub sessions: Arc<dyn Sessions>,
+    pub publisher: Publisher,
 }
 
 /// The token service. Its operations are one file for each grant, and one for each neighbour of the token endpoint.
 #[derive(Debug)]
 pub struct TokenService {
-    pub(super) settings: TokenSettings,
-    /// The current signer, replaced by rotations; see `control::token_keys`.
-    pub(super) signer: Arc<ArcSwap<TokenSigner>>,
-    pub(super) hasher: Arc<SecretHasher>,
-    pub(super) clock: Arc<dyn Clock>,
+    pub(super) parts: TokenParts,
+    pub(super) replays: Replays,
 }
 
 impl TokenService {
-    pub fn new(
-        settings: TokenSettings,
-        signer: Arc<ArcSwap<TokenSigner>>,
-        hasher: Arc<SecretHasher>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub fn new(parts: TokenParts) -> Self {
         Self {
-            settings,
-            signer,
-            hasher,
-            clock,
+            parts,
+            replays: Replays::default(),
         }
     }
+
+    /// Uses tickets on a thread that may block.
+    pub(super) async fn with_tickets<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Tickets) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let tickets = Arc::clone(&self.parts.tickets);
+        blocking(move || work(&*tickets)).await
+    }
+
+    /// Publishes the ends of tokens that came with a change of sessions: they are in force when this returns.
+    pub(super) async fn publish_ends(&self, changes: &SessionChanges) -> Result<(), Error> {
+        let ends: Vec<Entry> = changes.ends.iter().map(|end| end.value().into()).collect();
+        if !ends.is_empty() {
+            self.parts.publisher.end_tokens(ends).await?;
+        }
+        Ok(())
+    }
+
+    /// Uses sessions on a thread that may block.
+    pub(super) async fn with_sessions<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Sessions) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let sessions = Arc::clone(&self.parts.sessions);
+        blocking(move || work(&*sessions)).await
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Error::internal("the operation was not carried out", error))?
 }

@@ -4,14 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-
 use super::error::{TokenError, proved_client, unproved_client};
 use super::mint::MintedToken;
 use super::request::{ClientProof, Grant, TokenRequest};
-use super::service::{TokenService, TokenSettings};
+use super::service::TokenService;
 use crate::control::keys::NewKey;
 use crate::control::testing::{ACTOR, CSR, Fixture, OTHER_CSR, new_key};
+use crate::control::testing_edges::token_service_by;
 use crate::crypto::api_key::generate_key;
 use crate::crypto::jwt::{self, TokenSigner};
 use crate::domain::api_key::{ApiKey, Environment};
@@ -47,7 +46,8 @@ impl<'r> Ask<'r> {
                 certificate: self.certificate,
                 address: self.address,
             },
-            grant: Grant::ClientCredentials { scope: self.scope },
+            grant: Grant::ClientCredentials,
+            scope: self.scope,
         }
     }
 }
@@ -65,17 +65,7 @@ impl Desk {
             fixture.app(app).await;
         }
         let signer = Arc::new(TokenSigner::load(&TokenSigner::generate()).unwrap());
-        let settings = TokenSettings {
-            ttl: TTL,
-            ttl_bound: TTL_BOUND,
-        };
-        let hasher = fixture.hasher.clone();
-        let service = TokenService::new(
-            settings,
-            Arc::new(ArcSwap::new(signer.clone())),
-            hasher,
-            fixture.clock.clone(),
-        );
+        let service = token_service_by(&fixture, Arc::clone(&signer));
         Self {
             fixture,
             service,
@@ -83,23 +73,25 @@ impl Desk {
         }
     }
 
-    fn exchange(&self, ask: Ask<'_>) -> Result<MintedToken, TokenError> {
-        self.service.grant(&self.fixture.snapshot(), &ask.request())
+    async fn exchange(&self, ask: Ask<'_>) -> Result<MintedToken, TokenError> {
+        let snapshot = self.fixture.snapshot();
+        self.service.grant(&snapshot, &ask.request()).await
     }
 
     /// By the key's own id and secret, over a connection without a certificate.
-    fn by_secret(&self, id: &str, secret: &Secret) -> Result<MintedToken, TokenError> {
+    async fn by_secret(&self, id: &str, secret: &Secret) -> Result<MintedToken, TokenError> {
         self.exchange(Ask {
             client_id: id,
             secret: Some(secret.expose()),
             ..nothing()
         })
+        .await
     }
 
     fn claims(&self, token: &MintedToken) -> Claims {
         let keys = [self.signer.verification_key()];
         let now = self.fixture.clock.now();
-        jwt::verify(&token.access_token, &keys, "https://gateway.test", now).unwrap()
+        jwt::verify(token.token.expose(), &keys, "https://gateway.test", now).unwrap()
     }
 
     async fn certificate(&self, app: &str, csr: &str) -> CertificateProof {
@@ -128,18 +120,18 @@ fn nothing() -> Ask<'static> {
 async fn a_key_becomes_a_token_that_names_it() {
     let desk = Desk::new().await;
     let (key, secret) = desk.fixture.key("acme", "a b").await;
-    let token = desk.by_secret(&key.id.to_string(), &secret).unwrap();
+    let token = desk.by_secret(&key.id.to_string(), &secret).await.unwrap();
     assert_eq!((token.expires_in, token.bound), (TTL, false));
     assert_eq!((token.key, token.app), (key.id, key.app));
     let claims = desk.claims(&token);
     assert_eq!(
-        (claims.key, claims.app, claims.id),
+        (claims.key, claims.app, Some(claims.id)),
         (key.id, key.app, token.id)
     );
     assert_eq!(claims.scopes, key.scopes);
     assert_eq!(claims.certificate, None);
     assert_eq!(claims.expires_at.since(claims.issued_at), TTL);
-    assert!(!format!("{token:?}").contains(&token.access_token));
+    assert!(!format!("{token:?}").contains(token.token.expose()));
     let request = Ask {
         secret: Some(secret.expose()),
         ..nothing()
@@ -181,23 +173,28 @@ async fn clients_that_do_not_prove_themselves_look_alike_and_the_record_tells_th
         (text(&revoked), &revoked_secret, Reason::KeyRevoked),
         (text(&expired), &expired_secret, Reason::KeyExpired),
     ] {
-        let refused = desk.by_secret(&id, secret).unwrap_err();
+        let refused = desk.by_secret(&id, secret).await.unwrap_err();
         assert_eq!(refused, unproved_client(reason));
         assert_eq!(refused.shown, Reason::CredentialInvalid);
     }
     // This client has proved its key, and may learn the reason why it is not valid now.
-    let refused = desk.by_secret(&text(&asleep), &asleep_secret).unwrap_err();
+    let refused = desk
+        .by_secret(&text(&asleep), &asleep_secret)
+        .await
+        .unwrap_err();
     assert_eq!(refused, proved_client(Reason::AppSuspended));
     assert_eq!(refused.shown, Reason::AppSuspended);
-    let silent = desk.exchange(Ask {
-        client_id: &text(&good),
-        ..nothing()
-    });
+    let silent = desk
+        .exchange(Ask {
+            client_id: &text(&good),
+            ..nothing()
+        })
+        .await;
     assert_eq!(
         silent.unwrap_err(),
         unproved_client(Reason::CredentialMissing)
     );
-    assert!(desk.by_secret(&text(&good), &good_secret).is_ok());
+    assert!(desk.by_secret(&text(&good), &good_secret).await.is_ok());
 }
 
 #[tokio::test]
@@ -212,12 +209,14 @@ async fn scopes_are_a_subset_of_the_keys() {
         (Some("a d"), None),
         (Some("\""), None),
     ] {
-        let minted = desk.exchange(Ask {
-            client_id: &id,
-            secret: Some(secret.expose()),
-            scope: asked,
-            ..nothing()
-        });
+        let minted = desk
+            .exchange(Ask {
+                client_id: &id,
+                secret: Some(secret.expose()),
+                scope: asked,
+                ..nothing()
+            })
+            .await;
         let minted = minted.map(|token| token.scopes.to_string());
         let expected = granted.map(str::to_owned).ok_or(Reason::ScopeInvalid);
         assert_eq!(minted.map_err(|refused| refused.reason), expected);
@@ -237,10 +236,10 @@ async fn a_token_minted_over_mtls_is_bound_to_a_certificate_of_the_same_app_only
         certificate: Some(certificate),
         ..nothing()
     };
-    let token = desk.exchange(ask(&own)).unwrap();
+    let token = desk.exchange(ask(&own)).await.unwrap();
     assert_eq!((token.expires_in, token.bound), (TTL_BOUND, true));
     assert_eq!(desk.claims(&token).certificate, Some(own.fingerprint));
-    let refused = desk.exchange(ask(&foreign)).unwrap_err();
+    let refused = desk.exchange(ask(&foreign)).await.unwrap_err();
     assert_eq!(refused.reason, Reason::AppsDiffer);
     assert_eq!(refused.code, "invalid_client");
 }
@@ -260,7 +259,7 @@ async fn a_certificate_of_the_keys_app_speaks_for_the_key() {
         certificate,
         ..nothing()
     };
-    let token = desk.exchange(ask(Some(&own))).unwrap();
+    let token = desk.exchange(ask(Some(&own))).await.unwrap();
     assert!(token.bound);
     assert_eq!(token.key, key.id);
     assert_eq!(desk.claims(&token).certificate, Some(own.fingerprint));
@@ -303,20 +302,22 @@ async fn a_certificate_of_the_keys_app_speaks_for_the_key() {
             Reason::CredentialInvalid,
         ),
     ] {
-        let refused = desk.exchange(request).unwrap_err();
+        let refused = desk.exchange(request).await.unwrap_err();
         assert_eq!(refused, unproved_client(reason));
         assert_eq!(refused.shown, shown, "{reason}");
     }
-    let both = desk.exchange(Ask {
-        secret: Some(secret.expose()),
-        ..ask(Some(&own))
-    });
+    let both = desk
+        .exchange(Ask {
+            secret: Some(secret.expose()),
+            ..ask(Some(&own))
+        })
+        .await;
     assert_eq!(both.unwrap_err().code, "invalid_request");
 
     let reason = RevocationReason::default();
     let control = &desk.fixture.control;
     control.revoke_key(&ACTOR, key.id, reason).await.unwrap();
-    let refused = desk.exchange(ask(Some(&own))).unwrap_err();
+    let refused = desk.exchange(ask(Some(&own))).await.unwrap_err();
     assert_eq!(refused, unproved_client(Reason::KeyRevoked));
 }
 
@@ -337,12 +338,14 @@ async fn a_key_works_from_its_networks_only() {
         ("11.1.2.3", false),
         ("::1", false),
     ] {
-        let minted = desk.exchange(Ask {
-            client_id: &id,
-            secret: Some(secret.expose()),
-            address: address.parse().unwrap(),
-            ..nothing()
-        });
+        let minted = desk
+            .exchange(Ask {
+                client_id: &id,
+                secret: Some(secret.expose()),
+                address: address.parse().unwrap(),
+                ..nothing()
+            })
+            .await;
         let expected = (!allowed).then_some(Reason::KeyNetwork);
         assert_eq!(
             minted.err().map(|error| error.reason),
@@ -361,7 +364,7 @@ async fn no_token_outlives_its_key() {
     };
     let created = desk.fixture.control.create_key(&ACTOR, new).await;
     let (key, secret) = created.unwrap().value;
-    let token = desk.by_secret(&key.id.to_string(), &secret).unwrap();
+    let token = desk.by_secret(&key.id.to_string(), &secret).await.unwrap();
     assert_eq!(token.expires_in, Duration::from_mins(5));
     assert_eq!(Some(desk.claims(&token).expires_at), key.expires_at);
 }

@@ -3,7 +3,8 @@
 use super::scopes::granted;
 use crate::control::tokens::client::Client;
 use crate::control::tokens::error::TokenError;
-use crate::control::tokens::mint::{Content, MintedToken};
+use crate::control::tokens::mint::MintedToken;
+use crate::control::tokens::minting::Content;
 use crate::control::tokens::service::TokenService;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
@@ -17,7 +18,7 @@ impl TokenService {
         now: Timestamp,
     ) -> Result<MintedToken, TokenError> {
         let content = Content {
-            scopes: granted(&client.key.scopes, scope)?,
+            scopes: granted(&client.grantable(), scope)?,
             ..Content::default()
         };
         Ok(self.mint(snapshot, client, content, now))

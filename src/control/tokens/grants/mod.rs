@@ -1,4 +1,8 @@
 //! The grants, one file for each.
 
-mod client_credentials;
 mod scopes;
+mod client_credentials;
+mod narrow;
+mod vouch;
+mod login;
+mod refresh;

@@ -1,0 +1,141 @@
+//! The exchange of an auth token for a session (RFC 8693): the login of a user on a device.
+
+use super::scopes::granted;
+use super::vouch::device;
+use crate::control::tokens::auth_token::{Vouched, ticket_id};
+use crate::control::tokens::client::Client;
+use crate::control::tokens::error::{TokenError, bad_grant, failed};
+use crate::control::tokens::mint::{Kind, MintedToken};
+use crate::control::tokens::minting::Content;
+use crate::control::tokens::service::TokenService;
+use crate::crypto::opaque::{Family, is_auth_token};
+use crate::crypto::random;
+use crate::domain::device::DeviceId;
+use crate::domain::id::SessionId;
+use crate::domain::reason::Reason;
+use crate::domain::registry::sessions;
+use crate::domain::scope::ScopeSet;
+use crate::domain::session::Session;
+use crate::domain::snapshot::Snapshot;
+use crate::domain::time::Timestamp;
+use crate::domain::token::{Subject, TokenSession};
+use crate::store::sessions::{Concerned, Known};
+
+/// A user who is about to have a session.
+#[derive(Clone, Debug)]
+pub(in crate::control::tokens) struct Login {
+    pub user: Subject,
+    pub device: Option<DeviceId>,
+    pub scopes: ScopeSet,
+}
+
+impl TokenService {
+    /// Takes an auth token, which is valid once, for its own user and App.
+    pub(in crate::control::tokens) async fn login(
+        &self,
+        snapshot: &Snapshot,
+        client: &Client<'_>,
+        auth_token: &str,
+        named: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Login, TokenError> {
+        let named = named.map(device).transpose()?;
+        if !is_auth_token(auth_token) {
+            return Err(bad_grant(Reason::GrantInvalid));
+        }
+        let id = ticket_id(auth_token);
+        let taken = self.with_tickets(move |tickets| Ok(tickets.take(&id, now)?));
+        let ticket = taken.await?.ok_or(bad_grant(Reason::GrantInvalid))?;
+        let vouched: Vouched = serde_json::from_slice(ticket.payload()).map_err(failed)?;
+        if vouched.app != client.app.id {
+            return Err(bad_grant(Reason::AppsDiffer));
+        }
+        // The Key that vouched may have ended since.
+        snapshot
+            .live_key(vouched.key, now)
+            .ok()
+            .ok_or(bad_grant(Reason::GrantInvalid))?;
+        let device = match (vouched.device, named) {
+            (Some(vouched), Some(named)) if vouched != named => {
+                return Err(bad_grant(Reason::GrantInvalid));
+            }
+            (vouched, named) => vouched.or(named),
+        };
+        Ok(Login {
+            user: vouched.user,
+            device,
+            scopes: vouched.scopes,
+        })
+    }
+
+    /// Opens the session of a login. What it ends is out of force when the client has its tokens.
+    pub(in crate::control::tokens) async fn open_session(
+        &self,
+        snapshot: &Snapshot,
+        client: &Client<'_>,
+        login: Login,
+        scope: Option<&str>,
+        now: Timestamp,
+    ) -> Result<MintedToken, TokenError> {
+        let scopes = granted(&login.scopes, scope)?;
+        let id = SessionId::from_bits(random::id_bits(now));
+        let (refresh, digests) = Family::generate(id).next(&self.parts.hasher);
+        let settings = &self.parts.settings;
+        let expires_at = now.plus(settings.refresh_ttl);
+        let session = Session {
+            id,
+            app: client.app.id,
+            user: login.user,
+            device: login.device,
+            scopes: login.scopes,
+            created_at: now,
+            refreshed_at: now,
+            expires_at,
+            idle_until: now.plus(settings.session_ttl),
+            tokens_until: self.end(client, Some(expires_at), now),
+            family: digests.family,
+            refresh: digests.refresh,
+            ended: None,
+        };
+        let content = content(&session, scopes);
+        let of_user = Concerned::User(session.app, session.user.clone());
+        let max = settings.sessions_max;
+        let opened = self.with_sessions(move |store| {
+            let rule = move |known: &Known| {
+                sessions::open(session.clone(), &known.sessions, known.of_app, max, now)
+            };
+            Ok(store.change(of_user, Box::new(rule))?)
+        });
+        let changes = opened.await?;
+        if changes.subject().is_none() {
+            return Err(too_many());
+        }
+        self.publish_ends(&changes).await?;
+        Ok(MintedToken {
+            kind: Kind::ExchangedAccess,
+            refresh: Some(refresh),
+            ..self.mint(snapshot, client, content, now)
+        })
+    }
+}
+
+/// The content of an access token of this session.
+pub(in crate::control::tokens) fn content(session: &Session, scopes: ScopeSet) -> Content {
+    Content {
+        scopes,
+        subject: Some(session.user.clone()),
+        session: Some(TokenSession {
+            id: session.id,
+            device: session.device.clone(),
+        }),
+        until: Some(session.expires_at),
+    }
+}
+
+const fn too_many() -> TokenError {
+    TokenError::new(
+        "temporarily_unavailable",
+        Reason::Overloaded,
+        "the App has as many sessions as it may have",
+    )
+}

@@ -1,0 +1,86 @@
+//! The refresh of a session (RFC 6749, 6): each refresh token is used once (RFC 9700, 4.14).
+
+use std::net::IpAddr;
+
+use super::login::content;
+use super::scopes::granted;
+use crate::control::tokens::client::Client;
+use crate::control::tokens::error::{TokenError, bad_grant};
+use crate::control::tokens::mint::MintedToken;
+use crate::control::tokens::replays::Caller;
+use crate::control::tokens::service::TokenService;
+use crate::crypto::hash;
+use crate::crypto::opaque::Family;
+use crate::domain::reason::Reason;
+use crate::domain::registry::sessions::{self, Next, SessionChanges, Shown};
+use crate::domain::session::Session;
+use crate::domain::snapshot::Snapshot;
+use crate::domain::time::Timestamp;
+use crate::store::sessions::{Concerned, Known};
+
+impl TokenService {
+    /// Exchanges a refresh token for the next tokens of its session. A token that was used before ends the session.
+    pub(in crate::control::tokens) async fn refresh(
+        &self,
+        snapshot: &Snapshot,
+        client: &Client<'_>,
+        address: IpAddr,
+        refresh_token: &str,
+        scope: Option<&str>,
+        now: Timestamp,
+    ) -> Result<MintedToken, TokenError> {
+        let by = Caller {
+            address,
+            certificate: client.certificate.map(|proof| proof.fingerprint),
+        };
+        let digest = hash::sha256(refresh_token.as_bytes());
+        if let Some(answer) = self.replays.find(&digest, by, now)
+            && answer.app == client.app.id
+        {
+            return Ok(answer);
+        }
+        let (family, shown) = Family::read(refresh_token, &self.parts.hasher)
+            .ok_or(bad_grant(Reason::GrantInvalid))?;
+        let (refresh, digests) = family.next(&self.parts.hasher);
+        let shown_digests = Shown {
+            family: shown.family,
+            refresh: shown.refresh,
+        };
+        let settings = &self.parts.settings;
+        let next = Next {
+            refresh: digests.refresh,
+            idle_until: now.plus(settings.session_ttl),
+            tokens_until: self.end(client, None, now),
+        };
+        let app = client.app.id;
+        let judged = self.with_sessions(move |store| {
+            let rule = move |known: &Known| {
+                let session = known.sessions.first();
+                let own = session.filter(|session| session.app == app);
+                own.map(|session| sessions::refresh(session, shown_digests, next, now))
+                    .unwrap_or_default()
+            };
+            Ok(store.change(Concerned::One(shown.session), Box::new(rule))?)
+        });
+        let changes = judged.await?;
+        let session = self.refreshed(&changes).await?;
+        let scopes = granted(&session.scopes, scope)?;
+        let answer = MintedToken {
+            refresh: Some(refresh),
+            ..self.mint(snapshot, client, content(session, scopes), now)
+        };
+        self.replays.keep(digest, by, now, &answer);
+        Ok(answer)
+    }
+
+    /// The refreshed session. One that ended instead is out of force before the client learns of it.
+    async fn refreshed<'c>(&self, changes: &'c SessionChanges) -> Result<&'c Session, TokenError> {
+        let session = changes.subject().ok_or(bad_grant(Reason::GrantInvalid))?;
+        if session.ended.is_none() {
+            return Ok(session);
+        }
+        tracing::warn!(session = %session.id, app = %session.app, "refresh token used twice; session ended");
+        self.publish_ends(changes).await?;
+        Err(bad_grant(Reason::RefreshReused))
+    }
+}
