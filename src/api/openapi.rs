@@ -138,9 +138,13 @@ mod tests {
             "POST /api/v1/keys/{key}/rotate",
             "GET /api/v1/openapi.json",
             "POST /api/v1/reload",
+            "GET /api/v1/sessions",
+            "GET /api/v1/sessions/{session}",
+            "POST /api/v1/sessions/{session}/revoke",
             "GET /api/v1/status",
             "GET /api/v1/token-keys",
             "POST /api/v1/token-keys/rotate",
+            "POST /api/v1/users/revoke",
         ];
         let promised: BTreeSet<String> = promised.map(str::to_owned).into_iter().collect();
         assert_eq!(described(), promised);

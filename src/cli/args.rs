@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use super::global::Global;
 use super::{
     admin_token, app, audit, cert, completions, config, csr, demo, drain, key, man, reload, serve,
-    status, store, token_key,
+    session, status, store, token_key, user,
 };
 
 /// An mTLS gateway that signs its partners' certificates and enforces them.
@@ -74,6 +74,10 @@ pub(super) enum Command {
     #[command(subcommand)]
     TokenKey(token_key::TokenKey),
     #[command(subcommand)]
+    Session(session::Session),
+    #[command(subcommand)]
+    User(user::User),
+    #[command(subcommand)]
     Store(store::Store),
     Reload(reload::Reload),
     Drain(drain::Drain),
@@ -128,6 +132,10 @@ mod tests {
             "key revoke key_1 -y",
             "csr inspect partner.csr",
             "csr inspect -",
+            "session list --app acme --user alice --device phone",
+            "session get ses_1",
+            "session revoke ses_1 --yes",
+            "user revoke --app acme alice -y",
             "audit list --app acme --action key.create --subject key_1",
             "admin-token create ci --role operator --expires 30d",
             "admin-token list",

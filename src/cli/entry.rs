@@ -36,6 +36,8 @@ fn run(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::Audit(audit) => wait(audit.run(global)),
         Command::AdminToken(token) => wait(token.run(global)),
         Command::TokenKey(key) => wait(key.run(global)),
+        Command::Session(session) => wait(session.run(global)),
+        Command::User(user) => wait(user.run(global)),
         Command::Reload(reload) => wait(reload.run(global)),
         Command::Drain(drain) => wait(drain.run(global)),
         Command::Status(status) => wait(status.run(global)),

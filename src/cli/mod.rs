@@ -17,6 +17,8 @@ mod csr;
 mod audit;
 mod admin_token;
 mod token_key;
+mod session;
+mod user;
 mod store;
 mod reload;
 mod drain;

@@ -16,6 +16,8 @@ pub mod csr;
 pub mod keys;
 pub mod admin_tokens;
 pub mod token_keys;
+pub mod sessions;
+pub mod users;
 pub mod audit;
 pub mod gateway;
 

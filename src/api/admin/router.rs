@@ -8,7 +8,9 @@ use utoipa_axum::routes;
 
 use super::authenticate::authenticate;
 use super::state::AdminState;
-use super::{admin_tokens, apps, audit, certificates, csr, gateway, keys, token_keys};
+use super::{
+    admin_tokens, apps, audit, certificates, csr, gateway, keys, sessions, token_keys, users,
+};
 use crate::api::edge::{self, Edge};
 
 /// The whole admin API.
@@ -47,6 +49,10 @@ fn described() -> OpenApiRouter<AdminState> {
         .routes(routes!(admin_tokens::revoke::revoke))
         .routes(routes!(token_keys::list::list))
         .routes(routes!(token_keys::rotate::rotate))
+        .routes(routes!(sessions::list::list))
+        .routes(routes!(sessions::get::get))
+        .routes(routes!(sessions::revoke::revoke))
+        .routes(routes!(users::revoke::revoke))
         .routes(routes!(audit::list::list))
         .routes(routes!(gateway::status::status))
         .routes(routes!(gateway::reload::reload))
