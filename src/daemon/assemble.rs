@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use anyhow::ensure;
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +24,7 @@ use super::registry_view::LiveRegistry;
 use super::reload::Running;
 use super::store_check::StoreCheck;
 use super::trust::Trust;
-use super::world::{Ground, World};
+use super::world::{self, Ground, World};
 use crate::api::ops::health::Health;
 use crate::config::root::Config;
 use crate::control::calendar::Calendar;
@@ -31,6 +32,7 @@ use crate::control::jobs::Care;
 use crate::control::server_certificates::{ListenerCertificates, Shown};
 use crate::crypto::authority::Authority;
 use crate::crypto::tls::{self, ServerCertificates};
+use crate::domain::snapshot::Catalog;
 use crate::domain::time::Clock;
 use crate::domain::tls_policy::TlsVersion;
 use crate::net::tls::ServerConfig;
@@ -129,10 +131,11 @@ impl Planes {
         mut trust: Trust,
     ) -> anyhow::Result<(Self, Shown)> {
         let created = std::mem::take(&mut trust.created);
-        let publishing = Publishing::start(&trust, &foundation.registry).await?;
+        let catalog = world::catalog(&config.replaceable(), FIRST_GENERATION, &foundation.shares)?;
+        let registry = &foundation.registry;
+        let publishing = Publishing::start(&trust, Arc::clone(&catalog), registry).await?;
         let view = publishing.view(&foundation.clock);
-        let world = first_world(config, foundation, &trust, &view)?;
-        publishing.begin_with(&world.catalog);
+        let world = first_world(config, foundation, &trust, &view, catalog)?;
 
         let control_plane =
             ControlPlane::connect(config, foundation, trust, &publishing, world.profile);
@@ -146,9 +149,9 @@ impl Planes {
         let tasks = TaskTracker::new();
         let pump = pump::pump(publishing.publications, Arc::clone(&data_plane.proxy));
         tasks.spawn(pump);
-        // The publisher gets the catalogue too, so that every later snapshot carries it.
-        let publisher = control_plane.control.publisher();
-        publisher.set_catalog(world.catalog).await?;
+        // A worker that does not answer at the start will not serve.
+        let confirmed = data_plane.proxy.confirm().await.confirmed;
+        ensure!(confirmed, "a worker did not start in time");
         control_plane.note_created(&created).await?;
         let planes = Self {
             control_plane,
@@ -166,14 +169,14 @@ fn first_world(
     foundation: &Foundation,
     trust: &Trust,
     view: &Arc<LiveRegistry>,
+    catalog: Arc<Catalog>,
 ) -> anyhow::Result<World> {
     let ground = Ground {
         authority: Arc::clone(&trust.authority),
         registry: Arc::clone(view) as _,
         clock: &*foundation.clock,
         listening: config.listeners.partners.address.0.ip(),
-        generation: FIRST_GENERATION,
-        shares: foundation.shares,
+        catalog,
     };
     World::build(&config.replaceable(), &ground)
 }

@@ -27,7 +27,7 @@ use crate::crypto::jwt::TokenSigner;
 use crate::domain::admin::Actor;
 use crate::domain::certificate::Profile;
 use crate::domain::registry::sessions::SessionsMax;
-use crate::domain::snapshot::{Catalog, HostPolicies, Snapshot};
+use crate::domain::snapshot::{Catalog, Snapshot};
 use crate::domain::time::Clock;
 use crate::store::sessions::Sessions;
 use crate::store::tickets::Tickets;
@@ -47,13 +47,17 @@ pub struct Publishing {
 }
 
 impl Publishing {
-    /// Loads the first snapshot. Its catalogue is empty.
-    pub async fn start(trust: &Trust, registry: &Registry) -> anyhow::Result<Self> {
+    /// Loads the first snapshot, with the catalogue of the start.
+    pub async fn start(
+        trust: &Trust,
+        catalog: Arc<Catalog>,
+        registry: &Registry,
+    ) -> anyhow::Result<Self> {
         let metrics = ControlMetrics::register(registry)?;
         let (outlet, publications) = mpsc::channel(pump::WAITING_MAX);
         let (publisher, first) = Publisher::start(
             Arc::clone(&trust.store),
-            empty_catalog(),
+            catalog,
             trust.token_keys.verification_keys().await,
             outlet,
             metrics.clone(),
@@ -73,14 +77,6 @@ impl Publishing {
             live: Arc::clone(&self.live),
             clock: Arc::clone(clock),
         })
-    }
-
-    /// Gives the data plane the catalogue that it starts with.
-    pub fn begin_with(&self, catalog: &Arc<Catalog>) {
-        self.live.rcu(|snapshot| Snapshot {
-            catalog: Arc::clone(catalog),
-            ..Snapshot::clone(snapshot)
-        });
     }
 }
 
@@ -178,16 +174,4 @@ fn token_settings(tokens: &Tokens) -> TokenSettings {
             per_app: SESSIONS_PER_APP_MAX,
         },
     }
-}
-
-/// The catalogue before the first world is built; it serves no request.
-fn empty_catalog() -> Arc<Catalog> {
-    Arc::new(Catalog {
-        generation: 0,
-        routes: crate::domain::route::RouteTable::default(),
-        upstreams: foldhash::HashMap::default(),
-        tls_policies: HostPolicies::default(),
-        issuer: "".into(),
-        client_auth: crate::domain::token::ClientAuthMethods::default(),
-    })
 }

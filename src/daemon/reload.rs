@@ -15,7 +15,7 @@ use super::descriptors::Shares;
 use super::drain::Course;
 use super::gauges::Gauges;
 use super::registry_view::LiveRegistry;
-use super::world::{Ground, World};
+use super::world::{self, Ground, World};
 use super::{examine, status};
 use crate::api::admin::operations::{
     Answer, ConfigProblem, DrainProgress, ListeningAt, Operations, ReloadRefusal, Reloaded, Status,
@@ -139,16 +139,16 @@ impl Running {
 
     /// Builds everything that a configuration replaces. Nothing is replaced yet.
     fn world(&self, config: &Config, generation: u64) -> anyhow::Result<World> {
+        let config = config.replaceable();
         let successor = self.successor()?;
         let ground = Ground {
             authority: successor.unwrap_or_else(|| self.control.authority()),
             registry: Arc::clone(&self.live) as _,
             clock: &*self.clock,
             listening: self.started_with.listeners.partners.address.0.ip(),
-            generation,
-            shares: self.shares,
+            catalog: world::catalog(&config, generation, &self.shares)?,
         };
-        World::build(&config.replaceable(), &ground)
+        World::build(&config, &ground)
     }
 
     /// Puts a world in force. The order makes it whole for everyone:

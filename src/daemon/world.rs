@@ -45,10 +45,19 @@ pub struct Ground<'a> {
     pub clock: &'a dyn Clock,
     /// The address on which partners are listened for.
     pub listening: IpAddr,
-    /// The new catalogue's generation.
-    pub generation: u64,
-    /// The open files that connections to upstreams may use.
-    pub shares: Shares,
+    /// The new catalogue, from the same configuration.
+    pub catalog: Arc<Catalog>,
+}
+
+/// The catalogue of a configuration, with connections to upstreams within the shares of the open files.
+pub fn catalog(
+    config: &Replaceable<'_>,
+    generation: u64,
+    shares: &Shares,
+) -> anyhow::Result<Arc<Catalog>> {
+    let mut catalog = config.catalog(generation).context("hosts")?;
+    shares.hold(&mut catalog);
+    Ok(Arc::new(catalog))
 }
 
 impl World {
@@ -59,8 +68,7 @@ impl World {
             let granted = tcp_options(&upstream.tcp).try_out();
             granted.with_context(|| format!("upstreams.{name}.tcp"))?;
         }
-        let mut catalog = config.catalog(ground.generation).context("hosts")?;
-        ground.shares.hold(&mut catalog);
+        let catalog = Arc::clone(&ground.catalog);
         let keep = catalog.tells_of_certificates();
         let policies = policies(config, ground, shown.certificates())?;
         Ok(Self {
@@ -69,7 +77,7 @@ impl World {
                 connectors: connectors(config, &catalog)?,
                 issuers: Issuers::new(ground.authority.issuers()),
             },
-            catalog: Arc::new(catalog),
+            catalog,
             shown,
             authority: Arc::clone(&ground.authority),
             profile: config.profile.into(),
@@ -130,7 +138,11 @@ fn policies(
             Ok((policy, made))
         })
         .collect::<anyhow::Result<_>>()?;
-    Ok(TlsPolicies::new(ground.generation, configs, asked.hosts)?)
+    Ok(TlsPolicies::new(
+        ground.catalog.generation,
+        configs,
+        asked.hosts,
+    )?)
 }
 
 /// A configuration with new ticket keys and a new session store: no session outlives a change of trust.

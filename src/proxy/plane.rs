@@ -156,7 +156,16 @@ impl Proxy {
             begin_series(&self.metrics, &self.healths, &snapshot.catalog);
         }
         self.live.store(snapshot);
-        let ended: Arc<[Ended]> = ended.into();
+        self.order_end(version, ended.into()).await
+    }
+
+    /// Waits until every worker has answered that it decides by the snapshot in force.
+    pub async fn confirm(&self) -> Receipt {
+        let version = self.live.load().version;
+        self.order_end(version, Arc::new([])).await
+    }
+
+    async fn order_end(&self, version: u64, ended: Arc<[Ended]>) -> Receipt {
         let mut answers = Vec::with_capacity(self.workers.len());
         for (number, worker) in self.workers.iter().enumerate() {
             let (answer, answered) = oneshot::channel();
