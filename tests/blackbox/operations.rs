@@ -442,6 +442,8 @@ fn every_reason_has_its_series_from_the_start_and_promtool_is_happy() {
         "countersign_credentials",
         "countersign_credentials_expiring",
         "countersign_ca_not_after_timestamp_seconds",
+        "countersign_job_failures_total{job=\"tickets\"} 0",
+        "countersign_snapshot_version 1\n",
         "countersign_server_cert_not_after_timestamp_seconds",
         "countersign_config_last_reload_successful",
         "process_cpu_seconds_total",

@@ -3,12 +3,15 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use super::{Dice, MEMORY_MAX, Siege, request};
 use crate::support::client::Partner;
 use crate::support::frames::{self, Frames};
-use crate::support::gateway::HOST;
+use crate::support::gateway::{Gateway, HOST, config};
+use crate::support::upstream::Echo;
 
 /// Random bytes on every socket, before and after TLS; nothing breaks, and nothing of it is a request.
 #[test]
@@ -184,7 +187,7 @@ fn a_body_that_nobody_reads_waits_with_its_sender() {
         let _ = stream.peek(&mut [0; 1]);
         std::thread::park_timeout(Duration::from_secs(6));
     });
-    let gateway = crate::support::gateway::Gateway::start(&crate::support::gateway::config(
+    let gateway = Gateway::start(&config(
         &upstream,
         "      - { match: { prefix: / }, require: none, upstream: api }",
     ));
@@ -374,4 +377,121 @@ fn bytes_beyond_ascii_are_data_too() {
         let found: Vec<_> = text.lines().filter(|line| line.contains(escapes)).collect();
         assert!(found.is_empty(), "{found:?}");
     }
+}
+
+/// Guesses that one address has; the next waits for an hour.
+const GUESSES: usize = 20;
+
+/// The last bytes of the addresses of machines that guess, each over connections of its own.
+const GUESSERS: [u8; 12] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+
+/// The answers to one machine's guesses.
+#[derive(Default)]
+struct Guessed {
+    listened_to: usize,
+    held_up: usize,
+}
+
+/// Guesses secrets of a Key that exists, many on each connection, until it is held up for long.
+fn guess(partner: &Partner, id: &str) -> Guessed {
+    let mut guessed = Guessed::default();
+    while guessed.held_up < 100 {
+        let mut connection = partner.connect();
+        for number in 0..25 {
+            let secret = format!("sk_live_guess{number}");
+            let form =
+                format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
+            let fields = [("Content-Type", "application/x-www-form-urlencoded")];
+            let answer = connection.request("POST", "/oauth2/token", &fields, form.as_bytes());
+            match answer.status {
+                401 => guessed.listened_to += 1,
+                429 => {
+                    assert_eq!(answer.reason(), "auth_rate_limited");
+                    guessed.held_up += 1;
+                }
+                _ => panic!("{answer:?}"),
+            }
+            if answer.header("connection") == Some("close") {
+                break;
+            }
+        }
+    }
+    guessed
+}
+
+/// Work beside a flood, and its end.
+#[derive(Default)]
+struct Beside {
+    over: AtomicBool,
+    rounds: AtomicUsize,
+}
+
+impl Beside {
+    /// Repeats it until the flood is over, once at least.
+    fn repeat(&self, mut ask: impl FnMut()) {
+        loop {
+            ask();
+            self.rounds.fetch_add(1, Ordering::SeqCst);
+            if self.over.load(Ordering::SeqCst) {
+                break;
+            }
+        }
+    }
+}
+
+/// Wrong secrets at the token endpoint, from many machines: each is held up after its guesses, and partners, other
+/// clients of the token endpoint and operators get their answers meanwhile.
+#[test]
+fn wrong_secrets_without_end_hold_up_those_alone_who_send_them() {
+    let echo = Echo::start();
+    let routes = "      - { match: { prefix: /token }, require: token, upstream: api }
+      - { match: { prefix: / }, require: mtls, upstream: api }";
+    let bounded = format!("\"127.0.0.1:0\", auth_failures: {{ rate: 1/h, burst: {GUESSES} }} }}");
+    let text = config(&echo.url(), routes).replacen("\"127.0.0.1:0\" }", &bounded, 1);
+    let gateway = Gateway::start(&text);
+    let acme = gateway.enrol("acme");
+    let (id, secret) = gateway.key("acme", &[]);
+    let stranger = gateway.stranger();
+    let bearer = format!("Bearer {}", stranger.token(&id, &secret));
+    let from = |partner: &Partner, last: u8| partner.from([127, 0, 1, last].into());
+    let (mut kept, mut proved) = (acme.partner.connect(), stranger.connect());
+    let beside = Beside::default();
+    let guessed = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            beside.repeat(|| {
+                assert_eq!(kept.get("/").status, 200);
+                assert_eq!(acme.partner.get("/").status, 200, "on a new connection");
+                let fields = [("Authorization", &*bearer)];
+                assert_eq!(proved.request("GET", "/token", &fields, b"").status, 200);
+            });
+        });
+        scope.spawn(|| beside.repeat(|| assert_eq!(stranger.exchange(&id, &secret).status, 200)));
+        scope.spawn(|| {
+            beside.repeat(|| {
+                gateway.cli(&["key", "list"]).ok();
+                gateway.cli(&["app", "get", "acme"]).ok();
+            });
+        });
+        let guessers = GUESSERS.map(|last| {
+            let (partner, id) = (from(&stranger, last), &id);
+            scope.spawn(move || guess(&partner, id))
+        });
+        let ended = guessers.map(ScopedJoinHandle::join);
+        beside.over.store(true, Ordering::SeqCst);
+        ended
+    });
+    assert!(beside.rounds.load(Ordering::SeqCst) >= 3);
+    for guessed in guessed {
+        let listened_to = guessed.unwrap().listened_to;
+        assert_eq!(listened_to, GUESSES);
+    }
+    let waiting = from(&stranger, 1).exchange(&id, &secret);
+    assert_eq!(
+        (waiting.status, &*waiting.reason()),
+        (429, "auth_rate_limited")
+    );
+    assert!(waiting.header("retry-after").is_some());
+    let machine = from(&acme.partner, 1);
+    assert_eq!(machine.get("/").status, 200, "a certificate is no guess");
+    assert_eq!(gateway.count("countersign_panics_total"), 0);
 }
