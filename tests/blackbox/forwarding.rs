@@ -1,10 +1,13 @@
 //! What passes between a partner and an upstream, in both directions.
 
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::support::client::Connection;
 use crate::support::eventually::eventually;
 use crate::support::gateway::{Gateway, HOST, config, config_with};
 use crate::support::pki::{self, Stranger};
@@ -214,13 +217,10 @@ fn an_answer_that_breaks_off_is_not_passed_off_as_whole() {
     );
 }
 
-#[test]
-fn a_dead_pooled_connection_is_retried_for_idempotent_requests_only() {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    let opened = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&opened);
-    // Keeps a connection for a second request, and ends it when a third one comes.
+/// A gateway whose upstream keeps a connection for a second request, and ends it when a third one comes. Two requests
+/// have gone over the connection, so that the endpoint was seen to keep it, and a POST goes over it too.
+fn before_a_dead_connection(opened: &Arc<AtomicUsize>) -> (Gateway, Connection) {
+    let count = Arc::clone(opened);
     let upstream = misbehaving(move |mut stream, _| {
         count.fetch_add(1, Ordering::SeqCst);
         for _ in 0..2 {
@@ -231,15 +231,21 @@ fn a_dead_pooled_connection_is_retried_for_idempotent_requests_only() {
     let text = config(&upstream, OPEN).replace("workers: 2", "workers: 1");
     let gateway = Gateway::start(&text);
     let mut connection = gateway.stranger().connect();
-    // The endpoint was seen to keep a connection, so the POST goes over it.
     for _ in 0..2 {
         assert_eq!(connection.get("/").status, 200);
     }
-    assert_eq!(
-        connection.request("POST", "/", &[], b"once").status,
-        502,
-        "a POST is not sent twice"
-    );
+    (gateway, connection)
+}
+
+const POST: &str = "POST / HTTP/1.1\r\nHost: api.example.test\r\nContent-Length: 4\r\n\r\n";
+
+#[test]
+fn a_dead_pooled_connection_is_retried_for_idempotent_requests_only() {
+    let opened = Arc::new(AtomicUsize::new(0));
+    let (_gateway, mut connection) = before_a_dead_connection(&opened);
+    // Head and body together: an answer that comes before the body may end the connection.
+    connection.send(format!("{POST}once").as_bytes());
+    assert_eq!(connection.answer().status, 502, "a POST is not sent twice");
     assert_eq!(opened.load(Ordering::SeqCst), 1);
     for _ in 0..3 {
         assert_eq!(
@@ -249,6 +255,22 @@ fn a_dead_pooled_connection_is_retried_for_idempotent_requests_only() {
         );
     }
     assert_eq!(opened.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn an_answer_before_the_body_says_what_becomes_of_the_connection() {
+    let opened = Arc::new(AtomicUsize::new(0));
+    let (_gateway, mut connection) = before_a_dead_connection(&opened);
+    connection.send(POST.as_bytes());
+    let early = connection.answer();
+    assert_eq!(early.status, 502);
+    let ends = early.header("connection") == Some("close");
+    let _ = connection.try_send(b"late");
+    if ends {
+        assert!(connection.is_closed_within(Duration::from_secs(10)));
+    } else {
+        assert_eq!(connection.get("/").status, 200);
+    }
 }
 
 #[test]

@@ -328,6 +328,16 @@ impl Gateway {
         kib.unwrap_or_else(|| panic!("no VmRSS: {status}")) * 1024
     }
 
+    /// The CPU time that it has used, to a hundredth of a second.
+    pub fn cpu(&self) -> Duration {
+        let text = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        // The name, in parentheses, may hold anything.
+        let (_, fields) = text.rsplit_once(") ").unwrap();
+        let ticks = |place: usize| fields.split(' ').nth(place)?.parse::<u64>().ok();
+        let used = ticks(11).zip(ticks(12)).map(|(user, system)| user + system);
+        Duration::from_millis(used.unwrap_or_else(|| panic!("no CPU time: {text}")) * 10)
+    }
+
     /// Lines of the access log, as far as they are written.
     pub fn access_log(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.dir().join("access.log")).unwrap_or_default();
