@@ -157,6 +157,20 @@ fn planted_faults_on_the_floors_are_found() {
     }
 }
 
+/// The handle of the control plane has what several of its nouns need, and no more (decision 69).
+#[test]
+fn the_handle_of_control_stays_small() {
+    let files = source();
+    let service = files
+        .iter()
+        .find(|(path, _)| path.ends_with("control/service.rs"));
+    let (_, text) = service.unwrap();
+    let found = fields(text, "struct Inner {");
+    assert!((1..=10).contains(&found.len()), "{found:?}");
+    let planted = "struct Inner {\n    /// About a.\n    a: A,\n    pub(super) b: B,\n}\nc: C";
+    assert_eq!(fields(planted, "struct Inner {"), ["a", "b"]);
+}
+
 /// Each fault that is planted here is found, or the test above could not fail.
 #[test]
 fn planted_faults_are_found() {
@@ -348,6 +362,18 @@ fn names_library(code: &str, library: &str) -> bool {
             && !path_before
             && (after.starts_with("::") || after.starts_with(';') && code[..at].ends_with("use "))
     })
+}
+
+/// The names of the fields of the struct that begins with `opening`.
+fn fields(text: &str, opening: &str) -> Vec<String> {
+    let code = without_comments_and_strings(text);
+    let (_, body) = code.split_once(opening).unwrap();
+    let (body, _) = body.split_once("\n}").unwrap();
+    let names = body.lines().filter_map(|line| line.split_once(": "));
+    names
+        .filter_map(|(name, _)| name.split(' ').next_back())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn is_contents_page(code: &str) -> bool {
