@@ -27,10 +27,15 @@ pub mod pinned;
 pub mod ticketer;
 pub mod tls_error;
 pub mod tls;
+pub mod strict_json;
+pub mod jwk;
+pub mod foreign_jwt;
 pub mod jwt;
 pub mod opaque;
 pub mod assertion;
 pub mod request;
 
+#[cfg(test)]
+pub mod jwk_testing;
 #[cfg(test)]
 mod testing;
