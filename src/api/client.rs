@@ -48,6 +48,9 @@ pub struct Refusal {
     /// The problems of a refused configuration.
     #[serde(default)]
     pub problems: Vec<ConfigProblem>,
+    /// The uses that an unconfirmed change would stop.
+    #[serde(default)]
+    pub affected: Vec<Value>,
 }
 
 /// The failure of a call.

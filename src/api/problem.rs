@@ -198,9 +198,13 @@ impl IntoResponse for Problem {
 
 impl From<ControlError> for Problem {
     fn from(error: ControlError) -> Self {
-        Self::new(error.reason)
-            .detail(error.detail.clone())
-            .because(error)
+        let problem = Self::new(error.reason).detail(error.detail.clone());
+        let problem = if error.affected.is_empty() {
+            problem
+        } else {
+            problem.member("affected", json!(error.affected))
+        };
+        problem.because(error)
     }
 }
 

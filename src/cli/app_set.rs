@@ -1,10 +1,15 @@
 //! `countersign app set`: an App's settings, field by field.
 
+use std::io::IsTerminal as _;
+use std::path::Path;
+
 use clap::Args;
 use serde_json::{Map, Value};
 
 use super::client::Admin;
+use super::confirm::Confirmation;
 use super::exit::{Exit, Failure};
+use super::files;
 use super::listing;
 use super::plain::plain;
 
@@ -19,6 +24,7 @@ Fields:
   mtls                 off, optional, token_endpoint, always
   secure_mode          required, off
   binding              thumbprint, app, none
+  jwks                 a file with a JWK set
   callbacks            a list of https URLs
   certificates_max     a number
   keys_max             a number
@@ -26,6 +32,7 @@ Fields:
 
 Examples:
   countersign app set acme mtls=token_endpoint auth_methods=client_secret_basic,private_key_jwt
+  countersign app set acme jwks=acme.jwks.json
   countersign app set acme keys_max=")]
 pub(super) struct AppSet {
     /// The App's name or id.
@@ -33,19 +40,44 @@ pub(super) struct AppSet {
     /// A field and its new value; a list has commas. Without a value, the field gets its default.
     #[arg(value_name = "FIELD=VALUE", required = true)]
     fields: Vec<String>,
+    #[command(flatten)]
+    confirmation: Confirmation,
 }
 
 /// Fields that are lists.
 const LISTS: &[&str] = &["auth_methods", "callbacks"];
+
+/// Fields that are JSON in a file.
+const FILES: &[&str] = &["jwks"];
+
+/// The most that the admin API reads.
+const FILE_BYTES_MAX: u64 = 128 * 1024;
 
 /// Fields that are numbers.
 const NUMBERS: &[&str] = &["certificates_max", "keys_max"];
 
 impl AppSet {
     pub(super) async fn run(&self, admin: &Admin) -> Result<Value, Failure> {
-        let body = self.body()?;
+        let mut body = self.body()?;
+        if self.confirmation.yes {
+            body.insert("confirm".to_owned(), true.into());
+        }
+        match self.send(admin, &body).await {
+            Err(failure) if failure.wants_confirmation() && std::io::stdin().is_terminal() => {
+                self.confirmation.ask(&format!("{failure}\nChange it?"))?;
+                body.insert("confirm".to_owned(), true.into());
+                self.send(admin, &body).await
+            }
+            Err(failure) if failure.wants_confirmation() => {
+                Err(failure.help("confirm the change with --yes"))
+            }
+            answer => answer,
+        }
+    }
+
+    async fn send(&self, admin: &Admin, body: &Map<String, Value>) -> Result<Value, Failure> {
         let path = listing::path("/apps", &self.app, "");
-        admin.patch(&path, body.into()).await
+        admin.patch(&path, body.clone().into()).await
     }
 
     fn body(&self) -> Result<Map<String, Value>, Failure> {
@@ -77,7 +109,18 @@ fn value(name: &str, text: &str) -> Result<Value, Failure> {
         let refused = |_| usage(format!("{name} is a number, and {} is none", plain(text)));
         return number.map(Value::from).map_err(refused);
     }
+    if FILES.contains(&name) {
+        return json_file(text);
+    }
     Ok(text.into())
+}
+
+fn json_file(path: &str) -> Result<Value, Failure> {
+    let text = files::read_text(Path::new(path), FILE_BYTES_MAX)?;
+    serde_json::from_str(&text).map_err(|error| {
+        let message = format!("{} is not JSON: {error}", plain(path));
+        Failure::new(Exit::Invalid, message)
+    })
 }
 
 fn usage(message: String) -> Failure {
@@ -93,6 +136,7 @@ mod tests {
         let set = AppSet {
             app: "acme".to_owned(),
             fields: fields.iter().map(|field| (*field).to_owned()).collect(),
+            confirmation: Confirmation { yes: false },
         };
         let body = set.body().map_err(|failure| failure.to_string())?;
         Ok(body.into())

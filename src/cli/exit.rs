@@ -95,6 +95,15 @@ impl Failure {
         Self::new(Exit::Failed, format!("{doing}: {error}"))
     }
 
+    /// True if the gateway wants the change confirmed.
+    pub(super) fn wants_confirmation(&self) -> bool {
+        let reason = self
+            .problem
+            .as_ref()
+            .and_then(|problem| problem.get("reason"));
+        reason.is_some_and(|reason| reason == "confirmation_needed")
+    }
+
     /// The failure as a script reads it on stderr with `--output json`.
     pub(super) fn to_json(&self) -> Value {
         json!({
@@ -173,6 +182,10 @@ fn refused(refusal: &Refusal) -> Failure {
             let _ = write!(message, " ({})", plain(suggestion));
         }
     }
+    for affected in &refusal.affected {
+        message.push_str("\n  ");
+        message.push_str(&use_of_a_client(affected));
+    }
     Failure {
         exit: match refusal.reason {
             Some(reason) if reason.code() == "unconfirmed" => Exit::Unconfirmed,
@@ -187,8 +200,24 @@ fn refused(refusal: &Refusal) -> Failure {
             "detail": refusal.detail,
             "request_id": refusal.request_id,
             "problems": refusal.problems,
+            "affected": refusal.affected,
         })),
     }
+}
+
+/// One use that a change would stop.
+fn use_of_a_client(affected: &Value) -> String {
+    let text = |name: &str| plain(affected.get(name).and_then(Value::as_str).unwrap_or("?"));
+    let with = match affected.get("certificate").and_then(Value::as_bool) {
+        Some(true) => "with a certificate",
+        _ => "without a certificate",
+    };
+    let unvouched = match affected.get("without_auth_token").and_then(Value::as_bool) {
+        Some(true) => " for a session without an auth token",
+        _ => "",
+    };
+    let (method, last) = (text("method"), text("last_used_at"));
+    format!("{method} {with}{unvouched}, last used {last}")
 }
 
 /// An error and its causes, each after a colon.

@@ -17,8 +17,9 @@ pub struct Tokens {
     /// issuer, no tokens are issued.
     pub issuer: Option<String>,
     /// Client authentication methods at `POST /oauth2/token`, by the names of RFC 8414: the key as the secret
-    /// (`client_secret_basic`, `client_secret_post`), or a certificate of the key's App alone (`tls_client_auth`). With
-    /// `tls_client_auth`, a certificate is the only factor on a route that requires `mtls_and_token`: anyone who has it
+    /// (`client_secret_basic`, `client_secret_post`), an assertion that is signed with the App's `jwks`
+    /// (`private_key_jwt`), or a certificate of the key's App alone (`tls_client_auth`, `self_signed_tls_client_auth`).
+    /// With the last two, a certificate is the only factor on a route that requires `mtls_and_token`: anyone who has it
     /// can get a token with every scope of the key.
     #[schemars(with = "Vec<String>", extend("items" = client_auth_schema()))]
     pub client_auth: Vec<ClientAuthMethod>,
@@ -60,6 +61,7 @@ impl Default for Tokens {
             client_auth: vec![
                 ClientAuthMethod::ClientSecretBasic,
                 ClientAuthMethod::ClientSecretPost,
+                ClientAuthMethod::PrivateKeyJwt,
             ],
             ttl: Span::from_secs(15 * 60),
             ttl_bound: Span::from_secs(60 * 60),

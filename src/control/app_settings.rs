@@ -6,20 +6,25 @@ use serde_json::{Map, Value, json};
 
 use super::apps::{checked_contact, find};
 use super::audit::event;
+use super::client_uses;
 use super::error::Error;
 use super::publish::Changed;
 use super::service::Control;
 use super::writer::Plan;
 use crate::crypto::hash;
+use crate::crypto::jwk::{KeySet, Strictness};
 use crate::domain::admin::Actor;
 use crate::domain::api_key::Environment;
 use crate::domain::app::App;
 use crate::domain::app_settings::{
     AccessTokenFormat, AppSettings, Binding, ClientKeys, Mtls, SecureMode,
 };
+use crate::domain::client_use::stopped;
 use crate::domain::patch::Patch;
 use crate::domain::registry::apps;
+use crate::domain::time::Timestamp;
 use crate::domain::token::{ClientAuthMethod, ClientAuthMethods};
+use crate::store::tickets::Tickets;
 
 /// An operator's change of an App: the fields that it names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +35,8 @@ pub struct AppPatch {
     pub mtls: Patch<Mtls>,
     pub secure_mode: Patch<SecureMode>,
     pub binding: Patch<Binding>,
+    /// A JWK set as it was sent, not yet read.
+    pub jwks: Patch<Value>,
     pub callbacks: Patch<Vec<String>>,
     pub certificates_max: Patch<u32>,
     pub keys_max: Patch<u32>,
@@ -37,12 +44,13 @@ pub struct AppPatch {
 }
 
 impl Control {
-    /// Changes the fields that `patch` names.
+    /// Changes the fields that `patch` names. A change that would stop what clients do now has to be confirmed.
     pub async fn set_app(
         &self,
         actor: &Actor,
         id_or_name: &str,
         patch: AppPatch,
+        confirmed: bool,
     ) -> Result<Changed<App>, Error> {
         if patch == AppPatch::default() {
             return Err(Error::invalid("the change names no field of the App"));
@@ -52,11 +60,18 @@ impl Control {
             other => other,
         };
         let patch = AppPatch { contact, ..patch };
+        if let Patch::Set(set) = &patch.jwks {
+            check_keys(set)?;
+        }
         let (actor, now) = (actor.clone(), self.now());
         let wanted = id_or_name.to_owned();
+        let tickets = Arc::clone(self.tickets());
         let changed = self.commit(move |draft| {
             let before = find(draft, &wanted)?;
             let (contact, settings) = patched(&before, patch.clone());
+            if !confirmed {
+                stops_nothing(&*tickets, &before, &settings, now)?;
+            }
             let app = apps::set(before.clone(), contact, settings)?;
             let value = app.value().clone();
             let (id, detail) = (value.id, difference(&before, &value));
@@ -72,6 +87,29 @@ impl Control {
     }
 }
 
+/// Refuses settings with which clients would be refused that were not lately.
+fn stops_nothing(
+    tickets: &dyn Tickets,
+    before: &App,
+    after: &AppSettings,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let uses = client_uses::read(tickets, before.id, now)?;
+    let affected = stopped(&before.settings, after, &uses);
+    if affected.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::unconfirmed_change(affected))
+    }
+}
+
+/// Refuses public keys that could not verify what the App signs.
+fn check_keys(set: &Value) -> Result<(), Error> {
+    let checked = KeySet::parse(set.to_string().as_bytes(), Strictness::Every);
+    checked.map_err(|fault| Error::invalid(format!("jwks: {fault}")))?;
+    Ok(())
+}
+
 /// The contact and the settings of `app` after the change.
 fn patched(app: &App, patch: AppPatch) -> (Option<String>, AppSettings) {
     let (mut contact, mut settings) = (app.contact.clone(), app.settings.clone());
@@ -84,6 +122,10 @@ fn patched(app: &App, patch: AppPatch) -> (Option<String>, AppSettings) {
     patch.mtls.apply(&mut settings.mtls);
     patch.secure_mode.apply(&mut settings.secure_mode);
     patch.binding.apply(&mut settings.binding);
+    let keys = patch
+        .jwks
+        .map(|set| ClientKeys::Inline(set.to_string().into()));
+    keys.apply_if_any(&mut settings.keys);
     let callbacks = patch
         .callbacks
         .map(|all| all.into_iter().map(Arc::from).collect());
@@ -143,6 +185,7 @@ fn described(app: &App) -> Map<String, Value> {
 mod tests {
     use super::*;
     use crate::control::testing::{ACTOR, CSR, Fixture, OTHER_CSR, new_key};
+    use crate::domain::client_use::ClientUse;
     use crate::domain::reason::Reason;
 
     #[tokio::test]
@@ -157,7 +200,7 @@ mod tests {
         };
         let changed = fixture
             .control
-            .set_app(&ACTOR, "acme", patch)
+            .set_app(&ACTOR, "acme", patch, false)
             .await
             .unwrap();
         let expected = App {
@@ -187,7 +230,7 @@ mod tests {
         };
         let reset = fixture
             .control
-            .set_app(&ACTOR, "acme", reset)
+            .set_app(&ACTOR, "acme", reset, false)
             .await
             .unwrap();
         assert_eq!(reset.value.settings, AppSettings::default());
@@ -199,7 +242,7 @@ mod tests {
         let fixture = Fixture::new().await;
         fixture.app("acme").await;
         let set = async |patch: AppPatch| {
-            let refused = fixture.control.set_app(&ACTOR, "acme", patch).await;
+            let refused = fixture.control.set_app(&ACTOR, "acme", patch, false).await;
             refused
                 .map(|_| ())
                 .map_err(|error| (error.reason, error.detail))
@@ -240,7 +283,7 @@ mod tests {
         };
         fixture
             .control
-            .set_app(&ACTOR, "acme", patch)
+            .set_app(&ACTOR, "acme", patch, false)
             .await
             .unwrap();
         let (first, _) = fixture.key("acme", "").await;
@@ -263,6 +306,82 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn public_keys_are_read_before_they_are_stored() {
+        let fixture = Fixture::new().await;
+        fixture.app("acme").await;
+        let set = async |jwks: Patch<Value>| {
+            let patch = AppPatch {
+                jwks,
+                ..AppPatch::default()
+            };
+            fixture.control.set_app(&ACTOR, "acme", patch, false).await
+        };
+        let key = crate::crypto::jwk_testing::TestKey::p256();
+        let jwks = json!({"keys": [key.jwk("k")]});
+        let changed = set(Patch::Set(jwks.clone())).await.unwrap();
+        let text = jwks.to_string();
+        let stored = changed.value.settings.keys.as_ref();
+        assert_eq!(stored.and_then(ClientKeys::inline), Some(&*text));
+        let event = fixture.last_event().await;
+        assert_eq!(
+            event.detail["after"]["jwks_sha256"].as_str().map(str::len),
+            Some(64)
+        );
+        let mut private = key.jwk("k");
+        private["d"] = json!("AQAB");
+        let refused = set(Patch::Set(json!({"keys": [private]})))
+            .await
+            .unwrap_err();
+        assert_eq!(refused.reason, Reason::InputInvalid);
+        assert!(
+            refused.detail.contains("key 1 of the JWK set is private"),
+            "{}",
+            refused.detail
+        );
+        let reset = set(Patch::Reset).await.unwrap();
+        assert_eq!(reset.value.settings.keys, None);
+    }
+
+    #[tokio::test]
+    async fn what_would_stop_a_client_is_confirmed_first() {
+        let fixture = Fixture::new().await;
+        let app = fixture.app("acme").await;
+        let used = |method, certificate| ClientUse {
+            method,
+            certificate,
+            without_auth_token: false,
+            last_used_at: fixture.control.now(),
+        };
+        let plain = used(ClientAuthMethod::ClientSecretPost, false);
+        for used in [plain, used(ClientAuthMethod::ClientSecretBasic, true)] {
+            client_uses::write(&*fixture.store, app.id, used).unwrap();
+        }
+        let set = async |mtls, confirmed| {
+            let patch = AppPatch {
+                mtls: Patch::Set(mtls),
+                ..AppPatch::default()
+            };
+            fixture
+                .control
+                .set_app(&ACTOR, "acme", patch, confirmed)
+                .await
+        };
+        set(Mtls::Off, false).await.unwrap();
+        let refused = set(Mtls::TokenEndpoint, false).await.unwrap_err();
+        assert_eq!(refused.reason, Reason::ConfirmationNeeded);
+        assert_eq!(refused.affected, [plain]);
+        let now = fixture.control.app("acme").await.unwrap().settings.mtls;
+        assert_eq!(now, Mtls::Off, "nothing was changed");
+        set(Mtls::TokenEndpoint, true).await.unwrap();
+        set(Mtls::Always, false).await.unwrap();
+        fixture
+            .clock
+            .advance(crate::domain::client_use::KEPT_FOR * 2);
+        set(Mtls::Optional, false).await.unwrap();
+        set(Mtls::Always, false).await.unwrap();
+    }
+
+    #[tokio::test]
     async fn a_test_app_gets_no_live_key() {
         let fixture = Fixture::new().await;
         fixture.app("acme").await;
@@ -272,7 +391,7 @@ mod tests {
         };
         fixture
             .control
-            .set_app(&ACTOR, "acme", patch)
+            .set_app(&ACTOR, "acme", patch, false)
             .await
             .unwrap();
         let refused = fixture.control.create_key(&ACTOR, new_key("acme", ""));

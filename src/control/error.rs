@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use crate::domain::client_use::ClientUse;
 use crate::domain::reason::Reason;
 use crate::domain::registry::refusal::Refusal;
 use crate::store::error::{Conflict, Error as StoreError};
@@ -13,6 +14,8 @@ pub struct Error {
     pub reason: Reason,
     /// Safe to show to an operator; never holds a secret.
     pub detail: String,
+    /// The uses that a change would stop, where the reason is that nobody has confirmed it.
+    pub affected: Vec<ClientUse>,
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -22,6 +25,7 @@ impl Error {
         Self {
             reason,
             detail: detail.into(),
+            affected: Vec::new(),
             source: None,
         }
     }
@@ -29,6 +33,17 @@ impl Error {
     /// A conflict between the operation and the stored state.
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(Reason::Conflict, detail)
+    }
+
+    /// A change that would stop these uses, and that nobody has confirmed.
+    pub fn unconfirmed_change(affected: Vec<ClientUse>) -> Self {
+        Self {
+            affected,
+            ..Self::new(
+                Reason::ConfirmationNeeded,
+                "clients of the App that authenticated within the last 30 days would be refused",
+            )
+        }
     }
 
     /// An invalid input.
@@ -49,6 +64,7 @@ impl Error {
         Self {
             reason: Reason::Internal,
             detail: detail.into(),
+            affected: Vec::new(),
             source: Some(source.into()),
         }
     }
@@ -86,6 +102,7 @@ impl From<StoreError> for Error {
                 return Self {
                     reason,
                     detail,
+                    affected: Vec::new(),
                     source,
                 };
             }
@@ -97,6 +114,7 @@ impl From<StoreError> for Error {
         Self {
             reason,
             detail: detail.to_owned(),
+            affected: Vec::new(),
             source: Some(error.into()),
         }
     }

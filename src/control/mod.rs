@@ -12,6 +12,7 @@ mod waiting_ends;
 pub mod service;
 pub mod apps;
 pub mod app_settings;
+pub mod client_uses;
 pub mod certificates;
 pub mod keys;
 pub mod admins;

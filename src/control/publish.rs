@@ -838,7 +838,7 @@ mod tests {
             keys_max: Patch::Set(64),
             ..AppPatch::default()
         };
-        let set = fixture.control.set_app(&ACTOR, "first", roomy);
+        let set = fixture.control.set_app(&ACTOR, "first", roomy, false);
         set.await.unwrap();
         let (key, _) = fixture.key("first", "").await;
         let (tasks, mut ends) = (TaskTracker::new(), mpsc::channel(64));

@@ -16,12 +16,14 @@ use crate::domain::certificate::Profile;
 use crate::domain::time::{Clock, Timestamp};
 use crate::store::repository::Store;
 use crate::store::sessions::Sessions;
+use crate::store::tickets::Tickets;
 
 /// The dependencies of [`Control`].
 #[derive(Debug)]
 pub struct Parts {
     pub store: Arc<dyn Store>,
     pub sessions: Arc<dyn Sessions>,
+    pub tickets: Arc<dyn Tickets>,
     pub publisher: Publisher,
     pub authority: Arc<Authority>,
     pub hasher: Arc<SecretHasher>,
@@ -45,6 +47,7 @@ pub struct Control {
 struct Inner {
     store: Arc<dyn Store>,
     sessions: Arc<dyn Sessions>,
+    tickets: Arc<dyn Tickets>,
     publisher: Publisher,
     signing: ArcSwap<Signing>,
     hasher: Arc<SecretHasher>,
@@ -67,6 +70,7 @@ impl Control {
         let inner = Inner {
             store: parts.store,
             sessions: parts.sessions,
+            tickets: parts.tickets,
             publisher: parts.publisher,
             signing: ArcSwap::from_pointee(Signing {
                 authority: parts.authority,
@@ -100,6 +104,10 @@ impl Control {
 
     pub(super) fn sessions_kept(&self) -> &Arc<dyn Sessions> {
         &self.inner.sessions
+    }
+
+    pub(super) fn tickets(&self) -> &Arc<dyn Tickets> {
+        &self.inner.tickets
     }
 
     pub(super) fn hasher(&self) -> &Arc<SecretHasher> {

@@ -146,6 +146,7 @@ impl Fixture {
         let control = Control::new(Parts {
             store: store.clone(),
             sessions: store.clone(),
+            tickets: store.clone(),
             publisher,
             authority: Arc::new(authority),
             hasher: hasher.clone(),

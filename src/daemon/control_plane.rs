@@ -110,6 +110,7 @@ impl ControlPlane {
         let control = Control::new(Parts {
             store: trust.store,
             sessions: Arc::clone(&trust.sessions),
+            tickets: Arc::clone(&trust.tickets),
             publisher: publishing.publisher.clone(),
             authority: trust.authority,
             hasher: Arc::clone(&hasher),

@@ -53,6 +53,13 @@ words! {
     }
 }
 
+impl Mtls {
+    /// True if the App's clients have to show a certificate at the token endpoint.
+    pub const fn at_the_token_endpoint(self) -> bool {
+        matches!(self, Self::Always | Self::TokenEndpoint)
+    }
+}
+
 words! {
     /// The need of an auth token, which the partner's own server gets, for a user's session.
     SecureMode {
@@ -159,10 +166,16 @@ pub enum InvalidSettings {
 }
 
 impl AppSettings {
-    /// True if this App may authenticate by `method`, as far as the App decides.
-    pub fn allow(&self, method: ClientAuthMethod) -> bool {
+    /// True if the App's clients may authenticate by this method, on a connection with a certificate or without.
+    pub fn admit(&self, method: ClientAuthMethod, certificate: bool) -> bool {
+        self.permit(method) && (certificate || !self.mtls.at_the_token_endpoint())
+    }
+
+    /// True if the App's clients may authenticate by this method, on the right connection.
+    pub fn permit(&self, method: ClientAuthMethod) -> bool {
         let methods = self.auth_methods.as_ref();
-        methods.is_none_or(|methods| methods.allow(method))
+        let off = self.mtls == Mtls::Off && method.is_certificate_alone();
+        !off && methods.is_none_or(|methods| methods.accept(method))
     }
 
     /// The App's live Keys at most.
@@ -259,11 +272,7 @@ mod tests {
     fn the_defaults_ask_for_nothing_new() {
         let settings = AppSettings::default();
         assert_eq!(settings.check(), Ok(()));
-        assert!(
-            ClientAuthMethod::ALL
-                .iter()
-                .all(|method| settings.allow(*method))
-        );
+        assert_eq!(settings.auth_methods, None);
         assert_eq!(settings.mtls, Mtls::Optional);
         assert_eq!(settings.binding, Binding::Thumbprint);
         assert_eq!(settings.keys_max(), 20);

@@ -20,6 +20,7 @@ pub mod admin;
 pub mod scope;
 pub mod device;
 pub mod token;
+pub mod client_use;
 pub mod session;
 pub mod token_end;
 pub mod identity;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use foldhash::HashMap;
 
+use super::app_settings::Mtls;
 use super::identity::{Bearer, Caller, Identity};
 use super::local::LocalEndpoint;
 use super::name::Name;
@@ -81,6 +82,7 @@ impl Permit {
     ) -> Result<Self, Reason> {
         let policy = &route.policy;
         let identity = prove(policy.requirement, caller)?;
+        refuse_without_certificate(identity.as_ref(), caller)?;
         let granted = identity
             .as_ref()
             .and_then(Identity::bearer)
@@ -101,6 +103,22 @@ impl Permit {
             grant: Grant { route, identity },
             destination,
         })
+    }
+}
+
+/// Refuses a caller whose App has to show a certificate on every request, where it does not.
+fn refuse_without_certificate(identity: Option<&Identity>, caller: &Caller) -> Result<(), Reason> {
+    let Some(app) = identity.and_then(Identity::app) else {
+        return Ok(());
+    };
+    if app.settings.mtls != Mtls::Always {
+        return Ok(());
+    }
+    let certificate = caller.certificate.require(Reason::CertRequired)?;
+    if certificate.app.id == app.id {
+        Ok(())
+    } else {
+        Err(Reason::AppsDiffer)
     }
 }
 
@@ -348,6 +366,32 @@ mod tests {
             key(1, ""),
             Err(R::CredentialMissing),
         );
+    }
+
+    #[test]
+    fn an_app_that_always_shows_a_certificate_is_refused_without_its_own() {
+        use Evidence::{Absent, Refused};
+        let strict = |of| {
+            let mut app = App::sample(of, "acme");
+            app.settings.mtls = Mtls::Always;
+            Arc::new(app)
+        };
+        let bearer = || {
+            let (id, scopes) = (KeyId::from_bits(1), "a".parse().unwrap());
+            let app = strict(1);
+            Evidence::Proved(Bearer::Key { id, app, scopes })
+        };
+        for (certificate, expected) in [
+            (certificate(1), Ok(Some(AuthMethod::Key))),
+            (certificate(2), Err(Reason::AppsDiffer)),
+            (Absent, Err(Reason::CertRequired)),
+            (Refused(Reason::CertExpired), Err(Reason::CertExpired)),
+        ] {
+            let shown = format!("{certificate:?}");
+            let decided = decide(Requirement::Key, "a", certificate, bearer());
+            assert_eq!(decided, expected, "{shown}");
+        }
+        assert_eq!(decide(Requirement::None, "", Absent, bearer()), Ok(None));
     }
 
     #[test]

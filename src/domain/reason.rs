@@ -77,6 +77,16 @@ reasons! {
         "Use a leaf certificate with the extended key usage clientAuth and the key usage digitalSignature.";
 
     // Keys and tokens. What tells them apart stays inside; see `shown`.
+    AssertionClaims = "assertion_claims", 401, "The client assertion's claims are not accepted",
+        "Set iss and sub to the client's id, aud to the issuer or the token endpoint, a new jti each time, and exp at most 5 minutes ahead.";
+    AssertionKeys = "assertion_keys", 401, "The client of the assertion is unknown or has no public keys",
+        "Give the operator the public half of the key that signs, as a JWK set, and use the client's id as iss and sub.";
+    AssertionMalformed = "assertion_malformed", 401, "The client assertion cannot be read",
+        "Send one signed JWT, with alg and kid in its header and no crit, jwk, jku, x5c or x5u.";
+    AssertionReplayed = "assertion_replayed", 401, "The client assertion was used before",
+        "Sign a new assertion, with a new jti, for each request.";
+    AssertionSignature = "assertion_signature", 401, "The client assertion's signature does not verify",
+        "Sign with the private half of a key in the App's JWK set, name it by kid, and use an algorithm of its kind.";
     CredentialInvalid = "credential_invalid", 401, "The credential is not accepted",
         "Check that the key is complete and still active; the operator finds the exact reason in the access log.";
     CredentialMissing = "credential_missing", 401, "A key or an access token is required",
@@ -110,6 +120,8 @@ reasons! {
         "Use a certificate and a key or token of the same App.";
     CertRequired = "cert_required", 403, "This route needs a client certificate as well",
         "Connect with the App's certificate and send the key or token on that connection.";
+    SecureModeRequired = "secure_mode_required", 403, "A session needs an auth token",
+        "Let the App's server get an auth token for the user, and exchange that for the session.";
     ScopeMissing = "scope_missing", 403, "A scope that this route needs is missing",
         "Request a token with the scope, or ask the operator for a key with the scope.";
 
@@ -176,6 +188,8 @@ reasons! {
     // The token endpoint and the admin API.
     AdminForbidden = "admin_forbidden", 403, "Your role does not allow this operation", "Use a token with the role that the operation needs.";
     AdminUnauthenticated = "admin_unauthenticated", 401, "An admin token is required", "Send `Authorization: Bearer` with an admin token.";
+    ConfirmationNeeded = "confirmation_needed", 409, "The change would stop what works now",
+        "Look at what is affected, and send the change again with \"confirm\": true.";
     Conflict = "conflict", 409, "The request conflicts with the current state", "Read the detail, check the current state, and try again.";
     GrantInvalid = "grant_invalid", 400, "The token that was sent as proof is not accepted",
         "Begin again: ask for a new auth token, or log the user in again.";
@@ -199,7 +213,12 @@ impl Reason {
     #[must_use]
     pub const fn shown(self) -> Self {
         match self {
-            Self::KeyExpired
+            Self::AssertionClaims
+            | Self::AssertionKeys
+            | Self::AssertionMalformed
+            | Self::AssertionReplayed
+            | Self::AssertionSignature
+            | Self::KeyExpired
             | Self::KeyMalformed
             | Self::KeyRevoked
             | Self::KeyUnknown

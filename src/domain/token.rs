@@ -136,6 +136,11 @@ impl ClientAuthMethod {
         Self::PrivateKeyJwt,
     ];
 
+    /// True if the client shows nothing but its certificate.
+    pub const fn is_certificate_alone(self) -> bool {
+        matches!(self, Self::TlsClientAuth | Self::SelfSignedTlsClientAuth)
+    }
+
     /// The name in the registry of OAuth.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -161,6 +166,21 @@ impl ClientAuthMethods {
         self.0.contains(&method)
     }
 
+    /// True if the method is one of these. A certificate alone is one proof with two names: the registry knows each
+    /// certificate by its digest, no matter who has signed it (RFC 8705, 2.1 and 2.2).
+    pub fn accept(&self, method: ClientAuthMethod) -> bool {
+        let alone = [
+            ClientAuthMethod::TlsClientAuth,
+            ClientAuthMethod::SelfSignedTlsClientAuth,
+        ];
+        let twins: &[_] = if method.is_certificate_alone() {
+            &alone
+        } else {
+            &[method]
+        };
+        twins.iter().any(|method| self.allow(*method))
+    }
+
     pub fn names(&self) -> Vec<&'static str> {
         self.0
             .iter()
@@ -170,12 +190,13 @@ impl ClientAuthMethods {
     }
 }
 
-/// Those by which a client shows a secret of its own. A certificate alone is one factor, where a route may ask for two.
+/// Those by which a client shows a secret or a signature of its own. A certificate alone is one factor, where a route may ask for two.
 impl Default for ClientAuthMethods {
     fn default() -> Self {
         Self::new(&[
             ClientAuthMethod::ClientSecretBasic,
             ClientAuthMethod::ClientSecretPost,
+            ClientAuthMethod::PrivateKeyJwt,
         ])
     }
 }

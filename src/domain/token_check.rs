@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::app::App;
+use super::app_settings::Binding;
 use super::certificate::Fingerprint;
 use super::reason::Reason;
 use super::snapshot::{KeyEntry, Snapshot};
@@ -17,6 +18,7 @@ pub struct LiveToken<'s> {
     /// The Key that the token was minted from.
     pub key: &'s KeyEntry,
     pub app: &'s Arc<App>,
+    snapshot: &'s Snapshot,
 }
 
 impl Snapshot {
@@ -37,7 +39,8 @@ impl Snapshot {
         if key.app != claims.app || self.has_ended(claims) {
             return Err(Reason::TokenEnded);
         }
-        Ok(LiveToken { key, app })
+        let snapshot = self;
+        Ok(LiveToken { key, app, snapshot })
     }
 
     /// True if the token, or its session, ended before its expiry.
@@ -64,9 +67,29 @@ impl LiveToken<'_> {
         if !self.key.may_be_used_from(address) {
             return Err(Reason::KeyNetwork);
         }
+        self.bound_to(claims, certificate)
+    }
+
+    /// Judges the certificate of the connection.
+    pub fn bound_to(
+        &self,
+        claims: &Claims,
+        certificate: Option<&Fingerprint>,
+    ) -> Result<(), Reason> {
         match claims.certificate {
-            Some(bound) if certificate != Some(&bound) => Err(Reason::TokenBinding),
+            Some(bound) if !self.counts_with(&bound, certificate) => Err(Reason::TokenBinding),
             _ => Ok(()),
         }
+    }
+
+    /// True if a token that is bound to one certificate counts on a connection with this one, which is valid.
+    fn counts_with(&self, bound: &Fingerprint, shown: Option<&Fingerprint>) -> bool {
+        let Some(shown) = shown else { return false };
+        if shown == bound {
+            return true;
+        }
+        let entry = self.snapshot.certificates.get(shown);
+        self.app.settings.binding == Binding::App
+            && entry.is_some_and(|entry| entry.app == self.app.id && entry.state.counts())
     }
 }

@@ -1,8 +1,13 @@
 //! An App's settings say what its partner may use, and how.
 
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde_json::{Value, json};
 
-use crate::support::gateway::{Gateway, config};
+use crate::support::client::{Answer, Partner};
+use crate::support::gateway::{Gateway, HOST, config};
+use crate::support::process::run;
 use crate::support::upstream::Echo;
 
 const ROUTES: &str = "      - { match: { prefix: /key }, require: key, upstream: api }
@@ -121,7 +126,7 @@ fn sp_10_an_app_proves_itself_by_its_own_methods_only() {
     let (id, secret) = gateway.key("acme", &[]);
     let partner = gateway.stranger();
     assert_eq!(partner.exchange(&id, &secret).status, 200);
-    set(&gateway, &["auth_methods=private_key_jwt"]);
+    set(&gateway, &["auth_methods=private_key_jwt", "--yes"]);
     let refused = partner.exchange(&id, &secret);
     assert_eq!(refused.status, 401);
     assert_eq!(refused.json()["error"], json!("invalid_client"));
@@ -130,4 +135,236 @@ fn sp_10_an_app_proves_itself_by_its_own_methods_only() {
         &["auth_methods=client_secret_basic,client_secret_post"],
     );
     assert_eq!(partner.exchange(&id, &secret).status, 200);
+}
+
+/// A key pair of RSA by which a partner signs, made by OpenSSL.
+struct Signer {
+    key: PathBuf,
+}
+
+impl Signer {
+    fn new(dir: &Path, name: &str) -> Self {
+        let key = dir.join(format!("{name}.pem"));
+        run(
+            dir,
+            "openssl",
+            &["genrsa", "-out", key.to_str().unwrap(), "2048"],
+        )
+        .ok();
+        Self { key }
+    }
+
+    fn jwks(&self, kid: &str) -> Value {
+        let args = [
+            "rsa",
+            "-in",
+            self.key.to_str().unwrap(),
+            "-noout",
+            "-modulus",
+        ];
+        let shown = run(self.dir(), "openssl", &args).ok();
+        let hex = shown.trim().strip_prefix("Modulus=").unwrap();
+        let modulus = data_encoding::HEXUPPER.decode(hex.as_bytes()).unwrap();
+        json!({"keys": [{"kty": "RSA", "e": "AQAB", "n": part(&modulus), "kid": kid}]})
+    }
+
+    /// A JWT with these claims, by RS256.
+    fn sign(&self, kid: &str, claims: &Value) -> String {
+        let header = json!({"alg": "RS256", "kid": kid, "typ": "JWT"}).to_string();
+        let content = format!(
+            "{}.{}",
+            part(header.as_bytes()),
+            part(claims.to_string().as_bytes())
+        );
+        let (input, output) = (self.dir().join("content"), self.dir().join("signature"));
+        std::fs::write(&input, &content).unwrap();
+        let (input, output_text) = (input.to_str().unwrap(), output.to_str().unwrap());
+        let key = self.key.to_str().unwrap();
+        let args = ["dgst", "-sha256", "-sign", key, "-out", output_text, input];
+        run(self.dir(), "openssl", &args).ok();
+        format!("{content}.{}", part(&std::fs::read(output).unwrap()))
+    }
+
+    fn dir(&self) -> &Path {
+        self.key.parent().unwrap()
+    }
+}
+
+fn part(octets: &[u8]) -> String {
+    data_encoding::BASE64URL_NOPAD.encode(octets)
+}
+
+/// Claims of a client's assertion for the issuer of the tests' configuration.
+fn assertion(client: &str, jti: &str) -> Value {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let now = now.as_secs();
+    json!({"iss": client, "sub": client, "aud": format!("https://{HOST}"), "jti": jti, "iat": now, "exp": now + 60})
+}
+
+fn ask(partner: &Partner, assertion: &str) -> Answer {
+    let form = format!(
+        "grant_type=client_credentials&client_assertion={assertion}\
+         &client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer"
+    );
+    let kind = ("Content-Type", "application/x-www-form-urlencoded");
+    partner.post("/oauth2/token", &[kind], form.as_bytes())
+}
+
+#[test]
+fn pk_13_a_client_that_signs_gets_a_token_once_and_none_with_a_key_that_was_taken_away() {
+    let (gateway, _echo) = gateway();
+    let (client, _) = gateway.key("acme", &["orders:read"]);
+    let signer = Signer::new(gateway.dir(), "acme-signer");
+    let jwks = gateway.dir().join("acme.jwks.json");
+    std::fs::write(&jwks, signer.jwks("first").to_string()).unwrap();
+    set(
+        &gateway,
+        &[
+            &format!("jwks={}", jwks.display()),
+            "auth_methods=private_key_jwt",
+        ],
+    );
+    let partner = gateway.stranger();
+
+    let signed = signer.sign("first", &assertion(&client, "1"));
+    let answer = ask(&partner, &signed);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let token = answer.json()["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(partner.get_by("/token", &token).status, 200);
+
+    let refused = |assertion: &str, reason: &str| {
+        let answer = ask(&partner, assertion);
+        assert_eq!(answer.status, 401, "{}", answer.text());
+        assert_eq!(answer.json()["error"], json!("invalid_client"));
+        assert_eq!(answer.json()["reason"], json!("credential_invalid"));
+        let record = gateway.record_of(answer.header("x-request-id").unwrap());
+        assert_eq!(record["reason"], json!(reason));
+    };
+    refused(&signed, "assertion_replayed");
+    let mut late = assertion(&client, "2");
+    late["exp"] = json!(late["exp"].as_u64().unwrap() + 3600);
+    refused(&signer.sign("first", &late), "assertion_claims");
+    refused(
+        &signer.sign("second", &assertion(&client, "3")),
+        "assertion_signature",
+    );
+    refused("e30.e30.", "assertion_malformed");
+
+    set(&gateway, &["jwks="]);
+    refused(
+        &signer.sign("first", &assertion(&client, "4")),
+        "assertion_keys",
+    );
+}
+
+#[test]
+fn pk_13_a_replayed_assertion_is_refused_after_a_restart_too() {
+    let echo = Echo::start();
+    let text = config(&echo.url(), ROUTES);
+    let gateway = Gateway::start(&text);
+    gateway.cli_json(&["app", "create", "acme"]);
+    let (client, _) = gateway.key("acme", &[]);
+    let signer = Signer::new(gateway.dir(), "acme-signer");
+    let jwks = gateway.dir().join("acme.jwks.json");
+    std::fs::write(&jwks, signer.jwks("k").to_string()).unwrap();
+    set(&gateway, &[&format!("jwks={}", jwks.display())]);
+    let signed = signer.sign("k", &assertion(&client, "1"));
+    assert_eq!(ask(&gateway.stranger(), &signed).status, 200);
+    let gateway = Gateway::start_in(gateway.kill(), &text);
+    assert_eq!(ask(&gateway.stranger(), &signed).status, 401);
+}
+
+#[test]
+fn sp_11_an_app_shows_its_certificate_where_it_has_to() {
+    let (gateway, _echo) = gateway();
+    let enrolled = gateway.enrol("partner");
+    let other = gateway.enrol("other");
+    let (id, secret) = gateway.key("partner", &[]);
+    let stranger = gateway.stranger();
+    let set = |mtls: &str| {
+        gateway.cli_json(&["app", "set", "partner", &format!("mtls={mtls}"), "--yes"]);
+    };
+    set("token_endpoint");
+    let refused = stranger.exchange(&id, &secret);
+    assert_eq!(
+        (refused.status, refused.json()["reason"].clone()),
+        (401, json!("cert_required"))
+    );
+    assert_eq!(enrolled.partner.exchange(&id, &secret).status, 200);
+    assert_ne!(other.partner.exchange(&id, &secret).status, 200);
+    assert_eq!(
+        stranger.get_by("/key", &secret).status,
+        200,
+        "routes ask as they did"
+    );
+    set("always");
+    let refused = stranger.get_by("/key", &secret);
+    assert_eq!(
+        (refused.status, refused.reason()),
+        (403, "cert_required".to_owned())
+    );
+    assert_eq!(
+        other.partner.get_by("/key", &secret).reason(),
+        "apps_differ"
+    );
+    assert_eq!(enrolled.partner.get_by("/key", &secret).status, 200);
+    set("optional");
+    let bound = enrolled.partner.token(&id, &secret);
+    let renewed = gateway.enrol_again("partner", "renewed");
+    assert_eq!(
+        renewed.partner.get_by("/token", &bound).reason(),
+        "token_binding"
+    );
+    gateway.cli_json(&["app", "set", "partner", "binding=app"]);
+    assert_eq!(renewed.partner.get_by("/token", &bound).status, 200);
+    assert_eq!(
+        other.partner.get_by("/token", &bound).reason(),
+        "token_binding"
+    );
+    assert_eq!(stranger.get_by("/token", &bound).reason(), "token_binding");
+    gateway.cli_json(&["app", "set", "partner", "binding=none"]);
+    let free = enrolled.partner.token(&id, &secret);
+    assert_eq!(stranger.get_by("/token", &free).status, 200);
+    gateway.cli_json(&["app", "set", "partner", "binding="]);
+    set("off");
+    let unbound = enrolled.partner.token(&id, &secret);
+    assert_eq!(stranger.get_by("/token", &unbound).status, 200);
+}
+
+#[test]
+fn sp_03_a_change_that_stops_a_client_says_what_it_stops_and_waits_for_a_yes() {
+    let (gateway, _echo) = gateway();
+    let (id, secret) = gateway.key("acme", &[]);
+    let change = ["app", "set", "acme", "mtls=token_endpoint"];
+    gateway.cli_json(&change);
+    gateway.cli_json(&["app", "set", "acme", "mtls=optional"]);
+    let partner = gateway.stranger();
+    assert_eq!(partner.exchange(&id, &secret).status, 200);
+
+    let refused = gateway.cli(&[&change[..], &["--output", "json"]].concat());
+    assert_eq!(refused.code, 5, "{refused:?}");
+    let told: Value = serde_json::from_str(&refused.stderr).unwrap();
+    let problem = &told["error"]["problem"];
+    assert_eq!(problem["reason"], json!("confirmation_needed"));
+    assert_eq!(
+        problem["affected"][0]["method"],
+        json!("client_secret_post")
+    );
+    assert_eq!(problem["affected"][0]["certificate"], json!(false));
+    let shown = gateway.cli(&change);
+    assert!(
+        shown
+            .stderr
+            .contains("client_secret_post without a certificate"),
+        "{shown:?}"
+    );
+    assert!(shown.stderr.contains("--yes"), "{shown:?}");
+    assert_eq!(
+        partner.exchange(&id, &secret).status,
+        200,
+        "nothing was changed"
+    );
+
+    gateway.cli_json(&[&change[..], &["--yes"]].concat());
+    assert_eq!(partner.exchange(&id, &secret).status, 401);
 }

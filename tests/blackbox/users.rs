@@ -248,7 +248,10 @@ fn sp_10_an_operator_ends_every_session_of_a_user_and_a_restart_keeps_it_ended()
     let check = |world: &World| {
         let partner = world.gateway.stranger();
         for token in [&access, &desk] {
-            assert_eq!(call(&partner, token), (401, "credential_invalid".to_owned()));
+            assert_eq!(
+                call(&partner, token),
+                (401, "credential_invalid".to_owned())
+            );
         }
         assert_eq!(call(&partner, &bob).0, 200);
         let refused = world.refresh(&text(&phone, "refresh_token"));
@@ -294,7 +297,10 @@ fn a_refresh_token_that_is_used_twice_ends_its_session() {
     );
     let partner = world.gateway.stranger();
     let token = text(&third, "access_token");
-    assert_eq!(call(&partner, &token), (401, "credential_invalid".to_owned()));
+    assert_eq!(
+        call(&partner, &token),
+        (401, "credential_invalid".to_owned())
+    );
     let reused = "countersign_token_errors_total";
     assert_eq!(world.gateway.count_of(reused, "refresh_reused"), 1);
 }

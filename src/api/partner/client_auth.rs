@@ -9,11 +9,16 @@ use crate::domain::secret::Secret;
 use crate::domain::stray::stray;
 use crate::domain::token::ClientAuthMethod;
 
+/// The one type of assertions (RFC 7523, 2.2).
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
 /// The credentials that a client sent.
 #[derive(Debug)]
 pub struct ClientAuth {
+    /// Empty where the assertion names the client.
     pub client_id: String,
     pub secret: Option<Secret>,
+    pub assertion: Option<Secret>,
     pub method: ClientAuthMethod,
 }
 
@@ -28,10 +33,7 @@ pub struct ClientAuthRefusal {
 /// Finds the one way in which the client proves itself.
 pub fn read(fields: &HeaderMap, form: &Form) -> Result<ClientAuth, ClientAuthRefusal> {
     if form.get("client_assertion").is_some() || form.get("client_assertion_type").is_some() {
-        return Err(unproved(
-            Reason::CredentialMissing,
-            "assertions are not supported; use the key or the certificate",
-        ));
+        return asserted(fields, form);
     }
     let in_body = form.get("client_secret");
     if let Some(around) = in_body.and_then(stray) {
@@ -47,6 +49,7 @@ pub fn read(fields: &HeaderMap, form: &Form) -> Result<ClientAuth, ClientAuthRef
         (Some((client_id, secret)), None) => Ok(ClientAuth {
             client_id,
             secret: Some(secret),
+            assertion: None,
             method: ClientAuthMethod::ClientSecretBasic,
         }),
         (None, secret) => {
@@ -63,9 +66,37 @@ pub fn read(fields: &HeaderMap, form: &Form) -> Result<ClientAuth, ClientAuthRef
                     None => ClientAuthMethod::TlsClientAuth,
                 },
                 secret: secret.map(|secret| Secret::new(secret.to_owned())),
+                assertion: None,
             })
         }
     }
+}
+
+/// An assertion, which names its client itself (RFC 7521, 4.2).
+fn asserted(fields: &HeaderMap, form: &Form) -> Result<ClientAuth, ClientAuthRefusal> {
+    if fields.contains_key(AUTHORIZATION) || form.get("client_secret").is_some() {
+        return Err(malformed(
+            "the client authenticates in two ways; use the assertion or the secret, not both",
+        ));
+    }
+    if form.get("client_assertion_type") != Some(JWT_BEARER) {
+        return Err(unproved(
+            Reason::AssertionMalformed,
+            "send client_assertion with the client_assertion_type urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        ));
+    }
+    let Some(assertion) = form.get("client_assertion") else {
+        return Err(unproved(
+            Reason::CredentialMissing,
+            "client_assertion is missing",
+        ));
+    };
+    Ok(ClientAuth {
+        client_id: form.get("client_id").unwrap_or_default().to_owned(),
+        secret: None,
+        assertion: Some(Secret::new(assertion.to_owned())),
+        method: ClientAuthMethod::PrivateKeyJwt,
+    })
 }
 
 /// Id and secret from `Authorization: Basic`, each percent-encoded before they were joined (RFC 6749, 2.3.1).
@@ -233,6 +264,43 @@ mod tests {
             assert_eq!(refusal.description, told, "{authorization:?} {body}");
             let kind = (refusal.code, refusal.reason);
             assert_eq!(kind, ("invalid_client", Reason::KeySurrounded));
+        }
+    }
+
+    #[test]
+    fn an_assertion_stands_alone_and_names_its_client() {
+        const TYPE: &str =
+            "client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+        let asked = |authorization: Option<&str>, body: &str| {
+            let mut fields = HeaderMap::new();
+            if let Some(value) = authorization {
+                fields.append(AUTHORIZATION, value.parse().unwrap());
+            }
+            read(&fields, &Form::read(body.as_bytes()).unwrap())
+        };
+        for (named, client_id) in [("", ""), ("&client_id=key_1", "key_1")] {
+            let found = asked(None, &format!("{TYPE}&client_assertion=a.b.c{named}")).unwrap();
+            assert_eq!(
+                (found.method, &*found.client_id),
+                (M::PrivateKeyJwt, client_id)
+            );
+            assert_eq!(found.assertion.as_ref().map(Secret::expose), Some("a.b.c"));
+            assert!(found.secret.is_none());
+        }
+        let both = format!("{TYPE}&client_assertion=a.b.c&client_secret=sk");
+        for (authorization, body, code) in [
+            (None, &*both, "invalid_request"),
+            (Some("Basic a2V5XzE6c2s="), TYPE, "invalid_request"),
+            (None, TYPE, "invalid_client"),
+            (None, "client_assertion=a.b.c", "invalid_client"),
+            (
+                None,
+                "client_assertion=a.b.c&client_assertion_type=urn:ietf:params:oauth:client-assertion-type:saml2-bearer",
+                "invalid_client",
+            ),
+        ] {
+            let refused = asked(authorization, body).unwrap_err();
+            assert_eq!(refused.code, code, "{body}");
         }
     }
 

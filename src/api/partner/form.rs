@@ -9,9 +9,10 @@ use crate::domain::stray::stray;
 const PARAMETERS_MAX: usize = 32;
 
 /// The parameters that are read, each at most once.
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 16] = [
     "actor_token",
     "actor_token_type",
+    "assertion",
     "client_assertion",
     "client_assertion_type",
     SECRET,

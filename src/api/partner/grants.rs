@@ -7,8 +7,11 @@ use crate::domain::reason::Reason;
 /// `grant_type` of the exchange of tokens.
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
+/// `grant_type` of an assertion for a user.
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
 /// The values of `grant_type`, for the metadata.
-pub const GRANT_TYPES: [&str; 3] = ["client_credentials", "refresh_token", EXCHANGE];
+pub const GRANT_TYPES: [&str; 4] = ["client_credentials", "refresh_token", EXCHANGE, JWT_BEARER];
 
 /// `subject_token_type` of a user's id.
 const USER: &str = "urn:countersign:token-type:user";
@@ -25,10 +28,14 @@ pub fn read<'r>(call: &'r OauthCall<'_>) -> Result<Grant<'r>, Refusal> {
             refresh_token: call.required("refresh_token")?,
         }),
         Some(EXCHANGE) => exchange(call),
+        Some(JWT_BEARER) => Ok(Grant::Assertion {
+            assertion: call.required("assertion")?,
+            device: call.form.get("device_id"),
+        }),
         Some(_) => Err(Refusal::new(
             "unsupported_grant_type",
             Reason::GrantUnsupported,
-            "the grants are client_credentials, refresh_token and token-exchange",
+            "the grants are client_credentials, refresh_token, token-exchange and jwt-bearer",
         )),
         None => Err(invalid("grant_type is missing")),
     }
@@ -41,6 +48,14 @@ fn exchange<'r>(call: &'r OauthCall<'_>) -> Result<Grant<'r>, Refusal> {
     let subject = call.required("subject_token")?;
     let device = call.form.get("device_id");
     let (grant, gives) = match call.required("subject_token_type")? {
+        // A session without an auth token has to be asked for by name: most clients never may.
+        USER if call.form.get("requested_token_type") == Some(ACCESS) => (
+            Grant::Login {
+                user: subject,
+                device,
+            },
+            ACCESS,
+        ),
         USER => (
             Grant::Vouch {
                 user: subject,

@@ -56,7 +56,9 @@ async fn introspect(
     call: &LocalCall,
 ) -> Result<(Introspected, Claimed), Refusal> {
     let read = OauthCall::read(call)?;
-    let client = tokens.authenticate(&call.snapshot, &read.proof(), call.now)?;
+    let client = tokens
+        .authenticate(&call.snapshot, &read.proof(), call.now)
+        .await?;
     let claimed = Claimed {
         app: Some(client.app.id),
         key: Some(client.id),

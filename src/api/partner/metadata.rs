@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 
 use super::answer::{self, Keep};
 use super::{grants, introspect, jwks, revoke, token};
+use crate::control::tokens::assertion;
 use crate::domain::local::{LocalEndpoint, READ, SMALL_BODY};
 use crate::domain::policy::Requirement;
 use crate::domain::snapshot::Snapshot;
-use crate::domain::token::ClientAuthMethods;
+use crate::domain::token::{ClientAuthMethod, ClientAuthMethods};
 
 /// The endpoint's row in the table.
 pub static ENDPOINT: LocalEndpoint = LocalEndpoint {
@@ -37,7 +38,7 @@ fn metadata(issuer: &str, methods: &ClientAuthMethods) -> Value {
     let token = at(&token::ENDPOINT);
     let introspection = at(&introspect::ENDPOINT);
     let revocation = at(&revoke::ENDPOINT);
-    json!({
+    let mut metadata = json!({
         "issuer": issuer,
         "token_endpoint": token,
         "jwks_uri": at(&jwks::ENDPOINT),
@@ -56,7 +57,17 @@ fn metadata(issuer: &str, methods: &ClientAuthMethods) -> Value {
             "introspection_endpoint": introspection,
             "revocation_endpoint": revocation,
         },
-    })
+    });
+    // Only where assertions are accepted: a client that reads the algorithms takes the method for granted.
+    if methods.allow(ClientAuthMethod::PrivateKeyJwt)
+        && let Value::Object(members) = &mut metadata
+    {
+        for endpoint in ["token", "introspection", "revocation"] {
+            let name = format!("{endpoint}_endpoint_auth_signing_alg_values_supported");
+            members.insert(name, json!(assertion::algorithms()));
+        }
+    }
+    metadata
 }
 
 #[cfg(test)]
@@ -70,7 +81,11 @@ mod tests {
             let methods = &metadata["token_endpoint_auth_methods_supported"];
             assert_eq!(
                 *methods,
-                json!(["client_secret_basic", "client_secret_post"])
+                json!([
+                    "client_secret_basic",
+                    "client_secret_post",
+                    "private_key_jwt"
+                ])
             );
             assert_eq!(metadata["issuer"], issuer, "clients compare it as it is");
             let token = "https://api.example.com/oauth2/token";

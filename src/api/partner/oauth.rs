@@ -40,6 +40,7 @@ impl<'c> OauthCall<'c> {
         ClientProof {
             client_id: &self.client.client_id,
             secret: self.client.secret.as_ref().map(Secret::expose),
+            assertion: self.client.assertion.as_ref().map(Secret::expose),
             method: self.client.method,
             certificate: self.call.caller.certificate.proved(),
             address: self.call.peer.address,

@@ -51,7 +51,9 @@ pub async fn answer(
 
 async fn revoke(tokens: &TokenService, call: &LocalCall) -> Result<Claimed, Refusal> {
     let read = OauthCall::read(call)?;
-    let client = tokens.authenticate(&call.snapshot, &read.proof(), call.now)?;
+    let client = tokens
+        .authenticate(&call.snapshot, &read.proof(), call.now)
+        .await?;
     let claimed = Claimed {
         app: Some(client.app.id),
         key: Some(client.id),

@@ -2,13 +2,18 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::assertion::{self, Asserted};
 use super::error::{TokenError, proved_client, unproved_client};
 use super::request::ClientProof;
 use super::service::TokenService;
+use crate::control::client_uses;
 use crate::crypto::api_key::parse_key;
 use crate::domain::api_key::SecretDigest;
 use crate::domain::app::App;
+use crate::domain::app_settings::{Binding, Mtls};
+use crate::domain::client_use::ClientUse;
 use crate::domain::id::KeyId;
 use crate::domain::identity::CertificateProof;
 use crate::domain::reason::Reason;
@@ -16,6 +21,10 @@ use crate::domain::scope::{Scope, ScopeSet};
 use crate::domain::snapshot::{KeyEntry, Snapshot};
 use crate::domain::time::Timestamp;
 use crate::domain::token::ClientAuthMethod;
+use crate::store::tickets::Ticket;
+
+/// The time that a request waits for the note of its client's method; the note itself is written all the same.
+const NOTED_WITHIN: Duration = Duration::from_millis(250);
 
 /// An authenticated client: a valid Key, its App, and the certificate of that App on the connection, if there is one.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +32,10 @@ pub struct Client<'s> {
     pub id: KeyId,
     pub key: &'s KeyEntry,
     pub app: &'s Arc<App>,
+    /// `None`, too, where the App's tokens are bound to none.
     pub certificate: Option<&'s CertificateProof>,
+    /// True if the connection had a certificate of the App, even where it binds nothing.
+    pub shown: bool,
 }
 
 impl Client<'_> {
@@ -47,30 +59,72 @@ impl Client<'_> {
 }
 
 impl TokenService {
-    /// The client, if it has proved one Key by exactly one method.
-    pub fn authenticate<'s>(
+    /// The client, if it has proved one Key by exactly one method, as its App wants it proved.
+    pub async fn authenticate<'s>(
         &self,
         snapshot: &'s Snapshot,
         proof: &ClientProof<'s>,
         now: Timestamp,
     ) -> Result<Client<'s>, TokenError> {
-        if !snapshot.catalog.client_auth.allow(proof.method) {
+        if !snapshot.catalog.client_auth.accept(proof.method) {
             return Err(method_off(proof.method));
         }
-        let client = match proof.method {
-            ClientAuthMethod::TlsClientAuth | ClientAuthMethod::SelfSignedTlsClientAuth => {
-                by_certificate(snapshot, proof, now)?
-            }
-            ClientAuthMethod::PrivateKeyJwt => return Err(method_off(proof.method)),
-            ClientAuthMethod::ClientSecretBasic | ClientAuthMethod::ClientSecretPost => {
-                self.by_secret(snapshot, proof, now)?
-            }
-        };
-        if !client.app.settings.allow(proof.method) {
-            return Err(method_off(proof.method));
-        }
+        let (client, once) = self.prove(snapshot, proof, now)?;
+        let client = as_its_app_wants(client, proof.method)?;
         refuse_foreign_network(client.key, proof.address)?;
+        // Last of all, so that a refused assertion can be sent again once its cause is gone.
+        if let Some(once) = once {
+            self.use_once(once, now).await?;
+        }
+        self.note(&client, proof.method, false, now).await;
         Ok(client)
+    }
+
+    /// Notes how a client has authenticated, once an hour for each way. It waits for the disk for a moment only, and
+    /// refuses nobody: what is not noted is a warning that an operator does not get.
+    pub(super) async fn note(
+        &self,
+        client: &Client<'_>,
+        method: ClientAuthMethod,
+        without_auth_token: bool,
+        now: Timestamp,
+    ) {
+        let app = client.app.id;
+        let used = ClientUse {
+            method,
+            certificate: client.shown,
+            without_auth_token,
+            last_used_at: now,
+        };
+        if !self.uses.is_due(app, &used) {
+            return;
+        }
+        let writing = self.with_tickets(move |tickets| client_uses::write(tickets, app, used));
+        match tokio::time::timeout(NOTED_WITHIN, writing).await {
+            Ok(Ok(())) | Err(_) => {}
+            Ok(Err(error)) => tracing::warn!(%app, %error, "a use of a client was not noted"),
+        }
+    }
+
+    /// The client that its credentials prove, and what may be used once only.
+    fn prove<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        proof: &ClientProof<'s>,
+        now: Timestamp,
+    ) -> Result<(Client<'s>, Option<Ticket>), TokenError> {
+        match proof.method {
+            ClientAuthMethod::TlsClientAuth | ClientAuthMethod::SelfSignedTlsClientAuth => {
+                Ok((by_certificate(snapshot, proof, now)?, None))
+            }
+            ClientAuthMethod::ClientSecretBasic | ClientAuthMethod::ClientSecretPost => {
+                Ok((self.by_secret(snapshot, proof, now)?, None))
+            }
+            ClientAuthMethod::PrivateKeyJwt => {
+                let Asserted { key, once } = assertion::verify(snapshot, proof, now)?;
+                Ok((live(snapshot, proof, key, now)?, Some(once)))
+            }
+        }
     }
 
     fn by_secret<'s>(
@@ -92,23 +146,57 @@ impl TokenService {
         if !matches || named != id {
             return Err(unproved_client(Reason::KeyWrong));
         }
-        // From here on the client has proved the Key, so it may learn of other faults.
-        let (key, app) = snapshot.live_key(id, now).map_err(proved_client)?;
-        match proof.certificate {
-            Some(shown) if shown.app.id != app.id => Err(TokenError {
-                code: "invalid_client",
-                reason: Reason::AppsDiffer,
-                shown: Reason::AppsDiffer,
-                description: "the certificate and the key belong to different Apps",
-            }),
-            certificate => Ok(Client {
-                id,
-                key,
-                app,
-                certificate,
-            }),
-        }
+        live(snapshot, proof, id, now)
     }
+}
+
+/// The client of a Key that is proved: from here on it may learn of other faults.
+fn live<'s>(
+    snapshot: &'s Snapshot,
+    proof: &ClientProof<'s>,
+    id: KeyId,
+    now: Timestamp,
+) -> Result<Client<'s>, TokenError> {
+    let (key, app) = snapshot.live_key(id, now).map_err(proved_client)?;
+    match proof.certificate {
+        Some(shown) if shown.app.id != app.id => Err(TokenError {
+            code: "invalid_client",
+            reason: Reason::AppsDiffer,
+            shown: Reason::AppsDiffer,
+            description: "the certificate and the key belong to different Apps",
+        }),
+        certificate => Ok(Client {
+            id,
+            key,
+            app,
+            certificate,
+            shown: certificate.is_some(),
+        }),
+    }
+}
+
+/// The client, if its App may authenticate by this method and on this connection.
+fn as_its_app_wants(
+    client: Client<'_>,
+    method: ClientAuthMethod,
+) -> Result<Client<'_>, TokenError> {
+    let settings = &client.app.settings;
+    if !settings.permit(method) {
+        return Err(method_off(method));
+    }
+    if !settings.admit(method, client.certificate.is_some()) {
+        return Err(TokenError {
+            code: "invalid_client",
+            reason: Reason::CertRequired,
+            shown: Reason::CertRequired,
+            description: "this client has to show its certificate as well: connect with it",
+        });
+    }
+    let counts = settings.mtls != Mtls::Off && settings.binding != Binding::None;
+    Ok(Client {
+        certificate: client.certificate.filter(|_| counts),
+        ..client
+    })
 }
 
 /// Authenticates by a certificate of the Key's own App (RFC 8705, 2): no secret goes over the wire.
@@ -141,6 +229,7 @@ fn by_certificate<'s>(
         key,
         app,
         certificate: Some(shown),
+        shown: true,
     })
 }
 
@@ -157,7 +246,7 @@ const fn method_off(method: ClientAuthMethod) -> TokenError {
         ),
         ClientAuthMethod::PrivateKeyJwt => (
             Reason::InputInvalid,
-            "private_key_jwt is not accepted here: send the client's secret",
+            "private_key_jwt is not accepted here: use another method of the metadata",
         ),
         ClientAuthMethod::TlsClientAuth | ClientAuthMethod::SelfSignedTlsClientAuth => (
             Reason::CredentialMissing,

@@ -1,6 +1,7 @@
 //! The token endpoint's work: a client that authenticates, and the grant that it asks for.
 
 use super::error::TokenError;
+use super::grants::login::unvouched;
 use super::mint::MintedToken;
 use super::request::{Grant, TokenRequest};
 use super::service::TokenService;
@@ -14,7 +15,7 @@ impl TokenService {
         request: &TokenRequest<'_>,
     ) -> Result<MintedToken, TokenError> {
         let now = self.parts.clock.now();
-        let client = self.authenticate(snapshot, &request.client, now)?;
+        let client = self.authenticate(snapshot, &request.client, now).await?;
         let (address, scope) = (request.client.address, request.scope);
         match request.grant {
             Grant::ClientCredentials => self.client_credentials(snapshot, &client, scope, now),
@@ -22,6 +23,18 @@ impl TokenService {
             Grant::Session { auth_token, device } => {
                 let login = self.login(snapshot, &client, auth_token, device, now);
                 self.open_session(snapshot, &client, login.await?, scope, now)
+                    .await
+            }
+            Grant::Assertion { assertion, device } => {
+                let login = self.asserted(snapshot, &client, assertion, device, now);
+                self.open_session(snapshot, &client, login.await?, scope, now)
+                    .await
+            }
+            Grant::Login { user, device } => {
+                let login = unvouched(&client, user, device)?;
+                let method = request.client.method;
+                self.note(&client, method, true, now).await;
+                self.open_session(snapshot, &client, login, scope, now)
                     .await
             }
             Grant::Narrow { access_token } => {

@@ -9,6 +9,7 @@ pub mod error;
 pub mod mint;
 mod replays;
 pub mod service;
+pub mod assertion;
 pub mod client;
 mod minting;
 pub mod auth_token;
@@ -17,6 +18,8 @@ pub mod grant;
 pub mod introspect;
 pub mod revoke;
 
+#[cfg(test)]
+mod assertion_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

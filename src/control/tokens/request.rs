@@ -17,15 +17,18 @@ pub struct TokenRequest<'r> {
 /// The proof that a client sent of itself, and that of its connection.
 #[derive(Clone, Copy)]
 pub struct ClientProof<'r> {
+    /// Empty where an assertion names the client.
     pub client_id: &'r str,
     /// The whole key.
     pub secret: Option<&'r str>,
+    /// A JWT that the client has signed.
+    pub assertion: Option<&'r str>,
     pub method: ClientAuthMethod,
     pub certificate: Option<&'r CertificateProof>,
     pub address: IpAddr,
 }
 
-/// The proof without the secret.
+/// The proof without the secret and the assertion.
 impl std::fmt::Debug for ClientProof<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ClientProof")
@@ -51,6 +54,16 @@ pub enum Grant<'r> {
         auth_token: &'r str,
         device: Option<&'r str>,
     },
+    /// A session for the user of an assertion that the App has signed (RFC 7523, 2.1).
+    Assertion {
+        assertion: &'r str,
+        device: Option<&'r str>,
+    },
+    /// A session for a user whom nobody vouches for, where the App's secure mode is off.
+    Login {
+        user: &'r str,
+        device: Option<&'r str>,
+    },
     /// An access token with fewer scopes than another one (RFC 8693).
     Narrow { access_token: &'r str },
     /// The next tokens of a session (RFC 6749, 6).
@@ -64,6 +77,8 @@ impl Grant<'_> {
             Self::ClientCredentials => "client_credentials",
             Self::Vouch { .. } => "vouch",
             Self::Session { .. } => "session",
+            Self::Assertion { .. } => "jwt_bearer",
+            Self::Login { .. } => "login",
             Self::Narrow { .. } => "narrow",
             Self::Refresh { .. } => "refresh_token",
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::replays::Replays;
+use crate::control::client_uses::ClientUses;
 use crate::control::error::Error;
 use crate::control::publish::Publisher;
 use crate::crypto::api_key::SecretHasher;
@@ -49,6 +50,7 @@ pub struct TokenParts {
 pub struct TokenService {
     pub(super) parts: TokenParts,
     pub(super) replays: Replays,
+    pub(super) uses: ClientUses,
 }
 
 impl TokenService {
@@ -56,6 +58,7 @@ impl TokenService {
         Self {
             parts,
             replays: Replays::default(),
+            uses: ClientUses::default(),
         }
     }
 

@@ -42,6 +42,7 @@ impl<'r> Ask<'r> {
             client: ClientProof {
                 client_id: self.client_id,
                 secret: self.secret,
+                assertion: None,
                 method: self.method,
                 certificate: self.certificate,
                 address: self.address,

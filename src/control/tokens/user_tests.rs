@@ -9,12 +9,15 @@ use super::introspect::Introspected;
 use super::mint::{Kind, MintedToken};
 use super::request::{ClientProof, Grant, TokenRequest};
 use super::service::TokenService;
+use crate::control::app_settings::AppPatch;
 use crate::control::testing::{ACTOR, Fixture};
 use crate::control::testing_edges::token_service_by;
 use crate::crypto::jwt::{self, TokenSigner};
-use crate::domain::api_key::ApiKey;
+use crate::domain::api_key::{ApiKey, Environment};
+use crate::domain::app_settings::SecureMode;
 use crate::domain::credential::{Ended, RevocationReason};
 use crate::domain::listing::Page;
+use crate::domain::patch::Patch;
 use crate::domain::reason::Reason;
 use crate::domain::secret::Secret;
 use crate::domain::time::Clock as _;
@@ -127,6 +130,7 @@ impl Desk {
         let client = self
             .service
             .authenticate(&snapshot, &proof(&id, secret, HERE), now)
+            .await
             .unwrap();
         let introspected = self.service.introspect(&snapshot, &client, token).await;
         !matches!(introspected.unwrap(), Introspected::Inactive)
@@ -139,6 +143,7 @@ impl Desk {
         let client = self
             .service
             .authenticate(&snapshot, &proof(&id, secret, HERE), now)
+            .await
             .unwrap();
         self.service
             .revoke(&snapshot, &client, token)
@@ -151,6 +156,7 @@ fn proof<'r>(id: &'r str, secret: &'r Secret, address: IpAddr) -> ClientProof<'r
     ClientProof {
         client_id: id,
         secret: Some(secret.expose()),
+        assertion: None,
         method: ClientAuthMethod::ClientSecretBasic,
         certificate: None,
         address,
@@ -471,4 +477,42 @@ async fn kinds_of_tokens_do_not_stand_for_each_other() {
         assert!(desk.ask(&desk.device, HERE, grant, None).await.is_err());
     }
     assert_eq!(desk.state(&token).await, Ok(()), "nothing ended by it");
+}
+
+#[tokio::test]
+async fn without_secure_mode_a_user_needs_no_auth_token() {
+    let desk = Desk::new().await;
+    let login = || Grant::Login {
+        user: "alice",
+        device: Some("phone"),
+    };
+    let refused = desk
+        .ask(&desk.server, HERE, login(), None)
+        .await
+        .unwrap_err();
+    assert_eq!(refused.reason, Reason::SecureModeRequired);
+    let app = desk.server.0.app.to_string();
+    let set = async |secure_mode, confirmed| {
+        let patch = AppPatch {
+            environment: Patch::Set(Environment::Test),
+            secure_mode: Patch::Set(secure_mode),
+            ..AppPatch::default()
+        };
+        let control = &desk.fixture.control;
+        control.set_app(&ACTOR, &app, patch, confirmed).await
+    };
+    set(SecureMode::Off, false).await.unwrap();
+    let minted = desk.ask(&desk.server, HERE, login(), None).await.unwrap();
+    let claims = desk.claims(&minted);
+    assert_eq!(claims.subject.unwrap().as_str(), "alice");
+    assert!(claims.session.is_some());
+    let refused = set(SecureMode::Required, false).await.unwrap_err();
+    assert_eq!(refused.reason, Reason::ConfirmationNeeded);
+    assert!(refused.affected[0].without_auth_token);
+    set(SecureMode::Required, true).await.unwrap();
+    let refused = desk
+        .ask(&desk.server, HERE, login(), None)
+        .await
+        .unwrap_err();
+    assert_eq!(refused.reason, Reason::SecureModeRequired);
 }

@@ -150,11 +150,11 @@ fn who_asks_is_said_once_and_proved_in_one_way() {
         (
             &mine,
             format!("&client_assertion_type={jwt}&client_assertion=e30.e30.x"),
-            client,
+            request,
         ),
-        (&mine, "&client_assertion=e30.e30.x".to_owned(), client),
-        (&mine, format!("&client_assertion_type={jwt}"), client),
-        (&mine, format!("&client%5Fassertion={minted}"), client),
+        (&mine, "&client_assertion=e30.e30.x".to_owned(), request),
+        (&mine, format!("&client_assertion_type={jwt}"), request),
+        (&mine, format!("&client%5Fassertion={minted}"), request),
         (
             "",
             format!("&client_id={id}&client_assertion_type={jwt}&client_assertion={minted}"),

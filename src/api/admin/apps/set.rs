@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::Deserialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::view::ChangedAppView;
@@ -45,6 +46,11 @@ pub struct SetApp {
     #[schema(value_type = Option<String>)]
     #[serde(default)]
     binding: Patch<Binding>,
+    /// The public keys by which the App signs: a JWK set (RFC 7517) of at most 64 KiB and 32 keys, each RSA of 2048 to
+    /// 8192 bits, P-256, P-384 or Ed25519.
+    #[schema(value_type = Option<Object>)]
+    #[serde(default)]
+    jwks: Patch<Value>,
     /// The `https` URLs that notices to this App may go to, compared as they stand; at most 16.
     #[schema(value_type = Option<Vec<String>>, max_items = 16)]
     #[serde(default)]
@@ -61,6 +67,10 @@ pub struct SetApp {
     #[schema(value_type = Option<String>)]
     #[serde(default)]
     access_token_format: Patch<AccessTokenFormat>,
+    /// True to make a change that stops what works now. Without it, such a change is refused with
+    /// `confirmation_needed`, and `affected` has the methods of the last 30 days that would fail.
+    #[serde(default)]
+    confirm: bool,
 }
 
 /// One contact, or several.
@@ -89,6 +99,7 @@ impl From<SetApp> for AppPatch {
             mtls: set.mtls,
             secure_mode: set.secure_mode,
             binding: set.binding,
+            jwks: set.jwks,
             callbacks: set.callbacks,
             certificates_max: set.certificates_max,
             keys_max: set.keys_max,
@@ -109,6 +120,8 @@ pub async fn set(
     Path(app): Path<String>,
     Body(set): Body<SetApp>,
 ) -> Result<Json<ChangedAppView>, Problem> {
-    let changed = state.control.set_app(&actor, &app, set.into()).await?;
+    let confirmed = set.confirm;
+    let set = state.control.set_app(&actor, &app, set.into(), confirmed);
+    let changed = set.await?;
     Ok(Json(changed.into()))
 }

@@ -1,7 +1,7 @@
 //! The exchange of an auth token for a session (RFC 8693): the login of a user on a device.
 
 use super::scopes::granted;
-use super::vouch::device;
+use super::vouch::{device, user};
 use crate::control::tokens::auth_token::{Vouched, ticket_id};
 use crate::control::tokens::client::Client;
 use crate::control::tokens::error::{TokenError, bad_grant, failed};
@@ -10,6 +10,7 @@ use crate::control::tokens::minting::Content;
 use crate::control::tokens::service::TokenService;
 use crate::crypto::opaque::{Family, is_auth_token};
 use crate::crypto::random;
+use crate::domain::app_settings::SecureMode;
 use crate::domain::device::DeviceId;
 use crate::domain::id::SessionId;
 use crate::domain::reason::Reason;
@@ -27,6 +28,26 @@ pub(in crate::control::tokens) struct Login {
     pub user: Subject,
     pub device: Option<DeviceId>,
     pub scopes: ScopeSet,
+}
+
+/// The login of a user whom nobody vouches for, which an App allows by its secure mode.
+pub(in crate::control::tokens) fn unvouched(
+    client: &Client<'_>,
+    named: &str,
+    on: Option<&str>,
+) -> Result<Login, TokenError> {
+    if client.app.settings.secure_mode != SecureMode::Off {
+        return Err(TokenError::new(
+            "unauthorized_client",
+            Reason::SecureModeRequired,
+            "a session needs an auth token: the App's server has to vouch for its user first",
+        ));
+    }
+    Ok(Login {
+        user: user(named)?,
+        device: on.map(device).transpose()?,
+        scopes: client.grantable(),
+    })
 }
 
 impl TokenService {

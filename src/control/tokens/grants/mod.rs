@@ -1,8 +1,9 @@
 //! The grants, one file for each.
 
 mod scopes;
+mod assertion;
 mod client_credentials;
 mod narrow;
 mod vouch;
-mod login;
+pub(super) mod login;
 mod refresh;

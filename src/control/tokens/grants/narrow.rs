@@ -27,10 +27,8 @@ impl TokenService {
         if live.app.id != client.app.id {
             return Err(bad_grant(Reason::AppsDiffer));
         }
-        let certificate = client.certificate.map(|proof| proof.fingerprint);
-        if claims.certificate.is_some() && claims.certificate != certificate {
-            return Err(bad_grant(Reason::TokenBinding));
-        }
+        let certificate = client.certificate.map(|proof| &proof.fingerprint);
+        live.bound_to(&claims, certificate).map_err(bad_grant)?;
         let content = Content {
             scopes: granted(&claims.scopes, scope)?,
             subject: claims.subject,

@@ -54,7 +54,8 @@ impl TokenService {
     }
 }
 
-fn user(text: &str) -> Result<Subject, TokenError> {
+/// The user that a request names.
+pub(in crate::control::tokens) fn user(text: &str) -> Result<Subject, TokenError> {
     let user = text.parse().ok();
     user.filter(|_| text.len() <= USER_CHARS_MAX)
         .ok_or(TokenError::new(
