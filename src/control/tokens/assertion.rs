@@ -31,8 +31,8 @@ const JTI_CHARS_MAX: usize = 200;
 /// The kind of the tickets that stand for assertions that were used.
 const KIND: &str = "client_assertion";
 
-/// The keys that are tried for a client without keys, so that it takes as long as one with them. Nobody has the
-/// private half: it is the example of RFC 7517, A.1, and what it would sign is refused all the same.
+/// The keys that are tried for a client without keys, so that it takes as long as one with them: the example of
+/// RFC 7517, A.1. Its private half is published; what it has signed is refused all the same.
 const NOBODY: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}]}"#;
 
 /// The names of the algorithms that assertions may be signed with, for the metadata.

@@ -63,7 +63,7 @@ pub struct SetApp {
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     #[serde(default)]
     keys_max: Patch<u32>,
-    /// `jwt` or `opaque`.
+    /// `jwt`. `opaque` is refused: such tokens are not issued yet.
     #[schema(value_type = Option<String>)]
     #[serde(default)]
     access_token_format: Patch<AccessTokenFormat>,
