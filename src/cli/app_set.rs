@@ -25,6 +25,7 @@ Fields:
   secure_mode          required, off
   binding              thumbprint, app, none
   jwks                 a file with a JWK set
+  jwks_url             the https URL of one
   callbacks            a list of https URLs
   certificates_max     a number
   keys_max             a number

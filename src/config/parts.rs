@@ -154,6 +154,7 @@ pub struct FixedTokens {
     pub session_ttl: Span,
     pub refresh_ttl: Span,
     pub sessions_per_user: u32,
+    jwks_allow_private: bool,
     #[serde(serialize_with = "path")]
     pub signing_key: PathBuf,
 }
@@ -352,6 +353,7 @@ impl Tokens {
             session_ttl,
             refresh_ttl,
             sessions_per_user,
+            jwks_allow_private,
             signing_key: _,
         } = self;
         let fixed = FixedTokens {
@@ -361,6 +363,7 @@ impl Tokens {
             session_ttl: *session_ttl,
             refresh_ttl: *refresh_ttl,
             sessions_per_user: *sessions_per_user,
+            jwks_allow_private: *jwks_allow_private,
             signing_key: complete_signing_key,
         };
         (fixed, issuer.as_deref(), client_auth)

@@ -16,6 +16,7 @@ use crate::crypto::jwk::{KeySet, Strictness};
 use crate::domain::admin::Actor;
 use crate::domain::api_key::Environment;
 use crate::domain::app::App;
+use crate::domain::app_settings::is_https_url;
 use crate::domain::app_settings::{
     AccessTokenFormat, AppSettings, Binding, ClientKeys, Mtls, SecureMode,
 };
@@ -37,6 +38,8 @@ pub struct AppPatch {
     pub binding: Patch<Binding>,
     /// A JWK set as it was sent, not yet read.
     pub jwks: Patch<Value>,
+    /// The URL of a JWK set.
+    pub jwks_url: Patch<String>,
     pub callbacks: Patch<Vec<String>>,
     pub certificates_max: Patch<u32>,
     pub keys_max: Patch<u32>,
@@ -63,6 +66,9 @@ impl Control {
         if let Patch::Set(set) = &patch.jwks {
             check_keys(set)?;
         }
+        if let Patch::Set(url) = &patch.jwks_url {
+            self.check_url(url, &patch.jwks).await?;
+        }
         let (actor, now) = (actor.clone(), self.now());
         let wanted = id_or_name.to_owned();
         let tickets = Arc::clone(self.tickets());
@@ -85,6 +91,19 @@ impl Control {
         let id = changed.value.id;
         changed.in_force(id)
     }
+
+    /// Fetches the set at a new URL once, so that its operator learns why it is of no use.
+    async fn check_url(&self, url: &str, inline: &Patch<Value>) -> Result<(), Error> {
+        if matches!(inline, Patch::Set(_)) {
+            return Err(Error::invalid("an App has jwks or jwks_url, not both"));
+        }
+        if !is_https_url(url) {
+            return Err(Error::invalid(
+                "jwks_url is an https URL of at most 500 visible ASCII characters, without user and fragment",
+            ));
+        }
+        self.published().try_out(url.into(), self.now()).await
+    }
 }
 
 /// Refuses settings with which clients would be refused that were not lately.
@@ -100,6 +119,21 @@ fn stops_nothing(
         Ok(())
     } else {
         Err(Error::unconfirmed_change(affected))
+    }
+}
+
+/// Sets the App's public keys, which are in one place. `null` takes away those that are in its own.
+fn set_keys(keys: &mut Option<ClientKeys>, inline: Patch<Value>, url: Patch<String>) {
+    let is_url = keys.as_ref().is_some_and(|keys| keys.url().is_some());
+    match inline {
+        Patch::Set(set) => *keys = Some(ClientKeys::Inline(set.to_string().into())),
+        Patch::Reset if !is_url => *keys = None,
+        Patch::Reset | Patch::Keep => {}
+    }
+    match url {
+        Patch::Set(url) => *keys = Some(ClientKeys::Url(url.into())),
+        Patch::Reset if is_url => *keys = None,
+        Patch::Reset | Patch::Keep => {}
     }
 }
 
@@ -122,10 +156,7 @@ fn patched(app: &App, patch: AppPatch) -> (Option<String>, AppSettings) {
     patch.mtls.apply(&mut settings.mtls);
     patch.secure_mode.apply(&mut settings.secure_mode);
     patch.binding.apply(&mut settings.binding);
-    let keys = patch
-        .jwks
-        .map(|set| ClientKeys::Inline(set.to_string().into()));
-    keys.apply_if_any(&mut settings.keys);
+    set_keys(&mut settings.keys, patch.jwks, patch.jwks_url);
     let callbacks = patch
         .callbacks
         .map(|all| all.into_iter().map(Arc::from).collect());
@@ -379,6 +410,38 @@ mod tests {
             .advance(crate::domain::client_use::KEPT_FOR * 2);
         set(Mtls::Optional, false).await.unwrap();
         set(Mtls::Always, false).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn published_keys_are_fetched_before_their_url_is_stored() {
+        let fixture = Fixture::new().await;
+        fixture.app("acme").await;
+        let set = async |jwks: Patch<Value>, url: Patch<&str>| {
+            let patch = AppPatch {
+                jwks,
+                jwks_url: url.map(str::to_owned),
+                ..AppPatch::default()
+            };
+            let set = fixture.control.set_app(&ACTOR, "acme", patch, false);
+            let changed = set.await.map_err(|error| error.detail)?;
+            Ok::<_, String>(changed.value.settings.keys)
+        };
+        let key = crate::crypto::jwk_testing::TestKey::p256();
+        let (url, inline) = ("https://acme.example/jwks", json!({"keys": [key.jwk("k")]}));
+        let refused = set(Patch::Keep, Patch::Set(url)).await.unwrap_err();
+        assert!(refused.contains("nothing is published"), "{refused}");
+        fixture.source.set(Ok(&key.set()));
+        let refused = set(Patch::Keep, Patch::Set("http://acme.example")).await;
+        assert!(refused.unwrap_err().contains("an https URL"));
+        let refused = set(Patch::Set(inline.clone()), Patch::Set(url)).await;
+        assert!(refused.unwrap_err().contains("not both"));
+        let kept = set(Patch::Keep, Patch::Set(url)).await.unwrap();
+        assert_eq!(kept, Some(ClientKeys::Url(url.into())));
+        assert!(set(Patch::Reset, Patch::Keep).await.unwrap().is_some());
+        let moved = set(Patch::Set(inline), Patch::Keep).await.unwrap();
+        assert!(moved.unwrap().inline().is_some());
+        assert!(set(Patch::Keep, Patch::Reset).await.unwrap().is_some());
+        assert_eq!(set(Patch::Reset, Patch::Keep).await.unwrap(), None);
     }
 
     #[tokio::test]

@@ -44,6 +44,7 @@ impl Care {
             self.job("token_keys", OFTEN, Self::forget_token_keys),
             self.job("tickets", SELDOM, Self::sweep_tickets),
             self.job("sessions", SELDOM, Self::sweep_sessions),
+            self.job("published_keys", OFTEN, Self::fetch_keys),
         ]
     }
 
@@ -70,6 +71,13 @@ impl Care {
     async fn renew_certificates(self) -> Result<(), Error> {
         let (authority, now) = (self.control.authority(), self.control.now());
         blocking(move || self.certificates.renew(&authority, now)).await
+    }
+
+    async fn fetch_keys(self) -> Result<(), Error> {
+        let snapshot = self.control.publisher().current();
+        let now = self.control.now();
+        self.control.published().refresh(&snapshot, now).await;
+        Ok(())
     }
 
     async fn forget_token_keys(self) -> Result<(), Error> {

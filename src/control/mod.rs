@@ -11,6 +11,7 @@ mod draft;
 mod waiting_ends;
 pub mod service;
 pub mod apps;
+pub mod published_keys;
 pub mod app_settings;
 pub mod client_uses;
 pub mod certificates;

@@ -9,6 +9,7 @@ use super::error::Error;
 use super::key_ring::TokenKeys;
 use super::metrics::ControlMetrics;
 use super::publish::{Changed, Publisher, blocking};
+use super::published_keys::PublishedKeys;
 use super::writer::Plan;
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::authority::Authority;
@@ -24,6 +25,7 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     pub sessions: Arc<dyn Sessions>,
     pub tickets: Arc<dyn Tickets>,
+    pub published: Arc<PublishedKeys>,
     pub publisher: Publisher,
     pub authority: Arc<Authority>,
     pub hasher: Arc<SecretHasher>,
@@ -48,6 +50,7 @@ struct Inner {
     store: Arc<dyn Store>,
     sessions: Arc<dyn Sessions>,
     tickets: Arc<dyn Tickets>,
+    published: Arc<PublishedKeys>,
     publisher: Publisher,
     signing: ArcSwap<Signing>,
     hasher: Arc<SecretHasher>,
@@ -71,6 +74,7 @@ impl Control {
             store: parts.store,
             sessions: parts.sessions,
             tickets: parts.tickets,
+            published: parts.published,
             publisher: parts.publisher,
             signing: ArcSwap::from_pointee(Signing {
                 authority: parts.authority,
@@ -108,6 +112,11 @@ impl Control {
 
     pub(super) fn tickets(&self) -> &Arc<dyn Tickets> {
         &self.inner.tickets
+    }
+
+    /// The public keys that Apps publish at a URL.
+    pub fn published(&self) -> &Arc<PublishedKeys> {
+        &self.inner.published
     }
 
     pub(super) fn hasher(&self) -> &Arc<SecretHasher> {

@@ -13,6 +13,8 @@ use super::key_ring::TokenKeys;
 use super::keys::NewKey;
 use super::metrics::ControlMetrics;
 use super::publish::{Changed, Publication, Publisher};
+use super::published_keys::PublishedKeys;
+use super::published_keys::testing::OneSource;
 use super::service::{Control, Parts};
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::authority::Authority;
@@ -97,6 +99,8 @@ pub struct Fixture {
     pub store: Arc<SqliteStore>,
     pub hasher: Arc<SecretHasher>,
     pub told: Told,
+    /// The source of every JWK set that an App publishes.
+    pub source: Arc<OneSource>,
     pub registry: prometheus::Registry,
     /// The directory of the token keys' files.
     _place: tempfile::TempDir,
@@ -143,10 +147,12 @@ impl Fixture {
         let (cert, key) = (&made.issuing_cert_pem, &made.issuing_key_pem);
         let authority = Authority::load(cert, key, &made.root_cert_pem, clock.now()).unwrap();
         let hasher = Arc::new(SecretHasher::new(Some(Secret::new("pepper".to_owned()))));
+        let source = OneSource::of(Err("nothing is published"));
         let control = Control::new(Parts {
             store: store.clone(),
             sessions: store.clone(),
             tickets: store.clone(),
+            published: Arc::new(PublishedKeys::new(source.clone())),
             publisher,
             authority: Arc::new(authority),
             hasher: hasher.clone(),
@@ -161,6 +167,7 @@ impl Fixture {
             store,
             hasher,
             told,
+            source,
             registry,
             _place: place,
         }

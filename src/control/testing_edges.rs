@@ -40,6 +40,7 @@ pub fn token_service_by(fixture: &Fixture, signer: Arc<TokenSigner>) -> TokenSer
         hasher: fixture.hasher.clone(),
         clock: fixture.clock.clone(),
         tickets: fixture.store.clone(),
+        published: Arc::clone(fixture.control.published()),
         sessions: fixture.store.clone(),
         publisher: fixture.control.publisher().clone(),
     })

@@ -13,6 +13,7 @@ use super::foundation::Foundation;
 use super::pump;
 use super::registry_view::LiveRegistry;
 use super::reload::ca_pem;
+use super::sources::Sources;
 use super::trust::Trust;
 use crate::api::partner::metrics::TokenMetrics;
 use crate::api::partner::service::PartnerService;
@@ -20,6 +21,7 @@ use crate::config::root::Config;
 use crate::config::tokens::Tokens;
 use crate::control::metrics::ControlMetrics;
 use crate::control::publish::{Publication, Publisher};
+use crate::control::published_keys::PublishedKeys;
 use crate::control::service::{Control, Parts};
 use crate::control::tokens::service::{TokenParts, TokenService, TokenSettings};
 use crate::crypto::api_key::SecretHasher;
@@ -111,6 +113,7 @@ impl ControlPlane {
             store: trust.store,
             sessions: Arc::clone(&trust.sessions),
             tickets: Arc::clone(&trust.tickets),
+            published: Arc::new(PublishedKeys::new(Arc::new(Sources::new(&config.tokens)))),
             publisher: publishing.publisher.clone(),
             authority: trust.authority,
             hasher: Arc::clone(&hasher),
@@ -141,6 +144,7 @@ impl ControlPlane {
             hasher: Arc::clone(&self.hasher),
             clock: Arc::clone(&foundation.clock),
             tickets: Arc::clone(&self.tickets),
+            published: Arc::clone(self.control.published()),
             sessions: Arc::clone(&self.sessions),
             publisher: self.control.publisher().clone(),
         });

@@ -19,5 +19,6 @@ pub mod resolve;
 pub mod dial;
 pub mod serve;
 pub mod call;
+pub mod fetch;
 pub mod turn;
 pub mod log_limit;

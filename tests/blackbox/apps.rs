@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use crate::support::client::{Answer, Partner};
 use crate::support::gateway::{Gateway, HOST, config};
+use crate::support::pki::{self, Stranger};
 use crate::support::process::run;
-use crate::support::upstream::Echo;
+use crate::support::upstream::{Echo, Secured};
 
 const ROUTES: &str = "      - { match: { prefix: /key }, require: key, upstream: api }
       - { match: { prefix: /token }, require: token, upstream: api }";
@@ -195,6 +196,10 @@ fn part(octets: &[u8]) -> String {
 }
 
 /// Claims of a client's assertion for the issuer of the tests' configuration.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the gateway compares with its own clock"
+)]
 fn assertion(client: &str, jti: &str) -> Value {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let now = now.as_secs();
@@ -214,9 +219,9 @@ fn ask(partner: &Partner, assertion: &str) -> Answer {
 fn pk_13_a_client_that_signs_gets_a_token_once_and_none_with_a_key_that_was_taken_away() {
     let (gateway, _echo) = gateway();
     let (client, _) = gateway.key("acme", &["orders:read"]);
-    let signer = Signer::new(gateway.dir(), "acme-signer");
+    let partners = Signer::new(gateway.dir(), "acme-signer");
     let jwks = gateway.dir().join("acme.jwks.json");
-    std::fs::write(&jwks, signer.jwks("first").to_string()).unwrap();
+    std::fs::write(&jwks, partners.jwks("first").to_string()).unwrap();
     set(
         &gateway,
         &[
@@ -226,7 +231,7 @@ fn pk_13_a_client_that_signs_gets_a_token_once_and_none_with_a_key_that_was_take
     );
     let partner = gateway.stranger();
 
-    let signed = signer.sign("first", &assertion(&client, "1"));
+    let signed = partners.sign("first", &assertion(&client, "1"));
     let answer = ask(&partner, &signed);
     assert_eq!(answer.status, 200, "{}", answer.text());
     let token = answer.json()["access_token"].as_str().unwrap().to_owned();
@@ -243,16 +248,16 @@ fn pk_13_a_client_that_signs_gets_a_token_once_and_none_with_a_key_that_was_take
     refused(&signed, "assertion_replayed");
     let mut late = assertion(&client, "2");
     late["exp"] = json!(late["exp"].as_u64().unwrap() + 3600);
-    refused(&signer.sign("first", &late), "assertion_claims");
+    refused(&partners.sign("first", &late), "assertion_claims");
     refused(
-        &signer.sign("second", &assertion(&client, "3")),
+        &partners.sign("second", &assertion(&client, "3")),
         "assertion_signature",
     );
     refused("e30.e30.", "assertion_malformed");
 
     set(&gateway, &["jwks="]);
     refused(
-        &signer.sign("first", &assertion(&client, "4")),
+        &partners.sign("first", &assertion(&client, "4")),
         "assertion_keys",
     );
 }
@@ -264,11 +269,11 @@ fn pk_13_a_replayed_assertion_is_refused_after_a_restart_too() {
     let gateway = Gateway::start(&text);
     gateway.cli_json(&["app", "create", "acme"]);
     let (client, _) = gateway.key("acme", &[]);
-    let signer = Signer::new(gateway.dir(), "acme-signer");
+    let partners = Signer::new(gateway.dir(), "acme-signer");
     let jwks = gateway.dir().join("acme.jwks.json");
-    std::fs::write(&jwks, signer.jwks("k").to_string()).unwrap();
+    std::fs::write(&jwks, partners.jwks("k").to_string()).unwrap();
     set(&gateway, &[&format!("jwks={}", jwks.display())]);
-    let signed = signer.sign("k", &assertion(&client, "1"));
+    let signed = partners.sign("k", &assertion(&client, "1"));
     assert_eq!(ask(&gateway.stranger(), &signed).status, 200);
     let gateway = Gateway::start_in(gateway.kill(), &text);
     assert_eq!(ask(&gateway.stranger(), &signed).status, 401);
@@ -367,4 +372,62 @@ fn sp_03_a_change_that_stops_a_client_says_what_it_stops_and_waits_for_a_yes() {
 
     gateway.cli_json(&[&change[..], &["--yes"]].concat());
     assert_eq!(partner.exchange(&id, &secret).status, 401);
+}
+
+#[test]
+fn pk_13_published_keys_are_fetched_and_kept_while_their_source_is_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Stranger::new(dir.path(), "their-ca", "/CN=their authority");
+    let request = pki::request(dir.path(), "their-server");
+    let leaf = authority.sign(
+        &request,
+        "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE",
+    );
+    let site = Secured::serving(dir.path(), &leaf, &request.key);
+    let publish = |signer: &Signer, kid: &str| {
+        std::fs::write(dir.path().join("jwks.json"), signer.jwks(kid).to_string()).unwrap();
+    };
+    let (first, second) = (
+        Signer::new(dir.path(), "first"),
+        Signer::new(dir.path(), "second"),
+    );
+    publish(&first, "1");
+    let url = format!("jwks_url={}/jwks.json", site.url());
+    let trusted = authority.certificate();
+    let variables: &[(&str, &Path)] = &[("SSL_CERT_FILE", &trusted)];
+    let echo = Echo::start();
+
+    let gateway = Gateway::start_with(&config(&echo.url(), ROUTES), variables);
+    gateway.cli_json(&["app", "create", "acme"]);
+    let refused = gateway.cli(&["app", "set", "acme", &url]);
+    assert_eq!(refused.code, 6, "{refused:?}");
+    assert!(refused.stderr.contains("no public address"), "{refused:?}");
+    drop(gateway);
+
+    let text =
+        config(&echo.url(), ROUTES).replacen("tokens: {", "tokens: { jwks_allow_private: true,", 1);
+    let gateway = Gateway::start_with(&text, variables);
+    gateway.cli_json(&["app", "create", "acme"]);
+    let (client, _) = gateway.key("acme", &[]);
+    let missing = gateway.cli(&["app", "set", "acme", &format!("{url}-not-there")]);
+    assert_eq!(missing.code, 6, "{missing:?}");
+    set(&gateway, &[&url]);
+    let partner = gateway.stranger();
+    assert_eq!(
+        ask(&partner, &first.sign("1", &assertion(&client, "1"))).status,
+        200
+    );
+
+    publish(&second, "2");
+    let changed = second.sign("2", &assertion(&client, "2"));
+    assert_eq!(
+        ask(&partner, &changed).status,
+        401,
+        "it is fetched in the background"
+    );
+    drop(site);
+    assert_eq!(
+        ask(&partner, &first.sign("1", &assertion(&client, "3"))).status,
+        200
+    );
 }

@@ -1,6 +1,7 @@
 //! Client assertions: JWTs that clients sign with their App's keys instead of sending a secret (RFC 7523, 2.2:
 //! `private_key_jwt`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -8,6 +9,7 @@ use serde_json::Value;
 use super::error::{TokenError, failed, proved_client, unproved_client};
 use super::request::ClientProof;
 use super::service::TokenService;
+use crate::control::published_keys::PublishedKeys;
 use crate::crypto::foreign_jwt::{self, Expected, Fault, Verified};
 use crate::crypto::hash;
 use crate::crypto::jwk::{Algorithm, KeySet, Strictness};
@@ -51,6 +53,7 @@ pub(super) struct Asserted {
 
 /// The Key whose App has signed the assertion of `proof`.
 pub(super) fn verify(
+    published: &PublishedKeys,
     snapshot: &Snapshot,
     proof: &ClientProof<'_>,
     now: Timestamp,
@@ -64,20 +67,41 @@ pub(super) fn verify(
     }
     let key = claimed.parse::<KeyId>().ok();
     let app = key.and_then(|key| snapshot.apps.get(&snapshot.keys.get(&key)?.app));
-    let keys = app.and_then(|app| keys(app));
-    let verified = check(keys.unwrap_or(NOBODY), text, &claimed, snapshot, now);
+    let keys = app.and_then(|app| keys(app, published));
+    let verified = check(
+        keys.as_deref().unwrap_or(NOBODY),
+        text,
+        &claimed,
+        snapshot,
+        now,
+    );
     let (Some(key), Some(_)) = (key, keys) else {
         return Err(unproved_client(Reason::AssertionKeys));
     };
-    let verified = verified?;
+    let verified = verified.inspect_err(|refused| {
+        if let Some(app) = app {
+            miss(app, published, refused.reason, now);
+        }
+    })?;
     // From here on the client has proved its App's key, so it may learn of other faults.
     let once = once(key, &verified).map_err(proved_client)?;
     Ok(Asserted { key, once })
 }
 
 /// The text of the App's JWK set, if there is one here.
-pub(super) fn keys(app: &App) -> Option<&str> {
-    app.settings.keys.as_ref().and_then(ClientKeys::inline)
+pub(super) fn keys(app: &App, published: &PublishedKeys) -> Option<Arc<str>> {
+    match app.settings.keys.as_ref()? {
+        ClientKeys::Inline(text) => Some(Arc::clone(text)),
+        ClientKeys::Url(url) => published.find(url),
+    }
+}
+
+/// Asks for a newer set, where an App's published keys did not verify what it has signed.
+pub(super) fn miss(app: &App, published: &PublishedKeys, reason: Reason, now: Timestamp) {
+    let url = app.settings.keys.as_ref().and_then(ClientKeys::url);
+    if let (Some(url), Reason::AssertionSignature) = (url, reason) {
+        published.miss(url, now);
+    }
 }
 
 fn check(
@@ -101,7 +125,7 @@ pub(super) fn signed(
     snapshot: &Snapshot,
     now: Timestamp,
 ) -> Result<Result<Verified, Reason>, TokenError> {
-    let keys = KeySet::parse(keys.as_bytes(), Strictness::Every).map_err(failed)?;
+    let keys = KeySet::parse(keys.as_bytes(), Strictness::Usable).map_err(failed)?;
     let audience = &*snapshot.catalog.issuer;
     let base = audience.trim_end_matches('/');
     let endpoint = format!("{base}/oauth2/token");

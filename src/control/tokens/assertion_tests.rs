@@ -113,8 +113,8 @@ impl Desk {
 
 async fn set(fixture: &Fixture, jwks: Patch<Value>, mtls: Patch<Mtls>) {
     let patch = AppPatch {
-        jwks,
         mtls,
+        jwks,
         ..AppPatch::default()
     };
     fixture

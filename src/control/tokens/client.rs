@@ -121,7 +121,8 @@ impl TokenService {
                 Ok((self.by_secret(snapshot, proof, now)?, None))
             }
             ClientAuthMethod::PrivateKeyJwt => {
-                let Asserted { key, once } = assertion::verify(snapshot, proof, now)?;
+                let Asserted { key, once } =
+                    assertion::verify(&self.parts.published, snapshot, proof, now)?;
                 Ok((live(snapshot, proof, key, now)?, Some(once)))
             }
         }

@@ -9,6 +9,7 @@ use super::replays::Replays;
 use crate::control::client_uses::ClientUses;
 use crate::control::error::Error;
 use crate::control::publish::Publisher;
+use crate::control::published_keys::PublishedKeys;
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::jwt::TokenSigner;
 use crate::domain::registry::sessions::{SessionChanges, SessionsMax};
@@ -41,6 +42,7 @@ pub struct TokenParts {
     pub hasher: Arc<SecretHasher>,
     pub clock: Arc<dyn Clock>,
     pub tickets: Arc<dyn Tickets>,
+    pub published: Arc<PublishedKeys>,
     pub sessions: Arc<dyn Sessions>,
     pub publisher: Publisher,
 }

@@ -193,7 +193,11 @@ fn a_certificate_alone_gets_a_token_by_choice_only() {
         words.contains("tls_client_auth") && words.contains("secret"),
         "{words}"
     );
-    let names = json!(["client_secret_basic", "client_secret_post"]);
+    let names = json!([
+        "client_secret_basic",
+        "client_secret_post",
+        "private_key_jwt"
+    ]);
     assert_eq!(methods(&acme.partner), names);
     // The certificate still binds what the secret gets.
     let both = ask(&acme.partner, "/oauth2/token", &basic(&id, &secret), &form);

@@ -312,14 +312,25 @@ pub struct Secured {
 }
 
 impl Secured {
+    /// Answers every request with a page about the connection.
     pub fn start(certificate: &Path, key: &Path) -> Self {
+        Self::run(certificate, key, "-www", Path::new("."))
+    }
+
+    /// Answers with the files of a directory.
+    pub fn serving(dir: &Path, certificate: &Path, key: &Path) -> Self {
+        Self::run(certificate, key, "-WWW", dir)
+    }
+
+    fn run(certificate: &Path, key: &Path, mode: &str, dir: &Path) -> Self {
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
             .unwrap()
             .port();
         let process = std::process::Command::new("openssl")
-            .args(["s_server", "-quiet", "-www", "-accept", &port.to_string()])
+            .current_dir(dir)
+            .args(["s_server", "-quiet", mode, "-accept", &port.to_string()])
             .args(["-cert", certificate.to_str().unwrap()])
             .args(["-key", key.to_str().unwrap()])
             .stdin(std::process::Stdio::piped())

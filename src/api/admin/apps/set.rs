@@ -51,6 +51,10 @@ pub struct SetApp {
     #[schema(value_type = Option<Object>)]
     #[serde(default)]
     jwks: Patch<Value>,
+    /// The `https` URL of such a set, instead of the set itself. It is fetched when it is set, and every 5 minutes.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    jwks_url: Patch<String>,
     /// The `https` URLs that notices to this App may go to, compared as they stand; at most 16.
     #[schema(value_type = Option<Vec<String>>, max_items = 16)]
     #[serde(default)]
@@ -100,6 +104,7 @@ impl From<SetApp> for AppPatch {
             secure_mode: set.secure_mode,
             binding: set.binding,
             jwks: set.jwks,
+            jwks_url: set.jwks_url,
             callbacks: set.callbacks,
             certificates_max: set.certificates_max,
             keys_max: set.keys_max,

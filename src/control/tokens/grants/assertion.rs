@@ -2,7 +2,7 @@
 
 use super::login::Login;
 use super::vouch::{device, user};
-use crate::control::tokens::assertion::{keys, once, signed};
+use crate::control::tokens::assertion::{keys, miss, once, signed};
 use crate::control::tokens::client::Client;
 use crate::control::tokens::error::{TokenError, bad_grant};
 use crate::control::tokens::service::TokenService;
@@ -22,10 +22,13 @@ impl TokenService {
         now: Timestamp,
     ) -> Result<Login, TokenError> {
         client.require(VOUCH)?;
-        let keys = keys(client.app).ok_or(bad_grant(Reason::AssertionKeys))?;
+        let keys =
+            keys(client.app, &self.parts.published).ok_or(bad_grant(Reason::AssertionKeys))?;
         let issuer = client.id.to_string();
-        let verified = signed(keys, assertion, &issuer, &["jwt"], snapshot, now)?;
-        let verified = verified.map_err(bad_grant)?;
+        let verified = signed(&keys, assertion, &issuer, &["jwt"], snapshot, now)?;
+        let verified = verified
+            .inspect_err(|reason| miss(client.app, &self.parts.published, *reason, now))
+            .map_err(bad_grant)?;
         let login = Login {
             user: user(&verified.subject)?,
             device: on.map(device).transpose()?,
