@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,7 +15,7 @@ use super::draft::Draft;
 use super::error::Error;
 use super::metrics::ControlMetrics;
 use super::waiting_ends::WaitingEnds;
-use super::writer::{self, Asked, Plan, Queue, Stored, Written};
+use super::writer::{self, Asked, Plan, Queue, Stored, Waiting, Written};
 use crate::domain::credential::Ended;
 use crate::domain::reason::Reason;
 use crate::domain::record::Receipt;
@@ -241,23 +241,13 @@ impl Publisher {
         &self,
         decide: impl Fn(&Draft<'_>) -> Result<Plan<T>, Error> + Send + 'static,
     ) -> Result<Changed<T>, Error> {
-        let mut stored = self.store(decide, true).await?;
-        let receipt = stored.receipt.wait_for(Option::is_some).await;
-        let receipt = receipt.ok().and_then(|receipt| *receipt);
-        let receipt = receipt.ok_or_else(|| {
+        let stored = self.store(decide, true).await?;
+        let receipt = stored.receipt.ok_or_else(|| {
             Error::internal("the change is stored, and not published", "no receipt")
         })?;
         Ok(Changed {
             value: stored.value,
-            receipt: Receipt {
-                // Connections are counted for all changes that were published together.
-                connections_closed: if stored.ended == 0 {
-                    0
-                } else {
-                    receipt.connections_closed
-                },
-                ..receipt
-            },
+            receipt,
         })
     }
 
@@ -269,7 +259,7 @@ impl Publisher {
         Ok(self.store(decide, false).await?.value)
     }
 
-    /// Puts a change among those that wait. A task of its own stores it, if no earlier one has taken it along: it runs
+    /// Puts a change among those that wait. The first of them gets a task, which takes the others along. The task runs
     /// to the end even when the author leaves, since a stored change must be published too.
     async fn store<T: Send + 'static>(
         &self,
@@ -277,9 +267,9 @@ impl Publisher {
         wants_receipt: bool,
     ) -> Result<Stored<T>, Error> {
         let (asked, answer) = Asked::new(decide, wants_receipt);
-        self.inner.queue.push(Box::new(asked));
-        let inner = Arc::clone(&self.inner);
-        self.inner.tasks.spawn(inner.write_waiting());
+        if self.inner.queue.push(Box::new(asked)) {
+            self.inner.begin_writing();
+        }
         answer
             .await
             .map_err(|error| Error::internal("the change was not carried out", error))?
@@ -305,16 +295,55 @@ struct Sent {
     endings: usize,
     began: Instant,
     waiting: Option<oneshot::Receiver<Receipt>>,
-    receipt: watch::Sender<Option<Receipt>>,
+    authors: Vec<Author>,
+}
+
+/// An author who waits for the receipt of a publication.
+struct Author {
+    /// The change, until it is answered.
+    change: Option<Box<dyn Waiting>>,
+    /// True if something ended with the change.
+    ended: bool,
+}
+
+impl Author {
+    /// Answers. Connections are counted for all changes that were published together; one with which nothing ended has
+    /// closed none.
+    fn answer(mut self, receipt: Receipt) {
+        let connections_closed = if self.ended {
+            receipt.connections_closed
+        } else {
+            0
+        };
+        if let Some(change) = self.change.take() {
+            change.finish(Some(Receipt {
+                connections_closed,
+                ..receipt
+            }));
+        }
+    }
+}
+
+/// One that gets no receipt learns that the change is stored.
+impl Drop for Author {
+    fn drop(&mut self) {
+        if let Some(change) = self.change.take() {
+            change.finish(None);
+        }
+    }
 }
 
 impl Inner {
-    /// Stores and publishes the changes that wait. Does nothing if another task has taken them along.
+    fn begin_writing(self: &Arc<Self>) {
+        self.tasks.spawn(Arc::clone(self).write_waiting());
+    }
+
+    /// Stores and publishes the changes that wait, as far as they are one group. Another task gets the rest.
     async fn write_waiting(self: Arc<Self>) {
         let mut state = self.state.lock().await;
-        let group = self.queue.take();
-        if group.is_empty() {
-            return;
+        let (group, others_wait) = self.queue.take();
+        if others_wait {
+            self.begin_writing();
         }
         let known = state.revision;
         let written = blocking(&self.store, move |store| {
@@ -365,16 +394,22 @@ impl Inner {
         if written.complete {
             state.revision = written.revision;
         }
-        let (receipt, receipts) = watch::channel(None);
-        let (mut wanted, mut endings, mut subject) = (false, 0, None);
+        let (mut authors, mut endings, mut subject) = (Vec::new(), 0, None);
         for kept in written.changes {
-            let ended = succession.add(kept.entries);
-            wanted |= kept.author.wants_receipt();
-            endings += usize::from(ended > 0);
+            let ended = succession.add(kept.entries) > 0;
+            endings += usize::from(ended);
             subject.get_or_insert(kept.subject);
-            kept.author.finish(receipts.clone(), ended);
+            let change = kept.author;
+            if change.wants_receipt() {
+                authors.push(Author {
+                    change: Some(change),
+                    ended,
+                });
+            } else {
+                change.finish(None);
+            }
         }
-        if succession.is_empty() && !wanted {
+        if succession.is_empty() && authors.is_empty() {
             return None;
         }
         let (snapshot, ended) = succession.finish(state.revision);
@@ -386,7 +421,7 @@ impl Inner {
             endings,
             began,
             waiting,
-            receipt,
+            authors,
         })
     }
 
@@ -396,8 +431,9 @@ impl Inner {
         for _ in 0..sent.endings {
             self.metrics.propagated(sent.began.elapsed());
         }
-        // Nobody may wait for it any more.
-        let _ = sent.receipt.send(Some(receipt));
+        for author in sent.authors {
+            author.answer(receipt);
+        }
     }
 
     /// Sends the snapshot to the data plane; if the queue stays full, a task sends it later.
@@ -536,6 +572,7 @@ mod tests {
     use super::*;
     use crate::control::app_settings::AppPatch;
     use crate::control::apps::NewApp;
+    use crate::control::audit::event;
     use crate::control::testing::{ACTOR, CSR, Fixture, Told, catalog, confirm_all};
     use crate::domain::app::{App, AppState};
     use crate::domain::id::AppId;
@@ -543,6 +580,7 @@ mod tests {
     use crate::domain::registry::apps;
     use crate::domain::time::Timestamp;
     use crate::store::act::Act;
+    use crate::store::sqlite::backend::SqliteStore;
     use serde_json::json;
 
     #[tokio::test]
@@ -881,6 +919,27 @@ mod tests {
         assert_eq!(told.last().unwrap().0.keys.len(), 64);
     }
 
+    #[test]
+    fn an_author_without_a_receipt_learns_that_the_change_is_stored() {
+        let at = Timestamp::from_unix_seconds(0);
+        let plan = move |_: &Draft<'_>| {
+            Ok(Plan {
+                value: 7,
+                changes: Vec::new(),
+                event: event(&ACTOR, at, "a.test", &"it", None, json!({})),
+            })
+        };
+        let (mut asked, mut answer) = Asked::new(plan, true);
+        let store = SqliteStore::in_memory().unwrap();
+        assert!(asked.decide(&Draft::of(&store)).is_some());
+        drop(Author {
+            change: Some(Box::new(asked)),
+            ended: false,
+        });
+        let stored = answer.try_recv().unwrap().unwrap();
+        assert_eq!((stored.value, stored.receipt), (7, None));
+    }
+
     #[tokio::test]
     async fn a_decision_that_panics_changes_nothing_and_harms_no_other() {
         let fixture = Fixture::new().await;
@@ -907,14 +966,7 @@ mod tests {
             Ok(Plan {
                 value: (),
                 changes: vec![apps::set_state(unknown, AppState::Revoked)?.into()],
-                event: crate::control::audit::event(
-                    &ACTOR,
-                    at,
-                    "app.revoke",
-                    &app.id,
-                    None,
-                    detail,
-                ),
+                event: event(&ACTOR, at, "app.revoke", &app.id, None, detail),
             })
         });
         assert_eq!(refused.await.unwrap_err().reason, Reason::NotFound);

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::draft::Draft;
@@ -41,10 +41,8 @@ pub(super) struct Plan<T> {
 #[derive(Debug)]
 pub(super) struct Stored<T> {
     pub value: T,
-    /// The receipt of its publication, once it is there.
-    pub receipt: watch::Receiver<Option<Receipt>>,
-    /// The number of credentials and Apps that ended with it.
-    pub ended: usize,
+    /// The receipt of its publication; none if its author waits for none.
+    pub receipt: Option<Receipt>,
 }
 
 /// A change that waits to be stored.
@@ -56,13 +54,13 @@ pub(super) trait Waiting: Send {
     fn wants_receipt(&self) -> bool;
 
     /// Answers with the decision, now that it is stored.
-    fn finish(self: Box<Self>, receipt: watch::Receiver<Option<Receipt>>, ended: usize);
+    fn finish(self: Box<Self>, receipt: Option<Receipt>);
 
     /// Answers with the refusal of the decision, or else with this failure.
     fn refuse(self: Box<Self>, failure: Error);
 }
 
-/// The changes that wait. Each has a task of its author, so that there are never more of them than authors.
+/// The changes that wait. Each has an author who waits for the answer, so that there are never more of them than authors.
 #[derive(Default)]
 pub(super) struct Queue(Mutex<VecDeque<Box<dyn Waiting>>>);
 
@@ -73,15 +71,20 @@ impl std::fmt::Debug for Queue {
 }
 
 impl Queue {
-    pub fn push(&self, change: Box<dyn Waiting>) {
-        self.lock().push_back(change);
+    /// Puts a change at the end. True if it is alone there, so that nobody has been asked to take it.
+    #[must_use]
+    pub fn push(&self, change: Box<dyn Waiting>) -> bool {
+        let mut waiting = self.lock();
+        waiting.push_back(change);
+        waiting.len() == 1
     }
 
-    /// The changes that have waited longest.
-    pub fn take(&self) -> Vec<Box<dyn Waiting>> {
+    /// The changes that have waited longest. True with them if others are left, so that somebody has to take those.
+    pub fn take(&self) -> (Vec<Box<dyn Waiting>>, bool) {
         let mut waiting = self.lock();
         let count = waiting.len().min(GROUP_MAX);
-        waiting.drain(..count).collect()
+        let taken = waiting.drain(..count).collect();
+        (taken, !waiting.is_empty())
     }
 
     #[cfg(test)]
@@ -142,14 +145,12 @@ impl<T: Send, D: Fn(&Draft<'_>) -> Result<Plan<T>, Error> + Send> Waiting for As
         self.wants_receipt
     }
 
-    fn finish(self: Box<Self>, receipt: watch::Receiver<Option<Receipt>>, ended: usize) {
+    fn finish(self: Box<Self>, receipt: Option<Receipt>) {
         if let Some(decided) = self.decided {
             // An author who has left needs no answer.
-            let _ = self.answer.send(decided.map(|value| Stored {
-                value,
-                receipt,
-                ended,
-            }));
+            let _ = self
+                .answer
+                .send(decided.map(|value| Stored { value, receipt }));
         }
     }
 

@@ -105,7 +105,7 @@ impl Store for SqliteStore {
     }
 
     fn revision(&self) -> Result<u64, Error> {
-        self.pool.read(changes::revision)
+        self.pool.query(changes::revision)
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -119,21 +119,21 @@ impl Store for SqliteStore {
     }
 
     fn app(&self, id: AppId) -> Result<Option<App>, Error> {
-        self.pool.read(|connection| apps::find(connection, id))
+        self.pool.query(|connection| apps::find(connection, id))
     }
 
     fn app_by_name(&self, name: &Name) -> Result<Option<App>, Error> {
         self.pool
-            .read(|connection| apps::find_by_name(connection, name))
+            .query(|connection| apps::find_by_name(connection, name))
     }
 
     fn apps(&self, page: &Page<AppId>) -> Result<Vec<App>, Error> {
-        self.pool.read(|connection| apps::list(connection, page))
+        self.pool.query(|connection| apps::list(connection, page))
     }
 
     fn certificate(&self, id: CertificateId) -> Result<Option<Certificate>, Error> {
         self.pool
-            .read(|connection| certificates::find(connection, id))
+            .query(|connection| certificates::find(connection, id))
     }
 
     fn certificates(
@@ -147,16 +147,16 @@ impl Store for SqliteStore {
 
     fn certificates_by_mark(&self, mark: &CertificateMark) -> Result<Vec<Certificate>, Error> {
         self.pool
-            .read(|connection| certificates::find_by_mark(connection, mark))
+            .query(|connection| certificates::find_by_mark(connection, mark))
     }
 
     fn certificates_by_key(&self, digest: &Fingerprint) -> Result<Vec<Certificate>, Error> {
         self.pool
-            .read(|connection| certificates::find_by_key(connection, digest))
+            .query(|connection| certificates::find_by_key(connection, digest))
     }
 
     fn key(&self, id: KeyId) -> Result<Option<ApiKey>, Error> {
-        self.pool.read(|connection| keys::find(connection, id))
+        self.pool.query(|connection| keys::find(connection, id))
     }
 
     fn keys(&self, filter: &KeyFilter, page: &Page<KeyId>) -> Result<Vec<ApiKey>, Error> {
@@ -166,7 +166,7 @@ impl Store for SqliteStore {
 
     fn admin_token(&self, id: AdminTokenId) -> Result<Option<AdminToken>, Error> {
         self.pool
-            .read(|connection| admin_tokens::find(connection, id))
+            .query(|connection| admin_tokens::find(connection, id))
     }
 
     fn admin_tokens(&self, page: &Page<AdminTokenId>) -> Result<Vec<AdminToken>, Error> {
@@ -245,7 +245,7 @@ impl Tickets for SqliteStore {
 
     fn ticket(&self, id: &TicketId, now: Timestamp) -> Result<Option<Ticket>, Error> {
         self.pool
-            .read(|connection| tickets::find(connection, id, now))
+            .query(|connection| tickets::find(connection, id, now))
     }
 
     fn take(&self, id: &TicketId, now: Timestamp) -> Result<Option<Ticket>, Error> {

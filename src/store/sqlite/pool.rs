@@ -32,6 +32,11 @@ impl Pool {
         work(&mut lock(&self.writer))
     }
 
+    /// Reads by one query, which is of one moment by itself. A transaction around it would be two statements more.
+    pub fn query<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Error>) -> Result<T, Error> {
+        work(&self.reader())
+    }
+
     /// Reads the database as of one moment, over any number of queries.
     pub fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Error>) -> Result<T, Error> {
         let connection = self.reader();
@@ -90,6 +95,7 @@ mod tests {
         });
         assert_eq!(counts.unwrap(), (0, 0));
         assert_eq!(pool.read(count).unwrap(), 1);
+        assert_eq!(pool.query(count).unwrap(), 1);
     }
 
     #[test]
