@@ -7,9 +7,19 @@ use std::sync::Arc;
 // The keys are digests and ids of our own making, so nobody can choose them to collide.
 use foldhash::quality::RandomState;
 
-/// The number of shelves of a map. With a million entries each holds about 120, so that a change copies 16 KiB of them,
-/// and the list of shelves.
-const SHELVES: usize = 8192;
+/// The least and the greatest number of shelves of a map, powers of two. With a million entries, each of the most holds
+/// about 120, so that a change copies 16 KiB of them, and the list of shelves.
+const SHELVES_MIN: usize = 64;
+const SHELVES_MAX: usize = 8192;
+
+/// The entries for which a shelf is made. A map of more than twice as many for each of its shelves gets more shelves.
+const PER_SHELF: usize = 16;
+
+/// The number of shelves for so many entries: few for a small map, of which a change copies the list.
+fn shelves_for(entries: usize) -> usize {
+    let shelves = (entries / PER_SHELF).next_power_of_two();
+    shelves.clamp(SHELVES_MIN, SHELVES_MAX)
+}
 
 /// An immutable map in shelves; [`Shelf::with_all`] gives a changed one, which shares every shelf that stayed the same.
 ///
@@ -72,13 +82,14 @@ impl<K: Hash + Eq + Clone, V: Clone> Shelf<K, V> {
         entries: impl IntoIterator<Item = Result<(K, V), E>>,
     ) -> Result<Self, E> {
         let hasher = RandomState::default();
+        let count = shelves_for(expected);
         // Chance puts more on one shelf than on another; a quarter more is rare where there are a hundred.
-        let room = expected / SHELVES * 5 / 4;
+        let room = expected / count * 5 / 4;
         let mut shelves: Vec<Entries<K, V>> =
-            (0..SHELVES).map(|_| Entries::with_room(room)).collect();
+            (0..count).map(|_| Entries::with_room(room)).collect();
         for entry in entries {
             let (key, value) = entry?;
-            let (place, tag) = find(&hasher, &key);
+            let (place, tag) = find(&hasher, count, &key);
             if let Some(shelf) = shelves.get_mut(place) {
                 shelf.tags.push(tag);
                 shelf.entries.push((key, value));
@@ -96,15 +107,32 @@ impl<K: Hash + Eq + Clone, V: Clone> Shelf<K, V> {
             Arc::new(entries)
         };
         let shelves = shelves.into_iter().map(&mut shared).collect();
-        Ok(Self {
+        let built = Self {
             shelves,
             hasher,
             len,
-        })
+        };
+        Ok(built.grown())
+    }
+
+    /// The same map with more shelves, if it has grown out of its own. This copies every entry, once for each doubling.
+    fn grown(self) -> Self {
+        let count = self.shelves.len();
+        if count == SHELVES_MAX || self.len <= count * PER_SHELF * 2 {
+            return self;
+        }
+        let copied = self
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .map(Ok::<_, Infallible>);
+        match Self::try_build(self.len, copied) {
+            Ok(grown) => grown,
+            Err(never) => match never {},
+        }
     }
 
     pub fn get(&self, key: &K) -> Option<&V> {
-        let (place, tag) = find(&self.hasher, key);
+        let (place, tag) = find(&self.hasher, self.shelves.len(), key);
         self.shelves.get(place)?.get(tag, key)
     }
 
@@ -138,17 +166,17 @@ impl<K: Hash + Eq + Clone, V: Clone> Shelf<K, V> {
         }
         let mut draft = Draft::of(self);
         for (key, value) in entries {
-            let (place, tag) = find(&self.hasher, &key);
+            let (place, tag) = find(&self.hasher, self.shelves.len(), &key);
             draft.change(place, |shelf| shelf.set(tag, key, value));
         }
-        draft.finish(&self.hasher)
+        draft.finish(&self.hasher).grown()
     }
 
     /// This map without `key`.
     #[cfg(test)]
     #[must_use]
     pub fn without(&self, key: &K) -> Self {
-        let (place, tag) = find(&self.hasher, key);
+        let (place, tag) = find(&self.hasher, self.shelves.len(), key);
         let mut draft = Draft::of(self);
         draft.change(place, |shelf| shelf.remove(tag, key));
         draft.finish(&self.hasher)
@@ -171,13 +199,20 @@ impl<K: Eq + Clone, V: Clone> Draft<K, V> {
     }
 
     fn change(&mut self, place: usize, change: impl FnOnce(&mut Entries<K, V>)) {
-        if let Some(slot) = self.shelves.get_mut(place) {
+        let Some(slot) = self.shelves.get_mut(place) else {
+            return;
+        };
+        self.len -= slot.len();
+        // A shelf that this draft has copied already is its own.
+        if let Some(own) = Arc::get_mut(slot) {
+            own.make_room(1);
+            change(own);
+        } else {
             let mut changed = slot.copy(1);
-            self.len -= changed.len();
             change(&mut changed);
-            self.len += changed.len();
             *slot = Arc::new(changed);
         }
+        self.len += slot.len();
     }
 
     fn finish(self, hasher: &RandomState) -> Shelf<K, V> {
@@ -279,6 +314,12 @@ impl<K: Eq + Clone, V: Clone> Entries<K, V> {
         self.entries.push((key.clone(), value.clone()));
     }
 
+    /// Makes room for so many more, and for no more than that.
+    fn make_room(&mut self, more: usize) {
+        self.tags.reserve_exact(more);
+        self.entries.reserve_exact(more);
+    }
+
     /// A copy with room for so many more, and for no more than that.
     fn copy(&self, more: usize) -> Self {
         let mut copy = Self::with_room(self.len() + more);
@@ -288,10 +329,11 @@ impl<K: Eq + Clone, V: Clone> Entries<K, V> {
     }
 }
 
-/// The shelf of a key, and the key's tag there: two parts of its hash that have nothing in common.
-fn find<K: Hash>(hasher: &RandomState, key: &K) -> (usize, u16) {
+/// The one of `count` shelves for a key, and the key's tag there: two parts of its hash that have nothing in common.
+/// `count` is a power of two.
+fn find<K: Hash>(hasher: &RandomState, count: usize, key: &K) -> (usize, u16) {
     let hash = hasher.hash_one(key);
-    let place = usize::try_from(hash >> 32).unwrap_or(0) % SHELVES;
+    let place = usize::try_from(hash >> 32).unwrap_or(0) & count.wrapping_sub(1);
     (place, u16::try_from(hash & 0xffff).unwrap_or(0))
 }
 
@@ -368,6 +410,37 @@ mod tests {
             assert!(shelf.entries.capacity() <= shelf.len() + 1);
         }
         assert_eq!(changed.len(), 100_001);
+    }
+
+    #[test]
+    fn a_map_gets_more_shelves_as_it_grows_and_loses_nothing() {
+        let mut shelf = Shelf::default();
+        for from in (0..20_000_u32).step_by(250) {
+            shelf = shelf.with_all((from..from + 250).map(|key| (key, key)));
+        }
+        let count = shelf.shelves.len();
+        assert!(count.is_power_of_two() && count > SHELVES_MIN, "{count}");
+        assert!(shelf.len() <= count * PER_SHELF * 2, "{count}");
+        assert!((0..20_000).all(|key| shelf.get(&key) == Some(&key)));
+        assert_eq!(shelf.get(&20_000), None);
+        // The number of entries is not known beforehand here.
+        let gathered = Shelf::build((0..20_000_u32).filter(|_| true).map(|key| (key, key)));
+        assert_eq!(gathered, shelf);
+        assert!(gathered.len() <= gathered.shelves.len() * PER_SHELF * 2);
+    }
+
+    #[test]
+    fn the_number_of_shelves_has_bounds() {
+        for (entries, shelves) in [
+            (0, 64),
+            (1_024, 64),
+            (1_040, 128),
+            (10_000, 1_024),
+            (1_000_000, 8_192),
+            (10_000_000, 8_192),
+        ] {
+            assert_eq!(shelves_for(entries), shelves, "{entries}");
+        }
     }
 
     #[test]
