@@ -157,7 +157,7 @@ fn planted_faults_on_the_floors_are_found() {
     }
 }
 
-/// The handle of the control plane has what several of its nouns need, and no more (decision 69).
+/// The handle of the control plane has what several of its nouns need, and no more (decision 72).
 #[test]
 fn the_handle_of_control_stays_small() {
     let files = source();
