@@ -26,12 +26,13 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use domain::api_key::SecretDigest;
+use domain::api_key::{DigestKind, Environment, KeyKind, SecretDigest};
 use domain::app::{App, AppState};
 use domain::certificate::{Fingerprint, SerialNumber};
 use domain::credential::CredentialState;
 use domain::id::{AppId, CertificateId, KeyId};
 use domain::identity::{Bearer, Caller, Evidence};
+use domain::key_index::KeyIndex;
 use domain::limit::{Limit, Per, Rate, Verdict};
 use domain::name::Name;
 use domain::path::Path;
@@ -330,6 +331,7 @@ impl Scene {
             apps: Shelf::build(apps(size)),
             certificates: Shelf::build(certificates(size)),
             keys: Shelf::build(keys(size)),
+            key_index: KeyIndex::default(),
             verification_keys: Arc::new([]),
             token_ends: Shelf::default(),
         };
@@ -386,6 +388,7 @@ fn caller(snapshot: &Snapshot, probe: &Probe) -> Caller {
             id: probe.key,
             app: Arc::clone(app),
             scopes: key.scopes.clone(),
+            facts: key.facts(),
         }),
     }
 }
@@ -397,10 +400,7 @@ fn nth_route(number: usize) -> Route {
         host: HostPattern::Exact(host_name(host)),
         path: PathPattern::exact(&format!("/v1/area{route}/orders/{{id}}")).unwrap(),
         methods: vec![http::Method::GET, http::Method::POST],
-        policy: Policy {
-            requirement: Requirement::MtlsAndKey,
-            scopes: "orders:read".parse().unwrap(),
-        },
+        policy: Policy::new(Requirement::MtlsAndKey, "orders:read".parse().unwrap()),
         limits: Vec::new(),
         target: Target::Upstream("orders".parse().unwrap()),
         body_max: None,
@@ -454,8 +454,14 @@ fn keys(count: usize) -> impl ExactSizeIterator<Item = (KeyId, KeyEntry)> {
             digest: SecretDigest(*fingerprint(number).as_bytes()),
             scopes: scopes.clone(),
             networks: Box::default(),
+            digest_kind: DigestKind::Own,
             state: CredentialState::Active,
             expires_at: None,
+            kind: KeyKind::Secret,
+            environment: Environment::Live,
+            tail: None,
+            tokens_outlive: false,
+            rules: None,
         };
         (key_id(number), entry)
     })

@@ -65,9 +65,10 @@ use crypto::api_key::SecretHasher;
 use crypto::assertion::AssertionSigner;
 use crypto::certificate_details::Issuers;
 use crypto::jwt::TokenSigner;
-use domain::api_key::SecretDigest;
+use domain::api_key::{DigestKind, Environment, KeyKind, SecretDigest};
 use domain::credential::CredentialState;
 use domain::id::{KeyId, TokenId};
+use domain::key_index::KeyIndex;
 use domain::limit::{Limit, Per, Rate};
 use domain::local_call::LocalCall;
 use domain::policy::{Policy, Requirement};
@@ -222,6 +223,7 @@ impl Gateway {
             apps: house.apps(),
             certificates: house.registered(REGISTERED),
             keys: Shelf::build([(KEY, key())]),
+            key_index: KeyIndex::default(),
             verification_keys: Arc::new([signer.verification_key()]),
             token_ends: Shelf::default(),
         };
@@ -319,13 +321,13 @@ fn route(work: Work) -> Route {
         host: HostPattern::Exact("localhost".to_owned()),
         path: PathPattern::prefix("/").unwrap(),
         methods: Vec::new(),
-        policy: Policy {
-            requirement: match work {
+        policy: Policy::new(
+            match work {
                 Work::Same => Requirement::Mtls,
                 Work::Everything => Requirement::MtlsAndToken,
             },
-            scopes: if everything { "bench" } else { "" }.parse().unwrap(),
-        },
+            if everything { "bench" } else { "" }.parse().unwrap(),
+        ),
         limits: everything.then(|| Arc::new(limit)).into_iter().collect(),
         target: Target::Upstream("api".parse().unwrap()),
         body_max: None,
@@ -344,8 +346,14 @@ fn key() -> KeyEntry {
         digest: SecretDigest([0; 32]),
         scopes: "bench".parse().unwrap(),
         networks: Box::default(),
+        digest_kind: DigestKind::Own,
         state: CredentialState::Active,
         expires_at: None,
+        kind: KeyKind::Secret,
+        environment: Environment::Live,
+        tail: None,
+        tokens_outlive: false,
+        rules: None,
     }
 }
 

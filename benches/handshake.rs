@@ -49,6 +49,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use crypto::certificate_details::Issuers;
 use domain::identity::Evidence;
+use domain::key_index::KeyIndex;
 use domain::route::RouteTable;
 use domain::shelf::Shelf;
 use domain::snapshot::{Catalog, HostPolicies, Snapshot};
@@ -171,6 +172,7 @@ impl Scene {
             apps: house.apps(),
             certificates: house.registered(size),
             keys: Shelf::default(),
+            key_index: KeyIndex::default(),
             verification_keys: Arc::new([]),
             token_ends: Shelf::default(),
         };

@@ -134,6 +134,8 @@ mod tests {
             "GET /api/v1/keys",
             "POST /api/v1/keys",
             "GET /api/v1/keys/{key}",
+            "POST /api/v1/keys/identify",
+            "POST /api/v1/keys/import",
             "POST /api/v1/keys/{key}/revoke",
             "POST /api/v1/keys/{key}/rotate",
             "GET /api/v1/openapi.json",

@@ -1,4 +1,4 @@
-//! `countersign key`: the partners' server keys.
+//! `countersign key`: the partners' keys.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -14,6 +14,7 @@ use super::confirm::Confirmation;
 use super::duration::Span;
 use super::exit::{Exit, Failure};
 use super::global::Global;
+use super::key_scan::Scan;
 use super::listing::{self, Extent, Query};
 use super::new_file::{NewFile, Readers};
 use super::output::{self, Column, Format};
@@ -23,25 +24,40 @@ use super::plain::plain;
 #[derive(Subcommand, Debug)]
 pub(super) enum Key {
     Create(Create),
+    Import(Import),
+    Scan(Scan),
     List(List),
     Get(Which),
     Rotate(Rotate),
     Revoke(Revoke),
 }
 
-/// Create a server key; it is shown only once.
+/// Create a key; it is shown only once.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   countersign key create --app acme --scope orders:read --scope orders:write --expires 90d
-  countersign key create --app acme --network 203.0.113.0/24 --secret-file acme.key")]
+  countersign key create --app acme --network 203.0.113.0/24 --secret-file acme.key
+  countersign key create --app acme --kind publishable --origin https://shop.example --limit events=100/m")]
 pub(super) struct Create {
+    #[command(flatten)]
+    key: KeyArgs,
+    #[command(flatten)]
+    secret: SecretArgs,
+}
+
+/// The properties of a new key.
+#[derive(Args, Debug)]
+pub(super) struct KeyArgs {
     /// The App's name or id.
     #[arg(long)]
     app: String,
     /// The key's name, for example the place where it is used.
     #[arg(long)]
     name: Option<String>,
+    /// The key's kind: secret (`sk_…`) for servers, or publishable (`pk_…`) for pages and programs that anybody can read.
+    #[arg(long, value_enum, default_value_t)]
+    kind: Kind,
     /// The key's environment: live (`sk_live_…`) or test (`sk_test_…`).
     #[arg(long, value_enum, default_value_t)]
     environment: Environment,
@@ -51,11 +67,50 @@ pub(super) struct Create {
     /// A network that may use the key, for example 203.0.113.0/24; repeat it for more. Without one, all may.
     #[arg(long = "network", value_name = "CIDR", value_parser = network)]
     networks: Vec<String>,
+    /// An origin whose pages may use a publishable key, for example `https://shop.example`; repeat it for more.
+    #[arg(long = "origin", value_name = "ORIGIN")]
+    origins: Vec<String>,
+    /// A limit of the key, for example events=1000/m; repeat it for more. It takes the place of the limit of that
+    /// name on routes that have one; a name that no route has counts all requests of the key.
+    #[arg(long = "limit", value_name = "NAME=RATE", value_parser = limit)]
+    limits: Vec<(String, String)>,
     /// The key's lifetime, for example 90d; no expiry when absent.
     #[arg(long, value_name = "DURATION")]
     expires: Option<Span>,
+}
+
+/// Import a key that another system made, by its digest; its holder goes on showing the same text.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  printf %s \"$KEY\" | sha256sum
+  countersign key import --app acme --digest 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
+pub(super) struct Import {
+    /// The digest of the key's text, in 64 hexadecimal digits.
+    #[arg(long, value_name = "HEX")]
+    digest: String,
+    /// The algorithm: SHA-256, or HMAC-SHA256 under the secret that is `keys.pepper`.
+    #[arg(long, value_enum, default_value_t)]
+    algorithm: Algorithm,
     #[command(flatten)]
-    secret: SecretArgs,
+    key: KeyArgs,
+}
+
+/// The algorithm of a digest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Algorithm {
+    #[default]
+    Sha256,
+    HmacSha256,
+}
+
+impl Algorithm {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::HmacSha256 => "hmac-sha256",
+        }
+    }
 }
 
 /// List keys; their secrets are not stored and cannot be shown.
@@ -78,7 +133,7 @@ pub(super) struct Which {
     id: String,
 }
 
-/// Create a new key with the same scopes, networks and expiry; the old key stays valid for the overlap.
+/// Create a new key with the same scopes, networks, origins, limits and expiry; the old key stays valid for the overlap.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  countersign key rotate key_01j… --overlap 24h")]
 pub(super) struct Rotate {
@@ -87,11 +142,14 @@ pub(super) struct Rotate {
     /// The time for which the old key stays valid.
     #[arg(long, value_name = "DURATION", default_value = "24h")]
     overlap: Span,
+    /// Revoke the old key at once, in place of an overlap.
+    #[arg(long, conflicts_with = "overlap")]
+    revoke_old: bool,
     #[command(flatten)]
     secret: SecretArgs,
 }
 
-/// Revoke a key: the key and all tokens made with it are no longer valid.
+/// Revoke a key: the key and the tokens made with it are no longer valid.
 #[derive(Args, Debug)]
 pub(super) struct Revoke {
     /// The key's id (key_…).
@@ -99,6 +157,12 @@ pub(super) struct Revoke {
     /// The reason.
     #[arg(long, value_enum, default_value_t)]
     reason: RevocationReason,
+    /// Leave the tokens that were made with the key until they expire.
+    #[arg(long)]
+    keep_tokens: bool,
+    /// Revoke a key that retires and is still used, though its successor never was.
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     confirmation: Confirmation,
 }
@@ -112,6 +176,23 @@ pub(super) struct SecretArgs {
     /// Replace the file if it exists.
     #[arg(long, requires = "secret_file")]
     force: bool,
+}
+
+/// The kind of a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Kind {
+    #[default]
+    Secret,
+    Publishable,
+}
+
+impl Kind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Secret => "secret",
+            Self::Publishable => "publishable",
+        }
+    }
 }
 
 /// The environment of a key.
@@ -135,7 +216,7 @@ const COLUMNS: &[Column] = &[
     Column("ID", "/id"),
     Column("APP", "/app"),
     Column("NAME", "/name"),
-    Column("ENVIRONMENT", "/environment"),
+    Column("HINT", "/hint"),
     Column("STATE", "/state"),
     Column("SCOPES", "/scopes"),
     Column("EXPIRES", "/expires_at"),
@@ -147,17 +228,28 @@ impl Key {
         match self {
             Self::Create(create) => {
                 let file = create.secret.open()?;
-                let mut answer = admin.post("/keys", create.body()).await?;
+                let mut answer = admin.post("/keys", create.key.body()).await?;
                 name_app(&admin, global.output, &mut answer, "key").await;
                 return show(file, global.output, answer, "key");
             }
             Self::Rotate(rotate) => {
                 let file = rotate.secret.open()?;
                 let path = listing::path("/keys", &rotate.id, "/rotate");
-                let body = json!({"overlap": rotate.overlap.as_str()});
+                let body = if rotate.revoke_old {
+                    json!({"revoke_old": true})
+                } else {
+                    json!({"overlap": rotate.overlap.as_str()})
+                };
                 let mut answer = admin.post(&path, body).await?;
                 name_app(&admin, global.output, &mut answer, "key").await;
                 return show(file, global.output, answer, "key");
+            }
+            Self::Scan(scan) => return scan.run(&admin, global).await,
+            Self::Import(import) => {
+                let mut answer = admin.post("/keys/import", import.body()).await?;
+                name_app(&admin, global.output, &mut answer, "key").await;
+                output::print(&output::thing(global.output, &answer, "key"))?;
+                return Ok(Exit::of_receipt(&answer));
             }
             Self::List(list) => {
                 let query = Query::default()
@@ -174,11 +266,19 @@ impl Key {
             }
             Self::Revoke(revoke) => {
                 let id = plain(&revoke.id);
-                let question =
-                    format!("Revoke the key {id} and the tokens made with it permanently?");
+                let tokens = if revoke.keep_tokens {
+                    ""
+                } else {
+                    " and the tokens made with it"
+                };
+                let question = format!("Revoke the key {id}{tokens} permanently?");
                 revoke.confirmation.ask(&question)?;
                 let path = listing::path("/keys", &revoke.id, "/revoke");
-                let body = json!({"reason": revoke.reason.as_str()});
+                let body = json!({
+                    "reason": revoke.reason.as_str(),
+                    "keep_tokens": revoke.keep_tokens,
+                    "force": revoke.force,
+                });
                 let mut answer = admin.post(&path, body).await?;
                 name_app(&admin, global.output, &mut answer, "key").await;
                 output::print(&output::thing(global.output, &answer, "key"))?;
@@ -188,14 +288,30 @@ impl Key {
     }
 }
 
-impl Create {
+impl Import {
     fn body(&self) -> Value {
+        let mut body = self.key.body();
+        if let Some(fields) = body.as_object_mut() {
+            fields.insert("digest".to_owned(), self.digest.clone().into());
+            fields.insert("algorithm".to_owned(), self.algorithm.as_str().into());
+        }
+        body
+    }
+}
+
+impl KeyArgs {
+    fn body(&self) -> Value {
+        let limit = |(name, rate): &(String, String)| json!({"name": name, "rate": rate});
+        let limits: Vec<_> = self.limits.iter().map(limit).collect();
         json!({
             "app": self.app,
             "name": self.name,
+            "kind": self.kind.as_str(),
             "environment": self.environment.as_str(),
             "scopes": self.scopes,
             "networks": self.networks,
+            "origins": self.origins,
+            "limits": limits,
             "expires_in": self.expires.as_ref().map(Span::as_str),
         })
     }
@@ -256,6 +372,13 @@ fn print_with_secret(
     output::print(&text)?;
     output::remark("The secret is shown this one time: store it now.");
     Ok(())
+}
+
+/// A limit's name and rate.
+fn limit(text: &str) -> Result<(String, String), &'static str> {
+    let parts = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    let (name, rate) = parts.ok_or("a limit is a name and a rate: events=1000/m")?;
+    Ok((name.to_owned(), rate.to_owned()))
 }
 
 /// An address or a network, as far as a typing mistake can be seen here.

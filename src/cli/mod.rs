@@ -13,6 +13,7 @@ mod app;
 mod app_set;
 mod cert;
 mod key;
+mod key_scan;
 mod csr;
 mod audit;
 mod admin_token;

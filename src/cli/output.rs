@@ -4,7 +4,7 @@
 //! `NO_COLOR` is set or the output is not a terminal.
 
 use std::fmt::Write as _;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal as _, Write};
 
 use clap::ValueEnum;
 use serde_json::Value;
@@ -186,6 +186,14 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 /// Writes a note to stderr; a failure is ignored.
 pub(super) fn remark(text: &str) {
     let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+/// Replaces the line of progress on a terminal; other outputs get none. An empty text removes it.
+pub(super) fn progress(text: &str) {
+    let mut out = std::io::stderr();
+    if out.is_terminal() {
+        let _ = write!(out, "\r\u{1b}[K{text}").and_then(|()| out.flush());
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::parts::Replaceable;
 use super::path::YamlPath;
 use super::tls::{ClientAuth, ClientAuthMode};
 use super::upstreams::{self, Protocol as WrittenProtocol};
+use crate::domain::accepted::{AcceptedKinds, Environments};
 use crate::domain::header_names::HeaderNames;
 use crate::domain::identity_headers::IdentityHeaders;
 use crate::domain::limit::{Limit, Rate};
@@ -65,6 +66,12 @@ impl Replaceable<'_> {
             .map(|endpoint| local_route(endpoint))
             .chain(drafts.filter_map(|draft| draft.route.ok()))
             .collect()
+    }
+
+    /// The catalogue of scopes. A loaded configuration has no more than fit a set.
+    pub fn known_scopes(&self) -> Option<ScopeSet> {
+        self.scopes
+            .and_then(|scopes| ScopeSet::new(scopes.iter().cloned()).ok())
     }
 
     pub fn domain_upstreams(&self) -> HashMap<Name, Arc<Upstream>> {
@@ -211,8 +218,9 @@ fn route(
         path,
         methods,
         policy: Policy {
-            requirement,
-            scopes,
+            accept: written.accepted(),
+            environments: written.taken_environments(),
+            ..Policy::new(requirement, scopes)
         },
         limits,
         target: Target::Upstream(written.upstream.clone()),
@@ -236,9 +244,11 @@ fn local_route(endpoint: &'static LocalEndpoint) -> Route {
         host: HostPattern::Any,
         path: PathPattern::exact(endpoint.path).expect("our own paths are patterns"),
         methods: endpoint.methods.to_vec(),
+        // Our own endpoints are for every caller that proves what they require.
         policy: Policy {
-            requirement: endpoint.requirement,
-            scopes: ScopeSet::default(),
+            accept: AcceptedKinds::ALL,
+            environments: Environments::ALL,
+            ..Policy::new(endpoint.requirement, ScopeSet::default())
         },
         limits: limits.collect(),
         target: Target::Local(endpoint),

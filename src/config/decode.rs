@@ -15,7 +15,7 @@ use super::document::{Entry, Node, Value};
 use super::path::{Step, YamlPath};
 use super::problem::Finding;
 use super::secret::SECRET_MARK;
-use super::suggest::nearest;
+use crate::domain::suggest::nearest;
 
 /// The maximum number of findings: an operator fixes the first ones before reading more.
 pub const FINDINGS_MAX: usize = 50;

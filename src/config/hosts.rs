@@ -14,6 +14,8 @@ use super::span::Span;
 use super::text::text_value;
 use super::tls::{ClientAuthMode, Reject};
 use super::upgrades::Upgrades;
+use crate::domain::accepted::{AcceptedKinds, CredentialKind, Environments};
+use crate::domain::api_key::Environment as DomainEnvironment;
 use crate::domain::header_names::HeaderNames as DomainHeaderNames;
 use crate::domain::limit::Per as DomainPer;
 use crate::domain::name::Name;
@@ -100,6 +102,13 @@ pub struct Route {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub scopes: Vec<Scope>,
+    /// The kinds of keys and tokens that the route accepts, among those that `require` asks for: `secret_key`,
+    /// `publishable_key`, `app_token` (of an App alone) and `user_token` (of an App's user). Everything but publishable keys when not set.
+    #[serde(default)]
+    pub accept: Option<Vec<Accept>>,
+    /// The environments whose credentials the route takes: `live`, `test` or both.
+    #[serde(default = "live")]
+    pub environments: Vec<Environment>,
     /// One rate limit; use `limits` for several.
     #[serde(default)]
     pub limit: Option<Limit>,
@@ -210,6 +219,61 @@ impl From<Per> for DomainPer {
             Per::Address => Self::Address,
             Per::Route => Self::Route,
         }
+    }
+}
+
+/// A kind of key or token that a route accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Accept {
+    SecretKey,
+    PublishableKey,
+    AppToken,
+    UserToken,
+}
+
+impl From<Accept> for CredentialKind {
+    fn from(accept: Accept) -> Self {
+        match accept {
+            Accept::SecretKey => Self::SecretKey,
+            Accept::PublishableKey => Self::PublishableKey,
+            Accept::AppToken => Self::AppToken,
+            Accept::UserToken => Self::UserToken,
+        }
+    }
+}
+
+/// An environment of credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    Live,
+    Test,
+}
+
+impl From<Environment> for DomainEnvironment {
+    fn from(environment: Environment) -> Self {
+        match environment {
+            Environment::Live => Self::Live,
+            Environment::Test => Self::Test,
+        }
+    }
+}
+
+fn live() -> Vec<Environment> {
+    vec![Environment::Live]
+}
+
+impl Route {
+    /// The kinds of credentials that the route accepts.
+    pub(super) fn accepted(&self) -> AcceptedKinds {
+        let written = self.accept.as_ref();
+        let kinds = written.map(|kinds| kinds.iter().copied().map(CredentialKind::from));
+        kinds.map_or(AcceptedKinds::DEFAULT, AcceptedKinds::new)
+    }
+
+    pub(super) fn taken_environments(&self) -> Environments {
+        Environments::new(self.environments.iter().copied().map(Into::into))
     }
 }
 

@@ -38,8 +38,6 @@ pub mod decode;
 pub mod fetch;
 pub mod check;
 pub mod problem;
-pub mod suggest;
-
 pub mod parts;
 pub mod catalog;
 

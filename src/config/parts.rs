@@ -33,6 +33,7 @@ use super::tokens::{Keys, Tokens};
 use super::upstreams::Upstream;
 use crate::domain::local::LocalEndpoint;
 use crate::domain::name::Name;
+use crate::domain::scope::Scope;
 use crate::domain::secret::Secret;
 use crate::domain::token::ClientAuthMethod;
 
@@ -42,6 +43,8 @@ pub struct Replaceable<'c> {
     pub hosts: &'c BTreeMap<HostName, Host>,
     pub upstreams: &'c BTreeMap<Name, Upstream>,
     pub identity_headers: &'c IdentityHeaders,
+    /// The catalogue of scopes, if there is one.
+    pub scopes: Option<&'c [Scope]>,
     pub tls: &'c Tls,
     pub profile: &'c Profile,
     /// `tokens.issuer`
@@ -196,6 +199,7 @@ impl Config {
             hosts,
             upstreams,
             identity_headers,
+            scopes,
             tokens,
             keys: Keys { pepper },
             store: Store { url: _ },
@@ -234,6 +238,7 @@ impl Config {
             hosts,
             upstreams,
             identity_headers,
+            scopes: scopes.as_deref(),
             tls,
             profile,
             issuer,
@@ -500,7 +505,7 @@ mod tests {
             |name: &str, matches: Value| json!({"name": name, "match": matches, "upstream": "up"});
         let own = json!({
             "name": "own", "match": {"path": "/own", "methods": ["GET"]}, "require": "mtls_and_key",
-            "scopes": ["a:b"], "limit": limit("one"), "limits": [limit("two"), limit("three")], "upstream": "up",
+            "scopes": ["a:b"], "accept": ["secret_key"], "environments": ["live"], "limit": limit("one"), "limits": [limit("two"), limit("three")], "upstream": "up",
             "body_max": "1KiB", "ambiguous_paths": ["semicolons"], "keep_credential": true,
             "timeouts": {"body": "1s", "body_pace": {"grace": "1s", "bytes_per_second": 1}},
             "upgrades": ["websocket"], "identity_headers": here,
@@ -539,6 +544,7 @@ mod tests {
                 "tcp": tcp,
             }},
             "identity_headers": here,
+            "scopes": ["a:b", "c"],
             "tokens": {"issuer": "https://a.test", "signing_key": "token.pem"},
             "keys": {"pepper": "${file:pepper}"},
             "store": {"url": "sqlite:///store.db"},
@@ -575,6 +581,8 @@ mod tests {
         "p256",
         "p384",
         "tls_client_auth",
+        "publishable_key",
+        "test",
         "address",
         "http2",
         "semicolons",
@@ -644,8 +652,8 @@ mod tests {
         let shown = (&config.tls.certificates, names, config.http2);
         let traffic = (config.routes(), upstreams, tls_of_upstreams);
         format!(
-            "{traffic:?} {:?} {by_host:?} {profile:?} {tokens:?} {shown:?}",
-            policies.general
+            "{:?} {traffic:?} {:?} {by_host:?} {profile:?} {tokens:?} {shown:?}",
+            config.scopes, policies.general
         )
     }
 

@@ -1,10 +1,11 @@
 //! Rates as they are written: `100/s`, `5000/h`, `10/15m`.
 
 use std::fmt;
-use std::time::Duration;
 
 use super::span::Span;
 use super::text::text_value;
+pub use crate::domain::limit::InvalidRate;
+use crate::domain::limit::Rate as DomainRate;
 
 /// So many requests per so much time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,48 +14,26 @@ pub struct Rate {
     pub period: Span,
 }
 
-/// Faster than any gateway answers; below it, two requests are never less than a nanosecond apart.
-const PER_SECOND_MAX: u128 = 1_000_000;
-
-/// A text that is not a rate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a rate is a whole number per time, like 100/s, 5000/h or 10/15m, and at most 1000000/s")]
-pub struct InvalidRate;
-
 impl std::str::FromStr for Rate {
     type Err = InvalidRate;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (count, period) = text.split_once('/').ok_or(InvalidRate)?;
-        let digits = !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit());
-        let count: u32 = count.parse().ok().filter(|_| digits).ok_or(InvalidRate)?;
-        let one = if period.starts_with(|first: char| first.is_ascii_digit()) {
-            ""
-        } else {
-            "1"
-        };
-        let period: Span = format!("{one}{period}").parse().ok().ok_or(InvalidRate)?;
-        let most = PER_SECOND_MAX * period.get().as_millis() / 1000;
-        if count == 0 || u128::from(count) > most {
-            return Err(InvalidRate);
-        }
-        Ok(Self { count, period })
+        let rate = DomainRate::parse(text)?;
+        Ok(Self {
+            count: rate.count,
+            period: rate.period.into(),
+        })
     }
 }
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = match self.period.get() {
-            period if period == Duration::from_secs(1) => Some("s"),
-            period if period == Duration::from_mins(1) => Some("m"),
-            period if period == Duration::from_hours(1) => Some("h"),
-            period if period == Duration::from_hours(24) => Some("d"),
-            _ => None,
+        let rate = DomainRate {
+            count: self.count,
+            period: self.period.get(),
+            burst: self.count,
         };
-        match unit {
-            Some(unit) => write!(f, "{}/{unit}", self.count),
-            None => write!(f, "{}/{}", self.count, self.period),
-        }
+        f.write_str(&rate.text())
     }
 }
 

@@ -21,6 +21,7 @@ use super::tokens::{Keys, Tokens};
 use super::upstreams::Upstream;
 use crate::domain::local::LocalEndpoints;
 use crate::domain::name::Name;
+use crate::domain::scope::Scope;
 
 /// The configuration of a Countersign gateway. Apps and their credentials are in the store, not here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +46,11 @@ pub struct Config {
     #[schemars(with = "BTreeMap<String, Upstream>")]
     pub upstreams: BTreeMap<Name, Upstream>,
     pub identity_headers: IdentityHeaders,
+    /// The names of all scopes. With a list, a scope that is not in it is refused wherever one is written: in routes,
+    /// and in new keys. Without a list, every name is a scope. The scopes of the gateway itself, `countersign:…`, need
+    /// no entry.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub scopes: Option<Vec<Scope>>,
     pub tokens: Tokens,
     pub keys: Keys,
     pub store: Store,
@@ -98,6 +104,7 @@ impl Default for Config {
             hosts: BTreeMap::new(),
             upstreams: BTreeMap::new(),
             identity_headers: IdentityHeaders::default(),
+            scopes: None,
             tokens: Tokens::default(),
             keys: Keys::default(),
             store: Store::default(),

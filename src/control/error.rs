@@ -81,6 +81,7 @@ impl From<Refusal> for Error {
             | Refusal::LiveKey(_)
             | Refusal::NameTaken(_)
             | Refusal::Revoked { .. } => Reason::Conflict,
+            Refusal::KeyInUse { .. } => Reason::StillInUse,
             Refusal::KeyCompromised => Reason::CsrKeyRevoked,
             Refusal::KeyOfOtherApp => Reason::CsrKeyInUse,
             Refusal::Settings(_) => Reason::InputInvalid,

@@ -41,6 +41,7 @@ impl Care {
         vec![
             self.job("credential_counts", OFTEN, Self::count_credentials),
             self.job("server_certificates", SELDOM, Self::renew_certificates),
+            self.job("key_uses", SELDOM, Self::write_key_uses),
             self.job("token_keys", OFTEN, Self::forget_token_keys),
             self.job("tickets", SELDOM, Self::sweep_tickets),
             self.job("sessions", SELDOM, Self::sweep_sessions),
@@ -82,6 +83,10 @@ impl Care {
 
     async fn forget_token_keys(self) -> Result<(), Error> {
         self.control.forget_token_keys().await
+    }
+
+    async fn write_key_uses(self) -> Result<(), Error> {
+        self.control.write_key_uses().await
     }
 
     async fn sweep_tickets(self) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! Keys: created, listed, rotated with an overlap, revoked.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -15,14 +16,19 @@ use super::writer::Plan;
 use crate::crypto::api_key::generate_key;
 use crate::crypto::random;
 use crate::domain::admin::Actor;
-use crate::domain::api_key::{ApiKey, Environment, NETWORKS_MAX};
-use crate::domain::credential::{CredentialState, RevocationReason};
-use crate::domain::id::KeyId;
+use crate::domain::api_key::{
+    ApiKey, DigestKind, Environment, KEY_LIMITS_MAX, KeyKind, KeyLimit, KeyTail, KeyUse,
+    NETWORKS_MAX, SecretDigest,
+};
+use crate::domain::credential::CredentialState;
+use crate::domain::id::{AppId, KeyId};
 use crate::domain::listing::{KeyFilter, Page};
 use crate::domain::name::Name;
-use crate::domain::registry::keys;
-use crate::domain::scope::ScopeSet;
+use crate::domain::origin::{ORIGINS_MAX, OriginPattern};
+use crate::domain::registry::keys::{self, Handover, LastUses, NewText, Revocation};
+use crate::domain::scope::{Scope, ScopeSet};
 use crate::domain::secret::Secret;
+use crate::domain::suggest::nearest;
 use crate::domain::time::Timestamp;
 
 /// The maximum lifetime of a key with an end; for more there are keys that do not expire.
@@ -40,12 +46,79 @@ pub struct NewKey {
     /// The App's id or name.
     pub app: String,
     pub name: Name,
+    pub kind: KeyKind,
     pub environment: Environment,
     pub scopes: ScopeSet,
     /// The networks that the key may be used from; any network when empty.
     pub networks: Vec<IpNet>,
+    /// The origins whose pages may use a publishable key; no condition when empty.
+    pub origins: Vec<OriginPattern>,
+    pub limits: Vec<KeyLimit>,
     /// The lifetime; absent for a key that never expires.
     pub expires_in: Option<Duration>,
+}
+
+impl NewKey {
+    /// The key of this App with this digest and these last characters.
+    fn key(
+        &self,
+        id: KeyId,
+        app: AppId,
+        (digest, tail): (SecretDigest, Option<KeyTail>),
+        now: Timestamp,
+        expires_at: Option<Timestamp>,
+    ) -> ApiKey {
+        ApiKey {
+            id,
+            app,
+            name: self.name.clone(),
+            kind: self.kind,
+            environment: self.environment,
+            digest,
+            digest_kind: DigestKind::Own,
+            tail,
+            scopes: self.scopes.clone(),
+            networks: self.networks.clone(),
+            origins: self.origins.clone(),
+            limits: self.limits.clone(),
+            state: CredentialState::Active,
+            created_at: now,
+            expires_at,
+            successor: None,
+            revoked_at: None,
+            revocation_reason: None,
+            tokens_outlive: false,
+        }
+    }
+
+    /// Refuses what no key may have.
+    fn judge(&self) -> Result<(), Error> {
+        for (count, max, what) in [
+            (self.networks.len(), NETWORKS_MAX, "networks"),
+            (self.origins.len(), ORIGINS_MAX, "origins"),
+            (self.limits.len(), KEY_LIMITS_MAX, "limits"),
+        ] {
+            if count > max {
+                return Err(Error::invalid(format!("a key has at most {max} {what}")));
+            }
+        }
+        let names: HashSet<&Name> = self.limits.iter().map(|limit| &limit.name).collect();
+        if names.len() < self.limits.len() {
+            return Err(Error::invalid("two limits of the key have the same name"));
+        }
+        let publishable = self.kind == KeyKind::Publishable;
+        if !publishable && !self.origins.is_empty() {
+            return Err(Error::invalid(
+                "origins are for publishable keys: browsers have no secret keys",
+            ));
+        }
+        if publishable && self.scopes.iter().any(Scope::is_ours) {
+            return Err(Error::invalid(
+                "a publishable key has no scope of countersign: anybody can read the key",
+            ));
+        }
+        Ok(())
+    }
 }
 
 impl Control {
@@ -56,31 +129,16 @@ impl Control {
         new: NewKey,
     ) -> Result<Changed<(ApiKey, Secret)>, Error> {
         let (actor, now) = (actor.clone(), self.now());
-        if new.networks.len() > NETWORKS_MAX {
-            return Err(Error::invalid(format!(
-                "a key is bound to at most {NETWORKS_MAX} networks"
-            )));
-        }
+        new.judge()?;
+        self.know(&new.scopes)?;
         let expires_at = expiry(new.expires_in, now)?;
         let id = KeyId::from_bits(random::id_bits(now));
-        let secret = generate_key(id, new.environment);
+        let secret = generate_key(id, new.kind, new.environment);
         let digest = self.hasher().digest(secret.expose());
+        let tail = KeyTail::of(secret.expose());
         let created = self.commit(move |draft| {
             let app = apps::find(draft, &new.app)?;
-            let key = ApiKey {
-                id,
-                app: app.id,
-                name: new.name.clone(),
-                environment: new.environment,
-                digest,
-                scopes: new.scopes.clone(),
-                networks: new.networks.clone(),
-                state: CredentialState::Active,
-                created_at: now,
-                expires_at,
-                revoked_at: None,
-                revocation_reason: None,
-            };
+            let key = new.key(id, app.id, (digest, tail), now, expires_at);
             let live = draft.live_keys(app.id, now, app.settings.keys_max())?;
             let key = keys::create(key, &app, live)?;
             let value = key.value().clone();
@@ -93,10 +151,69 @@ impl Control {
         Ok(created.await?.map(|key| (key, secret)))
     }
 
+    /// Registers a key that another system made, by the digest of its text. Its holder shows that text.
+    pub async fn import_key(
+        &self,
+        actor: &Actor,
+        new: NewKey,
+        kind: DigestKind,
+        digest: SecretDigest,
+    ) -> Result<Changed<ApiKey>, Error> {
+        let (actor, now) = (actor.clone(), self.now());
+        new.judge()?;
+        self.know(&new.scopes)?;
+        if kind == DigestKind::HmacSha256 && !self.hasher().is_peppered() {
+            return Err(Error::invalid(
+                "hmac-sha256 needs keys.pepper: the secret under which the other system has made the digest",
+            ));
+        }
+        let expires_at = expiry(new.expires_in, now)?;
+        let id = KeyId::from_bits(random::id_bits(now));
+        let created = self.commit(move |draft| {
+            let app = apps::find(draft, &new.app)?;
+            let key = ApiKey {
+                digest_kind: kind,
+                ..new.key(id, app.id, (digest, None), now, expires_at)
+            };
+            let live = draft.live_keys(app.id, now, app.settings.keys_max())?;
+            let key = keys::create(key, &app, live)?;
+            let value = key.value().clone();
+            Ok(Plan {
+                changes: vec![key.into()],
+                event: event(&actor, now, "key.import", &id, Some(app.id), detail(&value)),
+                value,
+            })
+        });
+        created.await
+    }
+
     pub async fn key(&self, id: KeyId) -> Result<ApiKey, Error> {
         let now = self.now();
         self.read(move |store| Ok(as_of(find(&Draft::of(store), id)?, now)))
             .await
+    }
+
+    /// A key with its last use.
+    pub async fn key_and_use(&self, id: KeyId) -> Result<(ApiKey, Option<KeyUse>), Error> {
+        let key = self.key(id).await?;
+        let mut uses = self.key_uses(vec![id]).await?;
+        Ok((key, uses.remove(&id)))
+    }
+
+    /// Keys with their last uses.
+    pub async fn keys_and_uses(
+        &self,
+        filter: KeyFilter,
+        page: Page<KeyId>,
+    ) -> Result<Vec<(ApiKey, Option<KeyUse>)>, Error> {
+        let keys = self.keys(filter, page).await?;
+        let ids = keys.iter().map(|key| key.id).collect();
+        let mut uses = self.key_uses(ids).await?;
+        let with_use = |key: ApiKey| {
+            let last = uses.remove(&key.id);
+            (key, last)
+        };
+        Ok(keys.into_iter().map(with_use).collect())
     }
 
     pub async fn keys(&self, filter: KeyFilter, page: Page<KeyId>) -> Result<Vec<ApiKey>, Error> {
@@ -112,15 +229,16 @@ impl Control {
         .await
     }
 
-    /// Creates a successor with the same name, scopes, networks and end. The old key still works for `overlap`, or
-    /// until its own end if that comes first.
+    /// Creates a successor with the same name, scopes, networks, origins, limits and end. The old key still works for
+    /// the overlap, or until its own end if that comes first; or it ends at once.
     pub async fn rotate_key(
         &self,
         actor: &Actor,
         id: KeyId,
-        overlap: Duration,
+        handover: impl Into<Handover>,
     ) -> Result<Changed<(ApiKey, Secret)>, Error> {
-        if overlap > OVERLAP_MAX {
+        let handover = handover.into();
+        if matches!(handover, Handover::Overlap(overlap) if overlap > OVERLAP_MAX) {
             return Err(Error::invalid("an overlap is at most 90 days"));
         }
         let (actor, now) = (actor.clone(), self.now());
@@ -130,11 +248,16 @@ impl Control {
             let found = draft.app(old.app)?;
             let app = found.ok_or_else(|| Error::not_found("App", old.app))?;
             let new_id = KeyId::from_bits(random::id_bits(now));
-            let secret = generate_key(new_id, old.environment);
-            let digest = hasher.digest(secret.expose());
-            let rotation = keys::rotate(old, &app, (new_id, digest), now, overlap)?;
+            let secret = generate_key(new_id, old.kind, old.environment);
+            let text = NewText {
+                id: new_id,
+                digest: hasher.digest(secret.expose()),
+                tail: KeyTail::of(secret.expose()),
+            };
+            let rotation = keys::rotate(old, &app, text, now, handover)?;
             let value = rotation.successor.value().clone();
-            let ends = rotation.retired.value().expires_at;
+            let retired = rotation.retired.value();
+            let ends = retired.revoked_at.or(retired.expires_at);
             let detail = json!({"name": value.name, "successor": new_id, "retires_at": ends});
             Ok(Plan {
                 changes: vec![rotation.retired.into(), rotation.successor.into()],
@@ -145,18 +268,29 @@ impl Control {
         .await
     }
 
-    /// Revokes a key at once, with every token that was minted from it.
+    /// Revokes a key at once, with every token that was minted from it unless these are kept.
     pub async fn revoke_key(
         &self,
         actor: &Actor,
         id: KeyId,
-        reason: RevocationReason,
+        revocation: impl Into<Revocation>,
     ) -> Result<Changed<ApiKey>, Error> {
+        let revocation = revocation.into();
+        let uses = if revocation.force {
+            LastUses::default()
+        } else {
+            self.last_uses(id).await?
+        };
         let (actor, now) = (actor.clone(), self.now());
         let revoked = self.commit(move |draft| {
-            let key = keys::revoke(find(draft, id)?, now, reason)?;
+            let key = keys::revoke(find(draft, id)?, now, revocation, uses)?;
             let value = key.value().clone();
-            let detail = json!({"name": value.name, "reason": reason});
+            let detail = json!({
+                "name": value.name,
+                "reason": revocation.reason,
+                "keep_tokens": revocation.keep_tokens,
+                "force": revocation.force,
+            });
             Ok(Plan {
                 changes: vec![key.into()],
                 event: event(&actor, now, "key.revoke", &id, Some(value.app), detail),
@@ -164,6 +298,35 @@ impl Control {
             })
         });
         revoked.await?.in_force(id)
+    }
+
+    /// Refuses a scope that the catalogue does not have, and names the one that may be meant.
+    fn know(&self, scopes: &ScopeSet) -> Result<(), Error> {
+        let Some(known) = self.scopes() else {
+            return Ok(());
+        };
+        let unknown = |scope: &&Scope| !known.contains(scope) && !scope.is_ours();
+        let Some(unknown) = scopes.iter().find(unknown) else {
+            return Ok(());
+        };
+        let names: Vec<&str> = known.iter().map(Scope::as_str).collect();
+        let fault = match nearest(unknown.as_str(), names.iter().copied()) {
+            Some(meant) => format!("there is no scope {unknown}; did you mean {meant}?"),
+            None => format!("there is no scope {unknown}; known: {}", names.join(", ")),
+        };
+        Err(Error::invalid(fault))
+    }
+
+    /// The last uses of a key and of its successor.
+    async fn last_uses(&self, id: KeyId) -> Result<LastUses, Error> {
+        let successor = self.key(id).await?.successor;
+        let ids = std::iter::once(id).chain(successor).collect();
+        let uses = self.key_uses(ids).await?;
+        let at = |id: &KeyId| uses.get(id).map(|used| used.at);
+        Ok(LastUses {
+            of_key: at(&id),
+            of_successor: successor.as_ref().and_then(at),
+        })
     }
 }
 
@@ -195,11 +358,17 @@ fn as_of(key: ApiKey, now: Timestamp) -> ApiKey {
 
 fn detail(key: &ApiKey) -> Value {
     let networks: Vec<_> = key.networks.iter().map(ToString::to_string).collect();
+    let origins: Vec<_> = key.origins.iter().map(OriginPattern::as_str).collect();
+    let limit = |limit: &KeyLimit| format!("{}={}", limit.name, limit.rate.text());
+    let limits: Vec<_> = key.limits.iter().map(limit).collect();
     json!({
         "name": key.name,
+        "kind": key.kind,
         "environment": key.environment,
         "scopes": key.scopes.to_string(),
         "networks": networks.join(" "),
+        "origins": origins.join(" "),
+        "limits": limits.join(" "),
         "expires_at": key.expires_at,
     })
 }
@@ -335,7 +504,7 @@ mod tests {
         let asleep = control.rotate_key(&ACTOR, key.id, DAY).await.unwrap_err();
         assert_eq!(asleep.reason, Reason::Conflict);
 
-        let reason = RevocationReason::default();
+        let reason = crate::domain::credential::RevocationReason::default();
         let revoked = control.revoke_key(&ACTOR, key.id, reason).await.unwrap();
         assert_eq!(revoked.value.state, CredentialState::Revoked);
         let ended = Ended::Credential(CredentialId::Key(key.id));

@@ -20,7 +20,7 @@ use crate::domain::credential::Ended;
 use crate::domain::reason::Reason;
 use crate::domain::record::Receipt;
 use crate::domain::shelf::Shelf;
-use crate::domain::snapshot::{Catalog, Snapshot};
+use crate::domain::snapshot::{Catalog, Snapshot, index};
 use crate::domain::succession::{Entry, Succession};
 use crate::domain::time::Timestamp;
 use crate::domain::token::VerificationKey;
@@ -561,6 +561,7 @@ fn build(
         catalog,
         apps: contents.apps,
         certificates: contents.certificates,
+        key_index: index(&contents.keys),
         keys: contents.keys,
         verification_keys,
         token_ends: contents.token_ends,

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::draft::Draft;
 use super::error::Error;
 use super::key_ring::TokenKeys;
+use super::key_uses::KeyUses;
 use super::metrics::ControlMetrics;
 use super::publish::{Changed, Publisher, blocking};
 use super::published_keys::PublishedKeys;
@@ -14,6 +15,7 @@ use super::writer::Plan;
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::authority::Authority;
 use crate::domain::certificate::Profile;
+use crate::domain::scope::ScopeSet;
 use crate::domain::time::{Clock, Timestamp};
 use crate::store::repository::Store;
 use crate::store::sessions::Sessions;
@@ -33,6 +35,7 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub metrics: ControlMetrics,
     pub token_keys: TokenKeys,
+    pub key_uses: KeyUses,
 }
 
 /// The operations of the control plane. Cloning it is cheap.
@@ -53,10 +56,19 @@ struct Inner {
     published: Arc<PublishedKeys>,
     publisher: Publisher,
     signing: ArcSwap<Signing>,
-    hasher: Arc<SecretHasher>,
     clock: Arc<dyn Clock>,
     metrics: ControlMetrics,
     token_keys: TokenKeys,
+    keys: KeyParts,
+}
+
+/// The parts for operations on keys and other secrets.
+#[derive(Debug)]
+struct KeyParts {
+    hasher: Arc<SecretHasher>,
+    uses: KeyUses,
+    /// The scopes that there are; every name is one if there is no catalogue.
+    scopes: ArcSwapOption<ScopeSet>,
 }
 
 /// The parts that sign certificates. A reload replaces both at once, so an operation takes both from one value.
@@ -80,10 +92,14 @@ impl Control {
                 authority: parts.authority,
                 profile: parts.profile,
             }),
-            hasher: parts.hasher,
             clock: parts.clock,
             metrics: parts.metrics,
             token_keys: parts.token_keys,
+            keys: KeyParts {
+                hasher: parts.hasher,
+                uses: parts.key_uses,
+                scopes: ArcSwapOption::empty(),
+            },
         };
         Self {
             inner: Arc::new(inner),
@@ -96,6 +112,15 @@ impl Control {
         state.authority_ends(authority.not_after());
         let signing = Signing { authority, profile };
         self.inner.signing.store(Arc::new(signing));
+    }
+
+    /// Replaces the catalogue of scopes, for a reload. Keys that have others keep them.
+    pub fn offer_scopes(&self, scopes: Option<ScopeSet>) {
+        self.inner.keys.scopes.store(scopes.map(Arc::new));
+    }
+
+    pub(super) fn scopes(&self) -> Option<Arc<ScopeSet>> {
+        self.inner.keys.scopes.load_full()
     }
 
     pub fn publisher(&self) -> &Publisher {
@@ -120,7 +145,7 @@ impl Control {
     }
 
     pub(super) fn hasher(&self) -> &Arc<SecretHasher> {
-        &self.inner.hasher
+        &self.inner.keys.hasher
     }
 
     pub(super) fn signing(&self) -> Arc<Signing> {
@@ -129,6 +154,10 @@ impl Control {
 
     pub(super) fn metrics(&self) -> &ControlMetrics {
         &self.inner.metrics
+    }
+
+    pub(super) fn key_uses_held(&self) -> &KeyUses {
+        &self.inner.keys.uses
     }
 
     pub(super) fn token_keys_held(&self) -> &TokenKeys {

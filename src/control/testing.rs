@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::apps::NewApp;
 use super::certificates::{SignRequest, SignedCertificate};
 use super::key_ring::TokenKeys;
+use super::key_uses::{ASKED_MAX, KeyUses, UsesAsked};
 use super::keys::NewKey;
 use super::metrics::ControlMetrics;
 use super::publish::{Changed, Publication, Publisher};
@@ -19,7 +20,7 @@ use super::service::{Control, Parts};
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::authority::Authority;
 use crate::domain::admin::Actor;
-use crate::domain::api_key::{ApiKey, Environment};
+use crate::domain::api_key::{ApiKey, Environment, KeyKind};
 use crate::domain::app::App;
 use crate::domain::certificate::Profile;
 use crate::domain::credential::Ended;
@@ -102,6 +103,8 @@ pub struct Fixture {
     /// The source of every JWK set that an App publishes.
     pub source: Arc<OneSource>,
     pub registry: prometheus::Registry,
+    /// The questions for the uses of keys, which nobody answers unless a test takes them.
+    pub uses: Option<mpsc::Receiver<UsesAsked>>,
     /// The directory of the token keys' files.
     _place: tempfile::TempDir,
 }
@@ -148,6 +151,7 @@ impl Fixture {
         let authority = Authority::load(cert, key, &made.root_cert_pem, clock.now()).unwrap();
         let hasher = Arc::new(SecretHasher::new(Some(Secret::new("pepper".to_owned()))));
         let source = OneSource::of(Err("nothing is published"));
+        let (asked, uses) = mpsc::channel(ASKED_MAX);
         let control = Control::new(Parts {
             store: store.clone(),
             sessions: store.clone(),
@@ -160,11 +164,13 @@ impl Fixture {
             clock: clock.clone(),
             metrics,
             token_keys: token_keys.value,
+            key_uses: KeyUses::new(asked),
         });
         Self {
             control,
             clock,
             store,
+            uses: Some(uses),
             hasher,
             told,
             source,
@@ -223,9 +229,12 @@ pub fn new_key(app: &str, scopes: &str) -> NewKey {
     NewKey {
         app: app.to_owned(),
         name: "server".parse().unwrap(),
+        kind: KeyKind::Secret,
         environment: Environment::Live,
         scopes: scopes.parse().unwrap(),
         networks: Vec::new(),
+        origins: Vec::new(),
+        limits: Vec::new(),
         expires_in: None,
     }
 }

@@ -127,7 +127,8 @@ fn revoke_key(number: u128) -> impl Fn(&Draft<'_>) -> Result<Plan<u128>, Error> 
         let key = draft.key(KeyId::from_bits(number))?;
         let key = key.ok_or_else(|| Error::not_found("key", number))?;
         let reason = RevocationReason::KeyCompromise;
-        let changes = vec![keys::revoke(key, NOW, reason)?.into()];
+        let changes =
+            vec![keys::revoke(key, NOW, reason.into(), keys::LastUses::default())?.into()];
         Ok(plan(number, "key.revoke", changes))
     }
 }

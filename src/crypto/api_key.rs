@@ -1,24 +1,15 @@
-//! Server keys and admin tokens as texts: generated, parsed, hashed.
-//!
-//! Form: `sk_live_` + 26 characters of the id + 43 random characters of base 62 (256 bits) + 6 of checksum. The
-//! checksum distinguishes typing errors from guesses without a look-up, and lets secret scanners recognise a key.
+//! Keys and admin tokens as texts: generated and hashed. `domain::key_text` has their form.
 
 use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
 
 use super::{hash, random};
-use crate::domain::api_key::{Environment, SecretDigest};
-use crate::domain::id::{AdminTokenId, ID_CHARS, KeyId, decode, encode};
+use crate::domain::api_key::{DigestKind, Environment, KeyKind, SecretDigest};
+use crate::domain::id::{AdminTokenId, ID_CHARS, KeyId, encode};
+use crate::domain::key_text::{self, CHECKSUM_CHARS, RANDOM_CHARS, checksum, digit};
 use crate::domain::reason::Reason;
 use crate::domain::secret::Secret;
-
-const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-
-/// 43 characters of base 62 hold 256 bits.
-const SECRET_CHARS: usize = 43;
-
-/// 6 characters of base 62 hold 32 bits.
-const CHECKSUM_CHARS: usize = 6;
+use crate::domain::snapshot::Snapshot;
 
 const ADMIN_PREFIX: &str = "cs_admin_";
 
@@ -49,6 +40,51 @@ impl SecretHasher {
         }
     }
 
+    /// The key whose text this is: of our form, or one that another system made.
+    ///
+    /// The key may be revoked or expired. An unknown id takes as long as a known one, so that the time does not reveal
+    /// which ids exist.
+    pub fn prove(&self, text: &str, snapshot: &Snapshot) -> Result<KeyId, Reason> {
+        let id = match parse_key(text) {
+            Ok(id) => id,
+            Err(malformed) => return self.imported(text, snapshot).ok_or(malformed),
+        };
+        let entry = snapshot.keys.get(&id);
+        let entry = entry.filter(|entry| entry.digest_kind == DigestKind::Own);
+        let digest = entry.map_or(SecretDigest([0; 32]), |entry| entry.digest);
+        match (self.matches(text, &digest), entry) {
+            (_, None) => Err(Reason::KeyUnknown),
+            (false, Some(_)) => Err(Reason::KeyWrong),
+            (true, Some(_)) => Ok(id),
+        }
+    }
+
+    /// The key that another system made, if this is its text. It is found by its digest, which nobody can choose.
+    pub fn imported(&self, text: &str, snapshot: &Snapshot) -> Option<KeyId> {
+        if !snapshot.key_index.has_imported() {
+            return None;
+        }
+        let plain = (
+            DigestKind::Sha256,
+            SecretDigest(hash::sha256(text.as_bytes())),
+        );
+        let peppered = self
+            .pepper
+            .is_some()
+            .then(|| (DigestKind::HmacSha256, self.digest(text)));
+        let mut digests = std::iter::once(plain).chain(peppered);
+        digests.find_map(|(kind, digest)| {
+            let id = snapshot.key_index.imported(&digest)?;
+            let entry = snapshot.keys.get(&id)?;
+            (entry.digest_kind == kind).then_some(id)
+        })
+    }
+
+    /// True if digests are made under a pepper.
+    pub const fn is_peppered(&self) -> bool {
+        self.pepper.is_some()
+    }
+
     /// True if `text` is what `digest` was made from; constant time.
     pub fn matches(&self, text: &str, digest: &SecretDigest) -> bool {
         hash::constant_time_eq(&self.digest(text).0, &digest.0)
@@ -63,18 +99,14 @@ impl std::fmt::Debug for SecretHasher {
     }
 }
 
-/// A new server key for `id`.
-pub fn generate_key(id: KeyId, environment: Environment) -> Secret {
-    generate(key_prefix(environment), u128::from(id))
+/// A new key for `id`.
+pub fn generate_key(id: KeyId, kind: KeyKind, environment: Environment) -> Secret {
+    generate(kind.prefix(environment), u128::from(id))
 }
 
-/// The id in a server key, if its form is a key's. Only the digest shows that it is the right key.
+/// The id in a key, if its form is a key's. Only the digest shows that it is the right key.
 pub fn parse_key(text: &str) -> Result<KeyId, Reason> {
-    [Environment::Live, Environment::Test]
-        .into_iter()
-        .find_map(|environment| parse(key_prefix(environment), text))
-        .map(KeyId::from_bits)
-        .ok_or(Reason::KeyMalformed)
+    key_text::parse(text).ok_or(Reason::KeyMalformed)
 }
 
 /// A new admin token for `id`.
@@ -84,19 +116,12 @@ pub fn generate_admin_token(id: AdminTokenId) -> Secret {
 
 /// The id in an admin token, if its form is an admin token's.
 pub fn parse_admin_token(text: &str) -> Option<AdminTokenId> {
-    parse(ADMIN_PREFIX, text).map(AdminTokenId::from_bits)
-}
-
-const fn key_prefix(environment: Environment) -> &'static str {
-    match environment {
-        Environment::Live => "sk_live_",
-        Environment::Test => "sk_test_",
-    }
+    key_text::read(ADMIN_PREFIX, text).map(AdminTokenId::from_bits)
 }
 
 fn generate(prefix: &str, id: u128) -> Secret {
     // The capacity is the whole length, so that no half-written copy stays behind.
-    let mut text = String::with_capacity(prefix.len() + ID_CHARS + SECRET_CHARS + CHECKSUM_CHARS);
+    let mut text = String::with_capacity(prefix.len() + ID_CHARS + RANDOM_CHARS + CHECKSUM_CHARS);
     text.push_str(prefix);
     text.extend(encode(id).map(char::from));
     push_random(&mut text);
@@ -106,7 +131,7 @@ fn generate(prefix: &str, id: u128) -> Secret {
 
 /// Appends random characters; bytes from 248 on are skipped, so that each character is equally likely.
 fn push_random(text: &mut String) {
-    let mut missing = SECRET_CHARS;
+    let mut missing = RANDOM_CHARS;
     while missing > 0 {
         let pool = Zeroizing::new(random::bytes::<64>());
         let even = pool.iter().filter(|byte| **byte < 248).take(missing);
@@ -114,42 +139,6 @@ fn push_random(text: &mut String) {
         text.extend(even.map(|byte| digit(u32::from(*byte))).map(char::from));
         missing -= text.len() - before;
     }
-}
-
-fn parse(prefix: &str, text: &str) -> Option<u128> {
-    let rest = text.strip_prefix(prefix)?;
-    if rest.len() != ID_CHARS + SECRET_CHARS + CHECKSUM_CHARS {
-        return None;
-    }
-    let id = decode(rest.get(..ID_CHARS)?)?;
-    let (covered, check) = text.split_at_checked(text.len() - CHECKSUM_CHARS)?;
-    let secret = rest.get(ID_CHARS..ID_CHARS + SECRET_CHARS)?;
-    let spelled = secret.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    (spelled && check.as_bytes() == checksum(covered.as_bytes())).then_some(id)
-}
-
-fn checksum(covered: &[u8]) -> [u8; CHECKSUM_CHARS] {
-    let mut rest = crc32(covered);
-    let mut text = [b'0'; CHECKSUM_CHARS];
-    for place in text.iter_mut().rev() {
-        *place = digit(rest);
-        rest /= 62;
-    }
-    text
-}
-
-fn digit(value: u32) -> u8 {
-    let place = usize::try_from(value % 62).unwrap_or(0);
-    BASE62.get(place).copied().unwrap_or(b'0')
-}
-
-/// CRC-32 as in gzip and PNG (ISO 3309), bit by bit: 77 bytes a key do not need a table.
-fn crc32(data: &[u8]) -> u32 {
-    !data.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
-        })
-    })
 }
 
 #[cfg(test)]
@@ -161,7 +150,7 @@ mod tests {
         #[test]
         fn every_key_reads_as_its_id(bits in any::<u128>()) {
             let id = KeyId::from_bits(bits);
-            let key = generate_key(id, Environment::Test);
+            let key = generate_key(id, KeyKind::Publishable, Environment::Test);
             prop_assert_eq!(parse_key(key.expose()), Ok(id));
             let admin = AdminTokenId::from_bits(bits);
             let token = generate_admin_token(admin);
@@ -172,7 +161,7 @@ mod tests {
 
         #[test]
         fn one_wrong_character_is_noticed(place in 0_usize..83, to in "[0-9A-Za-z_]") {
-            let key = generate_key(KeyId::from_bits(7), Environment::Live);
+            let key = generate_key(KeyId::from_bits(7), KeyKind::Secret, Environment::Live);
             let mut wrong = key.expose().to_owned();
             wrong.replace_range(place..=place, &to);
             if wrong != key.expose() {
@@ -190,20 +179,20 @@ mod tests {
     #[test]
     fn keys_say_their_class_and_have_one_length() {
         let id = KeyId::from_bits(u128::MAX);
-        let live = generate_key(id, Environment::Live);
+        let live = generate_key(id, KeyKind::Secret, Environment::Live);
         assert!(
             live.expose()
                 .starts_with("sk_live_7zzzzzzzzzzzzzzzzzzzzzzzzz")
         );
         assert_eq!(live.expose().len(), 83);
-        assert_ne!(live, generate_key(id, Environment::Live));
-        let test = generate_key(id, Environment::Test);
+        assert_ne!(live, generate_key(id, KeyKind::Secret, Environment::Live));
+        let test = generate_key(id, KeyKind::Secret, Environment::Test);
         assert!(test.expose().starts_with("sk_test_"));
     }
 
     #[test]
     fn what_is_not_a_key_is_malformed() {
-        let key = generate_key(KeyId::from_bits(7), Environment::Live);
+        let key = generate_key(KeyId::from_bits(7), KeyKind::Secret, Environment::Live);
         let key = key.expose();
         for bad in [
             "",
@@ -217,12 +206,6 @@ mod tests {
         ] {
             assert_eq!(parse_key(bad), Err(Reason::KeyMalformed), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn the_checksum_is_the_usual_crc() {
-        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
-        assert_eq!(crc32(b""), 0);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::domain::identity::AuthMethod;
 use crate::domain::reason::Reason;
 use crate::domain::record::AccessRecord;
+use crate::domain::scope::Scope;
 use crate::telemetry::json_line::JsonLine;
 
 /// The approximate size of a line without the texts that callers choose.
@@ -72,6 +73,12 @@ fn shown(record: &AccessRecord, line: &mut JsonLine<'_>) {
     if let Some(key) = record.key {
         line.plain("key", key.text().as_bytes());
     }
+    if let Some(hint) = record.hint {
+        line.text("hint", hint.text().as_str());
+    }
+    if !record.scopes.is_empty() {
+        line.words("scopes", record.scopes.iter().map(Scope::as_str));
+    }
     if let Some(certificate) = &record.certificate {
         line.plain("certificate", certificate.text().as_bytes());
     }
@@ -99,9 +106,11 @@ mod tests {
     use serde::Serialize;
 
     use super::*;
+    use crate::domain::api_key::{Environment, KeyHint, KeyKind, KeyTail};
     use crate::domain::cause::Cause;
     use crate::domain::certificate::SerialNumber;
     use crate::domain::id::{AppId, KeyId, RequestId};
+    use crate::domain::scope::ScopeSet;
     use crate::domain::time::Timestamp;
     use crate::telemetry::json_line::is_command;
 
@@ -136,6 +145,10 @@ mod tests {
         #[serde(skip_serializing_if = "Option::is_none")]
         key: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        scopes: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         certificate: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         auth: Option<&'static str>,
@@ -169,6 +182,8 @@ mod tests {
             dropped_field: record.dropped_field.as_deref(),
             app: record.app.map(|id| id.to_string()),
             key: record.key.map(|id| id.to_string()),
+            hint: record.hint.map(|hint| hint.to_string()),
+            scopes: Some(record.scopes.to_string()).filter(|scopes| !scopes.is_empty()),
             certificate: record.certificate.map(|serial| serial.to_string()),
             auth: record.auth.map(AuthMethod::as_str),
             duration_us: record.duration.as_micros(),
@@ -177,6 +192,14 @@ mod tests {
             bytes_out: record.bytes_out,
         };
         serde_json::to_string(&line).unwrap() + "\n"
+    }
+
+    fn hint(tail: &str) -> KeyHint {
+        KeyHint {
+            kind: KeyKind::Secret,
+            environment: Environment::Test,
+            tail: KeyTail::of(tail),
+        }
     }
 
     fn record() -> AccessRecord {
@@ -198,6 +221,8 @@ mod tests {
             dropped_field: None,
             app: Some(AppId::from_bits(2)),
             key: None,
+            hint: None,
+            scopes: ScopeSet::default(),
             certificate: None,
             auth: None,
             duration: Duration::from_micros(1500),
@@ -237,6 +262,8 @@ mod tests {
             status: 200,
             reason: None,
             key: Some(KeyId::from_bits(3)),
+            hint: Some(hint("abcd")),
+            scopes: "orders:read orders:write".parse().unwrap(),
             certificate: Some(SerialNumber::from_bytes(&[0x0a, 0xff]).unwrap()),
             auth: Some(AuthMethod::MtlsToken),
             upstream: Some(Duration::from_nanos(999_999)),
@@ -249,6 +276,7 @@ mod tests {
             \"hop_request_id\":\"trace/1\",\"client\":\"2001:db8::1\",\"method\":\"GET\",\"host\":\"a.test\",\
             \"path\":\"/v1/orders/4711\",\"protocol\":\"http/1.1\",\"route\":\"orders\",\"status\":200,\
             \"app\":\"app_00000000000000000000000002\",\"key\":\"key_00000000000000000000000003\",\
+            \"hint\":\"sk_test_…abcd\",\"scopes\":\"orders:read orders:write\",\
             \"certificate\":\"0aff\",\"auth\":\"mtls+token\",\"duration_us\":1500,\"upstream_us\":999,\
             \"bytes_in\":18446744073709551615,\"bytes_out\":7}\n";
         assert_eq!(String::from_utf8(lines).unwrap(), expected);
@@ -318,6 +346,8 @@ mod tests {
                 dropped_field: dropped.map(Into::into),
                 app: app.map(AppId::from_bits),
                 key: key.map(KeyId::from_bits),
+                hint: key.map(|_| hint("wXyZ")),
+                scopes: if bytes % 2 == 0 { "a b:c".parse().unwrap() } else { ScopeSet::default() },
                 certificate: serial.and_then(|serial| SerialNumber::from_bytes(&serial).ok()),
                 auth,
                 duration: lived(duration),

@@ -137,7 +137,7 @@ impl Planes {
         let view = publishing.view(&foundation.clock);
         let world = first_world(config, foundation, &trust, &view, catalog)?;
 
-        let control_plane =
+        let (control_plane, uses_asked) =
             ControlPlane::connect(config, foundation, trust, &publishing, world.profile);
         let first = First {
             live: publishing.live,
@@ -149,6 +149,8 @@ impl Planes {
         let tasks = TaskTracker::new();
         let pump = pump::pump(publishing.publications, Arc::clone(&data_plane.proxy));
         tasks.spawn(pump);
+        let proxy = Arc::clone(&data_plane.proxy);
+        tasks.spawn(pump::tell_key_uses(uses_asked, proxy));
         // A worker that does not answer at the start will not serve.
         let confirmed = data_plane.proxy.confirm().await.confirmed;
         ensure!(confirmed, "a worker did not start in time");

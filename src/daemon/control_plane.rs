@@ -19,6 +19,7 @@ use crate::api::partner::metrics::TokenMetrics;
 use crate::api::partner::service::PartnerService;
 use crate::config::root::Config;
 use crate::config::tokens::Tokens;
+use crate::control::key_uses::{ASKED_MAX, KeyUses, UsesAsked};
 use crate::control::metrics::ControlMetrics;
 use crate::control::publish::{Publication, Publisher};
 use crate::control::published_keys::PublishedKeys;
@@ -96,19 +97,21 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
+    /// Builds the control plane. Returns also its questions for the uses of keys.
     pub fn connect(
         config: &Config,
         foundation: &Foundation,
         trust: Trust,
         publishing: &Publishing,
         profile: Profile,
-    ) -> Self {
+    ) -> (Self, mpsc::Receiver<UsesAsked>) {
         let pepper = config.keys.pepper.as_ref();
         let hasher = Arc::new(SecretHasher::new(
             pepper.map(|pepper| pepper.secret().clone()),
         ));
         let signer = trust.token_keys.signer();
         let ca_pem = Arc::new(ArcSwap::from_pointee(ca_pem(&trust.authority)));
+        let (asked, uses_asked) = mpsc::channel(ASKED_MAX);
         let control = Control::new(Parts {
             store: trust.store,
             sessions: Arc::clone(&trust.sessions),
@@ -121,15 +124,18 @@ impl ControlPlane {
             clock: Arc::clone(&foundation.clock),
             metrics: publishing.metrics.clone(),
             token_keys: trust.token_keys,
+            key_uses: KeyUses::new(asked),
         });
-        Self {
+        control.offer_scopes(config.replaceable().known_scopes());
+        let plane = Self {
             control,
             hasher,
             signer,
             ca_pem,
             tickets: trust.tickets,
             sessions: trust.sessions,
-        }
+        };
+        (plane, uses_asked)
     }
 
     /// The service that answers partners.
@@ -150,6 +156,7 @@ impl ControlPlane {
         });
         Ok(PartnerService {
             metrics: TokenMetrics::register(&foundation.registry)?,
+            control: self.control.clone(),
             tokens: Arc::new(tokens),
             ca_pem: Arc::clone(&self.ca_pem),
         })

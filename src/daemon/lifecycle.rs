@@ -149,6 +149,7 @@ fn leave(assembled: &Assembled, drain: Drain) {
 /// Waits until the running requests have ended, or a second signal cuts them.
 async fn drained(assembled: &Assembled, signals: &mut Signals, drain: Drain) {
     let (running, proxy) = (&assembled.running, &assembled.proxy);
+    keep_uses(running).await;
     tokio::select! {
         () = finish(proxy, drain) => {
             let requests_cut = proxy.load().requests_cut;
@@ -157,6 +158,14 @@ async fn drained(assembled: &Assembled, signals: &mut Signals, drain: Drain) {
             running.drain.last_word().await;
         }
         () = signals.stop() => tracing::warn!("second stop signal: running requests are cut"),
+    }
+}
+
+/// Writes the last uses of keys, as far as they are known now. A store that hangs must not hold up the end.
+async fn keep_uses(running: &Running) {
+    let written = tokio::time::timeout(Duration::from_secs(1), running.control.write_key_uses());
+    if !matches!(written.await, Ok(Ok(()))) {
+        tracing::warn!("the last uses of keys could not be stored");
     }
 }
 

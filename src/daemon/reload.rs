@@ -173,6 +173,8 @@ impl Running {
         let published = self.control.publisher().set_catalog(catalog).await;
         let before = self.control.authority();
         self.control.sign_by(Arc::clone(&authority), profile);
+        self.control
+            .offer_scopes(config.replaceable().known_scopes());
         self.certificates.replace(shown);
         self.in_force.store(Arc::new(config));
         if published.is_ok() {

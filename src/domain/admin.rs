@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::api_key::SecretDigest;
-use super::id::AdminTokenId;
+use super::id::{AdminTokenId, AppId, KeyId};
 use super::name::Name;
 use super::time::Timestamp;
 
@@ -30,6 +30,8 @@ pub enum Actor {
     Local { uid: u32 },
     /// The holder of an admin token.
     Token { id: AdminTokenId, name: Name },
+    /// A partner, by the key that it has proved.
+    Partner { app: AppId, key: KeyId },
 }
 
 impl fmt::Display for Actor {
@@ -37,6 +39,7 @@ impl fmt::Display for Actor {
         match self {
             Self::Gateway => f.write_str("gateway"),
             Self::Local { uid } => write!(f, "local:uid={uid}"),
+            Self::Partner { app, key } => write!(f, "partner:{app}:{key}"),
             Self::Token { id, name } => write!(f, "token:{name}:{id}"),
         }
     }

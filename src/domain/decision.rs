@@ -9,7 +9,6 @@ use super::certificate::Fingerprint;
 use super::header_names::HeaderNames;
 use super::identity::{Bearer, Caller, CertificateProof, Evidence};
 use super::permit::Permit;
-use super::policy::Requirement;
 use super::reason::Reason;
 use super::request::RequestHead;
 use super::route::{Miss, Route, Target};
@@ -43,12 +42,9 @@ pub trait Fields {
     /// True if the sender's address has failed too often lately to try another secret.
     fn locked_out(&self) -> bool;
 
-    /// Verifies the key or token, if `requirement` looks at one at all.
-    fn bearer(
-        &self,
-        requirement: Requirement,
-        certificate: &Evidence<CertificateProof>,
-    ) -> Evidence<Bearer>;
+    /// Verifies the key or token, if the route looks at one at all.
+    fn bearer(&self, looked_at: bool, certificate: &Evidence<CertificateProof>)
+    -> Evidence<Bearer>;
 }
 
 /// The decision about one request.
@@ -127,7 +123,7 @@ impl Snapshot {
         if checks_secrets(route) && fields.locked_out() {
             return Err(Denial::Policy(Reason::AuthRateLimited));
         }
-        caller.bearer = fields.bearer(requirement, &caller.certificate);
+        caller.bearer = fields.bearer(looked_at(route), &caller.certificate);
         Permit::decide(caller, route, &self.catalog.upstreams).map_err(Denial::Policy)
     }
 
@@ -162,6 +158,12 @@ fn quarantine(
     }
 }
 
+/// True if a key or token matters to the route, or if the endpoint describes it to its holder.
+fn looked_at(route: &Route) -> bool {
+    let tells = matches!(&route.target, Target::Local(endpoint) if endpoint.tells_who());
+    tells || route.policy.requirement.looks_at_bearer()
+}
+
 fn checks_secrets(route: &Route) -> bool {
     matches!(&route.target, Target::Local(endpoint) if endpoint.checks_secrets)
 }
@@ -177,7 +179,7 @@ mod tests {
     use crate::domain::id::{AppId, CertificateId};
     use crate::domain::local::{LocalEndpoint, READ};
     use crate::domain::path::Path;
-    use crate::domain::policy::Policy;
+    use crate::domain::policy::{Policy, Requirement};
     use crate::domain::route::{HostPattern, PathPattern, RouteTable};
     use crate::domain::shelf::Shelf;
     use crate::domain::snapshot::{Catalog, CertificateEntry, HostPolicies};
@@ -220,10 +222,7 @@ mod tests {
             host: HostPattern::Any,
             path: PathPattern::exact(path).unwrap(),
             methods: vec![Method::GET],
-            policy: Policy {
-                requirement,
-                scopes: "".parse().unwrap(),
-            },
+            policy: Policy::new(requirement, "".parse().unwrap()),
             limits: Vec::new(),
             target,
             body_max: None,
@@ -270,6 +269,7 @@ mod tests {
             apps: Shelf::build([]),
             certificates: Shelf::build([(FINGERPRINT, revoked)]),
             keys: Shelf::build([]),
+            key_index: crate::domain::key_index::KeyIndex::default(),
             verification_keys: Arc::default(),
             token_ends: Shelf::default(),
         }
@@ -318,7 +318,7 @@ mod tests {
             self.faults.contains(&Fault::LockedOut)
         }
 
-        fn bearer(&self, _: Requirement, _: &Evidence<CertificateProof>) -> Evidence<Bearer> {
+        fn bearer(&self, _: bool, _: &Evidence<CertificateProof>) -> Evidence<Bearer> {
             Evidence::Absent
         }
     }

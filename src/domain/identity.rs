@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::api_key::{Environment, KeyHint, KeyKind, KeyRules, KeyTail};
 use super::app::App;
 use super::certificate::{Fingerprint, SerialNumber};
 use super::id::{AppId, CertificateId, KeyId};
@@ -27,17 +28,46 @@ pub enum Bearer {
         id: KeyId,
         app: Arc<App>,
         scopes: ScopeSet,
+        facts: KeyFacts,
     },
     Token {
         app: Arc<App>,
         claims: Arc<Claims>,
+        /// Those of the key that the token was minted from.
+        facts: KeyFacts,
     },
+}
+
+/// The facts of a key that a route and its limits ask about.
+#[derive(Clone, Debug, Default)]
+pub struct KeyFacts {
+    pub kind: KeyKind,
+    pub environment: Environment,
+    pub tail: Option<KeyTail>,
+    pub rules: Option<Arc<KeyRules>>,
+}
+
+impl KeyFacts {
+    /// The part of the key that may be shown.
+    pub fn hint(&self) -> KeyHint {
+        KeyHint {
+            kind: self.kind,
+            environment: self.environment,
+            tail: self.tail,
+        }
+    }
 }
 
 impl Bearer {
     pub fn app(&self) -> &Arc<App> {
         match self {
             Self::Key { app, .. } | Self::Token { app, .. } => app,
+        }
+    }
+
+    pub fn facts(&self) -> &KeyFacts {
+        match self {
+            Self::Key { facts, .. } | Self::Token { facts, .. } => facts,
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+use super::duration;
 use super::name::Name;
 
 /// The unit that a limit applies to.
@@ -101,7 +102,53 @@ impl Limit {
     }
 }
 
+/// Faster than any gateway answers; below it, two requests are never less than a nanosecond apart.
+const PER_SECOND_MAX: u128 = 1_000_000;
+
+/// A text that is not a rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a rate is a whole number per time, like 100/s, 5000/h or 10/15m, and at most 1000000/s")]
+pub struct InvalidRate;
+
 impl Rate {
+    /// Reads a rate as people write it, `100/s` or `10/15m`; its burst is its count.
+    pub fn parse(text: &str) -> Result<Self, InvalidRate> {
+        let (count, period) = text.split_once('/').ok_or(InvalidRate)?;
+        let digits = !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit());
+        let count: u32 = count.parse().ok().filter(|_| digits).ok_or(InvalidRate)?;
+        let one = if period.starts_with(|first: char| first.is_ascii_digit()) {
+            ""
+        } else {
+            "1"
+        };
+        let period = duration::parse(&format!("{one}{period}")).ok();
+        let period = period.ok_or(InvalidRate)?;
+        let most = PER_SECOND_MAX * period.as_millis() / 1000;
+        if count == 0 || u128::from(count) > most {
+            return Err(InvalidRate);
+        }
+        Ok(Self {
+            count,
+            period,
+            burst: count,
+        })
+    }
+
+    /// The rate without its burst, as [`Self::parse`] reads it.
+    pub fn text(&self) -> String {
+        let unit = match self.period {
+            period if period == Duration::from_secs(1) => Some("s"),
+            period if period == Duration::from_mins(1) => Some("m"),
+            period if period == Duration::from_hours(1) => Some("h"),
+            period if period == Duration::from_hours(24) => Some("d"),
+            _ => None,
+        };
+        match unit {
+            Some(unit) => format!("{}/{unit}", self.count),
+            None => format!("{}/{}", self.count, duration::text(self.period)),
+        }
+    }
+
     fn allowance(self) -> Allowance {
         let period = u64::try_from(self.period.as_nanos()).unwrap_or(u64::MAX);
         let interval = (period / u64::from(self.count.max(1))).max(1);

@@ -43,3 +43,13 @@ pub const SMALL_BODY: u64 = 16 << 10;
 
 /// The local endpoints of a gateway.
 pub type LocalEndpoints = Vec<&'static LocalEndpoint>;
+
+/// The name of the endpoint that tells callers who they are.
+pub const WHOAMI: &str = "countersign.whoami";
+
+impl LocalEndpoint {
+    /// True for the endpoint that tells a caller what its key or token proves. It refuses nobody.
+    pub fn tells_who(&self) -> bool {
+        self.name == WHOAMI
+    }
+}

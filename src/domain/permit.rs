@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use foldhash::HashMap;
 
+use super::accepted::CredentialKind;
 use super::app_settings::Mtls;
 use super::identity::{Bearer, Caller, Identity};
 use super::local::LocalEndpoint;
 use super::name::Name;
-use super::policy::{BearerKind, Requirement};
+use super::policy::{BearerKind, Policy, Requirement};
 use super::reason::Reason;
 use super::route::{Route, Target};
 use super::upstream::Upstream;
@@ -83,6 +84,9 @@ impl Permit {
         let policy = &route.policy;
         let identity = prove(policy.requirement, caller)?;
         refuse_without_certificate(identity.as_ref(), caller)?;
+        if let Some(identity) = &identity {
+            takes(policy, identity)?;
+        }
         let granted = identity
             .as_ref()
             .and_then(Identity::bearer)
@@ -140,6 +144,10 @@ fn prove(requirement: Requirement, caller: &Caller) -> Result<Option<Identity>, 
         }
         Requirement::MtlsOrKey | Requirement::MtlsOrToken => {
             match (caller.certificate.proved(), bearer()) {
+                // A credential of another kind is not looked at where the certificate suffices.
+                (Some(certificate), Err(Reason::KindNotAccepted)) => {
+                    Identity::of(Some(certificate), None)
+                }
                 // What was shown and does not count is refused, even where the other proof would do.
                 (_, Err(reason)) if reason != Reason::CredentialMissing => Err(reason),
                 (None, Err(reason)) => Err(certificate()
@@ -152,6 +160,29 @@ fn prove(requirement: Requirement, caller: &Caller) -> Result<Option<Identity>, 
     }
 }
 
+/// Refuses a proved credential of a kind or an environment that the route does not take.
+///
+/// A certificate alone has the environment of its App. Where nothing is required, nothing is asked.
+fn takes(policy: &Policy, identity: &Identity) -> Result<(), Reason> {
+    let environment = match (identity.bearer(), identity.app()) {
+        (Some(bearer), _) => {
+            if !CredentialKind::of(bearer).is_some_and(|kind| policy.accept.has(kind)) {
+                return Err(Reason::KindNotAccepted);
+            }
+            bearer.facts().environment
+        }
+        (None, Some(app)) if policy.requirement != Requirement::None => app.settings.environment,
+        (None, _) => return Ok(()),
+    };
+    if policy.environments.has(environment) {
+        Ok(())
+    } else {
+        Err(Reason::EnvironmentMismatch)
+    }
+}
+
+/// The proved key or token, if it is what the requirement asks for: a token where a key is asked for is proved, and of
+/// another kind.
 fn bearer(requirement: Requirement, caller: &Caller) -> Result<&Bearer, Reason> {
     let bearer = caller.bearer.require(Reason::CredentialMissing)?;
     let kind = match bearer {
@@ -161,7 +192,7 @@ fn bearer(requirement: Requirement, caller: &Caller) -> Result<&Bearer, Reason> 
     if requirement.bearer_kind() == Some(kind) {
         Ok(bearer)
     } else {
-        Err(Reason::CredentialMissing)
+        Err(Reason::KindNotAccepted)
     }
 }
 
@@ -171,8 +202,7 @@ mod tests {
     use crate::domain::app::App;
     use crate::domain::certificate::{Fingerprint, SerialNumber};
     use crate::domain::id::{AppId, CertificateId, KeyId, TokenId};
-    use crate::domain::identity::{AuthMethod, CertificateProof, Evidence};
-    use crate::domain::policy::Policy;
+    use crate::domain::identity::{AuthMethod, CertificateProof, Evidence, KeyFacts};
     use crate::domain::route::{HostPattern, PathPattern, Target};
     use crate::domain::time::{Timestamp, Validity};
     use crate::domain::token::Claims;
@@ -201,6 +231,7 @@ mod tests {
             id: KeyId::from_bits(1),
             app: app(of),
             scopes: scopes.parse().unwrap(),
+            facts: KeyFacts::default(),
         })
     }
 
@@ -221,6 +252,7 @@ mod tests {
         Evidence::Proved(Bearer::Token {
             app: app(of),
             claims: Arc::new(claims),
+            facts: KeyFacts::default(),
         })
     }
 
@@ -230,15 +262,21 @@ mod tests {
         certificate: Evidence<CertificateProof>,
         bearer: Evidence<Bearer>,
     ) -> Result<Option<AuthMethod>, Reason> {
+        let policy = Policy::new(requirement, scopes.parse().unwrap());
+        decide_by(policy, certificate, bearer)
+    }
+
+    fn decide_by(
+        policy: Policy,
+        certificate: Evidence<CertificateProof>,
+        bearer: Evidence<Bearer>,
+    ) -> Result<Option<AuthMethod>, Reason> {
         let route = Arc::new(Route {
             name: "r".into(),
             host: HostPattern::Any,
             path: PathPattern::prefix("/").unwrap(),
             methods: Vec::new(),
-            policy: Policy {
-                requirement,
-                scopes: scopes.parse().unwrap(),
-            },
+            policy,
             limits: Vec::new(),
             target: Target::Upstream("up".parse().unwrap()),
             body_max: None,
@@ -287,10 +325,10 @@ mod tests {
         );
         check(Q::Key, Absent, key(1, ""), Ok(Some(M::Key)));
         check(Q::Key, certificate(1), Absent, Err(R::CredentialMissing));
-        check(Q::Key, Absent, token(1, ""), Err(R::CredentialMissing));
+        check(Q::Key, Absent, token(1, ""), Err(R::KindNotAccepted));
         check(Q::Key, Absent, Refused(R::KeyRevoked), Err(R::KeyRevoked));
         check(Q::Token, Absent, token(1, ""), Ok(Some(M::Token)));
-        check(Q::Token, Absent, key(1, ""), Err(R::CredentialMissing));
+        check(Q::Token, Absent, key(1, ""), Err(R::KindNotAccepted));
         check(
             Q::MtlsAndKey,
             certificate(1),
@@ -360,11 +398,12 @@ mod tests {
         );
         check(Q::MtlsOrKey, Absent, Absent, Err(R::CredentialMissing));
         check(Q::MtlsOrToken, Absent, token(1, ""), Ok(Some(M::Token)));
+        check(Q::MtlsOrToken, Absent, key(1, ""), Err(R::KindNotAccepted));
         check(
             Q::MtlsOrToken,
-            Absent,
+            certificate(1),
             key(1, ""),
-            Err(R::CredentialMissing),
+            Ok(Some(M::Mtls)),
         );
     }
 
@@ -379,7 +418,12 @@ mod tests {
         let bearer = || {
             let (id, scopes) = (KeyId::from_bits(1), "a".parse().unwrap());
             let app = strict(1);
-            Evidence::Proved(Bearer::Key { id, app, scopes })
+            Evidence::Proved(Bearer::Key {
+                id,
+                app,
+                scopes,
+                facts: KeyFacts::default(),
+            })
         };
         for (certificate, expected) in [
             (certificate(1), Ok(Some(AuthMethod::Key))),
@@ -392,6 +436,85 @@ mod tests {
             assert_eq!(decided, expected, "{shown}");
         }
         assert_eq!(decide(Requirement::None, "", Absent, bearer()), Ok(None));
+    }
+
+    #[test]
+    fn a_route_takes_the_kinds_and_environments_that_it_names() {
+        use crate::domain::accepted::{AcceptedKinds, Environments};
+        use crate::domain::api_key::{Environment, KeyKind};
+        use CredentialKind as K;
+        use Environment::{Live, Test};
+        use Reason::{EnvironmentMismatch as Foreign, KindNotAccepted as Kind};
+        let of = |kind, environment| match key(1, "") {
+            Evidence::Proved(Bearer::Key {
+                id, app, scopes, ..
+            }) => Evidence::Proved(Bearer::Key {
+                id,
+                app,
+                scopes,
+                facts: KeyFacts {
+                    kind,
+                    environment,
+                    tail: None,
+                    rules: None,
+                },
+            }),
+            other => other,
+        };
+        let default = AcceptedKinds::DEFAULT;
+        let publishable = AcceptedKinds::new([K::PublishableKey]);
+        let (live, test) = (Environments::DEFAULT, Environments::new([Test]));
+        let both = Environments::ALL;
+        for (accept, environments, kind, environment, expected) in [
+            (default, live, KeyKind::Secret, Live, None),
+            (default, live, KeyKind::Secret, Test, Some(Foreign)),
+            (default, test, KeyKind::Secret, Live, Some(Foreign)),
+            (default, both, KeyKind::Secret, Test, None),
+            (default, both, KeyKind::Publishable, Live, Some(Kind)),
+            (default, both, KeyKind::Signing, Live, Some(Kind)),
+            (publishable, both, KeyKind::Publishable, Test, None),
+            (publishable, both, KeyKind::Secret, Live, Some(Kind)),
+        ] {
+            for requirement in [
+                Requirement::Key,
+                Requirement::MtlsAndKey,
+                Requirement::MtlsOrKey,
+            ] {
+                let policy = Policy {
+                    accept,
+                    environments,
+                    ..Policy::new(requirement, "".parse().unwrap())
+                };
+                let decided = decide_by(policy, certificate(1), of(kind, environment));
+                let shown = format!("{requirement:?} {kind:?} {environment:?}");
+                assert_eq!(decided.err(), expected, "{shown}");
+            }
+        }
+        let of_test_app = match certificate(1) {
+            Evidence::Proved(proof) => {
+                let mut app = App::clone(&proof.app);
+                app.settings.environment = Test;
+                Evidence::Proved(CertificateProof {
+                    app: Arc::new(app),
+                    ..proof
+                })
+            }
+            other => other,
+        };
+        for (requirement, expected) in [
+            (Requirement::Mtls, Some(Foreign)),
+            (Requirement::None, None),
+        ] {
+            let policy = Policy::new(requirement, "".parse().unwrap());
+            let decided = decide_by(policy, of_test_app.clone(), Evidence::Absent);
+            assert_eq!(decided.err(), expected, "{requirement:?}");
+        }
+        let user_only = Policy {
+            accept: AcceptedKinds::new([K::UserToken]),
+            ..Policy::new(Requirement::Token, "".parse().unwrap())
+        };
+        let decided = decide_by(user_only, Evidence::Absent, token(1, ""));
+        assert_eq!(decided, Err(Kind));
     }
 
     #[test]

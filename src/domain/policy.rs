@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::accepted::{AcceptedKinds, CredentialKind, Environments};
 use super::scope::ScopeSet;
 
 /// The credentials that a caller must prove.
@@ -75,4 +76,33 @@ pub struct Policy {
     pub requirement: Requirement,
     /// All of them are needed. They come from a key or token; a certificate alone has none.
     pub scopes: ScopeSet,
+    /// The kinds of keys and tokens that are taken.
+    pub accept: AcceptedKinds,
+    /// The environments whose credentials are taken.
+    pub environments: Environments,
+}
+
+impl Policy {
+    /// A policy that takes the kinds and environments that routes take unless they say otherwise.
+    pub const fn new(requirement: Requirement, scopes: ScopeSet) -> Self {
+        Self {
+            requirement,
+            scopes,
+            accept: AcceptedKinds::DEFAULT,
+            environments: Environments::DEFAULT,
+        }
+    }
+
+    /// The accepted kinds that can prove what is required: `require: key` takes no token.
+    pub fn usable(&self) -> AcceptedKinds {
+        let wanted = self.requirement.bearer_kind();
+        let usable = self.accept.iter().filter(|accepted| {
+            let kind = match accepted {
+                CredentialKind::AppToken | CredentialKind::UserToken => BearerKind::Token,
+                CredentialKind::SecretKey | CredentialKind::PublishableKey => BearerKind::Key,
+            };
+            wanted == Some(kind)
+        });
+        AcceptedKinds::new(usable)
+    }
 }

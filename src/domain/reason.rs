@@ -122,8 +122,17 @@ reasons! {
         "Connect with the App's certificate and send the key or token on that connection.";
     SecureModeRequired = "secure_mode_required", 403, "A session needs an auth token",
         "Let the App's server get an auth token for the user, and exchange that for the session.";
+    EnvironmentMismatch = "environment_mismatch", 403, "The credential is for another environment than this route",
+        "Use a key, or a token of a key, of an environment that the route takes.";
+    KindNotAccepted = "kind_not_accepted", 403, "This route does not accept this kind of credential",
+        "Use a kind of key or token that the route accepts.";
+    OriginRefused = "origin_refused", 403, "The key may not be used from this origin",
+        "Call from a page of one of the key's origins, or ask the operator to make a key with the page's origin.";
     ScopeMissing = "scope_missing", 403, "A scope that this route needs is missing",
         "Request a token with the scope, or ask the operator for a key with the scope.";
+
+    SecretInBrowser = "secret_in_browser", 403, "A secret key was sent by a browser",
+        "Keep secret keys on servers: use a publishable key in the page, and have the operator rotate this one.";
 
     // The request itself.
     BodyTimeout = "body_timeout", 408, "The request body stalled", "Send the body without long pauses.";
@@ -201,6 +210,8 @@ reasons! {
     RefreshReused = "refresh_reused", 400, "A refresh token was used twice, and its session has ended",
         "Log the user in again, and use each refresh token once: one of the two who used it may be a thief.";
     ScopeInvalid = "scope_invalid", 400, "The requested scope exceeds the key's scopes", "Request scopes that the key has.";
+    StillInUse = "still_in_use", 409, "The key is still in use, and its successor is not",
+        "Have the partner switch to the successor, or revoke with force.";
     StoreUnavailable = "store_unavailable", 503, "The store cannot be used, so nothing was changed",
         "Remove the cause and try again; the gateway's log says more. Traffic is not affected.";
     Unconfirmed = "unconfirmed", 503, "The change is stored, but not yet confirmed by every worker",

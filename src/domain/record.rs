@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::api_key::KeyHint;
 use super::certificate::SerialNumber;
 use super::id::{AppId, AuditEventId, KeyId, RequestId};
 use super::identity::AuthMethod;
 use super::reason::Reason;
+use super::scope::ScopeSet;
 use super::time::Timestamp;
 
 /// One request and how it ended. Holds no secret and no query.
@@ -40,6 +42,10 @@ pub struct AccessRecord {
     pub dropped_field: Option<Box<str>>,
     pub app: Option<AppId>,
     pub key: Option<KeyId>,
+    /// The part of the key that may be shown, if it was proved.
+    pub hint: Option<KeyHint>,
+    /// The scopes of the proved key or token.
+    pub scopes: ScopeSet,
     pub certificate: Option<SerialNumber>,
     pub auth: Option<AuthMethod>,
     pub duration: Duration,

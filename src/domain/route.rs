@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 
 use super::header_names::HeaderNames;
 use super::identity_headers::IdentityHeaders;
@@ -225,6 +225,8 @@ pub struct RouteTable {
     below: HashMap<String, Node>,
     any: Node,
     local: Node,
+    /// The names of all limits of all routes.
+    limits: HashSet<Name>,
 }
 
 #[derive(Debug, Default)]
@@ -246,9 +248,17 @@ pub struct Ambiguity {
 }
 
 impl RouteTable {
+    /// True if a route has a limit of this name.
+    pub fn has_limit(&self, name: &Name) -> bool {
+        self.limits.contains(name)
+    }
+
     /// Builds the table; routes to [`Target::Local`] are found at every host, before all others.
     pub fn new(routes: Vec<Route>) -> Result<Self, Ambiguity> {
+        let limits = routes.iter().flat_map(|route| &route.limits);
+        let limits = limits.map(|limit| limit.name().clone()).collect();
         let mut table = Self {
+            limits,
             routes: routes.into_iter().map(Arc::new).collect(),
             ..Self::default()
         };
@@ -438,10 +448,7 @@ mod tests {
             host: host.parse().unwrap(),
             path,
             methods: methods.to_vec(),
-            policy: Policy {
-                requirement: Requirement::Mtls,
-                scopes: ScopeSet::default(),
-            },
+            policy: Policy::new(Requirement::Mtls, ScopeSet::default()),
             limits: Vec::new(),
             target: Target::Upstream("up".parse().unwrap()),
             body_max: None,

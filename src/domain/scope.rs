@@ -35,6 +35,11 @@ pub enum InvalidScope {
 }
 
 impl Scope {
+    /// True for a scope of the gateway itself; no catalogue has to name it.
+    pub fn is_ours(&self) -> bool {
+        self.as_str().starts_with(OWN)
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -109,9 +114,13 @@ impl ScopeSet {
     /// the token endpoint and its neighbours, and no upstream has to know of them.
     #[must_use]
     pub fn without_own(&self) -> Self {
-        let own = |scope: &Scope| scope.as_str().starts_with(OWN);
-        if self.iter().any(own) {
-            Self(self.iter().filter(|scope| !own(scope)).cloned().collect())
+        if self.iter().any(Scope::is_ours) {
+            Self(
+                self.iter()
+                    .filter(|scope| !scope.is_ours())
+                    .cloned()
+                    .collect(),
+            )
         } else {
             self.clone()
         }

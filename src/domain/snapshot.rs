@@ -6,13 +6,15 @@ use std::sync::Arc;
 use foldhash::HashMap;
 use ipnet::IpNet;
 
-use super::api_key::{ApiKey, SecretDigest};
+use super::api_key::{ApiKey, DigestKind, Environment, KeyKind, KeyRules, KeyTail, SecretDigest};
 use super::app::{App, AppState};
 use super::certificate::{Certificate, Fingerprint, SerialNumber};
 use super::credential::CredentialState;
 use super::id::{AppId, CertificateId, KeyId};
-use super::identity::{Bearer, Caller, CertificateProof};
+use super::identity::{Bearer, Caller, CertificateProof, KeyFacts};
+use super::key_index::{Indexed, KeyIndex};
 use super::name::Name;
+use super::origin::OriginPattern;
 use super::reason::Reason;
 use super::route::RouteTable;
 use super::scope::ScopeSet;
@@ -34,6 +36,8 @@ pub struct Snapshot {
     pub apps: Shelf<AppId, Arc<App>>,
     pub certificates: Shelf<Fingerprint, CertificateEntry>,
     pub keys: Shelf<KeyId, KeyEntry>,
+    /// Derived from `keys`.
+    pub key_index: KeyIndex,
     pub verification_keys: Arc<[VerificationKey]>,
     /// The access tokens that ended before their expiry, each with the expiry of the last of them.
     pub token_ends: Shelf<TokensOf, Timestamp>,
@@ -92,19 +96,84 @@ pub struct CertificateEntry {
 pub struct KeyEntry {
     pub app: AppId,
     pub digest: SecretDigest,
+    pub digest_kind: DigestKind,
     pub scopes: ScopeSet,
     pub networks: Box<[IpNet]>,
     pub state: CredentialState,
     pub expires_at: Option<Timestamp>,
+    pub kind: KeyKind,
+    pub environment: Environment,
+    pub tail: Option<KeyTail>,
+    /// True if tokens that were minted before the key's revocation count until their own end.
+    pub tokens_outlive: bool,
+    /// Absent for most keys: a million of them have room for a pointer only.
+    pub rules: Option<Arc<KeyRules>>,
 }
 
 impl KeyEntry {
+    /// The facts that a route and its limits ask about.
+    pub fn facts(&self) -> KeyFacts {
+        KeyFacts {
+            kind: self.kind,
+            environment: self.environment,
+            tail: self.tail,
+            rules: self.rules.clone(),
+        }
+    }
+
+    /// A key of a test, which is active and has no condition and no end.
+    #[cfg(test)]
+    pub fn sample(app: AppId) -> Self {
+        Self {
+            app,
+            digest: SecretDigest([0; 32]),
+            digest_kind: DigestKind::Own,
+            scopes: ScopeSet::default(),
+            networks: Box::default(),
+            state: CredentialState::Active,
+            expires_at: None,
+            kind: KeyKind::Secret,
+            environment: Environment::Live,
+            tail: None,
+            tokens_outlive: false,
+            rules: None,
+        }
+    }
+}
+
+impl KeyEntry {
+    /// True if pages of this origin may use the Key. Without an origin there is none that could be in its list.
+    pub fn may_be_used_by(&self, origin: Option<&str>) -> bool {
+        let origins = self.rules.as_ref().map_or(&[][..], |rules| &rules.origins);
+        let taken = |origin| origins.iter().any(|listed| listed.takes(origin));
+        origins.is_empty() || origin.is_some_and(taken)
+    }
+
     /// True if the Key may be used from this address. An IPv4 caller may arrive on a socket for both families.
     pub fn may_be_used_from(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         let mut networks = self.networks.iter();
         self.networks.is_empty() || networks.any(|network| network.contains(&address))
     }
+}
+
+impl Indexed for KeyEntry {
+    fn origins(&self) -> &[OriginPattern] {
+        match &self.rules {
+            Some(rules) if self.state.counts() => &rules.origins,
+            _ => &[],
+        }
+    }
+
+    fn imported(&self) -> Option<SecretDigest> {
+        (self.digest_kind != DigestKind::Own).then_some(self.digest)
+    }
+}
+
+/// The index of all keys.
+pub fn index(keys: &Shelf<KeyId, KeyEntry>) -> KeyIndex {
+    let all = keys.iter().map(|(id, key)| (*id, None, key));
+    KeyIndex::default().with(all)
 }
 
 impl From<&Certificate> for CertificateEntry {
@@ -124,10 +193,16 @@ impl From<&ApiKey> for KeyEntry {
         Self {
             app: key.app,
             digest: key.digest,
+            digest_kind: key.digest_kind,
             scopes: key.scopes.clone(),
             networks: key.networks.clone().into_boxed_slice(),
             state: key.state,
             expires_at: key.expires_at,
+            kind: key.kind,
+            environment: key.environment,
+            tail: key.tail,
+            tokens_outlive: key.tokens_outlive,
+            rules: key.rules(),
         }
     }
 }
@@ -196,6 +271,21 @@ impl Snapshot {
         first
     }
 
+    /// The key that a token was minted from, and its App, if the token may be valid: a key that was revoked without its
+    /// tokens leaves them until their own end.
+    pub fn key_of_token(
+        &self,
+        id: KeyId,
+        now: Timestamp,
+    ) -> Result<(&KeyEntry, &Arc<App>), Reason> {
+        match self.keys.get(&id) {
+            Some(key) if key.tokens_outlive && key.state == CredentialState::Revoked => {
+                Ok((key, self.active_app(key.app)?))
+            }
+            _ => self.live_key(id, now),
+        }
+    }
+
     /// A key that is valid at `now`, and its App; the function's caller compares the secret.
     pub fn live_key(&self, id: KeyId, now: Timestamp) -> Result<(&KeyEntry, &Arc<App>), Reason> {
         let key = self.keys.get(&id).ok_or(Reason::KeyUnknown)?;
@@ -240,6 +330,7 @@ mod tests {
             apps: Shelf::build([(app.id, Arc::new(app))]),
             certificates: Shelf::build([(print(1), entry)]),
             keys: Shelf::default(),
+            key_index: KeyIndex::default(),
             verification_keys: Arc::new([]),
             token_ends: Shelf::default(),
         }
@@ -288,12 +379,8 @@ mod tests {
         let app = Arc::clone(snapshot.apps.get(&AppId::from_bits(1)).unwrap());
         let (id, at) = (KeyId::from_bits(1), Timestamp::from_unix_seconds);
         let entry = KeyEntry {
-            app: app.id,
-            digest: SecretDigest([0; 32]),
-            scopes: ScopeSet::default(),
-            networks: Box::default(),
-            state: CredentialState::Active,
             expires_at: key.map(at),
+            ..KeyEntry::sample(app.id)
         };
         snapshot.keys = Shelf::build([(id, entry)]);
         let proof = CertificateProof {
@@ -305,7 +392,12 @@ mod tests {
         };
         let scopes = ScopeSet::default();
         let bearer = match token {
-            None => Bearer::Key { id, app, scopes },
+            None => Bearer::Key {
+                id,
+                app,
+                scopes,
+                facts: KeyFacts::default(),
+            },
             Some(end) => Bearer::Token {
                 claims: Arc::new(crate::domain::token::Claims {
                     issuer: String::new(),
@@ -321,6 +413,7 @@ mod tests {
                     session: None,
                 }),
                 app,
+                facts: KeyFacts::default(),
             },
         };
         let caller = Caller {

@@ -141,7 +141,12 @@ impl<'a> Succession<'a> {
                 Entry::TokenEnd(of, until) => token_ends.push((of, until)),
             }
         }
+        let changed = keys
+            .iter()
+            .map(|(id, key): &(KeyId, KeyEntry)| (*id, before.keys.get(id), key));
+        let key_index = before.key_index.with(changed);
         let next = Snapshot {
+            key_index,
             version: before.version + 1,
             revision,
             apps: before.apps.with_all(apps),
@@ -173,12 +178,10 @@ impl<'a> Succession<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::api_key::SecretDigest;
     use crate::domain::certificate::SerialNumber;
     use crate::domain::credential::CredentialState;
     use crate::domain::id::CertificateId;
     use crate::domain::route::RouteTable;
-    use crate::domain::scope::ScopeSet;
     use crate::domain::shelf::Shelf;
     use crate::domain::snapshot::{Catalog, HostPolicies};
     use crate::domain::time::{Timestamp, Validity};
@@ -207,12 +210,8 @@ mod tests {
 
     fn key(state: CredentialState) -> Entry {
         let entry = KeyEntry {
-            app: AppId::from_bits(1),
-            digest: SecretDigest([0; 32]),
-            scopes: ScopeSet::default(),
-            networks: Box::default(),
             state,
-            expires_at: None,
+            ..KeyEntry::sample(AppId::from_bits(1))
         };
         Entry::Key(KeyId::from_bits(1), entry)
     }
@@ -232,6 +231,7 @@ mod tests {
             apps: Shelf::default(),
             certificates: Shelf::default(),
             keys: Shelf::default(),
+            key_index: crate::domain::key_index::KeyIndex::default(),
             verification_keys: Arc::new([]),
             token_ends: Shelf::default(),
         };

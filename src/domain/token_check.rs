@@ -31,7 +31,7 @@ impl Snapshot {
             return Err(Reason::TokenAudience);
         }
         let (key, app) = self
-            .live_key(claims.key, now)
+            .key_of_token(claims.key, now)
             .map_err(|reason| match reason {
                 Reason::AppRevoked | Reason::AppSuspended => reason,
                 _ => Reason::TokenEnded,

@@ -116,7 +116,15 @@ fn assert_may_pass(name: &HeaderName, value: &HeaderValue, keep: Keep<'_>) {
 fn is_ours_to_keep(value: &HeaderValue, keep: Keep<'_>) -> bool {
     let foreign = matches!(keep.credentials, Credentials::Foreign { .. });
     let text = String::from_utf8_lossy(value.as_bytes());
-    let ours = ["sk_live_", "sk_test_", "cs_admin_"];
+    let ours = [
+        "sk_live_",
+        "sk_test_",
+        "pk_live_",
+        "pk_test_",
+        "sg_live_",
+        "sg_test_",
+        "cs_admin_",
+    ];
     foreign && ours.iter().any(|beginning| text.contains(beginning))
 }
 

@@ -16,7 +16,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::assertion::AssertionSigner;
+use crate::domain::api_key::KeyUse;
 use crate::domain::credential::Ended;
+use crate::domain::id::KeyId;
 use crate::domain::record::Receipt;
 use crate::domain::snapshot::{Catalog, Snapshot};
 use crate::domain::time::Clock;
@@ -37,6 +39,7 @@ use super::intake::inlet::Inlet;
 use super::local::LocalService;
 use super::panics;
 use super::report::closing::Closed;
+use super::report::key_uses::KeyUses;
 use super::report::ledger::Ledger;
 use super::report::metrics::{Load, Metrics};
 use super::report::record::Book;
@@ -83,6 +86,8 @@ struct Handle {
 enum Order {
     /// Close the connections that use these, and return their number.
     End(Arc<[Ended]>, oneshot::Sender<u32>),
+    /// Tell the uses of keys since the last such order.
+    KeyUses(oneshot::Sender<Vec<(KeyId, KeyUse)>>),
     /// Send clients elsewhere, and serve them until they go.
     Leave,
     /// Accept no more connections, let the open ones finish, and cut the rest at the deadline.
@@ -178,6 +183,25 @@ impl Proxy {
             }
         }
         gather(version, answers).await
+    }
+
+    /// The last uses of keys since the last call. A worker that is stuck tells its own the next time.
+    pub async fn take_key_uses(&self) -> Vec<(KeyId, KeyUse)> {
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        let mut answers = Vec::with_capacity(self.workers.len());
+        for worker in &self.workers {
+            let (answer, answered) = oneshot::channel();
+            if worker.orders.send(Order::KeyUses(answer)).is_ok() {
+                answers.push(answered);
+            }
+        }
+        let mut uses = Vec::new();
+        for answered in answers {
+            if let Ok(Ok(told)) = timeout_at(deadline, answered).await {
+                uses.extend(told);
+            }
+        }
+        uses
     }
 
     /// The metrics of the workers' runtimes, by the names of their threads.
@@ -358,6 +382,7 @@ fn worker(plan: Plan) -> Rc<Worker> {
             metrics: Rc::clone(&metrics),
         }),
         metrics,
+        key_uses: KeyUses::default(),
         tasks: TaskTracker::new(),
         settings,
     })
@@ -370,6 +395,7 @@ async fn work(worker: Rc<Worker>, mut inlet: Inlet, mut orders: mpsc::UnboundedR
             biased;
             order = orders.recv() => match order {
                 Some(Order::End(ended, answer)) => end(&worker, &ended, answer),
+                Some(Order::KeyUses(answer)) => tell_uses(&worker, answer),
                 Some(Order::Leave) => worker.live.leave(),
                 Some(Order::Drain(deadline)) => break deadline,
                 // The sender of orders is gone: the process is ending.
@@ -380,6 +406,11 @@ async fn work(worker: Rc<Worker>, mut inlet: Inlet, mut orders: mpsc::UnboundedR
     };
     inlet.close(|arrival| spawn(&worker, arrival)).await;
     drain(&worker, deadline, orders).await;
+}
+
+fn tell_uses(worker: &Worker, answer: oneshot::Sender<Vec<(KeyId, KeyUse)>>) {
+    // Uses that nobody waits for any more are lost: the next ones say more.
+    let _heard = answer.send(worker.key_uses.take());
 }
 
 fn end(worker: &Worker, ended: &[Ended], answer: oneshot::Sender<u32>) {
@@ -418,6 +449,7 @@ async fn drain(worker: &Worker, mut deadline: Instant, mut orders: mpsc::Unbound
             order = orders.recv(), if connected => match order {
                 Some(Order::End(ended, answer)) => end(worker, &ended, answer),
                 Some(Order::Drain(sooner)) => deadline = deadline.min(sooner),
+                Some(Order::KeyUses(answer)) => tell_uses(worker, answer),
                 Some(Order::Leave) => {}
                 None => connected = false,
             },

@@ -8,7 +8,6 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
-use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -29,7 +28,7 @@ use crate::crypto::jwt::TokenSigner;
 use crate::crypto::tls::{self, Roots, ServerCertificate, ServerCertificates, UpstreamTls};
 use crate::crypto::verifier::{RegistryView, client_verifier};
 use crate::crypto::{csr, issue, keypair};
-use crate::domain::api_key::Environment;
+use crate::domain::api_key::{Environment, KeyKind};
 use crate::domain::app::App;
 use crate::domain::certificate::{Fingerprint, Profile};
 use crate::domain::credential::{CredentialId, CredentialState, Ended};
@@ -131,10 +130,7 @@ fn route(name: &str, path: &str, requirement: Requirement) -> Route {
         host: HostPattern::Any,
         path: PathPattern::prefix(path).unwrap(),
         methods: Vec::new(),
-        policy: Policy {
-            requirement,
-            scopes: "".parse().unwrap(),
-        },
+        policy: Policy::new(requirement, "".parse().unwrap()),
         limits: Vec::new(),
         target: Target::Upstream("echo".parse().unwrap()),
         body_max: Some(1000),
@@ -238,7 +234,7 @@ impl Gateway {
             .unwrap();
 
         let hasher = Arc::new(SecretHasher::new(None));
-        let secret = generate_key(KEY, Environment::Live);
+        let secret = generate_key(KEY, KeyKind::Secret, Environment::Live);
         let upstream = upstream().await;
         let entry = CertificateEntry {
             id: CERTIFICATE,
@@ -252,12 +248,9 @@ impl Gateway {
             ..App::sample(1, "acme")
         };
         let key_entry = KeyEntry {
-            app: APP,
             digest: hasher.digest(secret.expose()),
             scopes: "orders:read".parse().unwrap(),
-            networks: Vec::<IpNet>::new().into(),
-            state: CredentialState::Active,
-            expires_at: None,
+            ..KeyEntry::sample(APP)
         };
         let required = TlsPolicy::new(ClientAuthMode::Required, Reject::Explain, TlsVersion::V1_2);
         let snapshot = Snapshot {
@@ -277,6 +270,7 @@ impl Gateway {
             apps: Shelf::build([(APP, Arc::new(app))]),
             certificates: Shelf::build([(issued.leaf.fingerprint, entry)]),
             keys: Shelf::build([(KEY, key_entry)]),
+            key_index: crate::domain::key_index::KeyIndex::default(),
             verification_keys: Arc::new([]),
             token_ends: Shelf::default(),
         };
@@ -538,8 +532,10 @@ async fn every_refusal_says_why_and_leaves_one_record() {
     let gateway = Gateway::start().await;
     let mut partner = gateway.connect(false).await;
     let good = gateway.secret.expose().to_owned();
-    let mut wrong = generate_key(KEY, Environment::Live).expose().to_owned();
-    let unknown = generate_key(KeyId::from_bits(9), Environment::Live);
+    let mut wrong = generate_key(KEY, KeyKind::Secret, Environment::Live)
+        .expose()
+        .to_owned();
+    let unknown = generate_key(KeyId::from_bits(9), KeyKind::Secret, Environment::Live);
     wrong.insert_str(0, "Authorization: Bearer ");
     wrong.push_str("\r\n");
     let cases: Vec<(&str, String, u16, Reason)> = vec![
@@ -716,7 +712,7 @@ async fn guessing_keys_is_slowed_down_and_does_not_lock_out_tokens_of_others() {
     let mut partner = gateway.connect(false).await;
     let mut statuses = Vec::new();
     for _ in 0..35 {
-        let guess = generate_key(KEY, Environment::Live);
+        let guess = generate_key(KEY, KeyKind::Secret, Environment::Live);
         let fields = format!("X-Api-Key: {}\r\n", guess.expose());
         statuses.push(partner.get("/key", &fields).await.status.as_u16());
     }

@@ -19,6 +19,7 @@ use super::generations::Generations;
 use super::identity_headers::assertion::Assertions;
 use super::intake::handshake::Leaves;
 use super::local::LocalService;
+use super::report::key_uses::KeyUses;
 use super::report::record::Book;
 use super::report::worker_metrics::WorkerMetrics;
 use super::settings::Settings;
@@ -48,6 +49,7 @@ pub struct Worker {
     pub live: Rc<Live>,
     pub book: Rc<Book>,
     pub metrics: Rc<WorkerMetrics>,
+    pub key_uses: KeyUses,
     /// Connections and tunnels, so that draining can wait for them.
     pub tasks: TaskTracker,
 }

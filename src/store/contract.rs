@@ -8,7 +8,9 @@ use super::act::Act;
 use super::error::{Conflict, Error};
 use super::repository::{Contents, Since, Store};
 use crate::domain::admin::{AdminToken, Role};
-use crate::domain::api_key::{ApiKey, Environment, SecretDigest};
+use crate::domain::api_key::{
+    ApiKey, Environment, KeyKind, KeyLimit, KeyTail, KeyUse, SecretDigest,
+};
 use crate::domain::app::{App, AppState};
 use crate::domain::app_settings::{
     AccessTokenFormat, AppSettings, Binding, ClientKeys, Mtls, SecureMode,
@@ -16,6 +18,7 @@ use crate::domain::app_settings::{
 use crate::domain::certificate::{Certificate, Fingerprint, KeyAlgorithm, SerialNumber};
 use crate::domain::credential::{CredentialState, RevocationReason};
 use crate::domain::id::{AdminTokenId, AppId, AuditEventId, AuthorityId, CertificateId, KeyId};
+use crate::domain::limit::Rate;
 use crate::domain::listing::{AuditFilter, CertificateFilter, CredentialFilter, KeyFilter, Page};
 use crate::domain::record::AuditEvent;
 use crate::domain::registry::change::{Allowed, Change};
@@ -32,6 +35,7 @@ macro_rules! promises {
             a_new_store_is_empty,
             every_value_is_read_as_it_was_written,
             every_change_has_one_revision_and_one_event,
+            the_last_use_of_a_key_is_kept,
             a_change_for_another_revision_changes_nothing,
             a_group_is_kept_whole_or_not_at_all,
             a_repeated_event_undoes_its_changes,
@@ -116,9 +120,6 @@ pub fn certificate(number: u8, app: u128) -> Certificate {
 
 pub fn key(number: u8, app: u128) -> ApiKey {
     ApiKey {
-        id: KeyId::from_bits(number.into()),
-        app: AppId::from_bits(app),
-        name: "backend".parse().unwrap(),
         environment: Environment::Test,
         digest: SecretDigest([number; 32]),
         scopes: "orders:read orders:write".parse().unwrap(),
@@ -126,11 +127,25 @@ pub fn key(number: u8, app: u128) -> ApiKey {
             "10.0.0.0/8".parse().unwrap(),
             "2001:db8::/32".parse().unwrap(),
         ],
-        state: CredentialState::Active,
         created_at: NOW,
-        expires_at: None,
-        revoked_at: None,
-        revocation_reason: None,
+        kind: KeyKind::Publishable,
+        tail: KeyTail::of("wXyZ"),
+        origins: vec![
+            "https://*.shop.example".parse().unwrap(),
+            "http://localhost:3000".parse().unwrap(),
+        ],
+        limits: vec![limit("events", "100/m", 5), limit("total", "10/15m", 10)],
+        ..ApiKey::sample(KeyId::from_bits(number.into()), AppId::from_bits(app))
+    }
+}
+
+fn limit(name: &str, rate: &str, burst: u32) -> KeyLimit {
+    KeyLimit {
+        name: name.parse().unwrap(),
+        rate: Rate {
+            burst,
+            ..Rate::parse(rate).unwrap()
+        },
     }
 }
 
@@ -185,6 +200,29 @@ pub(super) fn revoked(certificate: Certificate, reason: RevocationReason) -> Cer
         revocation_reason: Some(reason),
         ..certificate
     }
+}
+
+/// Uses are kept beside the registry: the latest stays, and the revision does not move.
+pub(super) fn the_last_use_of_a_key_is_kept(store: &dyn Store) {
+    done(store, &[new(app(1)), new(key(1, 1)), new(key(2, 1))]);
+    let before = (store.revision().unwrap(), events(store).len());
+    let at = |second| KeyUse {
+        at: NOW.plus(Duration::from_secs(second)),
+        from: "2001:db8::1".parse().unwrap(),
+        route: format!("route {second}").into(),
+    };
+    let [one, two, unknown] = [1, 2, 9].map(KeyId::from_bits);
+    let together = [(one, at(5)), (unknown, at(5))];
+    store.keep_key_uses(&together).unwrap();
+    store.keep_key_uses(&[(one, at(4))]).unwrap();
+    assert_eq!(
+        store.key_uses(&[two, one, unknown]).unwrap(),
+        [(one, at(5))]
+    );
+    store.keep_key_uses(&[(one, at(6)), (two, at(1))]).unwrap();
+    let found = store.key_uses(&[one, two]).unwrap();
+    assert_eq!(found, [(one, at(6)), (two, at(1))]);
+    assert_eq!((store.revision().unwrap(), events(store).len()), before);
 }
 
 fn revoked_key(key: ApiKey, reason: RevocationReason) -> ApiKey {
@@ -434,6 +472,8 @@ pub(super) fn a_changed_object_is_read_as_it_became(store: &dyn Store) {
     let ended = revoked(first, RevocationReason::KeyCompromise);
     let key = ApiKey {
         expires_at: Some(NOW.plus(Duration::from_hours(1))),
+        successor: Some(KeyId::from_bits(7)),
+        tokens_outlive: true,
         ..revoked_key(key(1, 1), RevocationReason::Superseded)
     };
     let token = AdminToken {

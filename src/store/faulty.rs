@@ -8,7 +8,7 @@ use super::act::Act;
 use super::error::Error;
 use super::repository::{Contents, Since, Store};
 use crate::domain::admin::AdminToken;
-use crate::domain::api_key::ApiKey;
+use crate::domain::api_key::{ApiKey, KeyUse};
 use crate::domain::app::App;
 use crate::domain::certificate::{Certificate, Fingerprint};
 use crate::domain::id::{AdminTokenId, AppId, AuditEventId, CertificateId, KeyId};
@@ -94,6 +94,14 @@ impl Store for Faulty {
 
     fn keys(&self, filter: &KeyFilter, page: &Page<KeyId>) -> Result<Vec<ApiKey>, Error> {
         self.store.keys(filter, page)
+    }
+
+    fn key_uses(&self, ids: &[KeyId]) -> Result<Vec<(KeyId, KeyUse)>, Error> {
+        self.store.key_uses(ids)
+    }
+
+    fn keep_key_uses(&self, uses: &[(KeyId, KeyUse)]) -> Result<(), Error> {
+        self.store.keep_key_uses(uses)
     }
 
     fn admin_token(&self, id: AdminTokenId) -> Result<Option<AdminToken>, Error> {

@@ -11,7 +11,7 @@ use super::act::Act;
 use super::error::Error;
 use super::repository::{Contents, Since, Store};
 use crate::domain::admin::AdminToken;
-use crate::domain::api_key::ApiKey;
+use crate::domain::api_key::{ApiKey, KeyUse};
 use crate::domain::app::App;
 use crate::domain::certificate::{Certificate, Fingerprint};
 use crate::domain::id::{AdminTokenId, AppId, AuditEventId, CertificateId, KeyId};
@@ -40,16 +40,18 @@ enum Operation {
     List,
     Load,
     Revision,
+    Uses,
 }
 
 impl Operation {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Change,
         Self::Check,
         Self::Get,
         Self::List,
         Self::Load,
         Self::Revision,
+        Self::Uses,
     ];
 
     const fn as_str(self) -> &'static str {
@@ -60,6 +62,7 @@ impl Operation {
             Self::List => "list",
             Self::Load => "load",
             Self::Revision => "revision",
+            Self::Uses => "uses",
         }
     }
 }
@@ -181,6 +184,14 @@ impl Store for Measured {
 
     fn keys(&self, filter: &KeyFilter, page: &Page<KeyId>) -> Result<Vec<ApiKey>, Error> {
         self.timed(Operation::List, |store| store.keys(filter, page))
+    }
+
+    fn key_uses(&self, ids: &[KeyId]) -> Result<Vec<(KeyId, KeyUse)>, Error> {
+        self.timed(Operation::List, |store| store.key_uses(ids))
+    }
+
+    fn keep_key_uses(&self, uses: &[(KeyId, KeyUse)]) -> Result<(), Error> {
+        self.timed(Operation::Uses, |store| store.keep_key_uses(uses))
     }
 
     fn admin_token(&self, id: AdminTokenId) -> Result<Option<AdminToken>, Error> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::domain::admin::AdminToken;
-use crate::domain::api_key::ApiKey;
+use crate::domain::api_key::{ApiKey, KeyUse};
 use crate::domain::app::App;
 use crate::domain::certificate::{Certificate, Fingerprint};
 use crate::domain::id::{AdminTokenId, AppId, AuditEventId, CertificateId, KeyId};
@@ -54,6 +54,12 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     fn key(&self, id: KeyId) -> Result<Option<ApiKey>, Error>;
     fn keys(&self, filter: &KeyFilter, page: &Page<KeyId>) -> Result<Vec<ApiKey>, Error>;
+
+    /// The last uses of these keys, as far as they are known.
+    fn key_uses(&self, ids: &[KeyId]) -> Result<Vec<(KeyId, KeyUse)>, Error>;
+    /// Keeps the last uses of keys, without a revision and an event; those of unknown keys are left out, and so are
+    /// those that are older than the stored ones.
+    fn keep_key_uses(&self, uses: &[(KeyId, KeyUse)]) -> Result<(), Error>;
 
     fn admin_token(&self, id: AdminTokenId) -> Result<Option<AdminToken>, Error>;
     fn admin_tokens(&self, page: &Page<AdminTokenId>) -> Result<Vec<AdminToken>, Error>;

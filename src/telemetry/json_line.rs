@@ -45,6 +45,23 @@ impl<'b> JsonLine<'b> {
         self.buffer.push(b'"');
     }
 
+    /// A member with plain words, separated by blanks.
+    pub fn words<'w>(&mut self, name: &'static str, words: impl Iterator<Item = &'w str>) {
+        self.name(name);
+        self.buffer.push(b'"');
+        for (place, word) in words.enumerate() {
+            if place > 0 {
+                self.buffer.push(b' ');
+            }
+            debug_assert!(
+                word.bytes()
+                    .all(|byte| byte.is_ascii_graphic() && !is_escaped(byte))
+            );
+            self.buffer.extend_from_slice(word.as_bytes());
+        }
+        self.buffer.push(b'"');
+    }
+
     #[inline]
     pub fn number(&mut self, name: &'static str, value: u64) {
         self.name(name);

@@ -77,8 +77,8 @@ fn a_certificate_or_a_key_opens_a_route_that_takes_either() {
     let token = stranger.token(&world.id, &world.secret);
     refused(
         &stranger.get_by("/or-key", &token),
-        401,
-        "credential_missing",
+        403,
+        "kind_not_accepted",
     );
     let (gone, gone_secret) = world.gateway.key("acme", &[]);
     world.gateway.cli(&["key", "revoke", &gone, "--yes"]).ok();
@@ -113,8 +113,8 @@ fn a_certificate_or_a_token_opens_a_route_that_takes_either() {
     refused(&stranger.get("/or-token"), 401, "credential_missing");
     refused(
         &stranger.get_by("/or-token", &world.secret),
-        401,
-        "credential_missing",
+        403,
+        "kind_not_accepted",
     );
     refused(&stranger.get_by("/or-token", &bound), 401, "token_binding");
     refused(

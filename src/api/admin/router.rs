@@ -39,6 +39,8 @@ fn described() -> OpenApiRouter<AdminState> {
         .routes(routes!(certificates::revoke::revoke))
         .routes(routes!(csr::inspect::inspect))
         .routes(routes!(keys::create::create, keys::list::list))
+        .routes(routes!(keys::import::import))
+        .routes(routes!(keys::identify::identify))
         .routes(routes!(keys::get::get))
         .routes(routes!(keys::rotate::rotate))
         .routes(routes!(keys::revoke::revoke))

@@ -5,7 +5,7 @@ use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use crate::domain::reason::Reason;
 
 /// The reasons for which a token is not minted; their series are there from the start, and there are no others.
-const REFUSALS: [Reason; 31] = [
+const REFUSALS: [Reason; 32] = [
     Reason::AppRevoked,
     Reason::AppSuspended,
     Reason::AppsDiffer,
@@ -26,6 +26,7 @@ const REFUSALS: [Reason; 31] = [
     Reason::KeySurrounded,
     Reason::KeyUnknown,
     Reason::KeyWrong,
+    Reason::KindNotAccepted,
     Reason::Overloaded,
     Reason::RefreshReused,
     Reason::ScopeInvalid,

@@ -11,6 +11,7 @@ pub mod token;
 pub mod introspect;
 pub mod revoke;
 pub mod jwks;
+pub mod keys;
 pub mod metadata;
 pub mod whoami;
 pub mod ca_pem;

@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 
 use super::metrics::TokenMetrics;
+use crate::control::service::Control;
 use crate::control::tokens::service::TokenService;
 
 /// The services that answer partners.
@@ -13,6 +14,8 @@ use crate::control::tokens::service::TokenService;
 pub struct PartnerService {
     pub tokens: Arc<TokenService>,
     pub metrics: TokenMetrics,
+    /// The operations by which a holder revokes its own key.
+    pub control: Control,
     /// The authority's certificates, for partners to download. Replaced with the authority.
     pub ca_pem: Arc<ArcSwap<Bytes>>,
 }

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::service::PartnerService;
-use super::{ca_pem, introspect, jwks, metadata, revoke, token, whoami};
+use super::{ca_pem, introspect, jwks, keys, metadata, revoke, token, whoami};
 use crate::domain::local::{LocalEndpoint, LocalEndpoints};
 use crate::domain::local_call::{LocalAnswer, LocalCall};
 
@@ -30,7 +30,7 @@ enum How {
     Later(fn(Arc<PartnerService>, LocalCall) -> Waiting),
 }
 
-static TABLE: [Row; 7] = [
+static TABLE: [Row; 8] = [
     Row {
         endpoint: &ca_pem::ENDPOINT,
         answer: How::AtOnce(|service, _| ca_pem::answer(&service.ca_pem.load()).into()),
@@ -38,6 +38,12 @@ static TABLE: [Row; 7] = [
     Row {
         endpoint: &jwks::ENDPOINT,
         answer: How::AtOnce(|_, call| jwks::answer(&call.snapshot).into()),
+    },
+    Row {
+        endpoint: &keys::ENDPOINT,
+        answer: How::Later(|service, call| {
+            Box::pin(async move { keys::revoke(&service.control, &call).await })
+        }),
     },
     Row {
         endpoint: &metadata::ENDPOINT,

@@ -48,6 +48,7 @@ impl Desk {
             registry,
             service: Arc::new(PartnerService {
                 metrics: metrics.unwrap(),
+                control: fixture.control.clone(),
                 tokens: Arc::new(token_service(&fixture)),
                 ca_pem: Arc::new(ArcSwap::from_pointee(Bytes::from(
                     fixture.control.authority().ca_pem().to_owned(),

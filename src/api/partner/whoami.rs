@@ -5,14 +5,15 @@ use http::Response;
 use serde_json::{Value, json};
 
 use super::answer::{Keep, json};
-use crate::domain::identity::Evidence;
-use crate::domain::local::{LocalEndpoint, READ, SMALL_BODY};
+use crate::domain::accepted::CredentialKind;
+use crate::domain::identity::{Bearer, Evidence};
+use crate::domain::local::{LocalEndpoint, READ, SMALL_BODY, WHOAMI};
 use crate::domain::local_call::{LocalCall, ShownCertificate};
 use crate::domain::policy::Requirement;
 
 /// The endpoint's row in the table.
 pub static ENDPOINT: LocalEndpoint = LocalEndpoint {
-    name: "countersign.whoami",
+    name: WHOAMI,
     path: "/.well-known/countersign/whoami",
     methods: &READ,
     requirement: Requirement::None,
@@ -39,6 +40,7 @@ fn describe(asked: &LocalCall) -> Value {
         "authenticated": proof.is_some(),
         "app": proof.map(|proof| json!({ "id": proof.app.id, "name": proof.app.name })),
         "certificate": certificate(asked),
+        "key": key(asked),
         "tls": { "version": peer.tls_version, "sni": peer.sni },
         "address": peer.address,
         "time": asked.now,
@@ -50,6 +52,31 @@ fn describe(asked: &LocalCall) -> Value {
         answer.insert("help".to_owned(), json!(reason.help()));
     }
     answer
+}
+
+/// The key that the client sent, or that its token was minted from. For a refused one, the answer has the
+/// reason that callers get everywhere.
+fn key(asked: &LocalCall) -> Value {
+    let bearer = match &asked.caller.bearer {
+        Evidence::Absent => return Value::Null,
+        Evidence::Refused(reason) => return json!({ "reason": reason.shown() }),
+        Evidence::Proved(bearer) => bearer,
+    };
+    let entry = asked.snapshot.keys.get(&bearer.key());
+    let expires_at = match bearer {
+        Bearer::Key { .. } => entry.and_then(|entry| entry.expires_at),
+        Bearer::Token { claims, .. } => Some(claims.expires_at),
+    };
+    json!({
+        "id": bearer.key(),
+        "app": { "id": bearer.app().id, "name": bearer.app().name },
+        "credential": CredentialKind::of(bearer).map(CredentialKind::as_str),
+        "hint": bearer.facts().hint().to_string(),
+        "environment": bearer.facts().environment,
+        "scopes": bearer.scopes(),
+        "state": entry.map(|entry| entry.state.at(asked.now, entry.expires_at)),
+        "expires_at": expires_at,
+    })
 }
 
 /// The certificate that the client sent. Its state is disclosed because the handshake has proved possession of its key.

@@ -10,23 +10,32 @@ use crate::config::parts::Replaceable;
 use crate::config::path::YamlPath;
 use crate::config::problem::Finding;
 use crate::config::root::Config;
-use crate::config::suggest::nearest;
 use crate::config::tls::ClientAuthMode;
+use crate::domain::accepted::CredentialKind;
 use crate::domain::name::Name;
-use crate::domain::policy::Requirement;
+use crate::domain::policy::{Policy, Requirement};
 use crate::domain::route::{HostPattern, Route, RouteTable};
+use crate::domain::scope::{Scope, ScopeSet};
+use crate::domain::suggest::nearest;
 
 /// More limits on one route are a mistake, and each costs a look-up per request.
 const LIMITS_MAX: usize = 8;
 
 pub fn check(config: &Config, written: &Node, findings: &mut Findings) {
     client_auth(config, findings);
+    if let Some(scopes) = &config.scopes
+        && let Err(fault) = ScopeSet::new(scopes.iter().cloned())
+    {
+        findings.add(at("scopes"), fault.to_string());
+    }
     let config = config.replaceable();
     let drafts = drafts(&config);
     for draft in &drafts {
         faults(draft, findings);
         target(draft, written, findings);
         requirement(draft, &config, findings);
+        accepted(draft, findings);
+        known_scopes(draft, &config, findings);
         reserved(draft, &config, findings);
         limits(draft, findings);
     }
@@ -109,6 +118,59 @@ fn requirement(draft: &Draft<'_>, config: &Replaceable<'_>, findings: &mut Findi
             draft.path.key("scopes"),
             format!("scopes come from keys and tokens, which {word} does not use: every caller would be refused"),
         );
+    }
+}
+
+/// Scopes that the catalogue does not have: no key could get them.
+fn known_scopes(draft: &Draft<'_>, config: &Replaceable<'_>, findings: &mut Findings) {
+    let Some(known) = config.scopes else {
+        return;
+    };
+    let names = || known.iter().map(Scope::as_str);
+    for (index, scope) in draft.written.scopes.iter().enumerate() {
+        if known.contains(scope) || scope.is_ours() {
+            continue;
+        }
+        let suggestion = match nearest(scope.as_str(), names()) {
+            Some(meant) => format!("did you mean {meant}?"),
+            None => "add it to scopes".to_owned(),
+        };
+        let path = draft.path.key("scopes").index(index);
+        let finding = Finding::new(path, format!("there is no scope {scope}"));
+        findings.0.push(finding.suggest(Some(suggestion)));
+    }
+}
+
+/// Lists that no credential fits, and words for credentials that the route never looks at.
+fn accepted(draft: &Draft<'_>, findings: &mut Findings) {
+    let written = draft.written;
+    if written.environments.is_empty() {
+        findings.add(
+            draft.path.key("environments"),
+            "name live, test or both: a route without an environment takes no key and no token",
+        );
+    }
+    let Some(accept) = &written.accept else {
+        return;
+    };
+    let word = draft.requirement.as_str();
+    let path = draft.path.key("accept");
+    if accept.is_empty() {
+        findings.add(path.clone(), "name what the route accepts, or leave it out");
+    }
+    let policy = Policy {
+        accept: written.accepted(),
+        ..Policy::new(draft.requirement, ScopeSet::default())
+    };
+    let usable = policy.usable();
+    for (index, accepted) in accept.iter().enumerate() {
+        let kind = CredentialKind::from(*accepted);
+        if !usable.has(kind) {
+            findings.add(
+                path.index(index),
+                format!("{word} does not look at a {}", kind.as_str()),
+            );
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::request::ClientProof;
 use super::service::TokenService;
 use crate::control::client_uses;
 use crate::crypto::api_key::parse_key;
-use crate::domain::api_key::SecretDigest;
+use crate::domain::api_key::{KeyKind, SecretDigest};
 use crate::domain::app::App;
 use crate::domain::app_settings::{Binding, Mtls};
 use crate::domain::client_use::ClientUse;
@@ -71,6 +71,9 @@ impl TokenService {
         }
         let (client, once) = self.prove(snapshot, proof, now)?;
         let client = as_its_app_wants(client, proof.method)?;
+        if client.key.kind != KeyKind::Secret {
+            return Err(unproved_client(Reason::KindNotAccepted));
+        }
         refuse_foreign_network(client.key, proof.address)?;
         // Last of all, so that a refused assertion can be sent again once its cause is gone.
         if let Some(once) = once {

@@ -13,7 +13,7 @@ use crate::control::testing::{ACTOR, CSR, Fixture, OTHER_CSR, new_key};
 use crate::control::testing_edges::token_service_by;
 use crate::crypto::api_key::generate_key;
 use crate::crypto::jwt::{self, TokenSigner};
-use crate::domain::api_key::{ApiKey, Environment};
+use crate::domain::api_key::{ApiKey, Environment, KeyKind};
 use crate::domain::credential::RevocationReason;
 use crate::domain::id::KeyId;
 use crate::domain::identity::CertificateProof;
@@ -161,8 +161,8 @@ async fn clients_that_do_not_prove_themselves_look_alike_and_the_record_tells_th
     control.suspend_app(&ACTOR, "other").await.unwrap();
     desk.fixture.clock.advance(Duration::from_secs(11));
     let unknown_id = KeyId::from_bits(5);
-    let unknown = generate_key(unknown_id, Environment::Live);
-    let wrong = generate_key(good.id, Environment::Live);
+    let unknown = generate_key(unknown_id, KeyKind::Secret, Environment::Live);
+    let wrong = generate_key(good.id, KeyKind::Secret, Environment::Live);
     let garbled = Secret::new("hunter2".to_owned());
     let text = |key: &ApiKey| key.id.to_string();
     for (id, secret, reason) in [

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::api_key::{ApiKey, SecretDigest};
+use super::super::api_key::{ApiKey, DigestKind, KeyTail, SecretDigest};
 use super::super::app::App;
 use super::super::credential::{CredentialState, RevocationReason};
 use super::super::id::KeyId;
@@ -18,53 +18,141 @@ pub struct Rotation {
     pub successor: Allowed<ApiKey>,
 }
 
+/// The parts of a successor that its predecessor does not give it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewText {
+    pub id: KeyId,
+    pub digest: SecretDigest,
+    pub tail: Option<KeyTail>,
+}
+
 /// A new key of this App, which has `live` ones.
 pub fn create(key: ApiKey, app: &App, live: usize) -> Result<Allowed<ApiKey>, Refusal> {
     may_get_key(app, key.environment, live)?;
     Ok(Allowed::created(key))
 }
 
-/// A successor with the same name, scopes, networks and end. The old key ends after `overlap`, or with its own end if
-/// that comes first.
+/// A successor with the same name, scopes, networks, origins, limits and end. The old key ends after the
+/// overlap, or with its own end if that comes first.
 pub fn rotate(
     old: ApiKey,
     app: &App,
-    successor: (KeyId, SecretDigest),
+    new: NewText,
     now: Timestamp,
-    overlap: Duration,
+    handover: Handover,
 ) -> Result<Rotation, Refusal> {
     unless_rotated_or_ended(&old, now)?;
     may_get_credentials(app)?;
-    let (id, digest) = successor;
     let successor = Allowed::created(ApiKey {
-        id,
-        digest,
+        id: new.id,
+        digest: new.digest,
+        digest_kind: DigestKind::Own,
+        tail: new.tail,
         created_at: now,
         ..old.clone()
     });
-    let ends = now.plus(overlap);
-    let ends = old.expires_at.map_or(ends, |end| end.min(ends));
-    let retired = Allowed::changed(ApiKey {
-        state: CredentialState::Retiring,
-        expires_at: Some(ends),
+    let old = ApiKey {
+        successor: Some(new.id),
         ..old
-    });
+    };
+    let retired = match handover {
+        Handover::Overlap(overlap) => {
+            let ends = now.plus(overlap);
+            ApiKey {
+                state: CredentialState::Retiring,
+                expires_at: Some(old.expires_at.map_or(ends, |end| end.min(ends))),
+                ..old
+            }
+        }
+        Handover::AtOnce => revoked(old, now, RevocationReason::Superseded),
+    };
+    let retired = Allowed::changed(retired);
     Ok(Rotation { retired, successor })
 }
 
-/// The key, revoked. The first revocation stands.
+/// The fate of a key that has got a successor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handover {
+    /// It still works for this long.
+    Overlap(Duration),
+    /// It ends at once.
+    AtOnce,
+}
+
+/// The circumstances of a revocation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Revocation {
+    pub reason: RevocationReason,
+    /// True if tokens that were minted from the key count until their own end.
+    pub keep_tokens: bool,
+    /// True if it does not matter who still uses the key.
+    pub force: bool,
+}
+
+impl From<Duration> for Handover {
+    fn from(overlap: Duration) -> Self {
+        Self::Overlap(overlap)
+    }
+}
+
+impl From<RevocationReason> for Revocation {
+    fn from(reason: RevocationReason) -> Self {
+        Self {
+            reason,
+            ..Self::default()
+        }
+    }
+}
+
+/// The last uses that say if a revocation would cut somebody off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LastUses {
+    pub of_key: Option<Timestamp>,
+    pub of_successor: Option<Timestamp>,
+}
+
+/// A key that was used within this time is in use: programs that call every few minutes are, too.
+const IN_USE: Duration = Duration::from_mins(10);
+
+/// The key, revoked. The first revocation stands. A key that retires is not revoked while it alone is used, unless
+/// that is meant.
 pub fn revoke(
     key: ApiKey,
     at: Timestamp,
-    reason: RevocationReason,
+    revocation: Revocation,
+    uses: LastUses,
 ) -> Result<Allowed<ApiKey>, Refusal> {
     unless_revoked(key.id, key.revoked_at)?;
+    if !revocation.force {
+        unless_in_use(&key, at, uses)?;
+    }
     Ok(Allowed::changed(ApiKey {
+        tokens_outlive: revocation.keep_tokens,
+        ..revoked(key, at, revocation.reason)
+    }))
+}
+
+fn revoked(key: ApiKey, at: Timestamp, reason: RevocationReason) -> ApiKey {
+    ApiKey {
         state: CredentialState::Revoked,
         revoked_at: Some(at),
         revocation_reason: Some(reason),
         ..key
-    }))
+    }
+}
+
+fn unless_in_use(key: &ApiKey, now: Timestamp, uses: LastUses) -> Result<(), Refusal> {
+    let retiring = key.state.at(now, key.expires_at) == CredentialState::Retiring;
+    match (key.successor, uses.of_key, uses.of_successor) {
+        (Some(successor), Some(at), None) if retiring && now <= at.plus(IN_USE) => {
+            Err(Refusal::KeyInUse {
+                id: key.id,
+                successor,
+                at,
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn unless_rotated_or_ended(key: &ApiKey, now: Timestamp) -> Result<(), Refusal> {
@@ -95,24 +183,23 @@ mod tests {
 
     fn key(state: CredentialState, expires_at: Option<Timestamp>) -> ApiKey {
         ApiKey {
-            id: KeyId::from_bits(1),
-            app: AppId::from_bits(1),
-            name: "backend".parse().unwrap(),
             environment: Environment::Test,
-            digest: SecretDigest([1; 32]),
             scopes: "orders:read".parse().unwrap(),
-            networks: Vec::new(),
             state,
             created_at: NOW,
             expires_at,
             revoked_at: (state == CredentialState::Revoked).then_some(NOW),
-            revocation_reason: None,
+            ..ApiKey::sample(KeyId::from_bits(1), AppId::from_bits(1))
         }
     }
 
     fn rotated(old: ApiKey, state: AppState) -> Result<Rotation, Refusal> {
-        let successor = (KeyId::from_bits(2), SecretDigest([2; 32]));
-        rotate(old, &app(state), successor, NOW, HOUR)
+        let successor = NewText {
+            id: KeyId::from_bits(2),
+            digest: SecretDigest([2; 32]),
+            tail: None,
+        };
+        rotate(old, &app(state), successor, NOW, Handover::Overlap(HOUR))
     }
 
     #[test]
@@ -127,6 +214,7 @@ mod tests {
             let retired = ApiKey {
                 state: CredentialState::Retiring,
                 expires_at: Some(expected),
+                successor: Some(KeyId::from_bits(2)),
                 ..old.clone()
             };
             assert_eq!(rotation.retired, Allowed::changed(retired));
@@ -157,13 +245,76 @@ mod tests {
     }
 
     #[test]
+    fn a_rotation_may_end_the_old_key_at_once() {
+        let old = key(CredentialState::Active, None);
+        let text = NewText {
+            id: KeyId::from_bits(2),
+            digest: SecretDigest([2; 32]),
+            tail: None,
+        };
+        let app = app(AppState::Active);
+        let rotation = rotate(old, &app, text, NOW, Handover::AtOnce).unwrap();
+        let retired = rotation.retired.into_value();
+        assert_eq!(retired.state, CredentialState::Revoked);
+        assert_eq!(retired.successor, Some(KeyId::from_bits(2)));
+        assert_eq!(
+            retired.revocation_reason,
+            Some(RevocationReason::Superseded)
+        );
+    }
+
+    #[test]
+    fn a_key_that_alone_is_used_is_not_revoked_unless_that_is_meant() {
+        let recent = Some(NOW.minus(Duration::from_mins(10)));
+        let long_ago = Some(NOW.minus(Duration::from_mins(11)));
+        let retiring = ApiKey {
+            successor: Some(KeyId::from_bits(2)),
+            ..key(CredentialState::Retiring, Some(NOW.plus(HOUR)))
+        };
+        let active = key(CredentialState::Active, None);
+        let ended = ApiKey {
+            expires_at: Some(NOW.minus(HOUR)),
+            ..retiring.clone()
+        };
+        for (key, of_key, of_successor, force, refused) in [
+            (&retiring, recent, None, false, true),
+            (&retiring, recent, None, true, false),
+            (&retiring, recent, long_ago, false, false),
+            (&retiring, long_ago, None, false, false),
+            (&retiring, None, None, false, false),
+            (&active, recent, None, false, false),
+            (&ended, recent, None, false, false),
+        ] {
+            let revocation = Revocation {
+                force,
+                ..Revocation::default()
+            };
+            let uses = LastUses {
+                of_key,
+                of_successor,
+            };
+            let revoked = revoke(key.clone(), NOW, revocation, uses);
+            let in_use = matches!(revoked, Err(Refusal::KeyInUse { .. }));
+            assert_eq!(in_use, refused, "{of_key:?} {of_successor:?} {force}");
+        }
+    }
+
+    #[test]
     fn the_first_revocation_stands() {
         let reason = RevocationReason::KeyCompromise;
-        let first = revoke(key(CredentialState::Retiring, None), NOW, reason);
+        let of = |reason| Revocation {
+            reason,
+            keep_tokens: true,
+            force: false,
+        };
+        let uses = LastUses::default();
+        let first = revoke(key(CredentialState::Retiring, None), NOW, of(reason), uses);
         let first = first.unwrap().into_value();
         assert_eq!(first.state, CredentialState::Revoked);
         assert_eq!(first.revoked_at, Some(NOW));
         assert_eq!(first.revocation_reason, Some(reason));
-        assert!(revoke(first, NOW, RevocationReason::Superseded).is_err());
+        assert!(first.tokens_outlive);
+        let again = of(RevocationReason::Superseded);
+        assert!(revoke(first, NOW, again, uses).is_err());
     }
 }

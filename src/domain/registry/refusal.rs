@@ -33,6 +33,15 @@ pub enum Refusal {
     LiveKey(Name),
     #[error("{0} has been rotated already; rotate its successor")]
     KeyRotated(KeyId),
+    /// The partner still uses a key that retires, and has not begun to use the next one.
+    #[error(
+        "{id} was used at {at}, and its successor {successor} never was: its user would be cut off"
+    )]
+    KeyInUse {
+        id: KeyId,
+        successor: KeyId,
+        at: Timestamp,
+    },
     #[error("there is an App {0} already")]
     NameTaken(Name),
     /// The credential or admin token was revoked before.

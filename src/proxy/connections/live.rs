@@ -9,8 +9,10 @@ use tokio::sync::Notify;
 use tokio::time::{Duration, Instant};
 
 use crate::domain::credential::{CredentialId, Ended};
+use crate::domain::id::KeyId;
 use crate::domain::identity::{Bearer, Caller};
 use crate::domain::reason::Reason;
+use crate::domain::time::Timestamp;
 use crate::domain::token_end::TokensOf;
 use crate::net::turn;
 
@@ -98,6 +100,8 @@ pub struct Connection {
     unread: RefCell<Vec<Option<Unread>>>,
     progress: Cell<Instant>,
     used: RefCell<Vec<Ended>>,
+    /// The key that was noted last as used, and the second.
+    noted: Cell<Option<(KeyId, i64)>>,
     /// The constant fields of the last requests, the newest last.
     fields: RefCell<Vec<(FieldsFor, Rc<IdentityFields>)>>,
     _seat: Seat,
@@ -119,7 +123,7 @@ pub struct FieldsFor {
     /// The address in memory of the upstream's identity headers: within one snapshot, no other value can have it.
     pub identity_headers: usize,
     pub certificate: Option<crate::domain::id::CertificateId>,
-    pub key: Option<crate::domain::id::KeyId>,
+    pub key: Option<KeyId>,
     /// The token, when there is one: its scopes may be fewer than its key's.
     pub token: Option<crate::domain::id::TokenId>,
     pub host: http::HeaderValue,
@@ -155,6 +159,7 @@ impl Live {
             unread: RefCell::default(),
             progress: Cell::new(now),
             used: RefCell::default(),
+            noted: Cell::new(None),
             fields: RefCell::default(),
             _seat: seat,
             _open: open,
@@ -332,6 +337,12 @@ impl Connection {
         kept.reserve_exact(1);
         kept.push((wanted, Rc::clone(&fresh)));
         fresh
+    }
+
+    /// True if the use of a key is to be noted: once a second for the key that is used again and again.
+    pub fn notes(&self, key: KeyId, now: Timestamp) -> bool {
+        let use_now = Some((key, now.unix_millis() / 1000));
+        self.noted.replace(use_now) != use_now
     }
 
     /// Sends the client elsewhere with the next answer.

@@ -1,4 +1,5 @@
 //! Keys and tokens: their verification, and the failures that are counted for each address.
 
+pub mod basic;
 pub mod failed_attempts;
 pub mod verifier;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use quick_cache::unsync::Cache;
 
-use crate::crypto::api_key::{SecretHasher, parse_key};
+use crate::crypto::api_key::SecretHasher;
 use crate::crypto::jwt;
 use crate::domain::certificate::Fingerprint;
 use crate::domain::identity::Bearer;
@@ -45,6 +45,8 @@ pub struct Presenter<'a> {
     pub last: &'a LastToken,
     /// The valid certificate of this connection.
     pub certificate: Option<&'a Fingerprint>,
+    /// The origin of the page that a browser calls for.
+    pub origin: Option<&'a str>,
     pub now: Timestamp,
 }
 
@@ -96,6 +98,11 @@ impl Verifier {
         result
     }
 
+    /// True for a key that another system made: it may look like a token, or like nothing at all.
+    pub fn is_imported(&self, text: &str, snapshot: &Snapshot) -> bool {
+        self.hasher.imported(text, snapshot).is_some()
+    }
+
     fn check(&self, address: IpAddr) -> Result<(), Reason> {
         self.failures
             .check(address)
@@ -118,23 +125,19 @@ impl Verifier {
         by: Presenter<'_>,
         snapshot: &Snapshot,
     ) -> Result<Bearer, Reason> {
-        let id = parse_key(text)?;
-        let Some(entry) = snapshot.keys.get(&id) else {
-            // The same work as for a known key, so that the time does not reveal existing ids.
-            self.hasher.matches(text, &self.hasher.digest(""));
-            return Err(Reason::KeyUnknown);
-        };
-        if !self.hasher.matches(text, &entry.digest) {
-            return Err(Reason::KeyWrong);
-        }
+        let id = self.hasher.prove(text, snapshot)?;
         let (entry, app) = snapshot.live_key(id, by.now)?;
         if !entry.may_be_used_from(by.address) {
             return Err(Reason::KeyNetwork);
+        }
+        if !entry.may_be_used_by(by.origin) {
+            return Err(Reason::OriginRefused);
         }
         Ok(Bearer::Key {
             id,
             app: Arc::clone(app),
             scopes: entry.scopes.clone(),
+            facts: entry.facts(),
         })
     }
 
@@ -176,6 +179,7 @@ fn judge_claims(
     Ok(Bearer::Token {
         app: Arc::clone(live.app),
         claims,
+        facts: live.key.facts(),
     })
 }
 

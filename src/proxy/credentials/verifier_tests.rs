@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::crypto::api_key::generate_key;
 use crate::crypto::jwt::TokenSigner;
-use crate::domain::api_key::Environment;
+use crate::domain::api_key::{Environment, KeyKind};
 use crate::domain::app::{App, AppState};
 use crate::domain::credential::CredentialState;
 use crate::domain::id::{AppId, KeyId, TokenId};
@@ -31,16 +31,14 @@ struct Scene {
 
 fn scene() -> Scene {
     let hasher = Arc::new(SecretHasher::new(None));
-    let secret = generate_key(KeyId::from_bits(2), Environment::Live);
+    let secret = generate_key(KeyId::from_bits(2), KeyKind::Secret, Environment::Live);
     let signer = TokenSigner::load(&TokenSigner::generate()).unwrap();
     let app = App::sample(1, "acme");
     let key = KeyEntry {
-        app: app.id,
         digest: hasher.digest(secret.expose()),
         scopes: "orders:read".parse().unwrap(),
         networks: vec!["192.0.2.0/24".parse().unwrap()].into(),
-        state: CredentialState::Active,
-        expires_at: None,
+        ..KeyEntry::sample(app.id)
     };
     let allowance = Allowance {
         interval: 60_000_000_000,
@@ -64,6 +62,7 @@ fn scene() -> Scene {
             apps: Shelf::build([(app.id, Arc::new(app))]),
             certificates: Shelf::default(),
             keys: Shelf::build([(KeyId::from_bits(2), key)]),
+            key_index: crate::domain::key_index::KeyIndex::default(),
             verification_keys: Arc::new([signer.verification_key()]),
             token_ends: Shelf::default(),
         },
@@ -94,6 +93,7 @@ impl Scene {
             address,
             last: &self.last,
             certificate: None,
+            origin: None,
             now: NOW,
         };
         self.verifier.key(text, by, &self.snapshot).map(|_| ())
@@ -110,6 +110,7 @@ impl Scene {
             address: HERE,
             last,
             certificate,
+            origin: None,
             now,
         };
         let fate = |by| self.verifier.token(text, by, &self.snapshot).map(|_| ());
@@ -287,7 +288,7 @@ fn an_address_that_guesses_waits_but_a_token_that_was_verified_does_not() {
     let token = scene.token(None);
     assert_eq!(scene.token_with(&token, None, NOW), Ok(()));
     for _ in 0..3 {
-        let guess = generate_key(KeyId::from_bits(2), Environment::Live);
+        let guess = generate_key(KeyId::from_bits(2), KeyKind::Secret, Environment::Live);
         assert_eq!(scene.key_from(guess.expose(), HERE), Err(Reason::KeyWrong));
     }
     let secret = &scene.secret;

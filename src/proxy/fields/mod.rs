@@ -2,6 +2,7 @@
 
 pub mod headers;
 pub mod odd_names;
+pub mod cors;
 pub mod own_credentials;
 pub mod forwarding;
 pub mod protocols;

@@ -4,8 +4,18 @@ use data_encoding::{BASE64, BASE64URL_NOPAD};
 use http::HeaderValue;
 use serde::Deserialize;
 
+use crate::domain::id::KeyId;
+
 /// The first letters of our keys and admin tokens, up to the first `_`, and what follows it.
-const PREFIXES: [(&[u8], &[u8]); 3] = [(b"sk", b"live_"), (b"sk", b"test_"), (b"cs", b"admin_")];
+const PREFIXES: [(&[u8], &[u8]); 7] = [
+    (b"sk", b"live_"),
+    (b"sk", b"test_"),
+    (b"pk", b"live_"),
+    (b"pk", b"test_"),
+    (b"sg", b"live_"),
+    (b"sg", b"test_"),
+    (b"cs", b"admin_"),
+];
 
 /// The longest claims that are parsed. Ours have a few hundred bytes; a larger token is removed unread.
 const CLAIMS_MAX: usize = 16 << 10;
@@ -40,27 +50,38 @@ fn holds_a_key(bytes: &[u8]) -> bool {
 }
 
 /// True if base64 of the first letters of [`PREFIXES`] occurs, at any place within a group of three bytes: `c2tf`,
-/// `NrX` and `za19` for `sk_`, `Y3Nf`, `NzX` and `jc19` for `cs_`. Most values are excluded by this and never decoded.
+/// `NrX` and `za19` for `sk_`, `cGtf`, `BrX` and `wa19` for `pk_`, `c2df`, `NnX` and `zZ19` for `sg_`, `Y3Nf`, `NzX` and
+/// `jc19` for `cs_`; or `a2V5X` for a key's id at the beginning. Most values are excluded by this and never decoded.
 fn may_hold_an_encoded_key(bytes: &[u8]) -> bool {
     memchr::memchr3_iter(b'X', b'9', b'f', bytes).any(|at| {
         matches!(
             bytes.get(..=at),
             Some(
-                [.., b'N', b'r' | b'z', b'X']
-                    | [.., b'z', b'a', b'1', b'9']
+                [.., b'N', b'r' | b'n' | b'z', b'X']
+                    | [.., b'B', b'r', b'X']
+                    | [.., b'V', b'5', b'X']
+                    | [.., b'z' | b'w', b'a', b'1', b'9']
+                    | [.., b'z', b'Z', b'1', b'9']
                     | [.., b'j', b'c', b'1', b'9']
-                    | [.., b'c', b'2', b't', b'f']
+                    | [.., b'c', b'2', b't' | b'd', b'f']
+                    | [.., b'c', b'G', b't', b'f']
                     | [.., b'Y', b'3', b'N', b'f']
             )
         )
     })
 }
 
-/// True for `Basic` with a key's id and the key.
+/// True for `Basic` with a key, or with a key's id: the password is then a key of another system.
 fn is_basic_with_a_key(text: &str) -> bool {
     BASE64
         .decode(text.as_bytes())
-        .is_ok_and(|pair| holds_a_key(&pair))
+        .is_ok_and(|pair| holds_a_key(&pair) || is_of_a_key(&pair))
+}
+
+fn is_of_a_key(pair: &[u8]) -> bool {
+    let user = pair.split(|byte| *byte == b':').next();
+    let user = user.and_then(|user| std::str::from_utf8(user).ok());
+    user.is_some_and(|user| user.parse::<KeyId>().is_ok())
 }
 
 #[derive(Deserialize)]
@@ -109,6 +130,8 @@ mod tests {
     fn keys_and_tokens_of_ours_are_known_however_they_are_sent() {
         let key = "sk_live_0abc";
         let basic = BASE64.encode(format!("key_1:{key}").as_bytes());
+        let foreign = format!("{}:of another system", KeyId::from_bits(7));
+        let of_another_system = BASE64.encode(foreign.as_bytes());
         let ours_token = token(&format!("{{\"iss\":\"{ISSUER}\",\"sub\":\"x\"}}"));
         for text in [
             format!("Bearer {key}"),
@@ -118,6 +141,7 @@ mod tests {
             "sk_test_0abc".to_owned(),
             "Bearer cs_admin_x".to_owned(),
             format!("Basic {basic}"),
+            format!("Basic {of_another_system}"),
             format!("basic  {basic}"),
             format!("Bearer {ours_token}"),
             format!("DPoP {ours_token}"),
@@ -135,7 +159,7 @@ mod tests {
     #[test]
     fn an_encoded_key_is_found_at_every_place() {
         for id in ["", "k", "ke", "key", "key_0123456789"] {
-            for key in ["sk_live_0", "sk_test_0", "cs_admin_0"] {
+            for key in ["sk_live_0", "pk_test_0", "sg_live_0", "cs_admin_0"] {
                 for rest in ["", "a", "ab", "\u{fc}"] {
                     let basic = BASE64.encode(format!("{id}:{key}{rest}").as_bytes());
                     assert!(ours(&format!("Basic {basic}")), "{id}:{key}{rest}");

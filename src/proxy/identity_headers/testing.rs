@@ -11,7 +11,7 @@ use crate::crypto::x509::{self, Leaf};
 use crate::domain::app::App;
 use crate::domain::certificate::Fingerprint;
 use crate::domain::id::{AppId, CertificateId, KeyId, TokenId};
-use crate::domain::identity::{Bearer, CertificateProof, Identity};
+use crate::domain::identity::{Bearer, CertificateProof, Identity, KeyFacts};
 use crate::domain::identity_headers::{IdentityHeaders, Preset};
 use crate::domain::time::Timestamp;
 use crate::domain::token::Claims;
@@ -79,6 +79,7 @@ impl Scene {
         self.bearer = Some(Bearer::Token {
             app: app(),
             claims: Arc::new(claims),
+            facts: KeyFacts::default(),
         });
         self
     }
@@ -90,6 +91,7 @@ impl Scene {
             id: KeyId::from_bits(3),
             app: app(),
             scopes: "orders:read".parse().unwrap(),
+            facts: KeyFacts::default(),
         });
         self
     }

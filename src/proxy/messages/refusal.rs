@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use http::HeaderValue;
+
+use crate::domain::accepted::{AcceptedKinds, Environments};
 use crate::domain::policy::Requirement;
 use crate::domain::reason::Reason;
 use crate::domain::scope::ScopeSet;
@@ -17,6 +20,8 @@ pub struct Refusal {
     pub extra: Extra,
     /// The error below, for the log; the caller never sees it.
     pub cause: Option<Error>,
+    /// The origin whose page may read the answer. Boxed: few refusals have one.
+    pub reader: Option<Box<HeaderValue>>,
 }
 
 /// Details of some refusals besides their reason.
@@ -38,6 +43,10 @@ pub enum Extra {
     Limited(Strictest),
     /// The scopes that the route needs.
     Scopes(ScopeSet),
+    /// The kinds of credentials that the route accepts.
+    Accepted(AcceptedKinds),
+    /// The environments that the route takes.
+    Environments(Environments),
 }
 
 impl Refusal {
@@ -46,6 +55,16 @@ impl Refusal {
             reason,
             extra,
             cause: None,
+            reader: None,
+        }
+    }
+
+    /// The same refusal, which a page of this origin may read.
+    #[must_use]
+    pub fn readable_by(self, reader: Option<HeaderValue>) -> Self {
+        Self {
+            reader: reader.map(Box::new),
+            ..self
         }
     }
 
@@ -67,6 +86,7 @@ impl From<Error> for Refusal {
             reason: error.reason,
             extra: Extra::Nothing,
             cause: Some(error),
+            reader: None,
         }
     }
 }

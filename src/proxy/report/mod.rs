@@ -6,4 +6,5 @@ pub mod metrics;
 pub mod worker_metrics;
 pub mod app_metrics;
 pub mod record;
+pub mod key_uses;
 pub mod ledger;

@@ -13,6 +13,7 @@ use crate::domain::identity::{Claimed, Identity};
 use crate::domain::reason::Reason;
 use crate::domain::record::AccessRecord;
 use crate::domain::route::Route;
+use crate::domain::scope::ScopeSet;
 use crate::domain::time::Timestamp;
 use crate::net::turn;
 
@@ -105,6 +106,8 @@ impl Recording {
                 dropped_field: None,
                 app: None,
                 key: None,
+                hint: None,
+                scopes: ScopeSet::default(),
                 certificate: None,
                 auth: None,
                 duration: std::time::Duration::ZERO,
@@ -139,6 +142,10 @@ impl Recording {
         self.note(|record| {
             record.app = identity.app().map(|app| app.id);
             record.key = identity.key();
+            if let Some(bearer) = identity.bearer() {
+                record.hint = Some(bearer.facts().hint());
+                record.scopes = bearer.scopes().clone();
+            }
             record.certificate = identity.certificate().map(|proof| proof.serial);
             record.auth = Some(identity.method());
         });

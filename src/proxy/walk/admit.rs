@@ -6,8 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::HeaderValue;
+
+use crate::domain::api_key::KeyUse;
 use crate::domain::decision::{Decision, Denial, Question};
 use crate::domain::header_names::HeaderNames;
+use crate::domain::id::KeyId;
 use crate::domain::identity::{Caller, CertificateProof, Evidence, Identity};
 use crate::domain::local::LocalEndpoint;
 use crate::domain::permit::{Destination, Permit, ToUpstream};
@@ -20,6 +25,7 @@ use crate::domain::time::Timestamp;
 use super::authorize;
 use super::identify::{self, Presented};
 use super::limit;
+use super::pages::{self, Answered, Preflight};
 use super::prepare::{self, Permitted};
 use super::read;
 use super::read::ReadHead;
@@ -29,7 +35,7 @@ use crate::proxy::connections::expiry::Expiry;
 use crate::proxy::connections::live::Connection;
 use crate::proxy::counters::standing::Strictest;
 use crate::proxy::fields::odd_names;
-use crate::proxy::messages::message::Request;
+use crate::proxy::messages::message::{Request, Response};
 use crate::proxy::messages::refusal::{Extra, Refusal};
 use crate::proxy::report::closing::Closed;
 use crate::proxy::report::record::Recording;
@@ -44,12 +50,16 @@ pub struct Admitted {
     pub pause: Option<Duration>,
     /// The nearest of the route's limits.
     pub strictest: Option<Strictest>,
+    /// The origin whose page may read the answer.
+    pub reader: Option<HeaderValue>,
 }
 
 /// The target of an admitted request, with what it gets.
 pub enum To {
     Upstream(ToUpstream, Box<Head>),
     Local(Box<ToLocal>),
+    /// A browser's question, which has its answer.
+    Page(Box<Response<Bytes>>),
 }
 
 /// The inputs of a local endpoint, beside the request.
@@ -78,7 +88,10 @@ impl Admission<'_> {
         let snapshot = self.worker.snapshot.load();
         let asked = self.read(request, &snapshot)?;
         recording.host(&asked.host.name);
-        let mut presented = self.presented(request, has_body, asked.odd_names, &snapshot);
+        if let Some(answered) = self.preflight(request, &asked, &snapshot) {
+            return answered;
+        }
+        let mut presented = self.presented(request, has_body, &asked, &snapshot);
         let decision = snapshot.decide(&self.question(&asked), &mut presented);
         let upgrade = presented.upgrade;
         let (host, odd_names) = (asked.host, asked.odd_names);
@@ -92,8 +105,11 @@ impl Admission<'_> {
                 self.remove_odd_names(&mut request.fields, route, recording);
             }
         }
-        let (permit, caller) = self.conclude(decision, request, &snapshot, recording)?;
-        let strictest = self.limit(&permit)?;
+        let reader = pages::reader(&decision, &request.fields, &snapshot);
+        let readable = |refusal: Refusal| refusal.readable_by(reader.clone());
+        let concluded = self.conclude(decision, request, &snapshot, recording);
+        let (permit, caller) = concluded.map_err(readable)?;
+        let strictest = self.limit(&permit, &snapshot).map_err(readable)?;
 
         let expiry = Expiry::until(snapshot.proved_until(&caller), self.now);
         let (grant, destination) = permit.open();
@@ -120,9 +136,39 @@ impl Admission<'_> {
         };
         Ok(Admitted {
             to,
-            body: self.body_bounds(grant.route(), expiry),
+            body: self.body_bounds(Some(grant.route()), expiry),
             pause: grant.route().body_times.pause,
             strictest,
+            reader,
+        })
+    }
+
+    /// The answer to a browser's question about a route that takes requests of pages. It needs no permit: nothing is
+    /// forwarded, and nobody is known. A connection whose certificate is refused gets no answer of the kind.
+    fn preflight(
+        self,
+        request: &Request,
+        asked: &ReadHead<'_>,
+        snapshot: &Snapshot,
+    ) -> Option<Result<Admitted, Refusal>> {
+        let preflight = Preflight::of(request)?;
+        let question = self.question(asked);
+        let certificate = snapshot.evidence(question.certificate, self.now);
+        if matches!(certificate, Evidence::Refused(_)) {
+            return None;
+        }
+        Some(match preflight.answer(&question.head, snapshot)? {
+            Answered::Refused => Err(Reason::OriginRefused.into()),
+            Answered::Granted(response) => Ok(Admitted {
+                to: To::Page(Box::new(response)),
+                body: BodyBounds {
+                    bytes_max: Some(0),
+                    ..self.body_bounds(None, Expiry::until(None, self.now))
+                },
+                pause: None,
+                strictest: None,
+                reader: None,
+            }),
         })
     }
 
@@ -150,13 +196,14 @@ impl Admission<'_> {
         &'p self,
         request: &'p Request,
         has_body: bool,
-        odd_names: bool,
+        asked: &'p ReadHead<'_>,
         snapshot: &'p Snapshot,
     ) -> Presented<'p> {
         Presented {
             request,
+            host: &asked.host.name,
             has_body,
-            odd_names,
+            odd_names: asked.odd_names,
             connection: self.connection,
             verifier: &self.worker.verifier,
             snapshot,
@@ -198,6 +245,9 @@ impl Admission<'_> {
                 let identity = permit.identity();
                 if let Some(identity) = identity {
                     recording.identity(identity);
+                    if let Some(key) = identity.key() {
+                        self.note_use(key, &permit.route().name);
+                    }
                 }
                 metrics.auth_allowed(identity.map(Identity::method));
                 Ok((permit, caller))
@@ -209,6 +259,17 @@ impl Admission<'_> {
                 }
                 Err(refusal)
             }
+        }
+    }
+
+    fn note_use(self, key: KeyId, route: &Arc<str>) {
+        if self.connection.notes(key, self.now) {
+            let used = KeyUse {
+                at: self.now,
+                from: self.connection.peer.origin.address,
+                route: Arc::clone(route),
+            };
+            self.worker.key_uses.note(key, used);
         }
     }
 
@@ -250,27 +311,37 @@ impl Admission<'_> {
         recording.dropped_field(removed.first);
     }
 
-    fn limit(self, permit: &Permit) -> Result<Option<Strictest>, Refusal> {
+    fn limit(self, permit: &Permit, snapshot: &Snapshot) -> Result<Option<Strictest>, Refusal> {
         let metrics = &self.worker.metrics;
         let address = self.connection.peer.origin.address;
-        let spent = limit::spend(permit, address, &self.worker.counters);
+        let spent = limit::spend(
+            permit,
+            &snapshot.catalog.routes,
+            address,
+            &self.worker.counters,
+        );
         let (strictest, allowed) = match &spent {
             Ok(strictest) => (strictest.as_ref(), true),
             Err(strictest) => (Some(strictest), false),
         };
         if let Some(strictest) = strictest {
-            metrics.limited(strictest.limit.name().as_str(), allowed);
+            metrics.limited(limit::label(permit, &strictest.limit), allowed);
         }
         spent.map_err(|strictest| Refusal::with(Reason::RateLimited, Extra::Limited(strictest)))
     }
 
     /// The bounds of a request's body: its route's, or else the listener's.
-    fn body_bounds(self, route: &Route, expiry: Expiry) -> BodyBounds {
+    fn body_bounds(self, route: Option<&Arc<Route>>, expiry: Expiry) -> BodyBounds {
         let timeouts = &self.worker.settings.timeouts;
+        let times = route.map(|route| &route.body_times);
         BodyBounds {
-            bytes_max: route.body_max,
-            stall: route.body_times.pause.unwrap_or(timeouts.body_stall),
-            pace: route.body_times.pace.unwrap_or(timeouts.body_pace),
+            bytes_max: route.and_then(|route| route.body_max),
+            stall: times
+                .and_then(|times| times.pause)
+                .unwrap_or(timeouts.body_stall),
+            pace: times
+                .and_then(|times| times.pace)
+                .unwrap_or(timeouts.body_pace),
             expiry,
         }
     }

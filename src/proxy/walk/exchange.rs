@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
 
+use crate::domain::api_key::KeyUse;
 use crate::domain::local_call::{LocalAnswer, LocalCall};
 use crate::domain::permit::ToUpstream;
 use crate::domain::reason::Reason;
@@ -20,6 +21,7 @@ use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::connections::expiry::Expiry;
 use crate::proxy::connections::live::{Connection, Running};
 use crate::proxy::downstream::body::Incoming;
+use crate::proxy::fields::cors;
 use crate::proxy::fields::forwarding::{self, RequestName};
 use crate::proxy::fields::grpc;
 use crate::proxy::local;
@@ -178,19 +180,23 @@ impl Exchange<'_> {
             body: bounds,
             pause,
             strictest,
+            reader,
         } = admission.admit(&mut request, has_body, recording)?;
         self.running.let_in(bounds.expiry, pause);
-        let body = self.bounded(body, bounds, recording)?;
+        let readable = |refusal: Refusal| refusal.readable_by(reader.clone());
+        let bounded = self.bounded(body, bounds, recording);
+        let body = bounded.map_err(readable)?;
         let mut answer = match to {
             To::Upstream(permit, head) => {
                 let answered = self.forward(permit, head, body);
                 drop(request);
-                let answered = answered.await?;
+                let answered = answered.await.map_err(Refusal::from).map_err(readable)?;
                 recording.upstream_answered();
                 agreed(answered, upgrade, bounds.expiry)?
             }
             // Boxed: few requests end here, and every exchange would be as large as it.
             To::Local(to) => Box::pin(self.answer_here(to, request, body, recording)).await?,
+            To::Page(response) => (*response).into(),
         };
         let fields = match &mut answer {
             Answer::Response(response) => &mut response.fields,
@@ -199,6 +205,9 @@ impl Exchange<'_> {
         respond::name(fields, self.name);
         if let Some(strictest) = &strictest {
             respond::allowance(fields, strictest);
+        }
+        if let Some(reader) = &reader {
+            cors::allow(fields, reader);
         }
         Ok(answer)
     }
@@ -264,6 +273,14 @@ impl Exchange<'_> {
         }
         if let Some(claimed) = claimed {
             recording.claimed(claimed);
+            if let (None, Some(key)) = (reason, claimed.key) {
+                let used = KeyUse {
+                    at: self.now,
+                    from: peer.origin.address,
+                    route: endpoint.name.into(),
+                };
+                self.worker.key_uses.note(key, used);
+            }
         }
         if endpoint.checks_secrets && response.status() == http::StatusCode::UNAUTHORIZED {
             let failures = self.worker.verifier.failures();

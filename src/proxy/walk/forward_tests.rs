@@ -203,10 +203,7 @@ fn permit(upstream: &Arc<Upstream>) -> ToUpstream {
         host: HostPattern::Any,
         path: PathPattern::prefix("/").unwrap(),
         methods: Vec::new(),
-        policy: Policy {
-            requirement: Requirement::None,
-            scopes: ScopeSet::default(),
-        },
+        policy: Policy::new(Requirement::None, ScopeSet::default()),
         limits: Vec::new(),
         target: Target::Upstream(upstream.name.clone()),
         body_max: None,

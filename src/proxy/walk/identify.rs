@@ -4,10 +4,12 @@
 use http::{HeaderName, HeaderValue, header};
 
 use crate::crypto::api_key::parse_key;
+use crate::domain::api_key::KeyKind;
 use crate::domain::decision::Fields;
 use crate::domain::header_names::HeaderNames;
+use crate::domain::id::KeyId;
 use crate::domain::identity::{Bearer, Caller, CertificateProof, Claimed, Evidence};
-use crate::domain::policy::Requirement;
+use crate::domain::origin;
 use crate::domain::reason::Reason;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::stray::stray;
@@ -17,6 +19,7 @@ use crate::domain::upgrades::Upgrades;
 use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::connections::live::Connection;
 use crate::proxy::connections::peer::Peer;
+use crate::proxy::credentials::basic::BasicKey;
 use crate::proxy::credentials::verifier::{Presenter, Verifier};
 use crate::proxy::fields::odd_names;
 use crate::proxy::fields::protocols;
@@ -24,14 +27,20 @@ use crate::proxy::messages::message::Request;
 use crate::proxy::messages::refusal::Refusal;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The prefix of keys; every other bearer is taken for a token.
-const KEY_PREFIX: &str = "sk_";
+/// The prefix of secret keys.
+const SECRET_PREFIX: &str = "sk_";
+
+/// The prefixes of keys; every other bearer is taken for a token.
+const KEY_PREFIXES: [&str; 3] = [SECRET_PREFIX, "pk_", "sg_"];
 
 /// A request as the decision asks about it.
 #[derive(Debug)]
 pub struct Presented<'a> {
     pub request: &'a Request,
+    /// The called host.
+    pub host: &'a str,
     pub has_body: bool,
     /// True if some field's name has other characters than letters, digits and hyphens.
     pub odd_names: bool,
@@ -66,10 +75,10 @@ impl Fields for Presented<'_> {
 
     fn bearer(
         &self,
-        requirement: Requirement,
+        looked_at: bool,
         certificate: &Evidence<CertificateProof>,
     ) -> Evidence<Bearer> {
-        if !requirement.looks_at_bearer() {
+        if !looked_at {
             return Evidence::Absent;
         }
         let credential = match presented(&self.request.fields) {
@@ -77,17 +86,35 @@ impl Fields for Presented<'_> {
             Ok(None) => return Evidence::Absent,
             Err(reason) => return Evidence::Refused(reason),
         };
+        let text = credential.text();
+        let is_secret = text.starts_with(SECRET_PREFIX);
+        // Before anything is compared: the answer says nothing about the key.
+        if is_secret && self.is_of_another_site() {
+            return Evidence::Refused(Reason::SecretInBrowser);
+        }
         let by = Presenter {
             address: self.connection.peer.origin.address,
             last: &self.connection.last_token,
             certificate: certificate.proved().map(|proof| &proof.fingerprint),
+            origin: if is_secret { None } else { self.origin() },
             now: self.now,
         };
-        let (found, text) = match credential {
-            Shown::Key(text) => (self.verifier.key(text, by, self.snapshot), text),
-            Shown::Token(text) => (self.verifier.token(text, by, self.snapshot), text),
+        let found = match &credential {
+            Shown::Key(text) => self.verifier.key(text, by, self.snapshot),
+            Shown::Basic(basic) => {
+                let found = self.verifier.key(text, by, self.snapshot);
+                found.and_then(|bearer| named(bearer, basic.id))
+            }
+            Shown::Token(text) if self.verifier.is_imported(text, self.snapshot) => {
+                self.verifier.key(text, by, self.snapshot)
+            }
+            Shown::Token(text) => self.verifier.token(text, by, self.snapshot),
         };
         match found {
+            // A key of another system does not say that it is secret.
+            Ok(bearer) if is_secret_key(&bearer) && self.is_of_another_site() => {
+                Evidence::Refused(Reason::SecretInBrowser)
+            }
             Ok(bearer) => Evidence::Proved(bearer),
             // A malformed credential is named by the cause of that, with any content.
             Err(Reason::KeyMalformed | Reason::TokenMalformed) if stray(text).is_some() => {
@@ -98,6 +125,42 @@ impl Fields for Presented<'_> {
     }
 }
 
+impl Presented<'_> {
+    /// The origin of the page that a browser calls for; none if the field is absent, or there are several.
+    fn origin(&self) -> Option<&str> {
+        only(&self.request.fields, &header::ORIGIN)
+    }
+
+    /// True for a request that a browser sends for a page of another site. Several origins are none of this host.
+    fn is_of_another_site(&self) -> bool {
+        let fields = &self.request.fields;
+        let origin = match fields.one(&header::ORIGIN) {
+            Ok(None) => None,
+            Ok(Some(origin)) => Some(origin.to_str().unwrap_or_default()),
+            Err(_) => Some(""),
+        };
+        origin::is_of_another_site(origin, only(fields, &FETCH_SITE), self.host)
+    }
+}
+
+/// The key, if it has the id that came with it.
+fn named(bearer: Bearer, id: KeyId) -> Result<Bearer, Reason> {
+    (bearer.key() == id)
+        .then_some(bearer)
+        .ok_or(Reason::KeyWrong)
+}
+
+/// True for a secret key.
+fn is_secret_key(bearer: &Bearer) -> bool {
+    matches!(bearer, Bearer::Key { facts, .. } if facts.kind == KeyKind::Secret)
+}
+
+/// The text of the only field of this name.
+fn only<'f>(fields: &'f FieldList, name: &HeaderName) -> Option<&'f str> {
+    let value = fields.one(name).ok().flatten()?;
+    value.to_str().ok()
+}
+
 /// The claimed sender of a refused request, as far as the request and the registry name one. Only the record gets it.
 pub fn claimed(caller: &Caller, fields: &FieldList, peer: &Peer, snapshot: &Snapshot) -> Claimed {
     let leaf = peer.leaf.as_deref();
@@ -105,6 +168,7 @@ pub fn claimed(caller: &Caller, fields: &FieldList, peer: &Peer, snapshot: &Snap
     let proved = caller.bearer.proved();
     let key = proved.map(Bearer::key).or_else(|| match presented(fields) {
         Ok(Some(Shown::Key(text))) => parse_key(text).ok(),
+        Ok(Some(Shown::Basic(basic))) => Some(basic.id),
         _ => None,
     });
     // A caller without a key's secret has proved nothing about its App.
@@ -124,23 +188,45 @@ pub fn claimed(caller: &Caller, fields: &FieldList, peer: &Peer, snapshot: &Snap
 #[derive(Debug, PartialEq, Eq)]
 enum Shown<'a> {
     Key(&'a str),
+    /// A key with its id.
+    Basic(Box<BasicKey>),
     Token(&'a str),
+}
+
+impl Shown<'_> {
+    fn text(&self) -> &str {
+        match self {
+            Self::Key(text) | Self::Token(text) => text,
+            Self::Basic(basic) => basic.text(),
+        }
+    }
 }
 
 /// The credential that a request presents. Two at once are refused: an upstream or a log might take the other one.
 fn presented(fields: &FieldList) -> Result<Option<Shown<'_>>, Reason> {
-    let bearer = match one(fields, &header::AUTHORIZATION, Reason::TokenMalformed)? {
-        Some(text) => after_bearer(text),
-        None => None,
-    };
+    let authorization = one(fields, &header::AUTHORIZATION, Reason::TokenMalformed)?;
+    let authorization = authorization.and_then(authorized);
     let key = one(fields, &API_KEY, Reason::KeyMalformed)?;
-    match (bearer, key) {
-        (Some(bearer), Some(key)) if bearer != key => Err(Reason::KeyMalformed),
-        (Some(text), _) if text.starts_with(KEY_PREFIX) => Ok(Some(Shown::Key(text))),
-        (Some(text), _) => Ok(Some(Shown::Token(text))),
+    match (authorization, key) {
+        (Some(shown), Some(key)) if shown.text() != key => Err(Reason::KeyMalformed),
+        (Some(shown), _) => Ok(Some(shown)),
         (None, Some(text)) => Ok(Some(Shown::Key(text))),
         (None, None) => Ok(None),
     }
+}
+
+/// The credential in `Authorization`; other schemes, and pairs without a key's id, are not ours.
+fn authorized(text: &str) -> Option<Shown<'_>> {
+    if let Some(text) = after(BEARER, text) {
+        let is_key = KEY_PREFIXES.iter().any(|prefix| text.starts_with(prefix));
+        return Some(if is_key {
+            Shown::Key(text)
+        } else {
+            Shown::Token(text)
+        });
+    }
+    let basic = after(BASIC, text).and_then(BasicKey::read);
+    basic.map(Box::new).map(Shown::Basic)
 }
 
 fn one<'a>(
@@ -158,7 +244,7 @@ fn one<'a>(
 /// where the key was kept.
 fn garbled(value: &[u8], malformed: Reason) -> Reason {
     let text = std::str::from_utf8(value).unwrap_or_default();
-    let secret = after_bearer(text).unwrap_or(text);
+    let secret = after(BEARER, text).unwrap_or(text);
     stray(secret).map_or(malformed, |_| Reason::KeySurrounded)
 }
 
@@ -169,10 +255,13 @@ fn ascii(value: &[u8]) -> Option<&str> {
     std::str::from_utf8(value).ok()
 }
 
-/// The text behind `Bearer`; other schemes are not ours.
-fn after_bearer(text: &str) -> Option<&str> {
+const BEARER: &str = "bearer";
+const BASIC: &str = "basic";
+
+/// The text behind this scheme.
+fn after<'t>(wanted: &str, text: &'t str) -> Option<&'t str> {
     let (scheme, rest) = text.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim())
+    scheme.eq_ignore_ascii_case(wanted).then(|| rest.trim())
 }
 
 #[cfg(test)]
@@ -203,6 +292,19 @@ mod tests {
             Ok(Some(Shown::Key("sk_live_1"))),
         );
         check(&[("x-api-key", "eyJ")], Ok(Some(Shown::Key("eyJ"))));
+        for kind in ["pk_live_1", "sg_test_1"] {
+            let bearer = format!("Bearer {kind}");
+            check(&[("authorization", &bearer)], Ok(Some(Shown::Key(kind))));
+        }
+        let pair = format!("{}:sk_1", KeyId::from_bits(1));
+        let pair = data_encoding::BASE64.encode(pair.as_bytes());
+        let basic = || Ok(BasicKey::read(&pair).map(Box::new).map(Shown::Basic));
+        let field = format!("basic {pair}");
+        check(&[("authorization", &field)], basic());
+        let both = [("authorization", field.as_str()), ("x-api-key", "sk_1")];
+        check(&both, basic());
+        let two = [("authorization", field.as_str()), ("x-api-key", "sk_2")];
+        check(&two, Err(Reason::KeyMalformed));
         check(&[("authorization", "Basic dXNlcjpw")], Ok(None));
         check(
             &[("authorization", "Basic x"), ("x-api-key", "sk_1")],

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use crate::domain::counted::counted;
 use crate::domain::identity::Identity;
 use crate::domain::limit::{Limit, Per};
+use crate::domain::name::Name;
 use crate::domain::permit::Permit;
+use crate::domain::route::RouteTable;
 
 use crate::proxy::counters::local::{BucketKey, Counters, Subject};
 use crate::proxy::counters::standing::Strictest;
@@ -16,23 +18,63 @@ use crate::proxy::counters::standing::Strictest;
 /// A refusal names the limit that takes longest to come back, and nothing is taken from any.
 pub fn spend(
     permit: &Permit,
+    routes: &RouteTable,
     address: IpAddr,
     counters: &Counters,
 ) -> Result<Option<Strictest>, Strictest> {
-    let limits = match permit.route().limits.as_slice() {
-        [] => return Ok(None),
-        [only] => return take_one(only, permit, address, counters).map(Some),
-        several => several,
-    };
+    let of_route = permit.route().limits.as_slice();
+    let of_key = of_key(permit);
+    match (of_route, of_key) {
+        ([], []) => return Ok(None),
+        ([only], []) => return take_one(only, permit, address, counters).map(Some),
+        _ => {}
+    }
     let now = counters.now();
-    let keys: Vec<(BucketKey, &Arc<Limit>)> = limits
-        .iter()
+    let keys: Vec<(BucketKey, &Arc<Limit>)> = joined(of_route, of_key, routes)
         .map(|limit| (key(limit, permit, address), limit))
         .collect();
     if let Some(refused) = longest_wait(&keys, counters, now) {
         return Err(refused);
     }
     take_all(&keys, counters, now)
+}
+
+/// The limits of the key itself.
+fn of_key(permit: &Permit) -> &[Arc<Limit>] {
+    let bearer = permit.identity().and_then(Identity::bearer);
+    let rules = bearer.and_then(|bearer| bearer.facts().rules.as_deref());
+    rules.map_or(&[], |rules| &rules.limits)
+}
+
+/// The name of a limit in metrics. All limits that keys have besides those of a route are one series: there are as many
+/// as operators make.
+pub fn label<'l>(permit: &Permit, limit: &'l Limit) -> &'l str {
+    if has(&permit.route().limits, limit.name()) {
+        limit.name().as_str()
+    } else {
+        OF_KEYS
+    }
+}
+
+/// A name that no operator can give.
+const OF_KEYS: &str = "_key";
+
+/// The limits of a route and of a key. A limit of the key stands in the place of the route's that has the same name, and
+/// says nothing on other routes; one whose name no route has counts all requests of the key.
+fn joined<'l>(
+    of_route: &'l [Arc<Limit>],
+    of_key: &'l [Arc<Limit>],
+    routes: &'l RouteTable,
+) -> impl Iterator<Item = &'l Arc<Limit>> {
+    let of_others = move |limit: &&Arc<Limit>| !has(of_key, limit.name());
+    let applies =
+        move |limit: &&Arc<Limit>| has(of_route, limit.name()) || !routes.has_limit(limit.name());
+    let own = of_key.iter().filter(applies);
+    of_route.iter().filter(of_others).chain(own)
+}
+
+fn has(limits: &[Arc<Limit>], name: &Name) -> bool {
+    limits.iter().any(|limit| limit.name() == name)
 }
 
 /// Takes from the one limit of most routes, which needs no list.
@@ -153,10 +195,7 @@ mod tests {
             host: HostPattern::Any,
             path: PathPattern::prefix("/").unwrap(),
             methods: Vec::new(),
-            policy: Policy {
-                requirement: Requirement::None,
-                scopes: ScopeSet::default(),
-            },
+            policy: Policy::new(Requirement::None, ScopeSet::default()),
             limits,
             target: Target::Upstream(upstream.name.clone()),
             body_max: None,
@@ -185,9 +224,14 @@ mod tests {
     #[test]
     fn a_route_without_limits_spends_nothing() {
         assert!(
-            spend(&permit(Vec::new()), HERE, &counters())
-                .unwrap()
-                .is_none()
+            spend(
+                &permit(Vec::new()),
+                &RouteTable::default(),
+                HERE,
+                &counters()
+            )
+            .unwrap()
+            .is_none()
         );
     }
 
@@ -197,7 +241,9 @@ mod tests {
             limit("wide", Per::Route, 1000, 100),
             limit("narrow", Per::Address, 1000, 3),
         ]);
-        let strictest = spend(&permit, HERE, &counters()).unwrap().unwrap();
+        let strictest = spend(&permit, &RouteTable::default(), HERE, &counters())
+            .unwrap()
+            .unwrap();
         assert_eq!(strictest.limit.name().as_str(), "narrow");
         assert_eq!(strictest.standing.remaining, 2);
     }
@@ -209,13 +255,15 @@ mod tests {
             limit("wide", Per::Route, 1, 5),
             limit("narrow", Per::Address, 1, 1),
         ]);
-        assert!(spend(&permit, HERE, &counters).is_ok());
+        assert!(spend(&permit, &RouteTable::default(), HERE, &counters).is_ok());
         for _ in 0..10 {
-            let refused = spend(&permit, HERE, &counters).unwrap_err();
+            let refused = spend(&permit, &RouteTable::default(), HERE, &counters).unwrap_err();
             assert_eq!(refused.limit.name().as_str(), "narrow");
         }
         // Four of five are left in the wide limit, for others.
-        let strictest = spend(&permit, THERE, &counters).unwrap().unwrap();
+        let strictest = spend(&permit, &RouteTable::default(), THERE, &counters)
+            .unwrap()
+            .unwrap();
         assert_eq!(strictest.limit.name().as_str(), "narrow");
         let wide = BucketKey {
             limit: Some("wide".parse().unwrap()),
@@ -232,8 +280,8 @@ mod tests {
             limit("short", Per::Route, 3600, 1),
             limit("long", Per::Address, 1, 1),
         ]);
-        assert!(spend(&permit, HERE, &counters).is_ok());
-        let refused = spend(&permit, HERE, &counters).unwrap_err();
+        assert!(spend(&permit, &RouteTable::default(), HERE, &counters).is_ok());
+        let refused = spend(&permit, &RouteTable::default(), HERE, &counters).unwrap_err();
         assert_eq!(refused.limit.name().as_str(), "long");
         assert!(refused.standing.retry_after > Duration::from_mins(59));
     }

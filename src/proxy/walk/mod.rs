@@ -7,6 +7,7 @@ pub mod read;
 pub mod identify;
 pub mod authorize;
 pub mod limit;
+pub mod pages;
 pub mod prepare;
 pub mod forward;
 pub mod respond;

@@ -7,6 +7,8 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use crate::crypto::x509::Leaf;
+use crate::domain::accepted::CredentialKind;
+use crate::domain::api_key::Environment;
 use crate::domain::ascii::Ascii;
 use crate::domain::name::NAME_CHARS_MAX;
 use crate::domain::reason::Reason;
@@ -14,6 +16,7 @@ use crate::domain::time::Timestamp;
 
 use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::counters::standing::Strictest;
+use crate::proxy::fields::cors;
 use crate::proxy::fields::forwarding::{REQUEST_ID, RequestName, passing};
 use crate::proxy::fields::grpc;
 use crate::proxy::messages::message::Response;
@@ -44,11 +47,14 @@ pub struct Circumstances<'a> {
 /// The answer to a refused request, and the status by which it is counted.
 pub fn refuse(refusal: &Refusal, about: Circumstances<'_>) -> (StatusCode, Response<Bytes>) {
     let status = status(refusal.reason.shown(), &refusal.extra);
-    let answer = if about.grpc {
+    let mut answer = if about.grpc {
         trailers_only(refusal, status, about)
     } else {
         explained(refusal, status, about)
     };
+    if let Some(reader) = &refusal.reader {
+        cors::allow(&mut answer.fields, reader);
+    }
     (status, answer)
 }
 
@@ -184,6 +190,14 @@ fn problem(shown: Reason, status: StatusCode, extra: &Extra, about: Circumstance
             if !offence.sent.is_empty() {
                 say("sent", offence.sent.as_str().into());
             }
+        }
+        Extra::Accepted(kinds) => {
+            let kinds: Vec<&str> = kinds.iter().map(CredentialKind::as_str).collect();
+            say("accept", kinds.into());
+        }
+        Extra::Environments(environments) => {
+            let named: Vec<&str> = environments.iter().map(Environment::as_str).collect();
+            say("environments", named.into());
         }
         Extra::Allow(_) | Extra::Misdirected | Extra::Missing(_) | Extra::Nothing => {}
     }

@@ -12,11 +12,11 @@ use super::grouped::Grouped;
 use super::pool::Pool;
 use super::probe::{self, WriteProof};
 use super::{
-    admin_tokens, apps, audit, certificates, changes, early, file, keys, sessions, tickets,
-    token_ends,
+    admin_tokens, apps, audit, certificates, changes, early, file, key_uses, keys, sessions,
+    tickets, token_ends,
 };
 use crate::domain::admin::AdminToken;
-use crate::domain::api_key::ApiKey;
+use crate::domain::api_key::{ApiKey, KeyUse};
 use crate::domain::app::App;
 use crate::domain::certificate::{Certificate, Fingerprint};
 use crate::domain::id::{AdminTokenId, AppId, AuditEventId, CertificateId, KeyId, SessionId};
@@ -162,6 +162,17 @@ impl Store for SqliteStore {
     fn keys(&self, filter: &KeyFilter, page: &Page<KeyId>) -> Result<Vec<ApiKey>, Error> {
         self.pool
             .read(|connection| keys::list(connection, filter, page))
+    }
+
+    fn key_uses(&self, ids: &[KeyId]) -> Result<Vec<(KeyId, KeyUse)>, Error> {
+        self.pool.read(|connection| key_uses::find(connection, ids))
+    }
+
+    fn keep_key_uses(&self, uses: &[(KeyId, KeyUse)]) -> Result<(), Error> {
+        let uses = uses.to_vec();
+        self.uses.write(&self.pool, move |connection| {
+            key_uses::keep(connection, &uses)
+        })
     }
 
     fn admin_token(&self, id: AdminTokenId) -> Result<Option<AdminToken>, Error> {

@@ -9,10 +9,14 @@ use rusqlite::{Connection, params};
 use super::super::error::Error;
 use super::filter::Conditions;
 use super::table::{Record, Table, updated};
-use crate::domain::api_key::{ApiKey, Environment, SecretDigest};
+use crate::domain::api_key::{
+    ApiKey, DigestKind, Environment, KeyKind, KeyLimit, KeyRules, KeyTail, SecretDigest,
+};
 use crate::domain::credential::{CredentialState, RevocationReason};
 use crate::domain::id::{AppId, KeyId};
+use crate::domain::limit::Rate;
 use crate::domain::listing::{KeyFilter, Page};
+use crate::domain::origin::OriginPattern;
 use crate::domain::registry::change::Allowed;
 use crate::domain::scope::ScopeSet;
 use crate::domain::shelf::Shelf;
@@ -34,6 +38,13 @@ static KEYS: Table = Table {
         "expires_at",
         "revoked_at",
         "revocation_reason",
+        "kind",
+        "digest_kind",
+        "tail",
+        "origins",
+        "limits",
+        "successor",
+        "tokens_outlive",
     ],
     show,
 };
@@ -49,6 +60,13 @@ static ENTRIES: Table = Table {
         "networks",
         "state",
         "expires_at",
+        "kind",
+        "environment",
+        "digest_kind",
+        "tail",
+        "origins",
+        "limits",
+        "tokens_outlive",
     ],
     show,
 };
@@ -62,14 +80,15 @@ fn read(record: &Record<'_>) -> Result<ApiKey, Error> {
         id: KeyId::from_bits(record.bits("id")?),
         app: AppId::from_bits(record.bits("app")?),
         name: record.parsed("name")?,
-        environment: record.word(
-            "environment",
-            &[Environment::Live, Environment::Test],
-            Environment::as_str,
-        )?,
+        kind: kind(record)?,
+        environment: environment(record)?,
         digest: record.value("digest").map(SecretDigest)?,
+        digest_kind: digest_kind(record)?,
+        tail: tail(record)?,
         scopes: record.parsed("scopes")?,
         networks: networks(record)?,
+        origins: origins(record)?,
+        limits: limits(record)?,
         state: state(record)?,
         created_at: record.time("created_at")?,
         expires_at: record.time_if_any("expires_at")?,
@@ -79,6 +98,11 @@ fn read(record: &Record<'_>) -> Result<ApiKey, Error> {
             &RevocationReason::ALL,
             RevocationReason::as_str,
         )?,
+        successor: record
+            .value::<Option<[u8; 16]>>("successor")?
+            .map(u128::from_be_bytes)
+            .map(KeyId::from_bits),
+        tokens_outlive: record.value("tokens_outlive")?,
     })
 }
 
@@ -94,12 +118,68 @@ fn read_entry(
     let entry = KeyEntry {
         app: AppId::from_bits(record.bits("app")?),
         digest: record.value("digest").map(SecretDigest)?,
+        digest_kind: digest_kind(record)?,
         scopes,
         networks: networks(record)?.into_boxed_slice(),
         state: state(record)?,
         expires_at: record.time_if_any("expires_at")?,
+        kind: kind(record)?,
+        environment: environment(record)?,
+        tail: tail(record)?,
+        tokens_outlive: record.value("tokens_outlive")?,
+        rules: KeyRules::of(&origins(record)?, &limits(record)?),
     };
     Ok((KeyId::from_bits(record.bits("id")?), entry))
+}
+
+fn kind(record: &Record<'_>) -> Result<KeyKind, Error> {
+    record.word("kind", &KeyKind::ALL, KeyKind::as_str)
+}
+
+fn digest_kind(record: &Record<'_>) -> Result<DigestKind, Error> {
+    record.word("digest_kind", &DigestKind::ALL, DigestKind::as_str)
+}
+
+fn environment(record: &Record<'_>) -> Result<Environment, Error> {
+    record.word("environment", &Environment::ALL, Environment::as_str)
+}
+
+fn tail(record: &Record<'_>) -> Result<Option<KeyTail>, Error> {
+    let text: Option<String> = record.value("tail")?;
+    let tail = text.map(|text| KeyTail::of(&text).ok_or_else(|| record.corrupt("tail")));
+    tail.transpose()
+}
+
+/// The origins of a key, in one text, separated by blanks.
+fn origins(record: &Record<'_>) -> Result<Vec<OriginPattern>, Error> {
+    let written = record.text("origins")?.split_whitespace();
+    let read = |origin: &str| origin.parse().ok();
+    let read = written.map(|origin| read(origin).ok_or_else(|| record.corrupt("origins")));
+    read.collect()
+}
+
+/// The limits of a key, in one text: `events 100/m 20; …`.
+fn limits(record: &Record<'_>) -> Result<Vec<KeyLimit>, Error> {
+    let written = record.text("limits")?.split(';');
+    let written = written.filter(|limit| !limit.is_empty());
+    let read = written.map(|limit| limit_of(limit).ok_or_else(|| record.corrupt("limits")));
+    read.collect()
+}
+
+fn limit_of(text: &str) -> Option<KeyLimit> {
+    let mut parts = text.split_whitespace();
+    let name = parts.next()?.parse().ok()?;
+    let rate = Rate::parse(parts.next()?).ok()?;
+    let burst = parts.next()?.parse().ok()?;
+    Some(KeyLimit {
+        name,
+        rate: Rate { burst, ..rate },
+    })
+}
+
+fn written(limits: &[KeyLimit]) -> String {
+    let one = |KeyLimit { name, rate }: &KeyLimit| format!("{name} {} {}", rate.text(), rate.burst);
+    limits.iter().map(one).collect::<Vec<_>>().join(";")
 }
 
 fn state(record: &Record<'_>) -> Result<CredentialState, Error> {
@@ -175,11 +255,13 @@ pub(super) fn keep(
 
 fn insert(connection: &Connection, key: &ApiKey, revision: i64) -> Result<(), Error> {
     let networks: Vec<String> = key.networks.iter().map(ToString::to_string).collect();
+    let origins: Vec<&str> = key.origins.iter().map(OriginPattern::as_str).collect();
     connection
         .prepare_cached(
             "INSERT INTO keys (id, app, name, environment, digest, scopes, networks, state, created_at, \
-             expires_at, revoked_at, revocation_reason, revision) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             expires_at, revoked_at, revocation_reason, kind, digest_kind, tail, origins, limits, successor, \
+             tokens_outlive, revision) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             u128::from(key.id).to_be_bytes(),
@@ -194,6 +276,13 @@ fn insert(connection: &Connection, key: &ApiKey, revision: i64) -> Result<(), Er
             key.expires_at.map(Timestamp::unix_millis),
             key.revoked_at.map(Timestamp::unix_millis),
             key.revocation_reason.map(RevocationReason::as_str),
+            key.kind.as_str(),
+            key.digest_kind.as_str(),
+            key.tail.as_ref().map(KeyTail::as_str),
+            origins.join(" "),
+            written(&key.limits),
+            key.successor.map(|id| u128::from(id).to_be_bytes()),
+            key.tokens_outlive,
             revision,
         ])?;
     Ok(())
@@ -202,14 +291,16 @@ fn insert(connection: &Connection, key: &ApiKey, revision: i64) -> Result<(), Er
 fn update(connection: &Connection, key: &ApiKey, revision: i64) -> Result<(), Error> {
     let rows = connection
         .prepare_cached(
-            "UPDATE keys SET state = ?, expires_at = ?, revoked_at = ?, revocation_reason = ?, revision = ? \
-             WHERE id = ?",
+            "UPDATE keys SET state = ?, expires_at = ?, revoked_at = ?, revocation_reason = ?, successor = ?, \
+             tokens_outlive = ?, revision = ? WHERE id = ?",
         )?
         .execute(params![
             key.state.as_str(),
             key.expires_at.map(Timestamp::unix_millis),
             key.revoked_at.map(Timestamp::unix_millis),
             key.revocation_reason.map(RevocationReason::as_str),
+            key.successor.map(|id| u128::from(id).to_be_bytes()),
+            key.tokens_outlive,
             revision,
             u128::from(key.id).to_be_bytes(),
         ])?;

@@ -27,6 +27,10 @@ static MIGRATIONS: &[Migration] = &[
         name: "sessions",
         sql: include_str!("migrations/0005_sessions.sql"),
     },
+    Migration {
+        name: "keys",
+        sql: include_str!("migrations/0006_keys.sql"),
+    },
 ];
 
 #[derive(Debug)]
@@ -172,7 +176,8 @@ mod tests {
                 1_475_708_208_088_479_763,
                 -1_434_445_201_742_379_330,
                 7_966_784_273_891_284_478,
-                -2_171_111_056_848_612_789
+                -2_171_111_056_848_612_789,
+                324_871_171_209_876_152
             ]
         );
     }

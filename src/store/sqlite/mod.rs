@@ -6,6 +6,7 @@ pub mod copy;
 mod changes;
 mod apps;
 mod certificates;
+mod key_uses;
 mod keys;
 mod admin_tokens;
 mod audit;

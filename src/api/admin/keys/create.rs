@@ -14,8 +14,10 @@ use crate::api::admin::span::Span;
 use crate::api::admin::state::AdminState;
 use crate::api::problem::Problem;
 use crate::control::keys::NewKey;
-use crate::domain::api_key::Environment;
+use crate::domain::api_key::{Environment, KeyKind, KeyLimit};
+use crate::domain::limit::Rate;
 use crate::domain::name::Name;
+use crate::domain::origin::OriginPattern;
 use crate::domain::reason::Reason;
 use crate::domain::scope::ScopeSet;
 
@@ -24,24 +26,108 @@ use crate::domain::scope::ScopeSet;
 #[serde(deny_unknown_fields)]
 pub struct CreateKey {
     /// The App's id or name.
-    app: String,
+    pub(super) app: String,
     /// `default` when absent.
     #[schema(value_type = Option<String>, pattern = "^[a-z0-9][a-z0-9._-]{0,29}$")]
-    name: Option<Name>,
+    pub(super) name: Option<Name>,
+    /// `secret` or `publishable`; `secret` when absent.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub(super) kind: NewKeyKind,
     /// `live` or `test`; `live` when absent.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
-    environment: Environment,
+    pub(super) environment: Environment,
     #[serde(default)]
     #[schema(value_type = Vec<String>, example = json!(["orders:read"]))]
-    scopes: ScopeSet,
+    pub(super) scopes: ScopeSet,
     /// The networks that may use the key; all when empty.
     #[serde(default)]
     #[schema(value_type = Vec<String>, example = json!(["192.0.2.0/24"]))]
-    networks: Vec<IpNet>,
+    pub(super) networks: Vec<IpNet>,
+    /// The origins whose pages may use a publishable key: `https://shop.example`, `https://*.shop.example` for one
+    /// label, `*` for all. Without an origin there is no condition, and no page of another site reads an answer.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>, example = json!(["https://shop.example"]))]
+    pub(super) origins: Vec<OriginPattern>,
+    /// Limits of the key. On routes with a limit of the same name, the key's limit takes its place; one whose name no
+    /// route has counts all requests of the key.
+    #[serde(default)]
+    pub(super) limits: Vec<NewKeyLimit>,
     /// Never, when absent.
     #[schema(value_type = Option<String>, example = "90d")]
-    expires_in: Option<Span>,
+    pub(super) expires_in: Option<Span>,
+}
+
+/// The kind of a new key.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NewKeyKind {
+    #[default]
+    Secret,
+    Publishable,
+}
+
+impl From<NewKeyKind> for KeyKind {
+    fn from(kind: NewKeyKind) -> Self {
+        match kind {
+            NewKeyKind::Secret => Self::Secret,
+            NewKeyKind::Publishable => Self::Publishable,
+        }
+    }
+}
+
+/// A limit of a new key.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewKeyLimit {
+    #[schema(value_type = String)]
+    name: Name,
+    /// Requests per time.
+    #[schema(example = "1000/m")]
+    rate: String,
+    /// The requests that are allowed at once after a quiet period; the rate's count when absent.
+    #[schema(minimum = 1)]
+    burst: Option<u32>,
+}
+
+impl NewKeyLimit {
+    fn read(self) -> Result<KeyLimit, Problem> {
+        let invalid = |fault: String| Problem::new(Reason::InputInvalid).detail(fault);
+        let rate = Rate::parse(&self.rate).map_err(|error| invalid(error.to_string()))?;
+        let burst = self.burst.unwrap_or(rate.burst);
+        if burst == 0 {
+            return Err(invalid("a limit's burst is at least 1".to_owned()));
+        }
+        Ok(KeyLimit {
+            name: self.name,
+            rate: Rate { burst, ..rate },
+        })
+    }
+}
+
+impl CreateKey {
+    /// The key as the control plane makes it.
+    pub(super) fn read(self) -> Result<NewKey, Problem> {
+        let name = match self.name {
+            Some(name) => name,
+            None => "default"
+                .parse()
+                .map_err(|error| Problem::new(Reason::Internal).because(error))?,
+        };
+        let limits: Result<Vec<_>, _> = self.limits.into_iter().map(NewKeyLimit::read).collect();
+        Ok(NewKey {
+            app: self.app,
+            name,
+            kind: self.kind.into(),
+            environment: self.environment,
+            scopes: self.scopes,
+            networks: self.networks,
+            origins: self.origins,
+            limits: limits?,
+            expires_in: self.expires_in.map(|span| span.0),
+        })
+    }
 }
 
 /// Makes a key. Its secret is in this answer and nowhere else.
@@ -54,20 +140,7 @@ pub async fn create(
     Operator(actor): Operator,
     Body(key): Body<CreateKey>,
 ) -> Result<(StatusCode, Json<CreatedKeyView>), Problem> {
-    let name = match key.name {
-        Some(name) => name,
-        None => "default"
-            .parse()
-            .map_err(|error| Problem::new(Reason::Internal).because(error))?,
-    };
-    let new = NewKey {
-        app: key.app,
-        name,
-        environment: key.environment,
-        scopes: key.scopes,
-        networks: key.networks,
-        expires_in: key.expires_in.map(|span| span.0),
-    };
+    let new = key.read()?;
     let created = state.control.create_key(&actor, new).await?;
     Ok((StatusCode::CREATED, Json(created.into())))
 }

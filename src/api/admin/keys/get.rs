@@ -22,5 +22,6 @@ pub async fn get(
     _no_query: NoQuery,
     Path(key): Path<String>,
 ) -> Result<Json<KeyView>, Problem> {
-    Ok(Json(state.control.key(id("key", &key)?).await?.into()))
+    let (key, used) = state.control.key_and_use(id("key", &key)?).await?;
+    Ok(Json(KeyView::used(key, used)))
 }

@@ -46,7 +46,12 @@ pub async fn list(
 ) -> Result<Json<List<KeyView>>, Problem> {
     let page = page(query.after, query.limit)?;
     let filter = filter(&state, query.app.as_deref(), query.state, query.expiring).await?;
-    let found = state.control.keys(filter, page).await?;
-    let list = List::of(&page, found, |found| found.id, KeyView::from);
+    let found = state.control.keys_and_uses(filter, page).await?;
+    let list = List::of(
+        &page,
+        found,
+        |(key, _)| key.id,
+        |(key, used)| KeyView::used(key, used),
+    );
     Ok(Json(list))
 }
