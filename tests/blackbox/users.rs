@@ -216,7 +216,7 @@ fn sp_16_introspection_and_revocation_agree_with_the_walk() {
 }
 
 #[test]
-fn sp_09_a_new_login_on_a_device_ends_the_older_one_at_once() {
+fn sp_16_a_new_login_on_a_device_ends_the_older_one_at_once() {
     let world = world();
     let first = text(&world.logged_in("alice", "phone"), "access_token");
     let desk = text(&world.logged_in("alice", "desk"), "access_token");
@@ -230,7 +230,7 @@ fn sp_09_a_new_login_on_a_device_ends_the_older_one_at_once() {
 }
 
 #[test]
-fn sp_10_an_operator_ends_every_session_of_a_user_and_a_restart_keeps_it_ended() {
+fn sp_16_an_operator_ends_every_session_of_a_user_and_a_restart_keeps_it_ended() {
     let world = world();
     let phone = world.logged_in("alice", "phone");
     let desk = text(&world.logged_in("alice", "desk"), "access_token");

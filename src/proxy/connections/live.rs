@@ -190,12 +190,17 @@ impl Live {
         let mut ids = HashSet::new();
         let by_credential = self.by_credential.borrow();
         for what in ended {
-            ids.extend(by_credential.get(what).into_iter().flatten().copied());
+            let users = by_credential.get(what).into_iter().flatten().copied();
+            ids.extend(users.map(|id| (id, matches!(what, Ended::Tokens(_)))));
         }
         drop(by_credential);
         let mut closed = 0;
-        for connection in ids.into_iter().filter_map(|id| self.find(id)) {
-            closed += u32::from(connection.end(Closed::Ended));
+        for (id, of_tokens) in ids {
+            let connection = self.find(id);
+            // A token belongs to a request. Many users may share the connection of a server, and the next request of
+            // the one whose token has ended is refused.
+            let connection = connection.filter(|known| !of_tokens || known.running.get() > 0);
+            closed += connection.map_or(0, |known| u32::from(known.end(Closed::Ended)));
         }
         closed
     }
@@ -695,6 +700,20 @@ pub mod tests {
                 Watch::Cut(Closed::Ended)
             );
         }
+    }
+
+    #[test]
+    fn ended_tokens_close_a_connection_only_while_a_request_runs_on_it() {
+        let live = Rc::new(Live::default());
+        let connection = open(&live);
+        let token = Ended::Tokens(TokensOf::Token(crate::domain::id::TokenId::from_bits(1)));
+        connection.remember_one(token).unwrap();
+        assert_eq!(live.end(&[token]), 0);
+        assert!(!connection.is_ending());
+        connection.begin_request();
+        let _running = Running::new(Rc::clone(&connection));
+        assert_eq!(live.end(&[token]), 1);
+        assert_eq!(connection.stage.get(), Stage::Ending(Closed::Ended));
     }
 
     #[test]

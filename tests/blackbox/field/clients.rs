@@ -7,6 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::support::clients::{installed, need, source, target};
 use crate::support::gateway::{Gateway, HOST, config};
 use crate::support::process::{Background, run};
 use crate::support::upstream::Echo;
@@ -392,37 +393,4 @@ fn keystore(gateway: &Gateway, app: &str) -> Shown {
         key: gateway.dir().join("own.p12"),
         id: signed["certificate"]["id"].as_str().unwrap().to_owned(),
     }
-}
-
-fn source(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/clients")
-        .join(file)
-}
-
-fn target() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("clients")
-}
-
-/// What `tests/clients/install` has put below `target/`.
-#[track_caller]
-fn installed(what: &str) -> PathBuf {
-    let path = target().join(what);
-    assert!(
-        path.exists(),
-        "{} is missing: tests/clients/install makes it, and tests/run calls that",
-        path.display()
-    );
-    path
-}
-
-/// Fails when a tool is not here: a client that is not tried would look like one that works.
-#[track_caller]
-fn need(tool: &str) {
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    let here = std::env::split_paths(&paths).any(|path| path.join(tool).is_file());
-    assert!(
-        here,
-        "{tool} is missing: tests/run installs it (a Debian package)"
-    );
 }

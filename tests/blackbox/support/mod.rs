@@ -6,4 +6,5 @@ pub mod gateway;
 pub mod pki;
 pub mod upstream;
 pub mod client;
+pub mod clients;
 pub mod frames;
