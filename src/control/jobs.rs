@@ -194,6 +194,18 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn every_job_is_on_the_page_about_metrics() {
+        let fixture = Fixture::new().await;
+        let page = include_str!("../../docs/operate/metrics.md");
+        let line = page.lines().find(|line| line.contains("job_last_success"));
+        for job in care(&fixture).jobs() {
+            let shown = format!("{job:?}");
+            let name = shown.split(' ').next().unwrap();
+            assert!(line.unwrap().contains(name), "{name}");
+        }
+    }
+
     #[test]
     fn a_sweep_removes_more_than_one_transaction_does() {
         let store = crate::store::sqlite::backend::SqliteStore::in_memory().unwrap();
