@@ -16,6 +16,7 @@ use super::field_name::FieldName;
 use super::host_name::HostName;
 use super::hosts::Host;
 use super::identity_headers::IdentityHeaders;
+use super::issuers::Issuer;
 use super::listeners::{
     Admin, AuthFailures, Discard, Forwarded, Http, ListenerTimeouts, Listeners, Ops, Partners,
     ProxyProtocol,
@@ -71,6 +72,8 @@ pub struct Fixed<'c> {
     pub ops: FixedOps<'c>,
     pub authority: FixedAuthority,
     pub tokens: FixedTokens,
+    #[serde(serialize_with = "whole")]
+    pub issuers: &'c BTreeMap<Name, Issuer>,
     pub keys: FixedKeys,
     pub store: FixedStore,
     #[serde(serialize_with = "whole")]
@@ -201,6 +204,7 @@ impl Config {
             identity_headers,
             scopes,
             tokens,
+            issuers,
             keys: Keys { pepper },
             store: Store { url: _ },
             access_log,
@@ -223,6 +227,7 @@ impl Config {
             ops: ops.fixed(),
             authority,
             tokens,
+            issuers,
             keys: FixedKeys {
                 pepper: pepper.as_ref().map(secret),
             },

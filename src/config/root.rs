@@ -11,6 +11,7 @@ use super::authority::Authority;
 use super::host_name::HostName;
 use super::hosts::Host;
 use super::identity_headers::IdentityHeaders;
+use super::issuers::Issuer;
 use super::listeners::{Admin, Listeners, Ops};
 use super::logs::{AccessLog, Log, LogTarget};
 use super::metrics::Metrics;
@@ -52,6 +53,9 @@ pub struct Config {
     #[schemars(with = "Option<Vec<String>>")]
     pub scopes: Option<Vec<Scope>>,
     pub tokens: Tokens,
+    /// Other issuers of JWTs, by names of your own. At most 32.
+    #[schemars(with = "BTreeMap<String, Issuer>")]
+    pub issuers: BTreeMap<Name, Issuer>,
     pub keys: Keys,
     pub store: Store,
     pub access_log: AccessLog,
@@ -106,6 +110,7 @@ impl Default for Config {
             identity_headers: IdentityHeaders::default(),
             scopes: None,
             tokens: Tokens::default(),
+            issuers: BTreeMap::new(),
             keys: Keys::default(),
             store: Store::default(),
             access_log: AccessLog::default(),

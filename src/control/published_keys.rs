@@ -1,4 +1,4 @@
-//! Public keys that Apps publish at a URL: fetched in the background, and kept while their source is away.
+//! Public keys that Apps and other issuers publish at a URL: fetched in the background, and kept while their source is away.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -42,6 +42,8 @@ pub trait Fetch: Send + Sync + Debug {
 #[derive(Debug)]
 pub struct PublishedKeys {
     client: Arc<dyn Fetch>,
+    /// The URLs that the configuration names.
+    always: Vec<Arc<str>>,
     sources: Mutex<HashMap<Arc<str>, Source>>,
 }
 
@@ -68,9 +70,11 @@ impl Default for Source {
 }
 
 impl PublishedKeys {
-    pub fn new(client: Arc<dyn Fetch>) -> Self {
+    /// Fetches by `client` the sets of Apps, and those at the URLs `always`.
+    pub fn new(client: Arc<dyn Fetch>, always: Vec<Arc<str>>) -> Self {
         Self {
             client,
+            always,
             sources: Mutex::default(),
         }
     }
@@ -129,7 +133,7 @@ impl PublishedKeys {
         let mut sources = self.sources();
         let mut kept = HashMap::new();
         let mut due = Vec::new();
-        for url in urls {
+        for url in urls.chain(self.always.iter().cloned()) {
             let source = sources.remove(&url).unwrap_or_default();
             if now >= source.due_at && !kept.contains_key(&url) {
                 due.push(Arc::clone(&url));
@@ -249,7 +253,7 @@ mod tests {
     async fn a_set_is_fetched_again_when_it_is_old_and_kept_while_its_source_is_away() {
         let (first, second) = (TestKey::p256().set(), TestKey::p256().set());
         let source = OneSource::of(Ok(&first));
-        let keys = PublishedKeys::new(source.clone());
+        let keys = PublishedKeys::new(source.clone(), Vec::new());
         let live = snapshot(&[URL, URL]).await;
         let asked = || *source.asked.lock().unwrap();
         assert_eq!(keys.find(URL), None);
@@ -284,7 +288,7 @@ mod tests {
     async fn an_unknown_key_asks_once_a_minute() {
         let set = TestKey::p256().set();
         let source = OneSource::of(Ok(&set));
-        let keys = PublishedKeys::new(source.clone());
+        let keys = PublishedKeys::new(source.clone(), Vec::new());
         let live = snapshot(&[URL]).await;
         let asked = || *source.asked.lock().unwrap();
         keys.refresh(&live, NOW).await;
@@ -303,7 +307,7 @@ mod tests {
     #[tokio::test]
     async fn an_operator_learns_why_a_url_is_of_no_use() {
         let source = OneSource::of(Err("no connection"));
-        let keys = PublishedKeys::new(source.clone());
+        let keys = PublishedKeys::new(source.clone(), Vec::new());
         let refused = keys.try_out(URL.into(), NOW).await.unwrap_err();
         assert!(refused.detail.contains("no connection"), "{refused}");
         let set = TestKey::p256().set();

@@ -156,7 +156,10 @@ impl Fixture {
             store: store.clone(),
             sessions: store.clone(),
             tickets: store.clone(),
-            published: Arc::new(PublishedKeys::new(source.clone())),
+            published: Arc::new(PublishedKeys::new(
+                source.clone(),
+                vec!["https://idp.test/jwks".into()],
+            )),
             publisher,
             authority: Arc::new(authority),
             hasher: hasher.clone(),

@@ -10,6 +10,7 @@ use super::testing::Fixture;
 use super::tokens::service::{TokenParts, TokenService, TokenSettings};
 use crate::crypto::authority::Authority;
 use crate::crypto::jwt::TokenSigner;
+use crate::domain::issuer::ForeignIssuer;
 use crate::domain::registry::sessions::SessionsMax;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
@@ -33,6 +34,15 @@ pub fn token_service_by(fixture: &Fixture, signer: Arc<TokenSigner>) -> TokenSer
             per_user: 20,
             per_app: 1000,
         },
+        issuers: vec![ForeignIssuer {
+            name: "idp".parse().unwrap(),
+            issuer: "https://idp.test".to_owned(),
+            audiences: vec!["acme".to_owned()],
+            jwks_url: "https://idp.test/jwks".into(),
+            algorithms: vec!["ES256".to_owned()],
+            app: "acme".parse().unwrap(),
+            subject: "sub".to_owned(),
+        }],
     };
     TokenService::new(TokenParts {
         settings,

@@ -97,13 +97,22 @@ pub enum Fault {
 /// The most characters of a subject (`OpenID` Connect Core, 2).
 const SUBJECT_CHARS_MAX: usize = 255;
 
+/// The issuer that a token names, before anything is verified. It only selects the rules by which the token is judged.
+pub fn claimed_issuer(token: &str) -> Option<String> {
+    claimed(token, "iss")
+}
+
 /// The subject that a token names, before anything is verified. It only selects the client whose keys are tried.
 pub fn claimed_subject(token: &str) -> Option<String> {
+    claimed(token, "sub")
+}
+
+fn claimed(token: &str, member: &str) -> Option<String> {
     if token.len() > TOKEN_BYTES_MAX {
         return None;
     }
     let claims = object(token.split('.').nth(1)?).ok()?;
-    claims.get("sub")?.as_str().map(str::to_owned)
+    claims.get(member)?.as_str().map(str::to_owned)
 }
 
 /// Verifies a token by the keys of its issuer and the rules of its use.

@@ -415,6 +415,12 @@ mod tests {
     }
 
     #[test]
+    fn the_algorithms_are_those_that_a_configuration_may_name() {
+        let names: Vec<_> = Algorithm::ALL.iter().map(|each| each.as_str()).collect();
+        assert_eq!(names, crate::domain::issuer::ALGORITHMS);
+    }
+
+    #[test]
     fn a_key_is_found_by_its_id_or_as_the_only_one() {
         let [rsa, p256, ..] = TestKey::one_of_each();
         let both = json!({"keys": [rsa.jwk("a"), p256.jwk("b")]}).to_string();

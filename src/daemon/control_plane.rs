@@ -17,8 +17,8 @@ use super::sources::Sources;
 use super::trust::Trust;
 use crate::api::partner::metrics::TokenMetrics;
 use crate::api::partner::service::PartnerService;
+use crate::config::issuers::foreign_issuers;
 use crate::config::root::Config;
-use crate::config::tokens::Tokens;
 use crate::control::key_uses::{ASKED_MAX, KeyUses, UsesAsked};
 use crate::control::metrics::ControlMetrics;
 use crate::control::publish::{Publication, Publisher};
@@ -112,11 +112,15 @@ impl ControlPlane {
         let signer = trust.token_keys.signer();
         let ca_pem = Arc::new(ArcSwap::from_pointee(ca_pem(&trust.authority)));
         let (asked, uses_asked) = mpsc::channel(ASKED_MAX);
+        let issuers = foreign_issuers(&config.issuers).into_iter();
         let control = Control::new(Parts {
             store: trust.store,
             sessions: Arc::clone(&trust.sessions),
             tickets: Arc::clone(&trust.tickets),
-            published: Arc::new(PublishedKeys::new(Arc::new(Sources::new(&config.tokens)))),
+            published: Arc::new(PublishedKeys::new(
+                Arc::new(Sources::new(&config.tokens)),
+                issuers.map(|issuer| issuer.jwks_url).collect(),
+            )),
             publisher: publishing.publisher.clone(),
             authority: trust.authority,
             hasher: Arc::clone(&hasher),
@@ -145,7 +149,7 @@ impl ControlPlane {
         foundation: &Foundation,
     ) -> anyhow::Result<PartnerService> {
         let tokens = TokenService::new(TokenParts {
-            settings: token_settings(&config.tokens),
+            settings: token_settings(config),
             signer: Arc::clone(&self.signer),
             hasher: Arc::clone(&self.hasher),
             clock: Arc::clone(&foundation.clock),
@@ -174,7 +178,8 @@ impl ControlPlane {
     }
 }
 
-fn token_settings(tokens: &Tokens) -> TokenSettings {
+fn token_settings(config: &Config) -> TokenSettings {
+    let tokens = &config.tokens;
     TokenSettings {
         ttl: tokens.ttl.get(),
         ttl_bound: tokens.ttl_bound.get(),
@@ -185,5 +190,6 @@ fn token_settings(tokens: &Tokens) -> TokenSettings {
             per_user: usize::try_from(tokens.sessions_per_user).unwrap_or(usize::MAX),
             per_app: SESSIONS_PER_APP_MAX,
         },
+        issuers: foreign_issuers(&config.issuers),
     }
 }

@@ -25,6 +25,7 @@ pub mod admin;
 pub mod device;
 pub mod token;
 pub mod client_use;
+pub mod issuer;
 pub mod session;
 pub mod token_end;
 pub mod identity;

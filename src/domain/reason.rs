@@ -206,6 +206,12 @@ reasons! {
     InputInvalid = "input_invalid", 422, "The input is not valid", "Read the detail and correct the input.";
     KeyLimit = "key_limit", 409, "The App has reached its limit of keys",
         "Revoke one that is no longer used, or raise the App's keys_max.";
+    IssuerKeys = "issuer_keys", 401, "The public keys of the token's issuer could not be fetched yet",
+        "Try again in a moment; if that lasts, tell the operator.";
+    IssuerToken = "issuer_token", 401, "The token of another issuer is not accepted",
+        "Send a token that this issuer has just signed, for the audience that the operator has configured.";
+    IssuerUnknown = "issuer_unknown", 401, "The token's issuer is not known for this App",
+        "Exchange tokens of the issuer that the operator has configured for your App.";
     NotFound = "not_found", 404, "No object with this id or name exists", "Check the id or name.";
     RefreshReused = "refresh_reused", 400, "A refresh token was used twice, and its session has ended",
         "Log the user in again, and use each refresh token once: one of the two who used it may be a thief.";
@@ -229,6 +235,9 @@ impl Reason {
             | Self::AssertionMalformed
             | Self::AssertionReplayed
             | Self::AssertionSignature
+            | Self::IssuerKeys
+            | Self::IssuerToken
+            | Self::IssuerUnknown
             | Self::KeyExpired
             | Self::KeyMalformed
             | Self::KeyRevoked

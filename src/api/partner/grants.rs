@@ -20,6 +20,9 @@ const AUTH: &str = "urn:countersign:token-type:auth";
 /// `subject_token_type` of an access token.
 const ACCESS: &str = "urn:ietf:params:oauth:token-type:access_token";
 
+/// `subject_token_type` of another issuer's token.
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+
 /// The grant that a request asks for.
 pub fn read<'r>(call: &'r OauthCall<'_>) -> Result<Grant<'r>, Refusal> {
     match call.form.get("grant_type") {
@@ -76,6 +79,7 @@ fn exchange<'r>(call: &'r OauthCall<'_>) -> Result<Grant<'r>, Refusal> {
             },
             ACCESS,
         ),
+        JWT => (Grant::Foreign { token: subject }, ACCESS),
         _ => return Err(invalid("subject_token_type is not supported")),
     };
     match call.form.get("requested_token_type") {

@@ -1,5 +1,7 @@
 //! TLS certificates, the authority, tokens and keys.
 
+use crate::domain::app_settings::is_https_url;
+use crate::domain::issuer::ALGORITHMS;
 use std::time::Duration;
 
 use super::findings::{Findings, at};
@@ -25,6 +27,7 @@ pub fn check(config: &Config, findings: &mut Findings) {
     certificates(config, findings);
     profile(config, findings);
     tokens(config, findings);
+    issuers(config, findings);
     let pepper = config.keys.pepper.as_ref().and_then(|key| key.fetched());
     findings.add_if(
         pepper.is_some_and(|pepper| pepper.expose().chars().count() < PEPPER_CHARS_MIN),
@@ -93,6 +96,51 @@ fn tokens(config: &Config, findings: &mut Findings) {
         );
     }
     sessions(config, &path, findings);
+}
+
+/// The most issuers: each of their sets is fetched every 5 minutes.
+const ISSUERS_MAX: usize = 32;
+
+fn issuers(config: &Config, findings: &mut Findings) {
+    findings.add_if(
+        config.issuers.len() > ISSUERS_MAX,
+        at("issuers"),
+        "there are at most 32 other issuers",
+    );
+    let ours = config.tokens.issuer.as_deref();
+    for (name, issuer) in &config.issuers {
+        let path = at("issuers").key(name);
+        let others = config.issuers.iter().filter(|(other, _)| *other < name);
+        let repeated = others
+            .map(|(_, other)| &other.issuer)
+            .any(|other| *other == issuer.issuer);
+        findings.add_if(
+            issuer.issuer.is_empty() || Some(issuer.issuer.as_str()) == ours || repeated,
+            path.key("issuer"),
+            "the issuer is the iss of another issuer's tokens; each stands once, and it is not this gateway",
+        );
+        findings.add_if(
+            issuer.audiences.is_empty() || issuer.audiences.iter().any(String::is_empty),
+            path.key("audiences"),
+            "name the audiences of its tokens: a token for another service must not count here",
+        );
+        findings.add_if(
+            !is_https_url(&issuer.keys.jwks_url),
+            path.key("keys").key("jwks_url"),
+            "a jwks_url is an https URL without user and fragment",
+        );
+        let known = |name: &String| ALGORITHMS.contains(&name.as_str());
+        findings.add_if(
+            issuer.algorithms.is_empty() || !issuer.algorithms.iter().all(known),
+            path.key("algorithms"),
+            "algorithms are RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA",
+        );
+        findings.add_if(
+            issuer.subject.is_empty(),
+            path.key("subject"),
+            "the subject is the name of a claim, for example sub",
+        );
+    }
 }
 
 /// The settings of users' sessions.

@@ -329,3 +329,63 @@ async fn an_app_that_shows_a_certificate_needs_it_beside_the_assertion() {
         assert_eq!(asked.unwrap().bound, bound, "{mtls:?}");
     }
 }
+
+#[tokio::test]
+async fn a_token_of_a_configured_issuer_becomes_one_of_ours() {
+    let desk = Desk::new().await;
+    let idp = TestKey::p256();
+    desk.fixture.source.set(Ok(&idp.set()));
+    let (key, secret) = desk.fixture.key("acme", "orders:read").await;
+    let (other, other_secret) = desk.fixture.key("other", "orders:read").await;
+    let now = desk.now().unix_seconds();
+    let sign = |signer: &TestKey, member: &str, value: Value| {
+        let mut claims =
+            json!({"iss": "https://idp.test", "aud": "acme", "sub": "alice", "exp": now + 60});
+        claims[member] = value;
+        let header = r#"{"alg":"ES256","kid":"k"}"#;
+        signer.seal(Algorithm::Es256, header, &claims.to_string())
+    };
+    let ask = async |key: KeyId, secret: &Secret, token: &str| {
+        let id = key.to_string();
+        let request = TokenRequest {
+            client: ClientProof {
+                client_id: &id,
+                secret: Some(secret.expose()),
+                assertion: None,
+                method: ClientAuthMethod::ClientSecretBasic,
+                certificate: None,
+                address: ADDRESS,
+            },
+            grant: Grant::Foreign { token },
+            scope: None,
+        };
+        let asked = desk.service.grant(&desk.fixture.snapshot(), &request).await;
+        asked.map_err(|refused| refused.reason)
+    };
+    let good = sign(&idp, "nonce", json!("n"));
+    let early = ask(key.id, &secret, &good).await.unwrap_err();
+    assert_eq!(early, Reason::IssuerKeys);
+    let published = desk.fixture.control.published();
+    published
+        .refresh(&desk.fixture.snapshot(), desk.now())
+        .await;
+    let minted = ask(key.id, &secret, &good).await.unwrap();
+    assert!(minted.expires_in <= Duration::from_secs(60));
+    let foreign = TestKey::p256();
+    for (token, reason) in [
+        (sign(&foreign, "nonce", json!("n")), Reason::IssuerToken),
+        (sign(&idp, "aud", json!("other")), Reason::IssuerToken),
+        (sign(&idp, "exp", json!(now - 60)), Reason::IssuerToken),
+        (sign(&idp, "sub", json!("a b")), Reason::IssuerToken),
+        (
+            sign(&idp, "iss", json!("https://idp.test/")),
+            Reason::IssuerUnknown,
+        ),
+        ("a.b.c".to_owned(), Reason::IssuerUnknown),
+    ] {
+        let refused = ask(key.id, &secret, &token).await.unwrap_err();
+        assert_eq!(refused, reason, "{token}");
+    }
+    let refused = ask(other.id, &other_secret, &good).await.unwrap_err();
+    assert_eq!(refused, Reason::IssuerUnknown);
+}

@@ -37,6 +37,7 @@ impl TokenService {
                 self.open_session(snapshot, &client, login, scope, now)
                     .await
             }
+            Grant::Foreign { token } => self.foreign(snapshot, &client, token, scope, now),
             Grant::Narrow { access_token } => {
                 self.narrow(snapshot, &client, access_token, scope, now)
             }

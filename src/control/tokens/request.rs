@@ -64,6 +64,8 @@ pub enum Grant<'r> {
         user: &'r str,
         device: Option<&'r str>,
     },
+    /// An access token for the user of another issuer's token (RFC 8693).
+    Foreign { token: &'r str },
     /// An access token with fewer scopes than another one (RFC 8693).
     Narrow { access_token: &'r str },
     /// The next tokens of a session (RFC 6749, 6).
@@ -79,6 +81,7 @@ impl Grant<'_> {
             Self::Session { .. } => "session",
             Self::Assertion { .. } => "jwt_bearer",
             Self::Login { .. } => "login",
+            Self::Foreign { .. } => "foreign",
             Self::Narrow { .. } => "narrow",
             Self::Refresh { .. } => "refresh_token",
         }

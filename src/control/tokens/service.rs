@@ -12,6 +12,7 @@ use crate::control::publish::Publisher;
 use crate::control::published_keys::PublishedKeys;
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::jwt::TokenSigner;
+use crate::domain::issuer::ForeignIssuer;
 use crate::domain::registry::sessions::{SessionChanges, SessionsMax};
 use crate::domain::succession::Entry;
 use crate::domain::time::Clock;
@@ -31,6 +32,8 @@ pub struct TokenSettings {
     /// The time from a login for which its session can be refreshed.
     pub refresh_ttl: Duration,
     pub sessions_max: SessionsMax,
+    /// Other issuers, whose tokens are exchanged.
+    pub issuers: Vec<ForeignIssuer>,
 }
 
 /// The parts that the token service is made of.

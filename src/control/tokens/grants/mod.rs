@@ -3,6 +3,7 @@
 mod scopes;
 mod assertion;
 mod client_credentials;
+mod foreign;
 mod narrow;
 mod vouch;
 pub(super) mod login;
