@@ -6,7 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::support::client::{Answer, Partner};
-use crate::support::gateway::{Gateway, HOST, config};
+use crate::support::eventually::eventually;
+use crate::support::gateway::{Gateway, HOST, config, config_with};
 use crate::support::pki::{self, Stranger};
 use crate::support::process::run;
 use crate::support::upstream::{Echo, Secured};
@@ -430,4 +431,79 @@ fn pk_13_published_keys_are_fetched_and_kept_while_their_source_is_away() {
         ask(&partner, &first.sign("1", &assertion(&client, "3"))).status,
         200
     );
+}
+
+#[test]
+fn pb_14_a_token_of_another_issuer_is_exchanged_for_ours() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Stranger::new(dir.path(), "their-ca", "/CN=their authority");
+    let request = pki::request(dir.path(), "their-server");
+    let leaf = authority.sign(
+        &request,
+        "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE",
+    );
+    let site = Secured::serving(dir.path(), &leaf, &request.key);
+    let (idp, thief) = (
+        Signer::new(dir.path(), "idp"),
+        Signer::new(dir.path(), "thief"),
+    );
+    let jwks = idp.jwks("1").to_string();
+    std::fs::write(dir.path().join("jwks.json"), jwks).unwrap();
+    let issuers = format!(
+        "issuers: {{ idp: {{ issuer: \"https://idp.test\", audiences: [acme], app: acme, keys: {{ jwks_url: \"{}/jwks.json\" }} }} }}",
+        site.url()
+    );
+    let echo = Echo::start();
+    let text = config_with(&echo.url(), ROUTES, &issuers);
+    let text = text.replacen("tokens: {", "tokens: { jwks_allow_private: true,", 1);
+    let trusted = authority.certificate();
+    let gateway = Gateway::start_with(&text, &[("SSL_CERT_FILE", &trusted)]);
+    gateway.cli_json(&["app", "create", "acme"]);
+    let (id, secret) = gateway.key("acme", &[]);
+    let partner = gateway.stranger();
+    let exchange = |token: &str| {
+        let form = format!(
+            "grant_type=urn:ietf:params:oauth:grant-type:token-exchange&client_id={id}&client_secret={secret}\
+             &subject_token_type=urn:ietf:params:oauth:token-type:jwt&subject_token={token}"
+        );
+        let kind = ("Content-Type", "application/x-www-form-urlencoded");
+        partner.post("/oauth2/token", &[kind], form.as_bytes())
+    };
+    let claims = |member: &str, value: Value| {
+        let mut claims = assertion("alice", "1");
+        claims["iss"] = json!("https://idp.test");
+        claims["aud"] = json!("acme");
+        claims[member] = value;
+        claims
+    };
+    let good = idp.sign("1", &claims("nonce", json!(1)));
+    let answer = eventually("the keys are fetched", || {
+        Some(exchange(&good)).filter(|answer| answer.status == 200)
+    });
+    let token = answer.json()["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(partner.get_by("/token", &token).status, 200);
+    let unsigned = {
+        let body = good.split('.').nth(1).unwrap();
+        format!("{}.{body}.", part(br#"{"alg":"none"}"#))
+    };
+    for (bad, reason) in [
+        (thief.sign("1", &claims("nonce", json!(1))), "issuer_token"),
+        (idp.sign("2", &claims("nonce", json!(1))), "issuer_token"),
+        (
+            idp.sign("1", &claims("aud", json!("other"))),
+            "issuer_token",
+        ),
+        (idp.sign("1", &claims("exp", json!(1))), "issuer_token"),
+        (
+            idp.sign("1", &claims("iss", json!("https://evil.test"))),
+            "issuer_unknown",
+        ),
+        (unsigned, "issuer_token"),
+    ] {
+        let refused = exchange(&bad);
+        assert_eq!(refused.status, 400, "{}", refused.text());
+        assert_eq!(refused.json()["error"], json!("invalid_grant"));
+        let record = gateway.record_of(refused.header("x-request-id").unwrap());
+        assert_eq!(record["reason"], json!(reason));
+    }
 }
