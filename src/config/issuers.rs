@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::domain::issuer::{ALGORITHMS, ForeignIssuer};
 use crate::domain::name::Name;
 
-/// Another issuer of JWTs, for example an OpenID provider. Clients of `app` exchange its tokens at `POST /oauth2/token`
+/// Another issuer of JWTs, for example an `OpenID` provider. Clients of `app` exchange its tokens at `POST /oauth2/token`
 /// for an access token with the same user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Issuer {
+pub struct OtherIssuer {
     /// The `iss` of its tokens, compared as it stands.
     pub issuer: String,
     /// The `aud` of its tokens: they are for one of these.
@@ -52,7 +52,7 @@ fn algorithm_schema() -> serde_json::Value {
 }
 
 /// The issuers as the token service takes them.
-pub fn foreign_issuers(issuers: &BTreeMap<Name, Issuer>) -> Vec<ForeignIssuer> {
+pub fn foreign_issuers(issuers: &BTreeMap<Name, OtherIssuer>) -> Vec<ForeignIssuer> {
     let each = issuers.iter().map(|(name, issuer)| ForeignIssuer {
         name: name.clone(),
         issuer: issuer.issuer.clone(),

@@ -16,7 +16,7 @@ use super::field_name::FieldName;
 use super::host_name::HostName;
 use super::hosts::Host;
 use super::identity_headers::IdentityHeaders;
-use super::issuers::Issuer;
+use super::issuers::OtherIssuer;
 use super::listeners::{
     Admin, AuthFailures, Discard, Forwarded, Http, ListenerTimeouts, Listeners, Ops, Partners,
     ProxyProtocol,
@@ -73,7 +73,7 @@ pub struct Fixed<'c> {
     pub authority: FixedAuthority,
     pub tokens: FixedTokens,
     #[serde(serialize_with = "whole")]
-    pub issuers: &'c BTreeMap<Name, Issuer>,
+    pub issuers: &'c BTreeMap<Name, OtherIssuer>,
     pub keys: FixedKeys,
     pub store: FixedStore,
     #[serde(serialize_with = "whole")]

@@ -11,7 +11,7 @@ use super::authority::Authority;
 use super::host_name::HostName;
 use super::hosts::Host;
 use super::identity_headers::IdentityHeaders;
-use super::issuers::Issuer;
+use super::issuers::OtherIssuer;
 use super::listeners::{Admin, Listeners, Ops};
 use super::logs::{AccessLog, Log, LogTarget};
 use super::metrics::Metrics;
@@ -54,8 +54,8 @@ pub struct Config {
     pub scopes: Option<Vec<Scope>>,
     pub tokens: Tokens,
     /// Other issuers of JWTs, by names of your own. At most 32.
-    #[schemars(with = "BTreeMap<String, Issuer>")]
-    pub issuers: BTreeMap<Name, Issuer>,
+    #[schemars(with = "BTreeMap<String, OtherIssuer>")]
+    pub issuers: BTreeMap<Name, OtherIssuer>,
     pub keys: Keys,
     pub store: Store,
     pub access_log: AccessLog,
