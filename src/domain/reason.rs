@@ -78,7 +78,7 @@ reasons! {
 
     // Keys and tokens. What tells them apart stays inside; see `shown`.
     AssertionClaims = "assertion_claims", 401, "The client assertion's claims are not accepted",
-        "Set iss and sub to the client's id, aud to the issuer or the token endpoint, a new jti each time, and exp at most 5 minutes ahead.";
+        "Set iss and sub to the client's id, aud to the issuer or the token endpoint, a new jti each time, and exp at most an hour ahead.";
     AssertionKeys = "assertion_keys", 401, "The client of the assertion is unknown or has no public keys",
         "Give the operator the public half of the key that signs, as a JWK set, and use the client's id as iss and sub.";
     AssertionMalformed = "assertion_malformed", 401, "The client assertion cannot be read",

@@ -248,7 +248,7 @@ fn pk_13_a_client_that_signs_gets_a_token_once_and_none_with_a_key_that_was_take
     };
     refused(&signed, "assertion_replayed");
     let mut late = assertion(&client, "2");
-    late["exp"] = json!(late["exp"].as_u64().unwrap() + 3600);
+    late["exp"] = json!(late["exp"].as_u64().unwrap() + 7200);
     refused(&partners.sign("first", &late), "assertion_claims");
     refused(
         &partners.sign("second", &assertion(&client, "3")),

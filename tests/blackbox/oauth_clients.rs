@@ -1,13 +1,14 @@
 //! OAuth libraries that partners use, each as its own documents show it. The programs are in `tests/clients/oauth`.
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::support::clients::{installed, source, target};
 use crate::support::gateway::{Gateway, HOST, config};
+use crate::support::process::run;
 use crate::support::upstream::Echo;
 
 const ROUTES: &str =
@@ -21,6 +22,7 @@ fn authlib_gets_every_token_and_ends_it() {
         ("client_credentials", json!(["Bearer", "orders:read"])),
         ("call", json!(200)),
         ("introspection", json!([true, true])),
+        ("private_key_jwt", json!("Bearer")),
         ("vouch", json!("urn:countersign:token-type:auth")),
         ("login", json!(200)),
         ("refresh", json!([true, 200])),
@@ -51,6 +53,7 @@ fn openid_client_gets_every_token_and_ends_it() {
         ("client_credentials", json!(["bearer", "orders:read"])),
         ("call", json!(200)),
         ("introspection", json!([true, true])),
+        ("private_key_jwt", json!("bearer")),
         ("vouch", json!("urn:countersign:token-type:auth")),
         ("login", json!(200)),
         ("refresh", json!([true, 200])),
@@ -77,6 +80,32 @@ fn named((step, value): (&str, Value)) -> (String, Value) {
     (step.to_owned(), value)
 }
 
+/// The private key by which the App signs, whose public half the App has.
+fn signer(gateway: &Gateway) -> PathBuf {
+    let key = gateway.dir().join("signer.pem");
+    let path = key.to_str().unwrap();
+    let openssl = |args: &[&str]| run(gateway.dir(), "openssl", args).ok();
+    openssl(&[
+        "genpkey",
+        "-algorithm",
+        "RSA",
+        "-pkeyopt",
+        "rsa_keygen_bits:2048",
+        "-out",
+        path,
+    ]);
+    let modulus = openssl(&["rsa", "-in", path, "-noout", "-modulus"]);
+    let modulus = modulus.trim().strip_prefix("Modulus=").unwrap();
+    let modulus = data_encoding::HEXUPPER.decode(modulus.as_bytes()).unwrap();
+    let n = data_encoding::BASE64URL_NOPAD.encode(&modulus);
+    let jwks = json!({"keys": [{"kty": "RSA", "e": "AQAB", "n": n, "kid": "partner"}]});
+    let file = gateway.dir().join("partner.jwks.json");
+    std::fs::write(&file, jwks.to_string()).unwrap();
+    let setting = format!("jwks={}", file.display());
+    gateway.cli_json(&["app", "set", "acme", &setting]);
+    key
+}
+
 /// A port that nothing listens on now.
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -95,6 +124,7 @@ fn steps(interpreter: &Path, file: &str) -> Vec<(String, Value)> {
         .replacen("127.0.0.1:0", &format!("127.0.0.1:{port}"), 1);
     let gateway = Gateway::start(&text);
     let enrolled = gateway.enrol("acme");
+    let signer = signer(&gateway);
     let own = ["countersign:vouch", "countersign:introspect", "orders:read"];
     let pair = |(id, secret): (String, String)| format!("{id}:{secret}");
     let output = Command::new(interpreter)
@@ -106,6 +136,7 @@ fn steps(interpreter: &Path, file: &str) -> Vec<(String, Value)> {
         .env("KEY", &enrolled.key)
         .env("SERVER", pair(gateway.key("acme", &own)))
         .env("DEVICE", pair(gateway.key("acme", &[])))
+        .env("SIGNER", signer)
         .env("MODULES", target().join("node/node_modules"))
         .output()
         .unwrap();

@@ -90,6 +90,9 @@ impl TokenMetrics {
         for reason in REFUSALS {
             metrics.errors.with_label_values(&[reason.code()]);
         }
+        for active in ["true", "false"] {
+            metrics.introspections.with_label_values(&[active]);
+        }
         Ok(metrics)
     }
 

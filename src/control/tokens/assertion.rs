@@ -21,8 +21,9 @@ use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 use crate::store::tickets::{Ticket, TicketId};
 
-/// The most that an assertion may still live: it is made for one request, and each is remembered until its end.
-const LIFETIME_MAX: Duration = Duration::from_mins(5);
+/// The most that an assertion may still live: each is remembered until its end. Authlib makes them for an hour, where
+/// other libraries make them for a minute.
+const LIFETIME_MAX: Duration = Duration::from_hours(1);
 
 /// The most by which a client's clock may differ from ours.
 const SKEW: Duration = Duration::from_secs(30);

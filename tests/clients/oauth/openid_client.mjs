@@ -39,6 +39,13 @@ say("call", await server.call(token.access_token));
 const about = await oidc.tokenIntrospection(server.found, token.access_token);
 say("introspection", [about.active, "x5t#S256" in about.cnf]);
 
+const pem = read("SIGNER").toString();
+const pkcs8 = Buffer.from(pem.replaceAll(/-----[^-]+-----|\s/g, ""), "base64");
+const rsa = { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" };
+const key = await crypto.subtle.importKey("pkcs8", pkcs8, rsa, false, ["sign"]);
+const signing = await client("SERVER", () => oidc.PrivateKeyJwt({ key, kid: "partner" }));
+say("private_key_jwt", (await oidc.clientCredentialsGrant(signing.found)).token_type);
+
 const vouched = await oidc.genericGrantRequest(server.found, EXCHANGE, {
   subject_token: "alice",
   subject_token_type: `${TYPE}user`,

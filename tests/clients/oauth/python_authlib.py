@@ -4,6 +4,7 @@ import json
 import os
 
 from authlib.integrations.requests_client import OAuth2Session
+from authlib.oauth2.rfc7523 import PrivateKeyJWT
 
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 TYPE = "urn:countersign:token-type:"
@@ -36,6 +37,12 @@ say("call", server.get(api).status_code)
 
 about = server.introspect_token(found["introspection_endpoint"], token=token["access_token"]).json()
 say("introspection", [about["active"], "x5t#S256" in about["cnf"]])
+
+signing = client("SERVER", "private_key_jwt")
+signing.client_secret = open(os.environ["SIGNER"]).read()
+signing.register_client_auth_method(PrivateKeyJWT(endpoint, headers={"kid": "partner"}))
+signed = signing.fetch_token(endpoint, grant_type="client_credentials")
+say("private_key_jwt", signed["token_type"])
 
 vouched = server.fetch_token(
     endpoint,
