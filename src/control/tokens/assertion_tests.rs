@@ -197,7 +197,7 @@ async fn each_fault_has_its_reason_and_one_answer() {
             Reason::AssertionClaims,
         ),
         (with("exp", json!(now - 31)), Reason::AssertionClaims),
-        (with("exp", json!(now + 331)), Reason::AssertionClaims),
+        (with("exp", json!(now + 3631)), Reason::AssertionClaims),
         (with("nbf", json!(now + 60)), Reason::AssertionClaims),
         (with("jti", json!("")), Reason::AssertionClaims),
         (with("jti", json!(1)), Reason::AssertionClaims),
