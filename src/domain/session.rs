@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::api_key::SecretDigest;
+use super::api_key::{Environment, SecretDigest};
 use super::device::DeviceId;
 use super::id::{AppId, SessionId};
 use super::scope::ScopeSet;
@@ -44,6 +44,8 @@ impl SessionEnd {
 pub struct Session {
     pub id: SessionId,
     pub app: AppId,
+    /// That of the Key which opened it. A Key of another one does not refresh it.
+    pub environment: Environment,
     pub user: Subject,
     /// Absent for a login that named no device.
     pub device: Option<DeviceId>,

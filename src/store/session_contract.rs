@@ -7,7 +7,7 @@ use super::act::Act;
 use super::contract::{NOW, app, done, event, new};
 use super::repository::Store;
 use super::sessions::{Concerned, Known, Sessions};
-use crate::domain::api_key::SecretDigest;
+use crate::domain::api_key::{Environment, SecretDigest};
 use crate::domain::id::{AppId, SessionId, TokenId};
 use crate::domain::listing::{Page, SessionFilter};
 use crate::domain::registry::sessions::{self as rules, Next, SessionChanges, SessionsMax, Shown};
@@ -52,6 +52,7 @@ fn session(number: u8, user: &str, device: Option<&str>) -> Session {
     Session {
         id: SessionId::from_bits(number.into()),
         app: AppId::from_bits(1),
+        environment: Environment::Test,
         user: user.parse().unwrap(),
         device: device.map(|device| device.parse().unwrap()),
         scopes: "a b".parse().unwrap(),
@@ -67,7 +68,7 @@ fn session(number: u8, user: &str, device: Option<&str>) -> Session {
 }
 
 fn open(store: &dyn Both, session: &Session) -> SessionChanges {
-    let concerned = Concerned::User(session.app, session.user.clone());
+    let concerned = Concerned::User(session.app, session.user.clone(), NOW);
     let session = session.clone();
     let rule =
         move |known: &Known| rules::open(session.clone(), &known.sessions, known.of_app, MAX, NOW);
@@ -196,7 +197,7 @@ pub(super) fn sessions_are_filtered_and_counted(store: &dyn Both) {
         *count.lock().unwrap() = known.of_app;
         SessionChanges::default()
     };
-    let concerned = Concerned::User(AppId::from_bits(1), "carol".parse().unwrap());
+    let concerned = Concerned::User(AppId::from_bits(1), "carol".parse().unwrap(), NOW);
     Sessions::change(store, concerned, Box::new(rule)).unwrap();
     assert_eq!(*counted.lock().unwrap(), 3);
 }

@@ -18,12 +18,12 @@ use crate::domain::token_end::TokenEnd;
 /// The sessions that a rule judges.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Concerned {
-    /// Those of one user of an App, newest first. A user has few live ones, and [`OF_USER_MAX`] are read.
-    User(AppId, Subject),
+    /// Those of one user of an App that are live at this time, newest first.
+    User(AppId, Subject, Timestamp),
     One(SessionId),
 }
 
-/// The most sessions of a user that are read: more than a user may have live ones.
+/// The most sessions of a user that are read: more than a user may have.
 pub const OF_USER_MAX: u32 = 1000;
 
 /// The facts that a rule judges: the sessions, and the number of all sessions of a user's App.

@@ -56,8 +56,9 @@ async fn introspect(
     call: &LocalCall,
 ) -> Result<(Introspected, Claimed), Refusal> {
     let read = OauthCall::read(call)?;
+    let snapshot = tokens.current();
     let client = tokens
-        .authenticate(&call.snapshot, &read.proof(), call.now)
+        .authenticate(&snapshot, &read.proof(), tokens.now())
         .await?;
     let claimed = Claimed {
         app: Some(client.app.id),
@@ -65,7 +66,7 @@ async fn introspect(
         certificate: None,
     };
     let token = read.required("token")?;
-    let introspected = tokens.introspect(&call.snapshot, &client, token).await?;
+    let introspected = tokens.introspect(&snapshot, &client, token).await?;
     Ok((introspected, claimed))
 }
 

@@ -51,8 +51,9 @@ pub async fn answer(
 
 async fn revoke(tokens: &TokenService, call: &LocalCall) -> Result<Claimed, Refusal> {
     let read = OauthCall::read(call)?;
+    let snapshot = tokens.current();
     let client = tokens
-        .authenticate(&call.snapshot, &read.proof(), call.now)
+        .authenticate(&snapshot, &read.proof(), tokens.now())
         .await?;
     let claimed = Claimed {
         app: Some(client.app.id),
@@ -60,6 +61,6 @@ async fn revoke(tokens: &TokenService, call: &LocalCall) -> Result<Claimed, Refu
         certificate: None,
     };
     let token = read.required("token")?;
-    tokens.revoke(&call.snapshot, &client, token).await?;
+    tokens.revoke(&snapshot, &client, token).await?;
     Ok(claimed)
 }

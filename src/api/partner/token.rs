@@ -67,7 +67,7 @@ async fn mint(
         grant,
         scope: read.form.get("scope"),
     };
-    let minted = tokens.grant(&call.snapshot, &request).await?;
+    let minted = tokens.grant(&tokens.current(), &request).await?;
     metrics.issued(Grant::as_str(&grant), minted.bound);
     Ok(minted)
 }

@@ -21,7 +21,7 @@ impl TokenService {
             Grant::ClientCredentials => self.client_credentials(snapshot, &client, scope, now),
             Grant::Vouch { user, device } => self.vouch(&client, user, device, scope, now).await,
             Grant::Session { auth_token, device } => {
-                let login = self.login(snapshot, &client, auth_token, device, now);
+                let login = self.login(snapshot, &client, auth_token, device, scope, now);
                 self.open_session(snapshot, &client, login.await?, scope, now)
                     .await
             }

@@ -7,6 +7,7 @@ use super::service::TokenService;
 use crate::crypto::jwt;
 use crate::crypto::opaque::{Family, is_auth_token, is_refresh_token};
 use crate::domain::reason::Reason;
+use crate::domain::record::Receipt;
 use crate::domain::registry::sessions::{self, SessionChanges};
 use crate::domain::session::SessionEnd;
 use crate::domain::snapshot::Snapshot;
@@ -77,8 +78,10 @@ impl TokenService {
             Ok(store.change(Concerned::One(shown.session), Box::new(rule))?)
         });
         let changes: SessionChanges = judged.await?;
-        self.publish_ends(&changes).await?;
-        Ok(())
+        match self.publish_ends(&changes).await? {
+            Some(receipt) => confirmed(receipt),
+            None => Ok(()),
+        }
     }
 
     async fn end_access_token(
@@ -108,7 +111,18 @@ impl TokenService {
             ));
         }
         let ends = vec![Entry::from(&end)];
-        self.parts.publisher.end_tokens(ends).await?;
-        Ok(())
+        confirmed(self.parts.publisher.end_tokens(ends).await?)
     }
+}
+
+/// Refuses an end that not every worker has confirmed: it is stored, and the client asks again.
+fn confirmed(receipt: Receipt) -> Result<(), TokenError> {
+    if receipt.confirmed {
+        return Ok(());
+    }
+    Err(TokenError::new(
+        "temporarily_unavailable",
+        Reason::Unconfirmed,
+        "the end is stored, and not every worker has confirmed it; try again",
+    ))
 }

@@ -13,9 +13,11 @@ use crate::control::published_keys::PublishedKeys;
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::jwt::TokenSigner;
 use crate::domain::issuer::ForeignIssuer;
+use crate::domain::record::Receipt;
 use crate::domain::registry::sessions::{SessionChanges, SessionsMax};
+use crate::domain::snapshot::Snapshot;
 use crate::domain::succession::Entry;
-use crate::domain::time::Clock;
+use crate::domain::time::{Clock, Timestamp};
 use crate::store::sessions::Sessions;
 use crate::store::tickets::Tickets;
 
@@ -67,6 +69,15 @@ impl TokenService {
         }
     }
 
+    /// The newest snapshot. A request may have waited for its body, and a Key that ended meanwhile proves nothing.
+    pub fn current(&self) -> Arc<Snapshot> {
+        self.parts.publisher.current()
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
     /// Uses tickets on a thread that may block.
     pub(super) async fn with_tickets<T: Send + 'static>(
         &self,
@@ -76,13 +87,16 @@ impl TokenService {
         blocking(move || work(&*tickets)).await
     }
 
-    /// Publishes the ends of tokens that came with a change of sessions: they are in force when this returns.
-    pub(super) async fn publish_ends(&self, changes: &SessionChanges) -> Result<(), Error> {
+    /// Publishes the ends of tokens that came with a change of sessions, and returns the receipt, if there are any.
+    pub(super) async fn publish_ends(
+        &self,
+        changes: &SessionChanges,
+    ) -> Result<Option<Receipt>, Error> {
         let ends: Vec<Entry> = changes.ends.iter().map(|end| end.value().into()).collect();
-        if !ends.is_empty() {
-            self.parts.publisher.end_tokens(ends).await?;
+        if ends.is_empty() {
+            return Ok(None);
         }
-        Ok(())
+        Ok(Some(self.parts.publisher.end_tokens(ends).await?))
     }
 
     /// Uses sessions on a thread that may block.

@@ -10,7 +10,8 @@ use super::mint::{Kind, MintedToken};
 use super::request::{ClientProof, Grant, TokenRequest};
 use super::service::TokenService;
 use crate::control::app_settings::AppPatch;
-use crate::control::testing::{ACTOR, Fixture};
+use crate::control::keys::NewKey;
+use crate::control::testing::{ACTOR, Fixture, new_key};
 use crate::control::testing_edges::token_service_by;
 use crate::crypto::jwt::{self, TokenSigner};
 use crate::domain::api_key::{ApiKey, Environment};
@@ -241,6 +242,26 @@ async fn an_auth_token_opens_one_session_of_its_own_app_in_time() {
 }
 
 #[tokio::test]
+async fn a_scope_that_is_refused_uses_no_token_up() {
+    let desk = Desk::new().await;
+    let auth = desk.vouch("alice", None).await;
+    let grant = Grant::Session {
+        auth_token: auth.token.expose(),
+        device: None,
+    };
+    let refused = desk.ask(&desk.device, HERE, grant, Some("admin")).await;
+    assert_eq!(refused.unwrap_err().code, "invalid_scope");
+    let session = desk.login(auth.token.expose()).await.unwrap();
+    let refresh = session.refresh.clone().unwrap();
+    let grant = Grant::Refresh {
+        refresh_token: refresh.expose(),
+    };
+    let refused = desk.ask(&desk.device, HERE, grant, Some("admin")).await;
+    assert_eq!(refused.unwrap_err().code, "invalid_scope");
+    assert!(desk.refresh(&session, HERE).await.is_ok());
+}
+
+#[tokio::test]
 async fn fifty_logins_with_one_auth_token_open_one_session() {
     let desk = Arc::new(Desk::new().await);
     let auth = desk.vouch("alice", None).await;
@@ -436,8 +457,10 @@ async fn an_access_token_is_narrowed_and_lives_no_longer() {
     let grant = Grant::Narrow {
         access_token: whole.token.expose(),
     };
+    let by_another = desk.ask(&desk.server, HERE, grant, Some("read")).await;
+    assert_eq!(reason(by_another), Reason::GrantInvalid);
     let narrow = desk
-        .ask(&desk.server, HERE, grant, Some("read"))
+        .ask(&desk.device, HERE, grant, Some("read"))
         .await
         .unwrap();
     assert_eq!(narrow.kind, Kind::ExchangedAccess);
@@ -445,12 +468,12 @@ async fn an_access_token_is_narrowed_and_lives_no_longer() {
     assert_eq!(to.scopes.to_string(), "read");
     assert_eq!(to.expires_at, from.expires_at);
     assert_eq!((&to.subject, &to.session), (&from.subject, &from.session));
-    let more = desk.ask(&desk.server, HERE, grant, Some("read admin"));
+    let more = desk.ask(&desk.device, HERE, grant, Some("read admin"));
     assert_eq!(more.await.unwrap_err().code, "invalid_scope");
     let refused = desk.ask(&desk.other, HERE, grant, None).await;
     assert_eq!(reason(refused), Reason::AppsDiffer);
     desk.revoke(&desk.device, whole.token.expose()).await;
-    let refused = desk.ask(&desk.server, HERE, grant, None).await;
+    let refused = desk.ask(&desk.device, HERE, grant, None).await;
     assert_eq!(reason(refused), Reason::TokenEnded);
 }
 
@@ -502,7 +525,21 @@ async fn without_secure_mode_a_user_needs_no_auth_token() {
         control.set_app(&ACTOR, &app, patch, confirmed).await
     };
     set(SecureMode::Off, false).await.unwrap();
-    let minted = desk.ask(&desk.server, HERE, login(), None).await.unwrap();
+    // The keys of an App that was live open no session in this way.
+    let refused = desk.ask(&desk.server, HERE, login(), None).await;
+    assert_eq!(refused.unwrap_err().reason, Reason::SecureModeRequired);
+    let new = NewKey {
+        environment: Environment::Test,
+        ..new_key("acme", "read")
+    };
+    let created = desk.fixture.control.create_key(&ACTOR, new).await;
+    let tester = created.unwrap().value;
+    let minted = desk.ask(&tester, HERE, login(), None).await.unwrap();
+    // Nor does a session of the test environment become a live one.
+    assert_eq!(
+        reason(desk.refresh(&minted, HERE).await),
+        Reason::GrantInvalid
+    );
     let claims = desk.claims(&minted);
     assert_eq!(claims.subject.unwrap().as_str(), "alice");
     assert!(claims.session.is_some());

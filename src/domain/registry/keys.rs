@@ -123,11 +123,14 @@ pub fn revoke(
     uses: LastUses,
 ) -> Result<Allowed<ApiKey>, Refusal> {
     unless_revoked(key.id, key.revoked_at)?;
-    if !revocation.force {
+    let counts = key.state.at(at, key.expires_at).counts();
+    // A key that somebody else has must end, however it is used.
+    if !revocation.force && revocation.reason != RevocationReason::KeyCompromise {
         unless_in_use(&key, at, uses)?;
     }
     Ok(Allowed::changed(ApiKey {
-        tokens_outlive: revocation.keep_tokens,
+        // Tokens of a key that has ended have ended with it, and do not come back.
+        tokens_outlive: revocation.keep_tokens && counts,
         ..revoked(key, at, revocation.reason)
     }))
 }

@@ -136,6 +136,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::domain::api_key::Environment;
     use crate::domain::id::{AppId, SessionId};
 
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_000_000);
@@ -149,6 +150,7 @@ mod tests {
         Session {
             id: SessionId::from_bits(number.into()),
             app: AppId::from_bits(1),
+            environment: Environment::Live,
             user: "alice".parse().unwrap(),
             device: device.map(|device| device.parse().unwrap()),
             scopes: "".parse().unwrap(),

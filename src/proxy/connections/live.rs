@@ -100,6 +100,8 @@ pub struct Connection {
     unread: RefCell<Vec<Option<Unread>>>,
     progress: Cell<Instant>,
     used: RefCell<Vec<Ended>>,
+    /// The tokens and sessions of the requests that run.
+    held: RefCell<Vec<TokensOf>>,
     /// The key that was noted last as used, and the second.
     noted: Cell<Option<(KeyId, i64)>>,
     /// The constant fields of the last requests, the newest last.
@@ -154,6 +156,7 @@ impl Live {
             served: Cell::new(0),
             quarantined: Cell::new(0),
             running: Cell::new(0),
+            held: RefCell::default(),
             heading: Cell::new(false),
             discarding: Cell::new(0),
             unread: RefCell::default(),
@@ -199,7 +202,7 @@ impl Live {
             let connection = self.find(id);
             // A token belongs to a request. Many users may share the connection of a server, and the next request of
             // the one whose token has ended is refused.
-            let connection = connection.filter(|known| !of_tokens || known.running.get() > 0);
+            let connection = connection.filter(|known| !of_tokens || known.holds(ended));
             closed += connection.map_or(0, |known| u32::from(known.end(Closed::Ended)));
         }
         closed
@@ -301,6 +304,12 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// True if a request runs by one of the tokens in `ended`.
+    fn holds(&self, ended: &[Ended]) -> bool {
+        let held = self.held.borrow();
+        held.iter().any(|of| ended.contains(&Ended::Tokens(*of)))
     }
 
     fn remember_one(&self, what: Ended) -> Result<(), Reason> {
@@ -482,6 +491,8 @@ pub struct Running {
     /// Its place among the answers that have something unread.
     unread: Option<usize>,
     expiry: Cell<Expiry>,
+    /// Its token, and the session of that.
+    held: Cell<[Option<TokensOf>; 2]>,
     /// The time limit between two pieces of the answer, if the route has one.
     pause: Cell<Option<Duration>>,
 }
@@ -493,8 +504,24 @@ impl Running {
             connection,
             unread: None,
             expiry: Cell::default(),
+            held: Cell::default(),
             pause: Cell::default(),
         }
+    }
+
+    /// Holds the token of a request that is about to run, so that its end finds it.
+    pub fn hold(&self, bearer: Option<&Bearer>) {
+        let Some(Bearer::Token { claims, .. }) = bearer else {
+            return;
+        };
+        let session = claims.session.as_ref();
+        let session = session.map(|session| TokensOf::Session(session.id));
+        let held = [Some(TokensOf::Token(claims.id)), session];
+        self.held.set(held);
+        self.connection
+            .held
+            .borrow_mut()
+            .extend(held.into_iter().flatten());
     }
 
     /// Sets the limits of a permitted request: its expiry, and the route's time between two pieces of the answer.
@@ -559,6 +586,12 @@ impl Drop for Running {
         self.connection.progress.set(turn::now());
         let running = self.connection.running.get();
         self.connection.running.set(running.saturating_sub(1));
+        let mut held = self.connection.held.borrow_mut();
+        for of in self.held.get().into_iter().flatten() {
+            if let Some(place) = held.iter().position(|known| *known == of) {
+                held.swap_remove(place);
+            }
+        }
     }
 }
 
@@ -711,9 +744,20 @@ pub mod tests {
         assert_eq!(live.end(&[token]), 0);
         assert!(!connection.is_ending());
         connection.begin_request();
-        let _running = Running::new(Rc::clone(&connection));
+        let other = Running::new(Rc::clone(&connection));
+        assert_eq!(live.end(&[token]), 0, "another request runs");
+        let running = Running::new(Rc::clone(&connection));
+        let of = TokensOf::Token(crate::domain::id::TokenId::from_bits(1));
+        running.held.set([Some(of), None]);
+        connection.held.borrow_mut().push(of);
+        drop(running);
+        assert_eq!(live.end(&[token]), 0, "it has ended");
+        let running = Running::new(Rc::clone(&connection));
+        running.held.set([Some(of), None]);
+        connection.held.borrow_mut().push(of);
         assert_eq!(live.end(&[token]), 1);
         assert_eq!(connection.stage.get(), Stage::Ending(Closed::Ended));
+        drop((other, running));
     }
 
     #[test]

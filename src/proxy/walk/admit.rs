@@ -32,7 +32,7 @@ use super::read::ReadHead;
 use crate::proxy::bodies::body::BodyBounds;
 use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::connections::expiry::Expiry;
-use crate::proxy::connections::live::Connection;
+use crate::proxy::connections::live::{Connection, Running};
 use crate::proxy::counters::standing::Strictest;
 use crate::proxy::fields::odd_names;
 use crate::proxy::messages::message::{Request, Response};
@@ -74,6 +74,7 @@ pub struct ToLocal {
 pub struct Admission<'a> {
     pub worker: &'a Worker,
     pub connection: &'a Connection,
+    pub running: &'a Running,
     pub now: Timestamp,
 }
 
@@ -235,6 +236,7 @@ impl Admission<'_> {
         };
         let permit = permit.and_then(|permit| {
             let remembered = self.connection.remember(&caller);
+            self.running.hold(caller.bearer.proved());
             remembered.map(|()| permit).map_err(|reason| {
                 metrics.all.auth_refused(reason);
                 (reason.into(), true)

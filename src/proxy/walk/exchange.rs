@@ -173,6 +173,7 @@ impl Exchange<'_> {
         let admission = Admission {
             worker: self.worker,
             connection: self.connection,
+            running: self.running,
             now: self.now,
         };
         let Admitted {

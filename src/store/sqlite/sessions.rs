@@ -7,7 +7,7 @@ use super::super::sessions::{Concerned, Known, OF_USER_MAX, Rule};
 use super::filter::Conditions;
 use super::table::{Record, Table, updated};
 use super::token_ends;
-use crate::domain::api_key::SecretDigest;
+use crate::domain::api_key::{Environment, SecretDigest};
 use crate::domain::device::DeviceId;
 use crate::domain::id::{AppId, SessionId};
 use crate::domain::listing::{Page, SessionFilter};
@@ -22,6 +22,7 @@ static SESSIONS: Table = Table {
     columns: &[
         "id",
         "app",
+        "environment",
         "user",
         "device",
         "scopes",
@@ -45,6 +46,11 @@ fn read(record: &Record<'_>) -> Result<Session, Error> {
     Ok(Session {
         id: SessionId::from_bits(record.bits("id")?),
         app: AppId::from_bits(record.bits("app")?),
+        environment: record.word(
+            "environment",
+            &[Environment::Live, Environment::Test],
+            Environment::as_str,
+        )?,
         user: record.parsed("user")?,
         device: device.transpose()?,
         scopes: record.parsed("scopes")?,
@@ -93,10 +99,21 @@ pub(super) fn list(
     SESSIONS.list(connection, &query, values, read)
 }
 
-/// The sessions of a user, newest first.
-fn of_user(connection: &Connection, app: AppId, user: &Subject) -> Result<Vec<Session>, Error> {
-    let of_user = params![u128::from(app).to_be_bytes(), user.as_str(), OF_USER_MAX];
-    let rest = "WHERE app = ? AND user = ? ORDER BY id DESC LIMIT ?";
+/// The sessions of a user that are live at `now`, newest first.
+fn of_user(
+    connection: &Connection,
+    app: AppId,
+    user: &Subject,
+    now: Timestamp,
+) -> Result<Vec<Session>, Error> {
+    let of_user = params![
+        u128::from(app).to_be_bytes(),
+        user.as_str(),
+        now.unix_millis(),
+        OF_USER_MAX
+    ];
+    let rest = "WHERE app = ? AND user = ? AND ended_at IS NULL AND min(idle_until, expires_at) > ? \
+                ORDER BY id DESC LIMIT ?";
     SESSIONS.list(connection, rest, of_user, read)
 }
 
@@ -119,8 +136,8 @@ pub(super) fn change(
             sessions: find(connection, *id)?.into_iter().collect(),
             of_app: 0,
         },
-        Concerned::User(app, user) => Known {
-            sessions: of_user(connection, *app, user)?,
+        Concerned::User(app, user, now) => Known {
+            sessions: of_user(connection, *app, user, *now)?,
             of_app: count(connection, *app)?,
         },
     };
@@ -145,13 +162,14 @@ pub(super) fn keep(connection: &Connection, session: &Allowed<Session>) -> Resul
 fn insert(connection: &Connection, session: &Session) -> Result<(), Error> {
     connection
         .prepare_cached(
-            "INSERT INTO sessions (id, app, user, device, scopes, created_at, refreshed_at, expires_at, \
+            "INSERT INTO sessions (id, app, environment, user, device, scopes, created_at, refreshed_at, expires_at, \
              idle_until, tokens_until, family, refresh, ended_at, end_cause) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             u128::from(session.id).to_be_bytes(),
             u128::from(session.app).to_be_bytes(),
+            session.environment.as_str(),
             session.user.as_str(),
             session.device.as_ref().map(DeviceId::as_str),
             session.scopes.to_string(),

@@ -66,10 +66,10 @@ pub(super) fn keep(connection: &Connection, end: &TokenEnd, revision: i64) -> Re
     Ok(())
 }
 
-/// The number of the App's ends, counted up to `max`.
+/// The number of the App's single tokens that ended, counted up to `max`.
 pub(super) fn count(connection: &Connection, app: AppId, max: u32) -> Result<u32, Error> {
     let count = connection
-        .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM token_ends WHERE app = ? LIMIT ?)")?
+        .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM token_ends WHERE app = ? AND kind = 'token' LIMIT ?)")?
         .query_row(params![u128::from(app).to_be_bytes(), max], |row| {
             row.get(0)
         })?;

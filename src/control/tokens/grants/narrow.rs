@@ -27,6 +27,10 @@ impl TokenService {
         if live.app.id != client.app.id {
             return Err(bad_grant(Reason::AppsDiffer));
         }
+        // A token of another Key would outlive its revocation in the one that is made of it.
+        if claims.key != client.id {
+            return Err(bad_grant(Reason::GrantInvalid));
+        }
         let certificate = client.certificate.map(|proof| &proof.fingerprint);
         live.bound_to(&claims, certificate).map_err(bad_grant)?;
         let content = Content {

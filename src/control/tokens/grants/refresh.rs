@@ -10,7 +10,8 @@ use crate::control::tokens::mint::MintedToken;
 use crate::control::tokens::replays::Caller;
 use crate::control::tokens::service::TokenService;
 use crate::crypto::hash;
-use crate::crypto::opaque::Family;
+use crate::crypto::opaque::{Family, ShownRefresh};
+use crate::domain::id::AppId;
 use crate::domain::reason::Reason;
 use crate::domain::registry::sessions::{self, Next, SessionChanges, Shown};
 use crate::domain::session::Session;
@@ -50,13 +51,15 @@ impl TokenService {
         let next = Next {
             refresh: digests.refresh,
             idle_until: now.plus(settings.session_ttl),
-            tokens_until: self.end(client, None, now),
+            tokens_until: self.end(client, Some(now.plus(settings.session_ttl)), now),
         };
-        let app = client.app.id;
+        let (app, environment) = (client.app.id, client.key.environment);
+        self.judge_scope(app, &shown, scope).await?;
         let judged = self.with_sessions(move |store| {
             let rule = move |known: &Known| {
                 let session = known.sessions.first();
-                let own = session.filter(|session| session.app == app);
+                let own = session
+                    .filter(|session| session.app == app && session.environment == environment);
                 own.map(|session| sessions::refresh(session, shown_digests, next, now))
                     .unwrap_or_default()
             };
@@ -71,6 +74,26 @@ impl TokenService {
         };
         self.replays.keep(digest, by, now, &answer);
         Ok(answer)
+    }
+
+    /// Refuses scopes that the client's own session does not have, before the refresh token is used up. The scopes of a
+    /// session never change.
+    async fn judge_scope(
+        &self,
+        app: AppId,
+        shown: &ShownRefresh,
+        scope: Option<&str>,
+    ) -> Result<(), TokenError> {
+        if scope.is_none() {
+            return Ok(());
+        }
+        let id = shown.session;
+        let found = self.with_sessions(move |sessions| Ok(sessions.session(id)?));
+        let session = found.await?;
+        let own = session.filter(|known| known.app == app && known.family == shown.family);
+        own.map_or(Ok(()), |session| {
+            granted(&session.scopes, scope).map(|_| ())
+        })
     }
 
     /// The refreshed session. One that ended instead is out of force before the client learns of it.

@@ -3,6 +3,7 @@
 CREATE TABLE sessions (
     id BLOB NOT NULL PRIMARY KEY,
     app BLOB NOT NULL REFERENCES apps (id),
+    environment TEXT NOT NULL,
     user TEXT NOT NULL,
     device TEXT,
     scopes TEXT NOT NULL,
@@ -17,7 +18,8 @@ CREATE TABLE sessions (
     end_cause TEXT,
     CHECK ((ended_at IS NULL) = (end_cause IS NULL))
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX sessions_of_user ON sessions (app, user, id);
+-- A user has few sessions that have not ended, and may have many that have.
+CREATE INDEX sessions_of_user ON sessions (app, user, id) WHERE ended_at IS NULL;
 CREATE INDEX sessions_by_end ON sessions (min(idle_until, expires_at, ifnull(ended_at, expires_at)));
 
 -- The number of each App's rows, so that a login does not count them.
@@ -44,5 +46,5 @@ CREATE TABLE token_ends (
     revision INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX token_ends_by_end ON token_ends (until);
-CREATE INDEX token_ends_of_app ON token_ends (app);
+CREATE INDEX token_ends_of_app ON token_ends (app, kind);
 CREATE INDEX token_ends_by_revision ON token_ends (revision);
