@@ -23,12 +23,21 @@ pub fn token_service(fixture: &Fixture) -> TokenService {
 
 /// The same service, which signs with this key.
 pub fn token_service_by(fixture: &Fixture, signer: Arc<TokenSigner>) -> TokenService {
+    token_service_for(fixture, signer, Duration::from_hours(24 * 30))
+}
+
+/// The same service, whose sessions live for `session_ttl` after a refresh.
+pub fn token_service_for(
+    fixture: &Fixture,
+    signer: Arc<TokenSigner>,
+    session_ttl: Duration,
+) -> TokenService {
     let day = Duration::from_hours(24);
     let settings = TokenSettings {
         ttl: Duration::from_mins(15),
         ttl_bound: Duration::from_hours(1),
         auth_token_ttl: Duration::from_mins(10),
-        session_ttl: day * 30,
+        session_ttl,
         refresh_ttl: day * 90,
         sessions_max: SessionsMax {
             per_user: 20,

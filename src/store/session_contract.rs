@@ -6,10 +6,11 @@ use std::time::Duration;
 use super::act::Act;
 use super::contract::{NOW, app, done, event, new};
 use super::repository::Store;
-use super::sessions::{Concerned, Known, Sessions};
+use super::sessions::{Concerned, Known, OF_USER_MAX, Sessions};
 use crate::domain::api_key::{Environment, SecretDigest};
 use crate::domain::id::{AppId, SessionId, TokenId};
 use crate::domain::listing::{Page, SessionFilter};
+use crate::domain::registry::change::Allowed;
 use crate::domain::registry::sessions::{self as rules, Next, SessionChanges, SessionsMax, Shown};
 use crate::domain::session::{Session, SessionEnd};
 use crate::domain::time::Timestamp;
@@ -22,6 +23,7 @@ macro_rules! session_promises {
             a_session_is_read_as_it_was_written_and_as_it_became,
             a_login_ends_the_older_session_of_its_device,
             of_fifty_who_refresh_with_a_token_one_does,
+            sessions_that_have_ended_hide_no_live_one,
             sessions_are_filtered_and_counted,
             an_app_ends_so_many_tokens_and_no_more,
             what_has_ended_is_swept_after_a_while,
@@ -45,7 +47,7 @@ impl<T: Store + Sessions> Both for T {}
 const HOUR: Duration = Duration::from_hours(1);
 const MAX: SessionsMax = SessionsMax {
     per_user: 3,
-    per_app: 100,
+    per_app: 10_000,
 };
 
 fn session(number: u8, user: &str, device: Option<&str>) -> Session {
@@ -150,6 +152,32 @@ pub(super) fn of_fifty_who_refresh_with_a_token_one_does(store: &dyn Both) {
     assert_eq!(refreshed, 1);
     let ended = store.session(id).unwrap().unwrap().ended;
     assert_eq!(ended, Some((NOW, SessionEnd::Reused)));
+}
+
+pub(super) fn sessions_that_have_ended_hide_no_live_one(store: &dyn Both) {
+    done(store, &[new(app(1))]);
+    let stolen = session(1, "alice", Some("desk"));
+    open(store, &stolen);
+    let ended = SessionChanges {
+        sessions: (0..=OF_USER_MAX)
+            .map(|number| {
+                Allowed::unjudged(
+                    Session {
+                        id: SessionId::from_bits(1000 + u128::from(number)),
+                        ended: Some((NOW, SessionEnd::Replaced)),
+                        ..session(2, "alice", Some("phone"))
+                    },
+                    true,
+                )
+            })
+            .collect(),
+        ends: Vec::new(),
+    };
+    let many = Concerned::One(stolen.id);
+    Sessions::change(store, many, Box::new(move |_| ended.clone())).unwrap();
+    open(store, &session(3, "alice", Some("desk")));
+    let ended = store.session(stolen.id).unwrap().unwrap().ended;
+    assert_eq!(ended, Some((NOW, SessionEnd::Replaced)));
 }
 
 pub(super) fn sessions_are_filtered_and_counted(store: &dyn Both) {

@@ -10,15 +10,17 @@ use serde_json::{Value, json};
 
 use super::service::PartnerService;
 use super::table::{self, Answer};
-use super::{ca_pem, jwks, metadata, token, whoami};
-use crate::control::testing::{CSR, Fixture, OTHER_CSR};
+use super::{ca_pem, introspect, jwks, metadata, revoke, token, whoami};
+use crate::control::testing::{ACTOR, CSR, Fixture, OTHER_CSR};
 use crate::control::testing_edges::token_service;
 use crate::domain::certificate::Certificate;
+use crate::domain::credential::RevocationReason;
 use crate::domain::id::RequestId;
 use crate::domain::identity::{Caller, CertificateProof, Evidence};
 use crate::domain::local::LocalEndpoint;
 use crate::domain::local_call::{LocalAnswer, LocalCall, LocalPeer, ShownCertificate};
 use crate::domain::reason::Reason;
+use crate::domain::snapshot::Snapshot;
 
 struct Desk {
     fixture: Fixture,
@@ -89,6 +91,18 @@ impl Desk {
         shown: Option<&Certificate>,
         request: Request<Bytes>,
     ) -> LocalAnswer {
+        let snapshot = self.fixture.snapshot();
+        self.call_under(snapshot, endpoint, shown, request).await
+    }
+
+    /// A call whose head was decided by this snapshot.
+    async fn call_under(
+        &self,
+        snapshot: Arc<Snapshot>,
+        endpoint: &'static LocalEndpoint,
+        shown: Option<&Certificate>,
+        request: Request<Bytes>,
+    ) -> LocalAnswer {
         let certificate = shown.map(|certificate| ShownCertificate {
             serial: certificate.serial,
             fingerprint: certificate.fingerprint,
@@ -98,7 +112,7 @@ impl Desk {
         let call = LocalCall {
             endpoint,
             request,
-            snapshot: self.fixture.snapshot(),
+            snapshot,
             caller: Caller::shown(shown.map_or(Evidence::Absent, |shown| self.proof(shown))),
             peer: LocalPeer {
                 address: "192.0.2.1".parse().unwrap(),
@@ -350,7 +364,7 @@ async fn each_refusal_says_why_in_the_standards_words() {
 #[tokio::test]
 async fn a_certificate_learns_nothing_of_the_keys_of_another_app() {
     let desk = Desk::new().await;
-    let (control, actor) = (&desk.fixture.control, &crate::control::testing::ACTOR);
+    let (control, actor) = (&desk.fixture.control, &ACTOR);
     let ask = async |id: &str| {
         let form = format!("grant_type=client_credentials&client_id={id}");
         desk.token(Some(&desk.other), "", &form).await
@@ -419,11 +433,10 @@ async fn parameters_come_in_a_form_and_nowhere_else() {
 #[tokio::test]
 async fn a_certificate_that_does_not_count_is_not_passed_over() {
     let desk = Desk::new().await;
-    let revoked = desk.fixture.control.revoke_certificate(
-        &crate::control::testing::ACTOR,
-        desk.own.id,
-        crate::domain::credential::RevocationReason::Superseded,
-    );
+    let revoked =
+        desk.fixture
+            .control
+            .revoke_certificate(&ACTOR, desk.own.id, RevocationReason::Superseded);
     revoked.await.unwrap();
     let grant = "grant_type=client_credentials";
     let response = desk
@@ -490,4 +503,31 @@ async fn what_everyone_may_read_may_be_kept_for_a_while() {
     }
     let pem = desk.get(&ca_pem::ENDPOINT, None).await.into_body();
     assert!(pem.starts_with(b"-----BEGIN CERTIFICATE-----"));
+}
+
+#[tokio::test]
+async fn a_key_that_was_revoked_while_the_body_was_on_its_way_proves_nothing() {
+    let desk = Desk::new().await;
+    let before = desk.fixture.snapshot();
+    let control = &desk.fixture.control;
+    let key = desk.id.parse().unwrap();
+    let why = RevocationReason::KeyCompromise;
+    control.revoke_key(&ACTOR, key, why).await.unwrap();
+    for (endpoint, form) in [
+        (&token::ENDPOINT, "grant_type=client_credentials"),
+        (&introspect::ENDPOINT, "token=x"),
+        (&revoke::ENDPOINT, "token=x"),
+    ] {
+        let client =
+            data_encoding::BASE64.encode(format!("{}:{}", desk.id, desk.secret).as_bytes());
+        let request = Request::post(endpoint.path)
+            .header(CONTENT_TYPE, FORM)
+            .header(AUTHORIZATION, format!("Basic {client}"))
+            .body(Bytes::from(form))
+            .unwrap();
+        let before = Arc::clone(&before);
+        let answer = desk.call_under(before, endpoint, None, request).await;
+        assert_eq!(answer.response.status(), 401, "{}", endpoint.path);
+        assert_eq!(answer.reason, Some(Reason::KeyRevoked), "{}", endpoint.path);
+    }
 }

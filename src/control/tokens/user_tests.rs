@@ -12,7 +12,7 @@ use super::service::TokenService;
 use crate::control::app_settings::AppPatch;
 use crate::control::keys::NewKey;
 use crate::control::testing::{ACTOR, Fixture, new_key};
-use crate::control::testing_edges::token_service_by;
+use crate::control::testing_edges::{token_service_by, token_service_for};
 use crate::crypto::jwt::{self, TokenSigner};
 use crate::domain::api_key::{ApiKey, Environment};
 use crate::domain::app_settings::SecureMode;
@@ -377,6 +377,17 @@ async fn a_session_ends_when_it_is_not_refreshed_and_when_its_time_has_come() {
         reason(desk.refresh(&busy, HERE).await),
         Reason::GrantInvalid
     );
+}
+
+#[tokio::test]
+async fn no_token_outlives_a_session_that_is_not_refreshed() {
+    let mut desk = Desk::new().await;
+    let short = Duration::from_mins(5);
+    desk.service = token_service_for(&desk.fixture, Arc::clone(&desk.signer), short);
+    let first = desk.logged_in("alice", None).await;
+    assert_eq!(first.expires_in, short);
+    let second = desk.refresh(&first, HERE).await.unwrap();
+    assert_eq!(second.expires_in, short);
 }
 
 #[tokio::test]

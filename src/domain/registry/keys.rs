@@ -303,6 +303,33 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_leaked_is_revoked_however_it_is_used() {
+        let retiring = ApiKey {
+            successor: Some(KeyId::from_bits(2)),
+            ..key(CredentialState::Retiring, Some(NOW.plus(HOUR)))
+        };
+        let uses = LastUses {
+            of_key: Some(NOW),
+            of_successor: None,
+        };
+        let leaked = Revocation::from(RevocationReason::KeyCompromise);
+        assert!(revoke(retiring, NOW, leaked, uses).is_ok());
+    }
+
+    #[test]
+    fn tokens_of_a_key_that_has_ended_do_not_come_back() {
+        let keep = Revocation {
+            keep_tokens: true,
+            ..Revocation::default()
+        };
+        for (end, kept) in [(NOW.plus(HOUR), true), (NOW.minus(HOUR), false)] {
+            let key = key(CredentialState::Active, Some(end));
+            let revoked = revoke(key, NOW, keep, LastUses::default()).unwrap();
+            assert_eq!(revoked.value().tokens_outlive, kept);
+        }
+    }
+
+    #[test]
     fn the_first_revocation_stands() {
         let reason = RevocationReason::KeyCompromise;
         let of = |reason| Revocation {
