@@ -385,7 +385,9 @@ mod tests {
         };
         let plain = used(ClientAuthMethod::ClientSecretPost, false);
         for used in [plain, used(ClientAuthMethod::ClientSecretBasic, true)] {
-            client_uses::write(&*fixture.store, app.id, used).unwrap();
+            client_uses::ClientUses::default()
+                .write(&*fixture.store, app.id, used)
+                .unwrap();
         }
         let set = async |mtls, confirmed| {
             let patch = AppPatch {

@@ -27,13 +27,17 @@ type Way = (ClientAuthMethod, bool, bool);
 /// The uses that this process has written. It has at most twenty for each App, since only clients that have proved
 /// themselves are noted.
 #[derive(Debug, Default)]
-pub struct ClientUses(Mutex<HashMap<(AppId, Way), Timestamp>>);
+pub struct ClientUses {
+    written: Mutex<HashMap<(AppId, Way), Timestamp>>,
+    /// Held while a ticket is taken and put back with one use more: two at once would lose one another's.
+    writing: Mutex<()>,
+}
 
 impl ClientUses {
     /// True if this use is to be written: once, and then not for an hour.
     pub fn is_due(&self, app: AppId, used: &ClientUse) -> bool {
         let way = (app, used.way());
-        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let due = |last: &Timestamp| used.last_used_at >= last.plus(QUIET);
         if written.get(&way).is_some_and(|last| !due(last)) {
             return false;
@@ -41,10 +45,15 @@ impl ClientUses {
         written.insert(way, used.last_used_at);
         true
     }
+
+    /// Writes a use among the others of its App. Blocks.
+    pub fn write(&self, tickets: &dyn Tickets, app: AppId, used: ClientUse) -> Result<(), Error> {
+        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        write(tickets, app, used)
+    }
 }
 
-/// Writes a use among the others of its App.
-pub fn write(tickets: &dyn Tickets, app: AppId, used: ClientUse) -> Result<(), Error> {
+fn write(tickets: &dyn Tickets, app: AppId, used: ClientUse) -> Result<(), Error> {
     let (id, now) = (id(app), used.last_used_at);
     let before = tickets.take(&id, now)?;
     let all = noted(read_all(before.as_ref()), used);
@@ -89,6 +98,24 @@ mod tests {
             without_auth_token: false,
             last_used_at,
         }
+    }
+
+    #[test]
+    fn of_uses_that_are_written_at_once_none_is_lost() {
+        let (store, noted) = (SqliteStore::in_memory().unwrap(), ClientUses::default());
+        let app = AppId::from_bits(1);
+        let methods = ClientAuthMethod::ALL;
+        std::thread::scope(|scope| {
+            for method in methods {
+                let used = ClientUse {
+                    method,
+                    ..used(false, NOW)
+                };
+                let (store, noted) = (&store, &noted);
+                scope.spawn(move || noted.write(store, app, used).unwrap());
+            }
+        });
+        assert_eq!(read(&store, app, NOW).unwrap().len(), methods.len());
     }
 
     #[test]

@@ -60,11 +60,7 @@ async fn introspect(
     let client = tokens
         .authenticate(&snapshot, &read.proof(), tokens.now())
         .await?;
-    let claimed = Claimed {
-        app: Some(client.app.id),
-        key: Some(client.id),
-        certificate: None,
-    };
+    let claimed = client.claimed();
     let token = read.required("token")?;
     let introspected = tokens.introspect(&snapshot, &client, token).await?;
     Ok((introspected, claimed))

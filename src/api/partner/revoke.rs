@@ -55,11 +55,7 @@ async fn revoke(tokens: &TokenService, call: &LocalCall) -> Result<Claimed, Refu
     let client = tokens
         .authenticate(&snapshot, &read.proof(), tokens.now())
         .await?;
-    let claimed = Claimed {
-        app: Some(client.app.id),
-        key: Some(client.id),
-        certificate: None,
-    };
+    let claimed = client.claimed();
     let token = read.required("token")?;
     tokens.revoke(&snapshot, &client, token).await?;
     Ok(claimed)

@@ -8,14 +8,13 @@ use super::assertion::{self, Asserted};
 use super::error::{TokenError, proved_client, unproved_client};
 use super::request::ClientProof;
 use super::service::TokenService;
-use crate::control::client_uses;
 use crate::crypto::api_key::parse_key;
 use crate::domain::api_key::{KeyKind, SecretDigest};
 use crate::domain::app::App;
 use crate::domain::app_settings::{Binding, Mtls};
 use crate::domain::client_use::ClientUse;
 use crate::domain::id::KeyId;
-use crate::domain::identity::CertificateProof;
+use crate::domain::identity::{CertificateProof, Claimed};
 use crate::domain::reason::Reason;
 use crate::domain::scope::{Scope, ScopeSet};
 use crate::domain::snapshot::{KeyEntry, Snapshot};
@@ -50,6 +49,15 @@ impl Client<'_> {
             Reason::ScopeMissing,
             "the key lacks the scope of the gateway that this request needs",
         ))
+    }
+
+    /// The client, for the record of its call.
+    pub fn claimed(&self) -> Claimed {
+        Claimed {
+            app: Some(self.app.id),
+            key: Some(self.id),
+            certificate: None,
+        }
     }
 
     /// The scopes that its tokens may have: those of the gateway itself are the Key's alone.
@@ -102,7 +110,8 @@ impl TokenService {
         if !self.uses.is_due(app, &used) {
             return;
         }
-        let writing = self.with_tickets(move |tickets| client_uses::write(tickets, app, used));
+        let noted = Arc::clone(&self.uses);
+        let writing = self.with_tickets(move |tickets| noted.write(tickets, app, used));
         match tokio::time::timeout(NOTED_WITHIN, writing).await {
             Ok(Ok(())) | Err(_) => {}
             Ok(Err(error)) => tracing::warn!(%app, %error, "a use of a client was not noted"),

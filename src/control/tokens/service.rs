@@ -57,7 +57,7 @@ pub struct TokenParts {
 pub struct TokenService {
     pub(super) parts: TokenParts,
     pub(super) replays: Replays,
-    pub(super) uses: ClientUses,
+    pub(super) uses: Arc<ClientUses>,
 }
 
 impl TokenService {
@@ -65,7 +65,7 @@ impl TokenService {
         Self {
             parts,
             replays: Replays::default(),
-            uses: ClientUses::default(),
+            uses: Arc::default(),
         }
     }
 

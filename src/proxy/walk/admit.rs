@@ -62,6 +62,16 @@ pub enum To {
     Page(Box<Response<Bytes>>),
 }
 
+impl To {
+    fn local(endpoint: &'static LocalEndpoint, snapshot: &Arc<Snapshot>, caller: Caller) -> Self {
+        Self::Local(Box::new(ToLocal {
+            endpoint,
+            snapshot: Arc::clone(snapshot),
+            caller,
+        }))
+    }
+}
+
 /// The inputs of a local endpoint, beside the request.
 pub struct ToLocal {
     pub endpoint: &'static LocalEndpoint,
@@ -128,11 +138,7 @@ impl Admission<'_> {
             }
             Destination::Local(endpoint) => {
                 prepare::for_us(about, request, host)?;
-                To::Local(Box::new(ToLocal {
-                    endpoint,
-                    snapshot: Arc::clone(&snapshot),
-                    caller,
-                }))
+                To::local(endpoint, &snapshot, caller)
             }
         };
         Ok(Admitted {
