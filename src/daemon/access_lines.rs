@@ -74,7 +74,7 @@ fn shown(record: &AccessRecord, line: &mut JsonLine<'_>) {
         line.plain("key", key.text().as_bytes());
     }
     if let Some(hint) = record.hint {
-        line.text("hint", hint.text().as_str());
+        line.ours("hint", hint.text().as_bytes());
     }
     if !record.scopes.is_empty() {
         line.words("scopes", record.scopes.iter().map(Scope::as_str));

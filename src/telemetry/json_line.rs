@@ -45,6 +45,21 @@ impl<'b> JsonLine<'b> {
         self.buffer.push(b'"');
     }
 
+    /// A member whose text is ours, may go beyond ASCII, and needs no escape.
+    #[inline]
+    pub fn ours(&mut self, name: &'static str, value: &[u8]) {
+        debug_assert!(
+            std::str::from_utf8(value)
+                .is_ok_and(|text| !text.chars().any(|character| is_command(character)
+                    || u8::try_from(character).is_ok_and(is_escaped))),
+            "{value:?} needs an escape"
+        );
+        self.name(name);
+        self.buffer.push(b'"');
+        self.buffer.extend_from_slice(value);
+        self.buffer.push(b'"');
+    }
+
     /// A member with plain words, separated by blanks.
     pub fn words<'w>(&mut self, name: &'static str, words: impl Iterator<Item = &'w str>) {
         self.name(name);

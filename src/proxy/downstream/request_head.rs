@@ -287,8 +287,9 @@ fn malformed(_: Malformed) -> Reason {
 
 /// Room for fields that are added to a request later: a map that grows hashes all of them again.
 const FIELDS_OURS: usize = 3;
-/// Fields whose places are kept on the stack; a higher limit needs memory of its own.
-const FIELDS_FEW: usize = 128;
+/// Fields whose places are kept on the stack; a higher limit needs memory of its own. The default limit and the margin
+/// that the plane adds to it are below.
+const FIELDS_FEW: usize = 256;
 
 #[cfg(test)]
 mod tests {
