@@ -33,9 +33,15 @@ pub fn fetch(config: &mut Config, surroundings: &Surroundings<'_>) -> Vec<Findin
             note(path.key("client_key"), key.fetch_pem(surroundings));
         }
     }
-    if let Some(pepper) = &mut config.keys.pepper {
-        let path = YamlPath::root().key("keys").key("pepper");
-        note(path, pepper.fetch(surroundings));
+    let keys = &mut config.keys;
+    for (name, secret) in [
+        ("pepper", &mut keys.pepper),
+        ("sealing_key", &mut keys.sealing_key),
+    ] {
+        if let Some(secret) = secret {
+            let path = YamlPath::root().key("keys").key(name);
+            note(path, secret.fetch(surroundings));
+        }
     }
     findings
 }

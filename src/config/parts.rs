@@ -169,6 +169,7 @@ pub struct FixedTokens {
 #[derive(Clone, Debug, Serialize)]
 pub struct FixedKeys {
     pepper: Option<String>,
+    sealing_key: Option<String>,
 }
 
 /// The fixed part of `store`.
@@ -205,7 +206,10 @@ impl Config {
             scopes,
             tokens,
             issuers,
-            keys: Keys { pepper },
+            keys: Keys {
+                pepper,
+                sealing_key,
+            },
             store: Store { url: _ },
             access_log,
             log,
@@ -230,6 +234,7 @@ impl Config {
             issuers,
             keys: FixedKeys {
                 pepper: pepper.as_ref().map(secret),
+                sealing_key: sealing_key.as_ref().map(secret),
             },
             store: FixedStore {
                 url: self.store_path(),
@@ -551,7 +556,7 @@ mod tests {
             "identity_headers": here,
             "scopes": ["a:b", "c"],
             "tokens": {"issuer": "https://a.test", "signing_key": "token.pem"},
-            "keys": {"pepper": "${file:pepper}"},
+            "keys": {"pepper": "${file:pepper}", "sealing_key": "${file:sealing}"},
             "store": {"url": "sqlite:///store.db"},
             "access_log": {"path": "access.log"},
             "metrics": {"apps": {"names": ["acme"]}},

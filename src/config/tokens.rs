@@ -50,6 +50,10 @@ pub struct Keys {
     /// A reference to a secret of 32 or more characters that is part of every key's digest, so that keys cannot be
     /// guessed from a stolen store. Changing it invalidates all keys.
     pub pepper: Option<SecretReference>,
+    /// A reference to a secret of 32 or more characters, under which the store keeps the texts of signing keys: a
+    /// signature is checked with the text itself. Signing keys need it. Keep a copy apart from the store's: with another
+    /// one, or without it, the gateway does not start while the store has signing keys.
+    pub sealing_key: Option<SecretReference>,
 }
 
 fn client_auth_schema() -> serde_json::Value {

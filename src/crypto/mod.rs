@@ -9,6 +9,11 @@ pub mod pem_fault;
 pub mod pem;
 pub mod keypair;
 pub mod api_key;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the kinds of secrets that are sealed come next")
+)]
+pub mod seal;
 pub mod public_key;
 pub mod subject;
 pub mod x509;

@@ -11,6 +11,7 @@ pub mod patch;
 pub mod id;
 pub mod name;
 pub mod secret;
+pub mod sealed;
 pub mod stray;
 pub mod app;
 pub mod app_settings;

@@ -7,6 +7,8 @@ use std::time::Duration;
 use super::findings::{Findings, at};
 use crate::config::path::YamlPath;
 use crate::config::root::Config;
+use crate::config::secret::SecretReference;
+use crate::domain::secret::Secret;
 
 /// The maximum lifetime of a token: a token that is verified outside of the gateway cannot be revoked.
 const TOKEN_TTL_MAX: Duration = Duration::from_hours(24);
@@ -20,19 +22,37 @@ const SESSION_TTL_MAX: Duration = Duration::from_hours(24 * 3650);
 /// The maximum number of sessions of a user: all of them are read at each login.
 const SESSIONS_PER_USER_MAX: u32 = 500;
 
-/// The minimum length of a pepper: a shorter one can be guessed by an attacker who has the store.
-const PEPPER_CHARS_MIN: usize = 32;
+/// The minimum length of a pepper or a sealing key: a shorter one can be guessed by an attacker who has the store.
+const SECRET_CHARS_MIN: usize = 32;
 
 pub fn check(config: &Config, findings: &mut Findings) {
     certificates(config, findings);
     profile(config, findings);
     tokens(config, findings);
     issuers(config, findings);
-    let pepper = config.keys.pepper.as_ref().and_then(|key| key.fetched());
+    keys(config, findings);
+}
+
+fn keys(config: &Config, findings: &mut Findings) {
+    let keys = &config.keys;
+    let pepper = keys.pepper.as_ref().and_then(SecretReference::fetched);
+    let sealing_key = keys.sealing_key.as_ref();
+    let sealing_key = sealing_key.and_then(SecretReference::fetched);
+    let is_short = |secret: &Secret| secret.expose().chars().count() < SECRET_CHARS_MIN;
     findings.add_if(
-        pepper.is_some_and(|pepper| pepper.expose().chars().count() < PEPPER_CHARS_MIN),
+        pepper.is_some_and(is_short),
         at("keys.pepper"),
         "a pepper must have at least 32 characters; openssl rand -hex 32 makes one",
+    );
+    findings.add_if(
+        sealing_key.is_some_and(is_short),
+        at("keys.sealing_key"),
+        "a sealing key must have at least 32 characters; openssl rand -hex 32 makes one",
+    );
+    findings.add_if(
+        pepper.is_some() && pepper == sealing_key,
+        at("keys.sealing_key"),
+        "the sealing key must be another secret than keys.pepper",
     );
 }
 
