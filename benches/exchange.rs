@@ -64,6 +64,8 @@ use tokio::task::LocalSet;
 use crypto::api_key::SecretHasher;
 use crypto::assertion::AssertionSigner;
 use crypto::certificate_details::Issuers;
+use crypto::dpop::algorithms::Algorithms;
+use crypto::dpop::proofs::{ProofRules, Proofs};
 use crypto::jwt::TokenSigner;
 use domain::api_key::{DigestKind, Environment, KeyKind, SecretDigest};
 use domain::credential::CredentialState;
@@ -248,6 +250,10 @@ impl Gateway {
             listeners: vec![listener],
             local: Arc::new(NotAsked),
             hasher: Arc::new(SecretHasher::new(None)),
+            proofs: Arc::new(Proofs::new(ProofRules {
+                algorithms: Algorithms::USUAL,
+                nonces: true,
+            })),
             assertions: AssertionSigner::new(signer),
             clock: Arc::new(At(house.now)),
             ledger: Arc::clone(&ledger),
@@ -297,6 +303,7 @@ fn request(work: Work, house: &House, signer: &TokenSigner) -> String {
         issued_at: house.now,
         expires_at: house.now.plus(Duration::from_hours(1)),
         certificate: Some(house.partner.leaf.fingerprint),
+        proof_key: None,
     };
     let authorization = match work {
         Work::Same => "0123456789abcdef".repeat(4),

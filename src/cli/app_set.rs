@@ -23,7 +23,7 @@ Fields:
                        self_signed_tls_client_auth, private_key_jwt
   mtls                 off, optional, token_endpoint, always
   secure_mode          required, off
-  binding              thumbprint, app, none
+  binding              thumbprint, app, dpop, none
   jwks                 a file with a JWK set
   jwks_url             the https URL of one
   callbacks            a list of https URLs

@@ -160,6 +160,7 @@ pub struct FixedTokens {
     pub session_ttl: Span,
     pub refresh_ttl: Span,
     pub sessions_per_user: u32,
+    pub dpop_nonces: bool,
     jwks_allow_private: bool,
     #[serde(serialize_with = "path")]
     pub signing_key: PathBuf,
@@ -368,6 +369,7 @@ impl Tokens {
             session_ttl,
             refresh_ttl,
             sessions_per_user,
+            dpop_nonces,
             jwks_allow_private,
             signing_key: _,
         } = self;
@@ -378,6 +380,7 @@ impl Tokens {
             session_ttl: *session_ttl,
             refresh_ttl: *refresh_ttl,
             sessions_per_user: *sessions_per_user,
+            dpop_nonces: *dpop_nonces,
             jwks_allow_private: *jwks_allow_private,
             signing_key: complete_signing_key,
         };

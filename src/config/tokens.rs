@@ -35,6 +35,9 @@ pub struct Tokens {
     pub refresh_ttl: Span,
     /// The maximum number of sessions of a user. One more ends the one that was refreshed longest ago.
     pub sessions_per_user: u32,
+    /// True if each DPoP proof needs a nonce of the gateway (RFC 9449, 8), so that nobody can make proofs for later. A
+    /// client that has none gets one with a refusal, and sends its request again; libraries do that by themselves.
+    pub dpop_nonces: bool,
     /// True if the `jwks_url` of an App may lead to a private address. The gateway fetches it, so that an operator of
     /// Apps could reach hosts that only the gateway's machine can.
     pub jwks_allow_private: bool,
@@ -76,6 +79,7 @@ impl Default for Tokens {
             session_ttl: Span::from_secs(30 * 24 * 60 * 60),
             refresh_ttl: Span::from_secs(90 * 24 * 60 * 60),
             sessions_per_user: 20,
+            dpop_nonces: true,
             jwks_allow_private: false,
             signing_key: None,
         }

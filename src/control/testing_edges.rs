@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use super::testing::Fixture;
 use super::tokens::service::{TokenParts, TokenService, TokenSettings};
 use crate::crypto::authority::Authority;
+use crate::crypto::dpop::proofs::Proofs;
 use crate::crypto::jwt::TokenSigner;
 use crate::domain::issuer::ForeignIssuer;
 use crate::domain::registry::sessions::SessionsMax;
@@ -62,6 +63,7 @@ pub fn token_service_for(
         published: Arc::clone(fixture.control.published()),
         sessions: fixture.store.clone(),
         publisher: fixture.control.publisher().clone(),
+        proofs: Proofs::sample(),
     })
 }
 

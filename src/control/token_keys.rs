@@ -176,6 +176,7 @@ mod tests {
             issued_at: now,
             expires_at: now.plus(HOUR),
             certificate: None,
+            proof_key: None,
             session: None,
         })
     }

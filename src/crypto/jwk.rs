@@ -6,7 +6,9 @@ use aws_lc_rs::signature::{
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Map, Value};
 
+use super::hash;
 use super::strict_json;
+use crate::domain::thumbprint::Thumbprint;
 
 /// The largest set: 32 RSA keys of 8192 bits, with their certificates.
 pub const SET_BYTES_MAX: usize = 64 * 1024;
@@ -133,6 +135,7 @@ pub struct KeySet(Vec<Jwk>);
 #[derive(Debug)]
 pub struct Jwk {
     kid: Option<String>,
+    thumbprint: Thumbprint,
     /// The only algorithm that the key is for, if it says one.
     only: Option<Algorithm>,
     material: Material,
@@ -203,6 +206,16 @@ impl KeySet {
 }
 
 impl Jwk {
+    /// Reads one public key that verifies signatures.
+    pub fn read(key: &Value) -> Result<Self, KeyFault> {
+        read(key)
+    }
+
+    /// The thumbprint of the key (RFC 7638): the same for every spelling of it.
+    pub const fn thumbprint(&self) -> Thumbprint {
+        self.thumbprint
+    }
+
     /// True if `signature` over `message` is by this key and `algorithm`.
     pub fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
         if !self.fits(algorithm) {
@@ -277,9 +290,34 @@ fn read(key: &Value) -> Result<Jwk, KeyFault> {
     };
     Ok(Jwk {
         kid: kid(key)?,
+        thumbprint: thumbprint(key),
         only: only(key, &material)?,
         material,
     })
+}
+
+/// The thumbprint of a key whose members have been read: each is base64url in its one spelling, and needs no escapes.
+fn thumbprint(key: &Map<String, Value>) -> Thumbprint {
+    let member = |name| text(key, name).unwrap_or_default();
+    let canonical = match member("kty") {
+        "RSA" => format!(
+            r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#,
+            member("e"),
+            member("n")
+        ),
+        "EC" => format!(
+            r#"{{"crv":"{}","kty":"EC","x":"{}","y":"{}"}}"#,
+            member("crv"),
+            member("x"),
+            member("y")
+        ),
+        kty => format!(
+            r#"{{"crv":"{}","kty":"{kty}","x":"{}"}}"#,
+            member("crv"),
+            member("x")
+        ),
+    };
+    Thumbprint::from_bytes(hash::sha256(canonical.as_bytes()))
 }
 
 /// True if the key's purpose, where it says one, is to verify signatures (RFC 7517, 4.2 and 4.3).

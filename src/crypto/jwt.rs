@@ -21,6 +21,7 @@ use crate::domain::id::{AppId, KeyId, SessionId, TokenId};
 use crate::domain::reason::Reason;
 use crate::domain::scope::ScopeSet;
 use crate::domain::secret::Secret;
+use crate::domain::thumbprint::Thumbprint;
 use crate::domain::time::Timestamp;
 use crate::domain::token::{Claims, Subject, TokenSession, VerificationKey};
 
@@ -193,25 +194,50 @@ struct Body {
     cnf: Option<Confirmation>,
 }
 
-/// The certificate that a token is bound to (RFC 8705, 3.1).
+/// The certificate and the key that a token is bound to (RFC 8705, 3.1; RFC 9449, 6.1).
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Confirmation {
-    #[serde(rename = "x5t#S256")]
-    certificate: String,
+    #[serde(rename = "x5t#S256", default, skip_serializing_if = "Option::is_none")]
+    certificate: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    jkt: Option<String>,
+}
+
+impl Confirmation {
+    /// The bindings of a token; none for one that anyone may use.
+    fn of(claims: &Claims) -> Option<Self> {
+        let text = |digest: &[u8; 32]| BASE64URL_NOPAD.encode(digest);
+        let certificate = claims.certificate.as_ref().map(Fingerprint::as_bytes);
+        let jkt = claims.proof_key.as_ref().map(Thumbprint::as_bytes);
+        (certificate.is_some() || jkt.is_some()).then(|| Self {
+            certificate: certificate.map(text),
+            jkt: jkt.map(text),
+        })
+    }
+
+    fn certificate(&self) -> Result<Option<Fingerprint>, Reason> {
+        let digest = self.certificate.as_deref().map(digest).transpose()?;
+        Ok(digest.map(Fingerprint::from_bytes))
+    }
+
+    fn proof_key(&self) -> Result<Option<Thumbprint>, Reason> {
+        let digest = self.jkt.as_deref().map(digest).transpose()?;
+        Ok(digest.map(Thumbprint::from_bytes))
+    }
 }
 
 impl From<Fingerprint> for Confirmation {
     fn from(certificate: Fingerprint) -> Self {
         Self {
-            certificate: BASE64URL_NOPAD.encode(certificate.as_bytes()),
+            certificate: Some(BASE64URL_NOPAD.encode(certificate.as_bytes())),
+            jkt: None,
         }
     }
 }
 
 impl From<&Claims> for Body {
     fn from(claims: &Claims) -> Self {
-        let binding = claims.certificate.map(Confirmation::from);
         let client = || claims.key.to_string();
         let subject = claims.subject.as_ref().map(ToString::to_string);
         Self {
@@ -229,14 +255,21 @@ impl From<&Claims> for Body {
                 .session
                 .as_ref()
                 .and_then(|session| session.device.clone()),
-            cnf: binding,
+            cnf: Confirmation::of(claims),
         }
     }
 }
 
 fn read(body: &[u8]) -> Result<Claims, Reason> {
     let body: Body = object(body)?;
+    let cnf = body.cnf.as_ref();
+    // A confirmation without a method that is known here would bind to nothing.
+    if cnf.is_some_and(|cnf| cnf.certificate.is_none() && cnf.jkt.is_none()) {
+        return Err(Reason::TokenMalformed);
+    }
     Ok(Claims {
+        certificate: cnf.map_or(Ok(None), Confirmation::certificate)?,
+        proof_key: cnf.map_or(Ok(None), Confirmation::proof_key)?,
         subject: subject(&body)?,
         session: session(&body)?,
         issuer: body.iss,
@@ -251,7 +284,6 @@ fn read(body: &[u8]) -> Result<Claims, Reason> {
             .ok_or(Reason::TokenMalformed)?,
         issued_at: Timestamp::from_unix_seconds(body.iat),
         expires_at: Timestamp::from_unix_seconds(body.exp),
-        certificate: body.cnf.map(|cnf| binding(&cnf)).transpose()?,
     })
 }
 
@@ -279,10 +311,8 @@ fn session(body: &Body) -> Result<Option<TokenSession>, Reason> {
     }
 }
 
-fn binding(confirmation: &Confirmation) -> Result<Fingerprint, Reason> {
-    let digest = decode(&confirmation.certificate)?;
-    let digest = digest.try_into().ok().ok_or(Reason::TokenMalformed)?;
-    Ok(Fingerprint::from_bytes(digest))
+fn digest(text: &str) -> Result<[u8; 32], Reason> {
+    decode(text)?.try_into().ok().ok_or(Reason::TokenMalformed)
 }
 
 /// The key that the header names; only this key's algorithm is accepted.
@@ -357,6 +387,7 @@ mod tests {
             issued_at: NOW,
             expires_at: Timestamp::from_unix_seconds(NOW.unix_seconds() + 900),
             certificate: Some(Fingerprint::from_bytes([7; 32])),
+            proof_key: None,
             session: None,
         }
     }
@@ -385,6 +416,14 @@ mod tests {
             ..claims()
         };
         assert_eq!(check(&signer, &signer.sign(&unbound)), Ok(unbound));
+        for certificate in [None, Some(Fingerprint::from_bytes([7; 32]))] {
+            let by_proof = Claims {
+                certificate,
+                proof_key: Some(Thumbprint::from_bytes([9; 32])),
+                ..claims()
+            };
+            assert_eq!(check(&signer, &signer.sign(&by_proof)), Ok(by_proof));
+        }
         let for_a_user = Claims {
             subject: Some("alice@example.com".parse().unwrap()),
             ..claims()

@@ -35,6 +35,7 @@ pub mod tls;
 pub mod strict_json;
 pub mod jwk;
 pub mod foreign_jwt;
+pub mod dpop;
 pub mod jwt;
 pub mod opaque;
 pub mod assertion;

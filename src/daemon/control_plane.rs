@@ -26,6 +26,8 @@ use crate::control::published_keys::PublishedKeys;
 use crate::control::service::{Control, Parts};
 use crate::control::tokens::service::{TokenParts, TokenService, TokenSettings};
 use crate::crypto::api_key::SecretHasher;
+use crate::crypto::dpop::algorithms::Algorithms;
+use crate::crypto::dpop::proofs::{ProofRules, Proofs};
 use crate::crypto::jwt::TokenSigner;
 use crate::domain::admin::Actor;
 use crate::domain::certificate::Profile;
@@ -88,6 +90,8 @@ impl Publishing {
 pub struct ControlPlane {
     pub control: Control,
     pub hasher: Arc<SecretHasher>,
+    /// The judge of DPoP proofs, one for the token endpoint and the workers.
+    pub proofs: Arc<Proofs>,
     /// The current signer of tokens, replaced by each rotation.
     pub signer: Arc<ArcSwap<TokenSigner>>,
     /// The certificates that partners download to trust the authority.
@@ -134,6 +138,10 @@ impl ControlPlane {
         let plane = Self {
             control,
             hasher,
+            proofs: Arc::new(Proofs::new(ProofRules {
+                algorithms: Algorithms::USUAL,
+                nonces: config.tokens.dpop_nonces,
+            })),
             signer,
             ca_pem,
             tickets: trust.tickets,
@@ -157,6 +165,7 @@ impl ControlPlane {
             published: Arc::clone(self.control.published()),
             sessions: Arc::clone(&self.sessions),
             publisher: self.control.publisher().clone(),
+            proofs: Arc::clone(&self.proofs),
         });
         Ok(PartnerService {
             metrics: TokenMetrics::register(&foundation.registry)?,

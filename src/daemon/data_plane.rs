@@ -66,6 +66,7 @@ impl DataPlane {
                 listeners,
                 local: Arc::new(Local::new(first.partner, Handle::current())),
                 hasher: Arc::clone(&control.hasher),
+                proofs: Arc::clone(&control.proofs),
                 assertions: AssertionSigner::new(Arc::clone(&control.signer)),
                 clock: Arc::clone(&foundation.clock),
                 ledger,

@@ -71,13 +71,16 @@ words! {
 }
 
 words! {
-    /// The certificates that a token counts with, once it was minted over a connection with one.
+    /// The certificates that a token counts with, once it was minted over a connection with one, or the need of a DPoP
+    /// proof. A proof that a client sends binds its token in any case.
     Binding {
         /// The one certificate (RFC 8705).
         #[default]
         Thumbprint = "thumbprint",
         /// Any certificate of the App that is active.
         App = "app",
+        /// The key of a DPoP proof (RFC 9449), without which the App gets no token. No certificate is bound.
+        Dpop = "dpop",
         /// None: the token counts on any connection.
         None = "none",
     }

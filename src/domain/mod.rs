@@ -6,6 +6,7 @@ pub mod ascii;
 pub mod text;
 pub mod suggest;
 pub mod time;
+pub mod thumbprint;
 pub mod duration;
 pub mod patch;
 pub mod id;

@@ -247,6 +247,7 @@ mod tests {
             issued_at: NOW,
             expires_at: NOW,
             certificate: None,
+            proof_key: None,
             session: None,
         };
         Evidence::Proved(Bearer::Token {

@@ -91,6 +91,18 @@ reasons! {
         "Check that the key is complete and still active; the operator finds the exact reason in the access log.";
     CredentialMissing = "credential_missing", 401, "A key or an access token is required",
         "Send `Authorization: Bearer …` with a server key or an access token.";
+    DpopNonceWanted = "dpop_nonce_wanted", 401, "The DPoP proof needs a nonce of the gateway",
+        "Make the proof again with the value of DPoP-Nonce in this answer as nonce; the client library does it by itself.";
+    DpopProofInvalid = "dpop_proof_invalid", 401, "The DPoP proof cannot be read or verified",
+        "Send one DPoP field with a JWT of the typ dpop+jwt, signed by the public key in its jwk with an algorithm of the metadata.";
+    DpopProofMismatch = "dpop_proof_mismatch", 401, "The DPoP proof is for another request",
+        "Set htm to the method, htu to the URL of the call without query and fragment, and ath to the digest of the access token.";
+    DpopProofMissing = "dpop_proof_missing", 401, "A DPoP proof is required",
+        "Send `Authorization: DPoP` with the access token, and a proof in the DPoP field.";
+    DpopProofReplayed = "dpop_proof_replayed", 401, "The DPoP proof was used before",
+        "Make a new proof, with a new jti, for each request.";
+    DpopProofStale = "dpop_proof_stale", 401, "The DPoP proof is too old, or from the future",
+        "Make the proof right before the call, and check the clock of the calling machine.";
     KeyExpired = "key_expired", 401, "The key has expired", "Ask the operator for a new key.";
     KeyMalformed = "key_malformed", 401, "The key is malformed", "Copy the whole key, without spaces.";
     KeyNetwork = "key_network", 403, "The key may not be used from this address",
@@ -102,8 +114,8 @@ reasons! {
     KeyWrong = "key_wrong", 401, "The key's secret part is wrong", "Copy the whole key as it was shown once.";
     TokenAudience = "token_audience", 401, "The access token is for another audience",
         "Request a token from this gateway's token endpoint.";
-    TokenBinding = "token_binding", 401, "The access token is bound to another certificate",
-        "Send the token over a connection with the certificate to which it is bound, or request a new token (RFC 8705).";
+    TokenBinding = "token_binding", 401, "The access token is not bound to what was shown beside it",
+        "Send the token beside the certificate or the DPoP proof of the key to which it is bound, or request a new token.";
     TokenEnded = "token_ended", 401, "The access token's App, key or certificate is no longer active",
         "Request a new token; if that is refused too, ask the operator about your App, key and certificate.";
     TokenExpired = "token_expired", 401, "The access token has expired",
@@ -249,6 +261,19 @@ impl Reason {
             | Self::TokenSignature => Self::CredentialInvalid,
             other => other,
         }
+    }
+
+    /// True for the refusal of a DPoP proof, or of a request without one.
+    pub const fn is_of_dpop(self) -> bool {
+        matches!(
+            self,
+            Self::DpopNonceWanted
+                | Self::DpopProofInvalid
+                | Self::DpopProofMismatch
+                | Self::DpopProofMissing
+                | Self::DpopProofReplayed
+                | Self::DpopProofStale
+        )
     }
 
     pub fn from_code(code: &str) -> Option<Self> {

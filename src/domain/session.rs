@@ -6,6 +6,7 @@ use super::api_key::{Environment, SecretDigest};
 use super::device::DeviceId;
 use super::id::{AppId, SessionId};
 use super::scope::ScopeSet;
+use super::thumbprint::Thumbprint;
 use super::time::Timestamp;
 use super::token::Subject;
 
@@ -47,6 +48,8 @@ pub struct Session {
     /// That of the Key which opened it. A Key of another one does not refresh it.
     pub environment: Environment,
     pub user: Subject,
+    /// The key whose proof must come with each refresh (RFC 9449, 5), if the login came with one.
+    pub proof_key: Option<Thumbprint>,
     /// Absent for a login that named no device.
     pub device: Option<DeviceId>,
     /// The scopes of its tokens.

@@ -410,6 +410,7 @@ mod tests {
                     issued_at: at(0),
                     expires_at: at(end),
                     certificate: None,
+                    proof_key: None,
                     session: None,
                 }),
                 app,

@@ -9,9 +9,10 @@ use super::certificate::Fingerprint;
 use super::device::DeviceId;
 use super::id::{AppId, CertificateId, KeyId, SessionId, TokenId};
 use super::scope::ScopeSet;
+use super::thumbprint::Thumbprint;
 use super::time::Timestamp;
 
-/// The claims of an access token (RFC 9068, with the binding of RFC 8705).
+/// The claims of an access token (RFC 9068, with the bindings of RFC 8705 and RFC 9449).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
     pub issuer: String,
@@ -27,6 +28,8 @@ pub struct Claims {
     pub expires_at: Timestamp,
     /// The certificate that must be presented beside the token (`cnf.x5t#S256`).
     pub certificate: Option<Fingerprint>,
+    /// The key whose proof must be presented beside the token (`cnf.jkt`).
+    pub proof_key: Option<Thumbprint>,
     /// The session of the user, for a token that was minted in one.
     pub session: Option<TokenSession>,
 }

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::assertion::AssertionSigner;
+use crate::crypto::dpop::proofs::Proofs;
 use crate::domain::api_key::KeyUse;
 use crate::domain::credential::Ended;
 use crate::domain::id::KeyId;
@@ -59,6 +60,7 @@ pub struct Wiring<'a> {
     pub listeners: Vec<std::net::TcpListener>,
     pub local: Arc<dyn LocalService>,
     pub hasher: Arc<SecretHasher>,
+    pub proofs: Arc<Proofs>,
     pub assertions: AssertionSigner,
     pub clock: Arc<dyn Clock>,
     pub ledger: Arc<Ledger>,
@@ -102,6 +104,7 @@ struct Plan {
     generations: Arc<ArcSwap<Generations>>,
     local: Arc<dyn LocalService>,
     hasher: Arc<SecretHasher>,
+    proofs: Arc<Proofs>,
     assertions: Arc<AssertionSigner>,
     clock: Arc<dyn Clock>,
     ledger: Arc<Ledger>,
@@ -133,6 +136,7 @@ impl Proxy {
                 generations: Arc::clone(&wiring.generations),
                 local: Arc::clone(&wiring.local),
                 hasher: Arc::clone(&wiring.hasher),
+                proofs: Arc::clone(&wiring.proofs),
                 assertions: Arc::clone(&assertions),
                 clock: Arc::clone(&wiring.clock),
                 ledger: Arc::clone(&wiring.ledger),
@@ -371,7 +375,12 @@ fn worker(plan: Plan) -> Rc<Worker> {
         upstreams: Upstreams::new(Arc::clone(&plan.generations) as _, plan.healths),
         generations: plan.generations,
         counters,
-        verifier: Verifier::new(plan.hasher, failures, settings.verified_tokens_max),
+        verifier: Verifier::new(
+            plan.hasher,
+            plan.proofs,
+            failures,
+            settings.verified_tokens_max,
+        ),
         assertions: Assertions::new(plan.assertions),
         dates: Dates::default(),
         leaves: Leaves::default(),

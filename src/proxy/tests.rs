@@ -24,6 +24,7 @@ use crate::crypto::api_key::{SecretHasher, generate_key};
 use crate::crypto::assertion::AssertionSigner;
 use crate::crypto::authority::{Authority, LeafNames};
 use crate::crypto::certificate_details::Issuers;
+use crate::crypto::dpop::proofs::Proofs;
 use crate::crypto::jwt::TokenSigner;
 use crate::crypto::tls::{self, Roots, ServerCertificate, ServerCertificates, UpstreamTls};
 use crate::crypto::verifier::{RegistryView, client_verifier};
@@ -297,6 +298,7 @@ impl Gateway {
                 listeners: vec![first, second],
                 local: Arc::new(Echo),
                 hasher,
+                proofs: Proofs::sample(),
                 assertions: AssertionSigner::new(Arc::new(ArcSwap::from_pointee(
                     TokenSigner::load(&TokenSigner::generate()).unwrap(),
                 ))),

@@ -56,6 +56,7 @@ fn session(number: u8, user: &str, device: Option<&str>) -> Session {
         app: AppId::from_bits(1),
         environment: Environment::Test,
         user: user.parse().unwrap(),
+        proof_key: None,
         device: device.map(|device| device.parse().unwrap()),
         scopes: "a b".parse().unwrap(),
         created_at: NOW,

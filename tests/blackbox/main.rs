@@ -23,6 +23,7 @@ mod tokens;
 mod apps;
 mod users;
 mod token_rows;
+mod dpop;
 mod rotation_under_load;
 mod oauth_clients;
 mod keys;

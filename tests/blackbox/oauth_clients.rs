@@ -54,6 +54,7 @@ fn openid_client_gets_every_token_and_ends_it() {
         ("call", json!(200)),
         ("introspection", json!([true, true])),
         ("private_key_jwt", json!("bearer")),
+        ("dpop", json!(["dpop", 200])),
         ("vouch", json!("urn:countersign:token-type:auth")),
         ("login", json!(200)),
         ("refresh", json!([true, 200])),
@@ -71,6 +72,7 @@ fn oauth4webapi_takes_every_answer() {
         ("client_credentials", json!(["bearer", "orders:read"])),
         ("vouch", json!("urn:countersign:token-type:auth")),
         ("refresh", json!(true)),
+        ("dpop", json!(["dpop", 1, 200, 401])),
         ("wrong secret", json!(401)),
     ];
     assert_eq!(said, expected.map(named));

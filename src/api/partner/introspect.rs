@@ -85,7 +85,7 @@ fn access(claims: &Claims) -> Value {
     let issued_at = claims.issued_at.unix_seconds();
     without_nulls(json!({
         "active": true,
-        "token_type": "Bearer",
+        "token_type": if claims.proof_key.is_some() { "DPoP" } else { "Bearer" },
         "scope": (!claims.scopes.is_empty()).then(|| claims.scopes.to_string()),
         "client_id": claims.key,
         "app": claims.app,
@@ -98,8 +98,16 @@ fn access(claims: &Claims) -> Value {
         "exp": claims.expires_at.unix_seconds(),
         "sid": session.map(|session| session.id),
         "device_id": session.and_then(|session| session.device.clone()),
-        "cnf": claims.certificate.map(|bound| json!({ "x5t#S256": base64url(bound.as_bytes()) })),
+        "cnf": confirmation(claims),
     }))
+}
+
+/// The certificate and the key that a token is bound to, as the token itself has them.
+fn confirmation(claims: &Claims) -> Option<Value> {
+    let certificate = claims.certificate.map(|bound| base64url(bound.as_bytes()));
+    let jkt = claims.proof_key.map(|bound| base64url(bound.as_bytes()));
+    (certificate.is_some() || jkt.is_some())
+        .then(|| without_nulls(json!({ "x5t#S256": certificate, "jkt": jkt })))
 }
 
 fn refresh(session: &Session, issuer: &str) -> Value {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::answer::{self, Keep};
 use super::{grants, introspect, jwks, revoke, token};
 use crate::control::tokens::assertion;
+use crate::control::tokens::service::TokenService;
 use crate::domain::local::{LocalEndpoint, READ, SMALL_BODY};
 use crate::domain::policy::Requirement;
 use crate::domain::snapshot::Snapshot;
@@ -26,13 +27,14 @@ pub static ENDPOINT: LocalEndpoint = LocalEndpoint {
 };
 
 /// The metadata of the issuer that the configuration names.
-pub fn answer(snapshot: &Snapshot) -> Response<Bytes> {
+pub fn answer(tokens: &TokenService, snapshot: &Snapshot) -> Response<Bytes> {
     let catalog = &snapshot.catalog;
-    let body = metadata(&catalog.issuer, &catalog.client_auth);
+    let algorithms = tokens.proof_algorithms();
+    let body = metadata(&catalog.issuer, &catalog.client_auth, &algorithms);
     answer::json(Keep::FiveMinutes, &body)
 }
 
-fn metadata(issuer: &str, methods: &ClientAuthMethods) -> Value {
+fn metadata(issuer: &str, methods: &ClientAuthMethods, proofs: &[&str]) -> Value {
     let base = issuer.trim_end_matches('/');
     let at = |endpoint: &LocalEndpoint| format!("{base}{}", endpoint.path);
     let token = at(&token::ENDPOINT);
@@ -51,6 +53,7 @@ fn metadata(issuer: &str, methods: &ClientAuthMethods) -> Value {
         "revocation_endpoint": revocation,
         "revocation_endpoint_auth_methods_supported": methods.names(),
         "tls_client_certificate_bound_access_tokens": true,
+        "dpop_signing_alg_values_supported": proofs,
         // One port speaks TLS with and without client certificates.
         "mtls_endpoint_aliases": {
             "token_endpoint": token,
@@ -77,7 +80,7 @@ mod tests {
     #[test]
     fn endpoints_stand_below_the_issuer() {
         for issuer in ["https://api.example.com", "https://api.example.com/"] {
-            let metadata = metadata(issuer, &ClientAuthMethods::default());
+            let metadata = metadata(issuer, &ClientAuthMethods::default(), &["ES256"]);
             let methods = &metadata["token_endpoint_auth_methods_supported"];
             assert_eq!(
                 *methods,

@@ -2,10 +2,11 @@
 
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
+use crate::control::tokens::mint::Bound;
 use crate::domain::reason::Reason;
 
 /// The reasons for which a token is not minted; their series are there from the start, and there are no others.
-const REFUSALS: [Reason; 32] = [
+const REFUSALS: [Reason; 38] = [
     Reason::AppRevoked,
     Reason::AppSuspended,
     Reason::AppsDiffer,
@@ -15,6 +16,12 @@ const REFUSALS: [Reason; 32] = [
     Reason::CertRevoked,
     Reason::CertUnregistered,
     Reason::CredentialMissing,
+    Reason::DpopNonceWanted,
+    Reason::DpopProofInvalid,
+    Reason::DpopProofMismatch,
+    Reason::DpopProofMissing,
+    Reason::DpopProofReplayed,
+    Reason::DpopProofStale,
     Reason::GrantInvalid,
     Reason::GrantUnsupported,
     Reason::InputInvalid,
@@ -82,7 +89,7 @@ impl TokenMetrics {
                 revocations
             },
         };
-        for binding in [Binding::Certificate, Binding::None] {
+        for binding in Bound::ALL {
             metrics
                 .issued
                 .with_label_values(&["client_credentials", binding.as_str()]);
@@ -96,14 +103,9 @@ impl TokenMetrics {
         Ok(metrics)
     }
 
-    pub fn issued(&self, grant: &str, bound: bool) {
-        let binding = if bound {
-            Binding::Certificate
-        } else {
-            Binding::None
-        };
+    pub fn issued(&self, grant: &str, bound: Bound) {
         self.issued
-            .with_label_values(&[grant, binding.as_str()])
+            .with_label_values(&[grant, bound.as_str()])
             .inc();
     }
 
@@ -120,21 +122,5 @@ impl TokenMetrics {
 
     pub fn refused(&self, reason: Reason) {
         self.errors.with_label_values(&[reason.code()]).inc();
-    }
-}
-
-/// The binding of a token.
-#[derive(Clone, Copy)]
-enum Binding {
-    Certificate,
-    None,
-}
-
-impl Binding {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Certificate => "certificate",
-            Self::None => "none",
-        }
     }
 }

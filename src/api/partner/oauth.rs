@@ -2,7 +2,7 @@
 //! them.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, PRAGMA, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, HOST, PRAGMA, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -10,12 +10,16 @@ use super::answer::{Keep, json};
 use super::client_auth::{self, ClientAuth, ClientAuthRefusal};
 use super::form::{Form, InvalidForm};
 use crate::control::tokens::error::TokenError;
-use crate::control::tokens::request::ClientProof;
+use crate::control::tokens::proof::bad_proof;
+use crate::control::tokens::request::{ClientProof, ShownProof};
 use crate::domain::id::KeyId;
 use crate::domain::identity::{Claimed, Evidence};
 use crate::domain::local_call::{LocalAnswer, LocalCall};
 use crate::domain::reason::Reason;
 use crate::domain::secret::Secret;
+
+/// The field of a DPoP proof.
+pub const DPOP: &str = "dpop";
 
 /// A call that was read: its parameters, and the client that it names.
 #[derive(Debug)]
@@ -45,6 +49,22 @@ impl<'c> OauthCall<'c> {
             certificate: self.call.caller.certificate.proved(),
             address: self.call.peer.address,
         }
+    }
+
+    /// The DPoP proof beside the request, if there is one (RFC 9449, 5).
+    pub fn dpop(&self) -> Result<Option<ShownProof<'_>>, Refusal> {
+        let request = &self.call.request;
+        let mut all = request.headers().get_all(DPOP).iter();
+        let Some(field) = all.next() else {
+            return Ok(None);
+        };
+        let text = field.to_str().ok().filter(|_| all.next().is_none());
+        let host = request.headers().get(HOST);
+        Ok(Some(ShownProof {
+            text: text.ok_or_else(|| bad_proof(Reason::DpopProofInvalid))?,
+            authority: host.and_then(|host| host.to_str().ok()).unwrap_or_default(),
+            path: request.uri().path(),
+        }))
     }
 
     /// A parameter that the request must have.

@@ -47,7 +47,9 @@ static TABLE: [Row; 8] = [
     },
     Row {
         endpoint: &metadata::ENDPOINT,
-        answer: How::AtOnce(|_, call| metadata::answer(&call.snapshot).into()),
+        answer: How::AtOnce(|service, call| {
+            metadata::answer(&service.tokens, &call.snapshot).into()
+        }),
     },
     Row {
         endpoint: &token::ENDPOINT,

@@ -1,14 +1,14 @@
 //! `POST /oauth2/token`: every grant (RFC 6749, RFC 8693), bound to the certificate when there is one (RFC 8705, 3).
 
 use bytes::Bytes;
-use http::{Method, Response};
+use http::{HeaderName, HeaderValue, Method, Response};
 use serde_json::{Value, json};
 
 use super::form::Form;
 use super::grants;
 use super::metrics::TokenMetrics;
-use super::oauth::{self, OauthCall, Refusal};
-use crate::control::tokens::mint::{Kind, MintedToken};
+use super::oauth::{self, DPOP, OauthCall, Refusal};
+use crate::control::tokens::mint::{Bound, Kind, MintedToken};
 use crate::control::tokens::request::{Grant, TokenRequest};
 use crate::control::tokens::service::TokenService;
 use crate::domain::identity::Claimed;
@@ -31,13 +31,15 @@ pub static ENDPOINT: LocalEndpoint = LocalEndpoint {
     of_tokens: true,
 };
 
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+
 /// Mints a token, or says why not in the words of RFC 6749, 5.2.
 pub async fn answer(
     tokens: &TokenService,
     metrics: &TokenMetrics,
     call: &LocalCall,
 ) -> LocalAnswer {
-    match mint(tokens, metrics, call).await {
+    let mut answer = match mint(tokens, metrics, call).await {
         Ok(minted) => LocalAnswer {
             response: granted(&minted),
             reason: None,
@@ -51,6 +53,20 @@ pub async fn answer(
             metrics.refused(refusal.reason);
             refusal.answer(call)
         }
+    };
+    offer_nonce(tokens, call, &mut answer);
+    answer
+}
+
+/// Gives a client that proves a key the nonce for its next proofs (RFC 9449, 8).
+fn offer_nonce(tokens: &TokenService, call: &LocalCall, answer: &mut LocalAnswer) {
+    let nonce = match answer.reason {
+        Some(Reason::DpopNonceWanted) => Some(tokens.wanted_nonce()),
+        _ if call.request.headers().contains_key(DPOP) => tokens.offered_nonce(),
+        _ => None,
+    };
+    if let Some(nonce) = nonce.and_then(|nonce| HeaderValue::try_from(nonce).ok()) {
+        answer.response.headers_mut().insert(DPOP_NONCE, nonce);
     }
 }
 
@@ -64,6 +80,7 @@ async fn mint(
     judge_resources(&read.form, &call.snapshot.catalog.issuer)?;
     let request = TokenRequest {
         client: read.proof(),
+        proof: read.dpop()?,
         grant,
         scope: read.form.get("scope"),
     };
@@ -100,10 +117,11 @@ fn granted(minted: &MintedToken) -> Response<Bytes> {
     let scopes = &minted.scopes;
     let mut body = json!({
         "access_token": minted.token.expose(),
-        "token_type": match minted.kind {
+        "token_type": match (minted.kind, minted.bound) {
             // It is no access token, and opens nothing by itself (RFC 8693, 2.2.1).
-            Kind::Auth => "N_A",
-            Kind::Access | Kind::ExchangedAccess => "Bearer",
+            (Kind::Auth, _) => "N_A",
+            (_, Bound::Key) => "DPoP",
+            (_, Bound::Certificate | Bound::Nothing) => "Bearer",
         },
         "expires_in": minted.expires_in.as_secs(),
         "issued_token_type": minted.kind.urn(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::error::TokenError;
-use super::mint::MintedToken;
+use super::mint::{Bound, MintedToken};
 use super::request::{ClientProof, Grant, TokenRequest};
 use super::service::TokenService;
 use crate::control::app_settings::AppPatch;
@@ -88,6 +88,7 @@ impl Desk {
         certificate: Option<&CertificateProof>,
     ) -> Result<MintedToken, TokenError> {
         let request = TokenRequest {
+            proof: None,
             client: ClientProof {
                 client_id,
                 secret: None,
@@ -234,6 +235,7 @@ async fn a_signed_assertion_for_a_user_opens_one_session() {
     let ask = async |key: KeyId, secret: &Secret, assertion: &str| {
         let id = key.to_string();
         let request = TokenRequest {
+            proof: None,
             client: ClientProof {
                 client_id: &id,
                 secret: Some(secret.expose()),
@@ -322,11 +324,15 @@ async fn an_app_that_shows_a_certificate_needs_it_beside_the_assertion() {
         };
         let asked = desk.ask(&assertion("without")).await;
         let found = asked
-            .map(|minted| minted.bound)
+            .map(|minted| minted.bound == Bound::Certificate)
             .map_err(|refused| refused.shown);
         assert_eq!(found, without, "{mtls:?}");
         let asked = desk.ask_with(&assertion("with"), "", Some(&proof)).await;
-        assert_eq!(asked.unwrap().bound, bound, "{mtls:?}");
+        assert_eq!(
+            asked.unwrap().bound == Bound::Certificate,
+            bound,
+            "{mtls:?}"
+        );
     }
 }
 
@@ -348,6 +354,7 @@ async fn a_token_of_a_configured_issuer_becomes_one_of_ours() {
     let ask = async |key: KeyId, secret: &Secret, token: &str| {
         let id = key.to_string();
         let request = TokenRequest {
+            proof: None,
             client: ClientProof {
                 client_id: &id,
                 secret: Some(secret.expose()),

@@ -18,6 +18,7 @@ use crate::domain::identity::{CertificateProof, Claimed};
 use crate::domain::reason::Reason;
 use crate::domain::scope::{Scope, ScopeSet};
 use crate::domain::snapshot::{KeyEntry, Snapshot};
+use crate::domain::thumbprint::Thumbprint;
 use crate::domain::time::Timestamp;
 use crate::domain::token::ClientAuthMethod;
 use crate::store::tickets::Ticket;
@@ -35,6 +36,8 @@ pub struct Client<'s> {
     pub certificate: Option<&'s CertificateProof>,
     /// True if the connection had a certificate of the App, even where it binds nothing.
     pub shown: bool,
+    /// The key of the DPoP proof beside the request.
+    pub proof_key: Option<Thumbprint>,
 }
 
 impl Client<'_> {
@@ -184,6 +187,7 @@ fn live<'s>(
             app,
             certificate,
             shown: certificate.is_some(),
+            proof_key: None,
         }),
     }
 }
@@ -205,7 +209,8 @@ fn as_its_app_wants(
             description: "this client has to show its certificate as well: connect with it",
         });
     }
-    let counts = settings.mtls != Mtls::Off && settings.binding != Binding::None;
+    let binds = matches!(settings.binding, Binding::Thumbprint | Binding::App);
+    let counts = settings.mtls != Mtls::Off && binds;
     Ok(Client {
         certificate: client.certificate.filter(|_| counts),
         ..client
@@ -243,6 +248,7 @@ fn by_certificate<'s>(
         app,
         certificate: Some(shown),
         shown: true,
+        proof_key: None,
     })
 }
 

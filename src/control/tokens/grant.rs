@@ -15,7 +15,9 @@ impl TokenService {
         request: &TokenRequest<'_>,
     ) -> Result<MintedToken, TokenError> {
         let now = self.parts.clock.now();
+        let proof = self.judge_proof(snapshot, request.proof, now)?;
         let client = self.authenticate(snapshot, &request.client, now).await?;
+        let client = self.prove_key(client, proof.as_ref(), now)?;
         let (address, scope) = (request.client.address, request.scope);
         match request.grant {
             Grant::ClientCredentials => self.client_credentials(snapshot, &client, scope, now),

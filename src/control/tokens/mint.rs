@@ -28,6 +28,29 @@ impl Kind {
     }
 }
 
+/// The proof beside which a token counts, and no other way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    Nothing,
+    /// The certificate that it was minted with (RFC 8705).
+    Certificate,
+    /// The key of a DPoP proof, and the certificate too if there was one (RFC 9449).
+    Key,
+}
+
+impl Bound {
+    pub const ALL: [Self; 3] = [Self::Nothing, Self::Certificate, Self::Key];
+
+    /// The word of metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "none",
+            Self::Certificate => "certificate",
+            Self::Key => "key",
+        }
+    }
+}
+
 /// A minted token and its description for the client.
 #[derive(Clone)]
 pub struct MintedToken {
@@ -38,8 +61,7 @@ pub struct MintedToken {
     /// The refresh token of its session.
     pub refresh: Option<Secret>,
     pub scopes: ScopeSet,
-    /// True if it is valid only beside the certificate that it was minted with.
-    pub bound: bool,
+    pub bound: Bound,
     pub key: KeyId,
     pub app: AppId,
     /// The id of an access token; an auth token has none.

@@ -1,7 +1,7 @@
 //! Minting: access tokens with the claims of their grant, none of which outlives what it was minted from.
 
 use super::client::Client;
-use super::mint::{Kind, MintedToken};
+use super::mint::{Bound, Kind, MintedToken};
 use super::service::TokenService;
 use crate::crypto::random;
 use crate::domain::id::TokenId;
@@ -45,6 +45,7 @@ impl TokenService {
             issued_at,
             expires_at,
             certificate: client.certificate.map(|proof| proof.fingerprint),
+            proof_key: client.proof_key,
             session: content.session,
         };
         MintedToken {
@@ -52,7 +53,7 @@ impl TokenService {
             token: Secret::new(self.parts.signer.load().sign(&claims)),
             expires_in: expires_at.since(issued_at),
             refresh: None,
-            bound: claims.certificate.is_some(),
+            bound: bound(client),
             key: claims.key,
             app: claims.app,
             id: Some(claims.id),
@@ -68,9 +69,9 @@ impl TokenService {
         now: Timestamp,
     ) -> Timestamp {
         let issued_at = now.whole_seconds();
-        let ttl = match client.certificate {
-            Some(_) => self.parts.settings.ttl_bound,
-            None => self.parts.settings.ttl,
+        let ttl = match bound(client) {
+            Bound::Nothing => self.parts.settings.ttl,
+            Bound::Certificate | Bound::Key => self.parts.settings.ttl_bound,
         };
         let certificate_end = client.certificate.map(|proof| proof.validity.not_after);
         [client.key.expires_at, certificate_end, until]
@@ -79,5 +80,13 @@ impl TokenService {
             .fold(issued_at.plus(ttl), Timestamp::min)
             .whole_seconds()
             .max(issued_at)
+    }
+}
+
+const fn bound(client: &Client<'_>) -> Bound {
+    match (client.proof_key, client.certificate) {
+        (Some(_), _) => Bound::Key,
+        (None, Some(_)) => Bound::Certificate,
+        (None, None) => Bound::Nothing,
     }
 }

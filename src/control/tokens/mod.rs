@@ -12,6 +12,7 @@ pub mod service;
 pub mod assertion;
 pub mod client;
 mod minting;
+pub mod proof;
 pub mod auth_token;
 mod grants;
 pub mod grant;

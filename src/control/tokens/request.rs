@@ -9,9 +9,30 @@ use crate::domain::token::ClientAuthMethod;
 #[derive(Clone, Copy, Debug)]
 pub struct TokenRequest<'r> {
     pub client: ClientProof<'r>,
+    /// The DPoP proof beside the request.
+    pub proof: Option<ShownProof<'r>>,
     pub grant: Grant<'r>,
     /// `scope`: the scopes that the client asks for.
     pub scope: Option<&'r str>,
+}
+
+/// A DPoP proof that was not judged yet, and the target that it has to be for.
+#[derive(Clone, Copy)]
+pub struct ShownProof<'r> {
+    pub text: &'r str,
+    /// The host that the client called, with the port where it named one.
+    pub authority: &'r str,
+    pub path: &'r str,
+}
+
+/// The target without the proof.
+impl std::fmt::Debug for ShownProof<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ShownProof")
+            .field("authority", &self.authority)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The proof that a client sent of itself, and that of its connection.

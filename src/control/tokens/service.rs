@@ -11,6 +11,7 @@ use crate::control::error::Error;
 use crate::control::publish::Publisher;
 use crate::control::published_keys::PublishedKeys;
 use crate::crypto::api_key::SecretHasher;
+use crate::crypto::dpop::proofs::Proofs;
 use crate::crypto::jwt::TokenSigner;
 use crate::domain::issuer::ForeignIssuer;
 use crate::domain::record::Receipt;
@@ -25,7 +26,7 @@ use crate::store::tickets::Tickets;
 #[derive(Clone, Debug)]
 pub struct TokenSettings {
     pub ttl: Duration,
-    /// The lifetime of tokens that are bound to a certificate, and so useless to a thief.
+    /// The lifetime of tokens that are bound to a certificate or a key, and so useless to a thief.
     pub ttl_bound: Duration,
     /// The lifetime of an auth token.
     pub auth_token_ttl: Duration,
@@ -50,6 +51,8 @@ pub struct TokenParts {
     pub published: Arc<PublishedKeys>,
     pub sessions: Arc<dyn Sessions>,
     pub publisher: Publisher,
+    /// The judge of DPoP proofs, which the walk asks as well.
+    pub proofs: Arc<Proofs>,
 }
 
 /// The token service. Its operations are one file for each grant, and one for each neighbour of the token endpoint.

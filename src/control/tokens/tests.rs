@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::{TokenError, proved_client, unproved_client};
-use super::mint::MintedToken;
+use super::mint::{Bound, MintedToken};
 use super::request::{ClientProof, Grant, TokenRequest};
 use super::service::TokenService;
 use crate::control::keys::NewKey;
@@ -39,6 +39,7 @@ struct Ask<'r> {
 impl<'r> Ask<'r> {
     fn request(self) -> TokenRequest<'r> {
         TokenRequest {
+            proof: None,
             client: ClientProof {
                 client_id: self.client_id,
                 secret: self.secret,
@@ -122,7 +123,7 @@ async fn a_key_becomes_a_token_that_names_it() {
     let desk = Desk::new().await;
     let (key, secret) = desk.fixture.key("acme", "a b").await;
     let token = desk.by_secret(&key.id.to_string(), &secret).await.unwrap();
-    assert_eq!((token.expires_in, token.bound), (TTL, false));
+    assert_eq!((token.expires_in, token.bound), (TTL, Bound::Nothing));
     assert_eq!((token.key, token.app), (key.id, key.app));
     let claims = desk.claims(&token);
     assert_eq!(
@@ -238,7 +239,10 @@ async fn a_token_minted_over_mtls_is_bound_to_a_certificate_of_the_same_app_only
         ..nothing()
     };
     let token = desk.exchange(ask(&own)).await.unwrap();
-    assert_eq!((token.expires_in, token.bound), (TTL_BOUND, true));
+    assert_eq!(
+        (token.expires_in, token.bound),
+        (TTL_BOUND, Bound::Certificate)
+    );
     assert_eq!(desk.claims(&token).certificate, Some(own.fingerprint));
     let refused = desk.exchange(ask(&foreign)).await.unwrap_err();
     assert_eq!(refused.reason, Reason::AppsDiffer);
@@ -261,7 +265,7 @@ async fn a_certificate_of_the_keys_app_speaks_for_the_key() {
         ..nothing()
     };
     let token = desk.exchange(ask(Some(&own))).await.unwrap();
-    assert!(token.bound);
+    assert_eq!(token.bound, Bound::Certificate);
     assert_eq!(token.key, key.id);
     assert_eq!(desk.claims(&token).certificate, Some(own.fingerprint));
 

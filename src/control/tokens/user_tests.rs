@@ -75,6 +75,7 @@ impl Desk {
     ) -> Result<MintedToken, TokenError> {
         let id = key.id.to_string();
         let request = TokenRequest {
+            proof: None,
             client: proof(&id, secret, address),
             grant,
             scope,

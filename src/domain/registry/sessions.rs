@@ -152,6 +152,7 @@ mod tests {
             app: AppId::from_bits(1),
             environment: Environment::Live,
             user: "alice".parse().unwrap(),
+            proof_key: None,
             device: device.map(|device| device.parse().unwrap()),
             scopes: "".parse().unwrap(),
             created_at: NOW,

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use quick_cache::unsync::Cache;
 
 use crate::crypto::api_key::SecretHasher;
+use crate::crypto::dpop::call::Call;
+use crate::crypto::dpop::proofs::Proofs;
 use crate::crypto::jwt;
 use crate::domain::certificate::Fingerprint;
 use crate::domain::identity::Bearer;
@@ -25,6 +27,7 @@ use crate::proxy::connections::last_token::LastToken;
 #[derive(Debug)]
 pub struct Verifier {
     hasher: Arc<SecretHasher>,
+    proofs: Arc<Proofs>,
     tokens: RefCell<Verified>,
     failures: FailedAttempts,
 }
@@ -47,13 +50,28 @@ pub struct Presenter<'a> {
     pub certificate: Option<&'a Fingerprint>,
     /// The origin of the page that a browser calls for.
     pub origin: Option<&'a str>,
+    /// The proof of a caller that shows its token by the scheme `DPoP`.
+    pub dpop: Option<BesideToken<'a>>,
     pub now: Timestamp,
 }
 
+/// The DPoP proof beside a token, or the reason why there is none that can be read, and the request that it is for.
+#[derive(Clone, Copy, Debug)]
+pub struct BesideToken<'a> {
+    pub proof: Result<&'a str, Reason>,
+    pub call: Call<'a>,
+}
+
 impl Verifier {
-    pub fn new(hasher: Arc<SecretHasher>, failures: FailedAttempts, tokens_max: usize) -> Self {
+    pub fn new(
+        hasher: Arc<SecretHasher>,
+        proofs: Arc<Proofs>,
+        failures: FailedAttempts,
+        tokens_max: usize,
+    ) -> Self {
         Self {
             hasher,
+            proofs,
             failures,
             tokens: RefCell::new(Verified {
                 keys: None,
@@ -64,6 +82,10 @@ impl Verifier {
 
     pub fn failures(&self) -> &FailedAttempts {
         &self.failures
+    }
+
+    pub fn proofs(&self) -> &Proofs {
+        &self.proofs
     }
 
     /// Verifies a key.
@@ -89,7 +111,7 @@ impl Verifier {
         let digest = by.last.digest(text);
         let result = self
             .claims(text, &digest, by, snapshot)
-            .and_then(|claims| judge_claims(claims, by, snapshot));
+            .and_then(|claims| self.judge_claims(claims, &digest, by, snapshot));
         match &result {
             Ok(_) => by.last.counted(text, &digest),
             Err(_) => by.last.refused(),
@@ -111,9 +133,11 @@ impl Verifier {
     }
 
     fn count_failure(&self, address: IpAddr, result: &Result<Bearer, Reason>) {
+        // Honest clients come to these two without a mistake of theirs.
+        let usual = [Reason::TokenExpired, Reason::DpopNonceWanted];
         let failed = result
             .as_ref()
-            .is_err_and(|reason| reason.status() == 401 && *reason != Reason::TokenExpired);
+            .is_err_and(|reason| reason.status() == 401 && !usual.contains(reason));
         if failed {
             self.failures.count(address);
         }
@@ -166,21 +190,35 @@ impl Verifier {
         verified.claims.insert(*digest, Arc::clone(&claims));
         Ok(claims)
     }
-}
 
-/// Checks the claims that are checked for each request, for known tokens too.
-fn judge_claims(
-    claims: Arc<Claims>,
-    by: Presenter<'_>,
-    snapshot: &Snapshot,
-) -> Result<Bearer, Reason> {
-    let live = snapshot.live_token(&claims, by.now)?;
-    live.shown_by(&claims, by.address, by.certificate)?;
-    Ok(Bearer::Token {
-        app: Arc::clone(live.app),
-        claims,
-        facts: live.key.facts(),
-    })
+    /// Checks the claims that are checked for each request, for known tokens too. A proof is judged last: it is used up.
+    fn judge_claims(
+        &self,
+        claims: Arc<Claims>,
+        digest: &[u8; 32],
+        by: Presenter<'_>,
+        snapshot: &Snapshot,
+    ) -> Result<Bearer, Reason> {
+        let live = snapshot.live_token(&claims, by.now)?;
+        live.shown_by(&claims, by.address, by.certificate)?;
+        match (&claims.proof_key, by.dpop) {
+            (None, None) => {}
+            (Some(_), None) => return Err(Reason::DpopProofMissing),
+            // Nothing says that its caller holds a key: a client that relied on this would be as weak as any bearer.
+            (None, Some(_)) => return Err(Reason::TokenBinding),
+            (Some(key), Some(shown)) => {
+                self.check(by.address)?;
+                let bound = (claims.app, key, digest);
+                self.proofs
+                    .accept(shown.proof?, &shown.call, bound, by.now)?;
+            }
+        }
+        Ok(Bearer::Token {
+            app: Arc::clone(live.app),
+            claims,
+            facts: live.key.facts(),
+        })
+    }
 }
 
 #[cfg(test)]

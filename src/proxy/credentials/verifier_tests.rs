@@ -47,7 +47,12 @@ fn scene() -> Scene {
     let counters = Rc::new(Counters::new(Arc::new(Buckets::new(1024))));
     Scene {
         last: LastToken::default(),
-        verifier: Verifier::new(hasher, FailedAttempts::new(counters, allowance), 16),
+        verifier: Verifier::new(
+            hasher,
+            Proofs::sample(),
+            FailedAttempts::new(counters, allowance),
+            16,
+        ),
         snapshot: Snapshot {
             version: 1,
             revision: 1,
@@ -84,6 +89,7 @@ impl Scene {
             issued_at: NOW,
             expires_at: NOW.plus(Duration::from_mins(15)),
             certificate,
+            proof_key: None,
             session: None,
         })
     }
@@ -94,6 +100,7 @@ impl Scene {
             last: &self.last,
             certificate: None,
             origin: None,
+            dpop: None,
             now: NOW,
         };
         self.verifier.key(text, by, &self.snapshot).map(|_| ())
@@ -111,6 +118,7 @@ impl Scene {
             last,
             certificate,
             origin: None,
+            dpop: None,
             now,
         };
         let fate = |by| self.verifier.token(text, by, &self.snapshot).map(|_| ());

@@ -12,6 +12,8 @@ use super::own_credentials;
 use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::messages::offence::Offence;
 
+const DPOP: HeaderName = HeaderName::from_static("dpop");
+
 /// Names that one `Connection` field may list. Honest clients list three or four.
 const CONNECTION_OPTIONS_MAX: usize = 32;
 
@@ -215,19 +217,25 @@ impl Credentials<'_> {
         };
         match name.as_str() {
             "authorization" => {
-                !(looked_at && is_bearer(value) || own_credentials::is_ours(value, issuer))
+                !(looked_at && is_verified(value) || own_credentials::is_ours(value, issuer))
             }
+            // A proof beside a token that was verified here says nothing to the upstream.
+            "dpop" => !looked_at,
             "x-api-key" => !looked_at && !own_credentials::is_ours(value, issuer),
             _ => true,
         }
     }
 }
 
-/// True for a value of the `Bearer` scheme, the only one that is verified here.
-fn is_bearer(value: &HeaderValue) -> bool {
-    match value.as_bytes().split_at_checked(b"bearer".len()) {
+/// True for a value of the schemes `Bearer` and `DPoP`, which are verified here.
+fn is_verified(value: &HeaderValue) -> bool {
+    is_of_scheme(value, b"bearer") || is_of_scheme(value, b"dpop")
+}
+
+fn is_of_scheme(value: &HeaderValue, wanted: &[u8]) -> bool {
+    match value.as_bytes().split_at_checked(wanted.len()) {
         Some((scheme, rest)) => {
-            scheme.eq_ignore_ascii_case(b"bearer") && matches!(rest.first(), None | Some(b' '))
+            scheme.eq_ignore_ascii_case(wanted) && matches!(rest.first(), None | Some(b' '))
         }
         None => false,
     }
@@ -237,14 +245,23 @@ fn is_bearer(value: &HeaderValue) -> bool {
 pub fn clean(fields: &mut FieldList, keep: Keep<'_>) -> Result<Vec<Family>, Offence> {
     let named = named_by_connection(fields)?;
     let mut spoofed = Vec::new();
+    let mut removed = false;
     fields.retain(|name, value| {
         let found = family(name.as_str());
         spoofed.extend(found);
         found.is_none()
             && !never_forwarded(name.as_str(), keep.forwarding)
             && !named.contains(name)
-            && keep.credentials.keep(name, value)
+            && {
+                let kept = keep.credentials.keep(name, value);
+                removed |= !kept;
+                kept
+            }
     });
+    // A proof belongs to its token, and leaves with it.
+    if removed {
+        fields.remove(&DPOP);
+    }
     limit_te(fields);
     join_cookies(fields);
     Ok(spoofed)

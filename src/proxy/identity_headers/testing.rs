@@ -74,6 +74,7 @@ impl Scene {
             issued_at: Timestamp::from_unix_seconds(0),
             expires_at: Timestamp::MAX,
             certificate: None,
+            proof_key: None,
             session: None,
         };
         self.bearer = Some(Bearer::Token {

@@ -22,6 +22,17 @@ pub struct Refusal {
     pub cause: Option<Error>,
     /// The origin whose page may read the answer. Boxed: few refusals have one.
     pub reader: Option<Box<HeaderValue>>,
+    /// The challenge for a caller that proves a key. Boxed: few refusals have one.
+    pub dpop: Option<Box<DpopChallenge>>,
+}
+
+/// The parts of a challenge of the scheme `DPoP` (RFC 9449, 7.1 and 9).
+#[derive(Debug)]
+pub struct DpopChallenge {
+    /// The algorithms that sign proofs, with a blank between them.
+    pub algorithms: &'static str,
+    /// The nonce that the next proof needs.
+    pub nonce: Option<String>,
 }
 
 /// Details of some refusals besides their reason.
@@ -56,6 +67,7 @@ impl Refusal {
             extra,
             cause: None,
             reader: None,
+            dpop: None,
         }
     }
 
@@ -64,6 +76,15 @@ impl Refusal {
     pub fn readable_by(self, reader: Option<HeaderValue>) -> Self {
         Self {
             reader: reader.map(Box::new),
+            ..self
+        }
+    }
+
+    /// The same refusal, with a challenge to prove a key.
+    #[must_use]
+    pub fn challenged_by(self, challenge: DpopChallenge) -> Self {
+        Self {
+            dpop: Some(Box::new(challenge)),
             ..self
         }
     }
@@ -87,6 +108,7 @@ impl From<Error> for Refusal {
             extra: Extra::Nothing,
             cause: Some(error),
             reader: None,
+            dpop: None,
         }
     }
 }

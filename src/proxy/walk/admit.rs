@@ -36,7 +36,7 @@ use crate::proxy::connections::live::{Connection, Running};
 use crate::proxy::counters::standing::Strictest;
 use crate::proxy::fields::odd_names;
 use crate::proxy::messages::message::{Request, Response};
-use crate::proxy::messages::refusal::{Extra, Refusal};
+use crate::proxy::messages::refusal::{DpopChallenge, Extra, Refusal};
 use crate::proxy::report::closing::Closed;
 use crate::proxy::report::record::Recording;
 use crate::proxy::upstream::request::Head;
@@ -208,7 +208,7 @@ impl Admission<'_> {
     ) -> Presented<'p> {
         Presented {
             request,
-            host: &asked.host.name,
+            host: &asked.host,
             has_body,
             odd_names: asked.odd_names,
             connection: self.connection,
@@ -287,8 +287,18 @@ impl Admission<'_> {
         request: &Request,
         route: Option<&Arc<Route>>,
     ) -> Refusal {
-        let failures = self.worker.verifier.failures();
-        authorize::refusal(denial, request.path(), route, self.connection, failures)
+        let verifier = &self.worker.verifier;
+        let (path, failures) = (request.path(), verifier.failures());
+        let refusal = authorize::refusal(denial, path, route, self.connection, failures);
+        let reason = refusal.reason;
+        if !reason.is_of_dpop() && !identify::is_by_proof(&request.fields) {
+            return refusal;
+        }
+        let proofs = verifier.proofs();
+        refusal.challenged_by(DpopChallenge {
+            algorithms: proofs.algorithms().text,
+            nonce: (reason == Reason::DpopNonceWanted).then(|| proofs.nonce(self.now)),
+        })
     }
 
     /// Counts a request over a connection whose certificate was refused: it gets explanations, and a limited number of

@@ -4,6 +4,7 @@
 use http::{HeaderName, HeaderValue, header};
 
 use crate::crypto::api_key::parse_key;
+use crate::crypto::dpop::call::Call;
 use crate::domain::api_key::KeyKind;
 use crate::domain::decision::Fields;
 use crate::domain::header_names::HeaderNames;
@@ -20,14 +21,17 @@ use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::connections::live::Connection;
 use crate::proxy::connections::peer::Peer;
 use crate::proxy::credentials::basic::BasicKey;
-use crate::proxy::credentials::verifier::{Presenter, Verifier};
+use crate::proxy::credentials::verifier::{BesideToken, Presenter, Verifier};
 use crate::proxy::fields::odd_names;
 use crate::proxy::fields::protocols;
+use crate::proxy::messages::host::Host;
 use crate::proxy::messages::message::Request;
 use crate::proxy::messages::refusal::Refusal;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+const DPOP: HeaderName = HeaderName::from_static("dpop");
 
 /// The prefix of secret keys.
 const SECRET_PREFIX: &str = "sk_";
@@ -40,7 +44,7 @@ const KEY_PREFIXES: [&str; 3] = [SECRET_PREFIX, "pk_", "sg_"];
 pub struct Presented<'a> {
     pub request: &'a Request,
     /// The called host.
-    pub host: &'a str,
+    pub host: &'a Host,
     pub has_body: bool,
     /// True if some field's name has other characters than letters, digits and hyphens.
     pub odd_names: bool,
@@ -92,11 +96,16 @@ impl Fields for Presented<'_> {
         if is_secret && self.is_of_another_site() {
             return Evidence::Refused(Reason::SecretInBrowser);
         }
+        let authority = [self.host.value.to_str().unwrap_or_default()];
         let by = Presenter {
             address: self.connection.peer.origin.address,
             last: &self.connection.last_token,
             certificate: certificate.proved().map(|proof| &proof.fingerprint),
             origin: if is_secret { None } else { self.origin() },
+            dpop: match credential {
+                Shown::Bound(_) => Some(self.beside(&authority)),
+                _ => None,
+            },
             now: self.now,
         };
         let found = match &credential {
@@ -108,7 +117,7 @@ impl Fields for Presented<'_> {
             Shown::Token(text) if self.verifier.is_imported(text, self.snapshot) => {
                 self.verifier.key(text, by, self.snapshot)
             }
-            Shown::Token(text) => self.verifier.token(text, by, self.snapshot),
+            Shown::Token(text) | Shown::Bound(text) => self.verifier.token(text, by, self.snapshot),
         };
         match found {
             // A key of another system does not say that it is secret.
@@ -126,6 +135,21 @@ impl Fields for Presented<'_> {
 }
 
 impl Presented<'_> {
+    /// The DPoP proof beside a token, for this request. There is one field of it (RFC 9449, 4.3).
+    fn beside<'p>(&'p self, authority: &'p [&'p str; 1]) -> BesideToken<'p> {
+        let field = self.request.fields.one(&DPOP);
+        let field = field.ok().ok_or(Reason::DpopProofInvalid);
+        let field = field.and_then(|field| field.ok_or(Reason::DpopProofMissing));
+        BesideToken {
+            proof: field.and_then(|field| field.to_str().ok().ok_or(Reason::DpopProofInvalid)),
+            call: Call {
+                method: self.request.method.as_str(),
+                authorities: authority,
+                path: self.request.path(),
+            },
+        }
+    }
+
     /// The origin of the page that a browser calls for; none if the field is absent, or there are several.
     fn origin(&self) -> Option<&str> {
         only(&self.request.fields, &header::ORIGIN)
@@ -139,7 +163,7 @@ impl Presented<'_> {
             Ok(Some(origin)) => Some(origin.to_str().unwrap_or_default()),
             Err(_) => Some(""),
         };
-        origin::is_of_another_site(origin, only(fields, &FETCH_SITE), self.host)
+        origin::is_of_another_site(origin, only(fields, &FETCH_SITE), &self.host.name)
     }
 }
 
@@ -191,12 +215,14 @@ enum Shown<'a> {
     /// A key with its id.
     Basic(Box<BasicKey>),
     Token(&'a str),
+    /// A token that is bound to a key (RFC 9449, 7.1).
+    Bound(&'a str),
 }
 
 impl Shown<'_> {
     fn text(&self) -> &str {
         match self {
-            Self::Key(text) | Self::Token(text) => text,
+            Self::Key(text) | Self::Token(text) | Self::Bound(text) => text,
             Self::Basic(basic) => basic.text(),
         }
     }
@@ -224,6 +250,9 @@ fn authorized(text: &str) -> Option<Shown<'_>> {
         } else {
             Shown::Token(text)
         });
+    }
+    if let Some(text) = after(BY_PROOF, text) {
+        return Some(Shown::Bound(text));
     }
     let basic = after(BASIC, text).and_then(BasicKey::read);
     basic.map(Box::new).map(Shown::Basic)
@@ -255,8 +284,14 @@ fn ascii(value: &[u8]) -> Option<&str> {
     std::str::from_utf8(value).ok()
 }
 
+/// True if a request shows its token by the scheme `DPoP`.
+pub fn is_by_proof(fields: &FieldList) -> bool {
+    matches!(presented(fields), Ok(Some(Shown::Bound(_))))
+}
+
 const BEARER: &str = "bearer";
 const BASIC: &str = "basic";
+const BY_PROOF: &str = "dpop";
 
 /// The text behind this scheme.
 fn after<'t>(wanted: &str, text: &'t str) -> Option<&'t str> {
@@ -286,6 +321,14 @@ mod tests {
         check(
             &[("authorization", "bearer  eyJ")],
             Ok(Some(Shown::Token("eyJ"))),
+        );
+        for scheme in ["DPoP", "dpop"] {
+            let field = format!("{scheme} eyJ");
+            check(&[("authorization", &field)], Ok(Some(Shown::Bound("eyJ"))));
+        }
+        check(
+            &[("authorization", "DPoP sk_1"), ("x-api-key", "sk_2")],
+            Err(Reason::KeyMalformed),
         );
         check(
             &[("x-api-key", "sk_live_1")],

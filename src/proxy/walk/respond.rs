@@ -22,11 +22,12 @@ use crate::proxy::fields::grpc;
 use crate::proxy::messages::message::Response;
 use crate::proxy::messages::missing;
 use crate::proxy::messages::offence::Offence;
-use crate::proxy::messages::refusal::{Extra, Refusal};
+use crate::proxy::messages::refusal::{DpopChallenge, Extra, Refusal};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 const REASON: HeaderName = HeaderName::from_static("x-countersign-reason");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
@@ -75,6 +76,7 @@ fn trailers_only(
     insert(fields, GRPC_MESSAGE, &grpc::message(&text));
     insert(fields, REASON, shown.code());
     name(fields, about.request);
+    offer_nonce(fields, refusal);
     if let Extra::Limited(strictest) = &refusal.extra {
         allowance(fields, strictest);
     }
@@ -101,8 +103,13 @@ fn explained(refusal: &Refusal, status: StatusCode, about: Circumstances<'_>) ->
     );
     name(fields, about.request);
     if status == StatusCode::UNAUTHORIZED || shown == Reason::ScopeMissing {
-        fields.insert(header::WWW_AUTHENTICATE, challenge(shown, &refusal.extra));
+        let challenge = match &refusal.dpop {
+            Some(dpop) => dpop_challenge(shown, dpop),
+            None => challenge(shown, &refusal.extra),
+        };
+        fields.insert(header::WWW_AUTHENTICATE, challenge);
     }
+    offer_nonce(fields, refusal);
     if refusal.reason == Reason::RequestMalformed {
         // A client that frames one request in an odd way may mean another one by the bytes behind it.
         fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -263,6 +270,30 @@ fn challenge(shown: Reason, extra: &Extra) -> HeaderValue {
         ),
     };
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("Bearer"))
+}
+
+/// The challenge of RFC 9449, 7.1, for a caller that proves a key.
+fn dpop_challenge(shown: Reason, challenge: &DpopChallenge) -> HeaderValue {
+    let error = match shown {
+        Reason::DpopNonceWanted => "use_dpop_nonce",
+        Reason::ScopeMissing => "insufficient_scope",
+        reason if reason.is_of_dpop() => "invalid_dpop_proof",
+        _ => "invalid_token",
+    };
+    let text = format!(
+        "DPoP realm=\"countersign\", error=\"{error}\", error_description=\"{}\", algs=\"{}\"",
+        shown.title(),
+        challenge.algorithms
+    );
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("DPoP"))
+}
+
+/// Adds the nonce that the next proof needs.
+fn offer_nonce(fields: &mut FieldList, refusal: &Refusal) {
+    let challenge = refusal.dpop.as_deref();
+    if let Some(nonce) = challenge.and_then(|challenge| challenge.nonce.as_deref()) {
+        insert(fields, DPOP_NONCE, nonce);
+    }
 }
 
 fn retry_after(extra: &Extra) -> u64 {
@@ -512,6 +543,32 @@ mod tests {
             challenge(Refusal::with(Reason::ScopeMissing, scopes)),
             "Bearer realm=\"countersign\", error=\"insufficient_scope\", scope=\"orders:read orders:write\""
         );
+    }
+
+    #[test]
+    fn challenges_to_prove_a_key_are_those_of_rfc_9449() {
+        let challenged = |reason: Reason, nonce: Option<&str>| {
+            let challenge = DpopChallenge {
+                algorithms: "ES256 EdDSA",
+                nonce: nonce.map(str::to_owned),
+            };
+            answered(Refusal::from(reason).challenged_by(challenge)).0
+        };
+        for (reason, error) in [
+            (Reason::DpopProofStale, "invalid_dpop_proof"),
+            (Reason::DpopNonceWanted, "use_dpop_nonce"),
+            (Reason::TokenExpired, "invalid_token"),
+            (Reason::ScopeMissing, "insufficient_scope"),
+        ] {
+            let answer = challenged(reason, None);
+            let text = answer.headers()[header::WWW_AUTHENTICATE].to_str().unwrap();
+            let begins = format!("DPoP realm=\"countersign\", error=\"{error}\"");
+            assert!(text.starts_with(&begins), "{text}");
+            assert!(text.ends_with("algs=\"ES256 EdDSA\""), "{text}");
+            assert!(!answer.headers().contains_key(DPOP_NONCE));
+        }
+        let answer = challenged(Reason::DpopNonceWanted, Some("n-1"));
+        assert_eq!(answer.headers()[DPOP_NONCE], "n-1");
     }
 
     #[test]

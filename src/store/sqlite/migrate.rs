@@ -31,6 +31,10 @@ static MIGRATIONS: &[Migration] = &[
         name: "keys",
         sql: include_str!("migrations/0006_keys.sql"),
     },
+    Migration {
+        name: "proof_keys",
+        sql: include_str!("migrations/0007_proof_keys.sql"),
+    },
 ];
 
 #[derive(Debug)]
@@ -177,7 +181,8 @@ mod tests {
                 -1_434_445_201_742_379_330,
                 7_966_784_273_891_284_478,
                 -213_862_777_320_028_584,
-                324_871_171_209_876_152
+                324_871_171_209_876_152,
+                -5_795_012_561_887_213_571
             ]
         );
     }

@@ -14,6 +14,7 @@ use crate::domain::listing::{Page, SessionFilter};
 use crate::domain::registry::change::Allowed;
 use crate::domain::registry::sessions::SessionChanges;
 use crate::domain::session::{Session, SessionEnd};
+use crate::domain::thumbprint::Thumbprint;
 use crate::domain::time::Timestamp;
 use crate::domain::token::Subject;
 
@@ -24,6 +25,7 @@ static SESSIONS: Table = Table {
         "app",
         "environment",
         "user",
+        "proof_key",
         "device",
         "scopes",
         "created_at",
@@ -52,6 +54,9 @@ fn read(record: &Record<'_>) -> Result<Session, Error> {
             Environment::as_str,
         )?,
         user: record.parsed("user")?,
+        proof_key: record
+            .value::<Option<[u8; 32]>>("proof_key")?
+            .map(Thumbprint::from_bytes),
         device: device.transpose()?,
         scopes: record.parsed("scopes")?,
         created_at: record.time("created_at")?,
@@ -162,15 +167,16 @@ pub(super) fn keep(connection: &Connection, session: &Allowed<Session>) -> Resul
 fn insert(connection: &Connection, session: &Session) -> Result<(), Error> {
     connection
         .prepare_cached(
-            "INSERT INTO sessions (id, app, environment, user, device, scopes, created_at, refreshed_at, expires_at, \
+            "INSERT INTO sessions (id, app, environment, user, proof_key, device, scopes, created_at, refreshed_at, expires_at, \
              idle_until, tokens_until, family, refresh, ended_at, end_cause) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             u128::from(session.id).to_be_bytes(),
             u128::from(session.app).to_be_bytes(),
             session.environment.as_str(),
             session.user.as_str(),
+            session.proof_key.as_ref().map(Thumbprint::as_bytes),
             session.device.as_ref().map(DeviceId::as_str),
             session.scopes.to_string(),
             session.created_at.unix_millis(),

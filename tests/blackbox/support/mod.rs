@@ -6,5 +6,6 @@ pub mod gateway;
 pub mod pki;
 pub mod upstream;
 pub mod client;
+pub mod dpop;
 pub mod clients;
 pub mod frames;

@@ -1,4 +1,4 @@
-// oauth4webapi: discovery, the client credentials grant, an exchange and a refresh, each answer checked strictly.
+// oauth4webapi: discovery, the client credentials grant, an exchange, a refresh and DPoP, each answer checked strictly.
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -14,9 +14,9 @@ const TYPE = "urn:countersign:token-type:";
 const read = (name) => process.env[name] && readFileSync(process.env[name]);
 const say = (step, value) => console.log(JSON.stringify({ step, value }));
 
-function session(name) {
+function session(name, certificate = name === "SERVER") {
   const [id, secret] = process.env[name].split(":");
-  const shown = name === "SERVER" ? { cert: read("CERT"), key: read("KEY") } : {};
+  const shown = certificate ? { cert: read("CERT"), key: read("KEY") } : {};
   const dispatcher = new Agent({ connect: { ca: read("CA"), ...shown } });
   const options = { [oauth.customFetch]: (url, init) => fetch(url, { ...init, dispatcher }) };
   return { client: { client_id: id }, auth: oauth.ClientSecretBasic(secret), options };
@@ -45,6 +45,29 @@ const login = await exchange(device, { subject_token: vouched.access_token, subj
 const refreshed = await oauth.refreshTokenGrantRequest(as, device.client, device.auth, login.refresh_token, device.options);
 const fresh = await oauth.processRefreshTokenResponse(as, device.client, refreshed);
 say("refresh", fresh.refresh_token !== login.refresh_token);
+
+const keys = await oauth.generateKeyPair("ES256");
+const alone = session("SERVER", false);
+const bound = { ...alone.options, DPoP: oauth.DPoP(alone.client, keys) };
+let nonces = 0;
+const again = async (call) => {
+  try {
+    return await call();
+  } catch (error) {
+    if (!oauth.isDPoPNonceError(error)) throw error;
+    nonces += 1;
+    return await call();
+  }
+};
+const proved = await again(async () => {
+  const answer = await oauth.clientCredentialsGrantRequest(as, alone.client, alone.auth, {}, bound);
+  return oauth.processClientCredentialsResponse(as, alone.client, answer);
+});
+const api = new URL(process.env.API);
+const call = (how) => oauth.protectedResourceRequest(proved.access_token, "GET", api, undefined, undefined, how);
+const called = await again(() => call(bound));
+const stolen = await call(alone.options).then((answer) => answer.status, (error) => error.status);
+say("dpop", [proved.token_type, nonces, called.status, stolen]);
 
 const wrong = await oauth.clientCredentialsGrantRequest(as, device.client, oauth.ClientSecretBasic("sk_live_x"), {}, device.options);
 const refused = await oauth.processClientCredentialsResponse(as, device.client, wrong).catch((error) => error.status);

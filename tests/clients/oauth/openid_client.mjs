@@ -1,4 +1,4 @@
-// openid-client: discovery, every grant of the token service, introspection and revocation.
+// openid-client: discovery, every grant of the token service, DPoP, introspection and revocation.
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -14,9 +14,9 @@ const TYPE = "urn:countersign:token-type:";
 const read = (name) => process.env[name] && readFileSync(process.env[name]);
 const say = (step, value) => console.log(JSON.stringify({ step, value }));
 
-async function client(name, method) {
+async function client(name, method, certificate = name === "SERVER") {
   const [id, secret] = process.env[name].split(":");
-  const shown = name === "SERVER" ? { cert: read("CERT"), key: read("KEY") } : {};
+  const shown = certificate ? { cert: read("CERT"), key: read("KEY") } : {};
   const dispatcher = new Agent({ connect: { ca: read("CA"), ...shown } });
   const custom = (url, options) => fetch(url, { ...options, dispatcher });
   const found = await oidc.discovery(new URL(process.env.ISSUER), id, undefined, method(secret), {
@@ -45,6 +45,13 @@ const rsa = { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" };
 const key = await crypto.subtle.importKey("pkcs8", pkcs8, rsa, false, ["sign"]);
 const signing = await client("SERVER", () => oidc.PrivateKeyJwt({ key, kid: "partner" }));
 say("private_key_jwt", (await oidc.clientCredentialsGrant(signing.found)).token_type);
+
+const alone = await client("SERVER", oidc.ClientSecretBasic, false);
+const DPoP = oidc.getDPoPHandle(alone.found, await oidc.randomDPoPKeyPair("ES256"));
+const proved = await oidc.clientCredentialsGrant(alone.found, {}, { DPoP });
+const api = new URL(process.env.API);
+const called = await oidc.fetchProtectedResource(alone.found, proved.access_token, api, "GET", null, undefined, { DPoP });
+say("dpop", [proved.token_type, called.status]);
 
 const vouched = await oidc.genericGrantRequest(server.found, EXCHANGE, {
   subject_token: "alice",

@@ -42,7 +42,8 @@ pub struct SetApp {
     #[schema(value_type = Option<String>)]
     #[serde(default)]
     secure_mode: Patch<SecureMode>,
-    /// `thumbprint`, `app` or `none`: the certificates that a token counts with that was minted over mTLS.
+    /// `thumbprint`, `app` or `none`: the certificates that a token counts with that was minted over mTLS. `dpop`: each
+    /// token is bound to the key of a DPoP proof, and no certificate.
     #[schema(value_type = Option<String>)]
     #[serde(default)]
     binding: Patch<Binding>,

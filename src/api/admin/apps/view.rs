@@ -37,7 +37,7 @@ pub struct AppView {
     /// `required` or `off`.
     #[schema(value_type = String)]
     secure_mode: SecureMode,
-    /// `thumbprint`, `app` or `none`.
+    /// `thumbprint`, `app`, `dpop` or `none`.
     #[schema(value_type = String)]
     binding: Binding,
     /// The App's public keys, a JWK set.

@@ -120,6 +120,7 @@ impl TokenService {
             app: client.app.id,
             environment: client.key.environment,
             user: login.user,
+            proof_key: client.proof_key,
             device: login.device,
             scopes: login.scopes,
             created_at: now,

@@ -33,6 +33,9 @@ impl TokenService {
         }
         let certificate = client.certificate.map(|proof| &proof.fingerprint);
         live.bound_to(&claims, certificate).map_err(bad_grant)?;
+        if claims.proof_key.is_some() && claims.proof_key != client.proof_key {
+            return Err(bad_grant(Reason::TokenBinding));
+        }
         let content = Content {
             scopes: granted(&claims.scopes, scope)?,
             subject: claims.subject,

@@ -11,7 +11,6 @@ use crate::control::tokens::replays::Caller;
 use crate::control::tokens::service::TokenService;
 use crate::crypto::hash;
 use crate::crypto::opaque::{Family, ShownRefresh};
-use crate::domain::id::AppId;
 use crate::domain::reason::Reason;
 use crate::domain::registry::sessions::{self, Next, SessionChanges, Shown};
 use crate::domain::session::Session;
@@ -33,6 +32,7 @@ impl TokenService {
         let by = Caller {
             address,
             certificate: client.certificate.map(|proof| proof.fingerprint),
+            proof_key: client.proof_key,
         };
         let digest = hash::sha256(refresh_token.as_bytes());
         if let Some(answer) = self.replays.find(&digest, by, now)
@@ -54,7 +54,7 @@ impl TokenService {
             tokens_until: self.end(client, Some(now.plus(settings.session_ttl)), now),
         };
         let (app, environment) = (client.app.id, client.key.environment);
-        self.judge_scope(app, &shown, scope).await?;
+        self.judge_session(client, &shown, scope).await?;
         let judged = self.with_sessions(move |store| {
             let rule = move |known: &Known| {
                 let session = known.sessions.first();
@@ -76,24 +76,26 @@ impl TokenService {
         Ok(answer)
     }
 
-    /// Refuses scopes that the client's own session does not have, before the refresh token is used up. The scopes of a
-    /// session never change.
-    async fn judge_scope(
+    /// Refuses scopes that the client's own session does not have, and another key than the session's, before the refresh
+    /// token is used up. The scopes and the key of a session never change.
+    async fn judge_session(
         &self,
-        app: AppId,
+        client: &Client<'_>,
         shown: &ShownRefresh,
         scope: Option<&str>,
     ) -> Result<(), TokenError> {
-        if scope.is_none() {
-            return Ok(());
-        }
         let id = shown.session;
         let found = self.with_sessions(move |sessions| Ok(sessions.session(id)?));
         let session = found.await?;
+        let app = client.app.id;
         let own = session.filter(|known| known.app == app && known.family == shown.family);
-        own.map_or(Ok(()), |session| {
-            granted(&session.scopes, scope).map(|_| ())
-        })
+        let Some(session) = own else {
+            return Ok(());
+        };
+        if session.proof_key.is_some() && session.proof_key != client.proof_key {
+            return Err(bad_grant(Reason::TokenBinding));
+        }
+        granted(&session.scopes, scope).map(|_| ())
     }
 
     /// The refreshed session. One that ended instead is out of force before the client learns of it.

@@ -4,7 +4,7 @@ use super::scopes::granted;
 use crate::control::tokens::auth_token::{Vouched, ticket_id};
 use crate::control::tokens::client::Client;
 use crate::control::tokens::error::{TokenError, failed};
-use crate::control::tokens::mint::{Kind, MintedToken};
+use crate::control::tokens::mint::{Bound, Kind, MintedToken};
 use crate::control::tokens::service::TokenService;
 use crate::crypto::opaque::generate_auth_token;
 use crate::domain::device::DeviceId;
@@ -46,7 +46,7 @@ impl TokenService {
             expires_in: lives,
             refresh: None,
             scopes: vouched.scopes,
-            bound: false,
+            bound: Bound::Nothing,
             key: vouched.key,
             app: vouched.app,
             id: None,

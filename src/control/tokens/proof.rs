@@ -1,0 +1,83 @@
+//! DPoP at the token endpoint (RFC 9449, 5): the key that a client proves to hold binds the tokens that it gets.
+
+use super::client::Client;
+use super::error::TokenError;
+use super::request::ShownProof;
+use super::service::TokenService;
+use crate::crypto::dpop::call::Call;
+use crate::crypto::dpop::proof::Proof;
+use crate::domain::app_settings::Binding;
+use crate::domain::reason::Reason;
+use crate::domain::snapshot::Snapshot;
+use crate::domain::time::Timestamp;
+
+impl TokenService {
+    /// The nonce for the next proofs of a client, where each needs one.
+    pub fn offered_nonce(&self) -> Option<String> {
+        let proofs = &self.parts.proofs;
+        proofs.want_nonces().then(|| proofs.nonce(self.now()))
+    }
+
+    /// The nonce for a client whose proof has a wrong one or none.
+    pub fn wanted_nonce(&self) -> String {
+        self.parts.proofs.nonce(self.now())
+    }
+
+    /// The names of the algorithms that sign proofs, for the metadata.
+    pub fn proof_algorithms(&self) -> Vec<&'static str> {
+        self.parts.proofs.algorithms().names()
+    }
+
+    /// Judges the proof of a request. Nothing is used up, so that the client can send what it sent again.
+    pub(super) fn judge_proof(
+        &self,
+        snapshot: &Snapshot,
+        shown: Option<ShownProof<'_>>,
+        now: Timestamp,
+    ) -> Result<Option<Proof>, TokenError> {
+        let Some(shown) = shown else {
+            return Ok(None);
+        };
+        let issuer = &*snapshot.catalog.issuer;
+        let issuer = issuer.strip_prefix("https://").unwrap_or_default();
+        let call = Call {
+            method: "POST",
+            // The metadata names the endpoint by the issuer, and a client may call it by another name of the gateway.
+            authorities: &[shown.authority, issuer.trim_end_matches('/')],
+            path: shown.path,
+        };
+        let proof = self.parts.proofs.judge(shown.text, &call, None, now);
+        proof.map(Some).map_err(bad_proof)
+    }
+
+    /// The client with the key that it has proved to hold. The proof is used up.
+    pub(super) fn prove_key<'s>(
+        &self,
+        client: Client<'s>,
+        proof: Option<&Proof>,
+        now: Timestamp,
+    ) -> Result<Client<'s>, TokenError> {
+        let Some(proof) = proof else {
+            return match client.app.settings.binding {
+                Binding::Dpop => Err(bad_proof(Reason::DpopProofMissing)),
+                _ => Ok(client),
+            };
+        };
+        let taken = self.parts.proofs.take(client.app.id, proof, now);
+        taken.map_err(bad_proof)?;
+        Ok(Client {
+            proof_key: Some(proof.key),
+            ..client
+        })
+    }
+}
+
+/// The refusal of a proof, in the words of RFC 9449.
+pub const fn bad_proof(reason: Reason) -> TokenError {
+    let code = match reason {
+        Reason::DpopNonceWanted => "use_dpop_nonce",
+        Reason::Overloaded => "temporarily_unavailable",
+        _ => "invalid_dpop_proof",
+    };
+    TokenError::new(code, reason, reason.title())
+}
