@@ -38,7 +38,8 @@ pub(super) enum Key {
 Examples:
   countersign key create --app acme --scope orders:read --scope orders:write --expires 90d
   countersign key create --app acme --network 203.0.113.0/24 --secret-file acme.key
-  countersign key create --app acme --kind publishable --origin https://shop.example --limit events=100/m")]
+  countersign key create --app acme --kind publishable --origin https://shop.example --limit events=100/m
+  countersign key create --app acme --kind signing --scope orders:write --secret-file acme.sg")]
 pub(super) struct Create {
     #[command(flatten)]
     key: KeyArgs,
@@ -55,7 +56,8 @@ pub(super) struct KeyArgs {
     /// The key's name, for example the place where it is used.
     #[arg(long)]
     name: Option<String>,
-    /// The key's kind: secret (`sk_…`) for servers, or publishable (`pk_…`) for pages and programs that anybody can read.
+    /// The key's kind: secret (`sk_…`) for servers, publishable (`pk_…`) for pages and programs that anybody can read,
+    /// or signing (`sg_…`) for servers that sign each request.
     #[arg(long, value_enum, default_value_t)]
     kind: Kind,
     /// The key's environment: live (`sk_live_…`) or test (`sk_test_…`).
@@ -184,6 +186,7 @@ pub(super) enum Kind {
     #[default]
     Secret,
     Publishable,
+    Signing,
 }
 
 impl Kind {
@@ -191,6 +194,7 @@ impl Kind {
         match self {
             Self::Secret => "secret",
             Self::Publishable => "publishable",
+            Self::Signing => "signing",
         }
     }
 }

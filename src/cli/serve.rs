@@ -25,6 +25,10 @@ pub(super) struct Serve {
     /// with an authority of your own. No certificate or key from before is known then.
     #[arg(long)]
     new_store: bool,
+    /// Start although the sealing key does not open the signing keys of the store: for the start after the sealing key
+    /// was lost. Signatures by these keys are refused; revoke the keys and make others.
+    #[arg(long)]
+    without_signing_keys: bool,
 }
 
 impl Serve {
@@ -39,6 +43,7 @@ impl Serve {
             warnings,
             config_path,
             new_store: self.new_store,
+            without_signing_keys: self.without_signing_keys,
             output_json: global.output == Format::Json,
         })?;
         Ok(Exit::Done)
@@ -59,7 +64,11 @@ mod tests {
                 config: Some(path),
                 ..Global::default()
             };
-            let failure = Serve { new_store: false }.run(&global).unwrap_err();
+            let serve = Serve {
+                new_store: false,
+                without_signing_keys: false,
+            };
+            let failure = serve.run(&global).unwrap_err();
             assert_eq!(failure.exit, Exit::ConfigInvalidAtStart, "{failure}");
         }
     }

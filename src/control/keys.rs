@@ -13,12 +13,11 @@ use super::error::Error;
 use super::publish::Changed;
 use super::service::Control;
 use super::writer::Plan;
-use crate::crypto::api_key::generate_key;
 use crate::crypto::random;
 use crate::domain::admin::Actor;
 use crate::domain::api_key::{
-    ApiKey, DigestKind, Environment, KEY_LIMITS_MAX, KeyKind, KeyLimit, KeyTail, KeyUse,
-    NETWORKS_MAX, SecretDigest,
+    ApiKey, DigestKind, Environment, KEY_LIMITS_MAX, KeyKind, KeyLimit, KeyUse, NETWORKS_MAX,
+    SecretDigest,
 };
 use crate::domain::credential::CredentialState;
 use crate::domain::id::{AppId, KeyId};
@@ -59,24 +58,24 @@ pub struct NewKey {
 }
 
 impl NewKey {
-    /// The key of this App with this digest and these last characters.
+    /// The key of this App with this text.
     fn key(
         &self,
-        id: KeyId,
         app: AppId,
-        (digest, tail): (SecretDigest, Option<KeyTail>),
+        text: NewText,
         now: Timestamp,
         expires_at: Option<Timestamp>,
     ) -> ApiKey {
         ApiKey {
-            id,
+            id: text.id,
             app,
             name: self.name.clone(),
             kind: self.kind,
             environment: self.environment,
-            digest,
+            digest: text.digest,
             digest_kind: DigestKind::Own,
-            tail,
+            tail: text.tail,
+            sealed: text.sealed,
             scopes: self.scopes.clone(),
             networks: self.networks.clone(),
             origins: self.origins.clone(),
@@ -112,12 +111,16 @@ impl NewKey {
                 "origins are for publishable keys: browsers have no secret keys",
             ));
         }
-        if publishable && self.scopes.iter().any(Scope::is_ours) {
-            return Err(Error::invalid(
+        let with_own_scope = self.scopes.iter().any(Scope::is_ours);
+        match self.kind {
+            KeyKind::Publishable if with_own_scope => Err(Error::invalid(
                 "a publishable key has no scope of countersign: anybody can read the key",
-            ));
+            )),
+            KeyKind::Signing if with_own_scope => Err(Error::invalid(
+                "a signing key has no scope of countersign: it signs requests, and gets no tokens",
+            )),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -133,12 +136,10 @@ impl Control {
         self.know(&new.scopes)?;
         let expires_at = expiry(new.expires_in, now)?;
         let id = KeyId::from_bits(random::id_bits(now));
-        let secret = generate_key(id, new.kind, new.environment);
-        let digest = self.hasher().digest(secret.expose());
-        let tail = KeyTail::of(secret.expose());
+        let (text, secret) = self.key_texts().make(id, new.kind, new.environment)?;
         let created = self.commit(move |draft| {
             let app = apps::find(draft, &new.app)?;
-            let key = new.key(id, app.id, (digest, tail), now, expires_at);
+            let key = new.key(app.id, text.clone(), now, expires_at);
             let live = draft.live_keys(app.id, now, app.settings.keys_max())?;
             let key = keys::create(key, &app, live)?;
             let value = key.value().clone();
@@ -162,6 +163,11 @@ impl Control {
         let (actor, now) = (actor.clone(), self.now());
         new.judge()?;
         self.know(&new.scopes)?;
+        if new.kind == KeyKind::Signing {
+            return Err(Error::invalid(
+                "a signing key cannot be imported: its signatures are checked with its text, and a digest is not that",
+            ));
+        }
         if kind == DigestKind::HmacSha256 && !self.hasher().is_peppered() {
             return Err(Error::invalid(
                 "hmac-sha256 needs keys.pepper: the secret under which the other system has made the digest",
@@ -171,9 +177,15 @@ impl Control {
         let id = KeyId::from_bits(random::id_bits(now));
         let created = self.commit(move |draft| {
             let app = apps::find(draft, &new.app)?;
+            let text = NewText {
+                id,
+                digest,
+                tail: None,
+                sealed: None,
+            };
             let key = ApiKey {
                 digest_kind: kind,
-                ..new.key(id, app.id, (digest, None), now, expires_at)
+                ..new.key(app.id, text, now, expires_at)
             };
             let live = draft.live_keys(app.id, now, app.settings.keys_max())?;
             let key = keys::create(key, &app, live)?;
@@ -242,18 +254,13 @@ impl Control {
             return Err(Error::invalid("an overlap is at most 90 days"));
         }
         let (actor, now) = (actor.clone(), self.now());
-        let hasher = self.hasher().clone();
+        let texts = self.key_texts().clone();
         self.commit(move |draft| {
             let old = find(draft, id)?;
             let found = draft.app(old.app)?;
             let app = found.ok_or_else(|| Error::not_found("App", old.app))?;
             let new_id = KeyId::from_bits(random::id_bits(now));
-            let secret = generate_key(new_id, old.kind, old.environment);
-            let text = NewText {
-                id: new_id,
-                digest: hasher.digest(secret.expose()),
-                tail: KeyTail::of(secret.expose()),
-            };
+            let (text, secret) = texts.make(new_id, old.kind, old.environment)?;
             let rotation = keys::rotate(old, &app, text, now, handover)?;
             let value = rotation.successor.value().clone();
             let retired = rotation.retired.value();

@@ -16,6 +16,7 @@ pub mod app_settings;
 pub mod client_uses;
 pub mod certificates;
 pub mod identify;
+mod key_texts;
 pub mod key_uses;
 pub mod last_uses;
 pub mod keys;

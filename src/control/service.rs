@@ -7,6 +7,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use super::draft::Draft;
 use super::error::Error;
 use super::key_ring::TokenKeys;
+use super::key_texts::KeyTexts;
 use super::key_uses::KeyUses;
 use super::metrics::ControlMetrics;
 use super::publish::{Changed, Publisher, blocking};
@@ -14,6 +15,7 @@ use super::published_keys::PublishedKeys;
 use super::writer::Plan;
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::authority::Authority;
+use crate::crypto::signing_key::SigningTexts;
 use crate::domain::certificate::Profile;
 use crate::domain::scope::ScopeSet;
 use crate::domain::time::{Clock, Timestamp};
@@ -31,6 +33,8 @@ pub struct Parts {
     pub publisher: Publisher,
     pub authority: Arc<Authority>,
     pub hasher: Arc<SecretHasher>,
+    /// Absent if the configuration has no sealing key.
+    pub signing_texts: Option<Arc<SigningTexts>>,
     pub profile: Profile,
     pub clock: Arc<dyn Clock>,
     pub metrics: ControlMetrics,
@@ -65,7 +69,7 @@ struct Inner {
 /// The parts for operations on keys and other secrets.
 #[derive(Debug)]
 struct KeyParts {
-    hasher: Arc<SecretHasher>,
+    texts: KeyTexts,
     uses: KeyUses,
     /// The scopes that there are; every name is one if there is no catalogue.
     scopes: ArcSwapOption<ScopeSet>,
@@ -96,7 +100,10 @@ impl Control {
             metrics: parts.metrics,
             token_keys: parts.token_keys,
             keys: KeyParts {
-                hasher: parts.hasher,
+                texts: KeyTexts {
+                    hasher: parts.hasher,
+                    signing: parts.signing_texts,
+                },
                 uses: parts.key_uses,
                 scopes: ArcSwapOption::empty(),
             },
@@ -145,7 +152,11 @@ impl Control {
     }
 
     pub(super) fn hasher(&self) -> &Arc<SecretHasher> {
-        &self.inner.keys.hasher
+        &self.inner.keys.texts.hasher
+    }
+
+    pub(super) fn key_texts(&self) -> &KeyTexts {
+        &self.inner.keys.texts
     }
 
     pub(super) fn signing(&self) -> Arc<Signing> {

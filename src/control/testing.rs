@@ -19,6 +19,7 @@ use super::published_keys::testing::OneSource;
 use super::service::{Control, Parts};
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::authority::Authority;
+use crate::crypto::signing_key::SigningTexts;
 use crate::domain::admin::Actor;
 use crate::domain::api_key::{ApiKey, Environment, KeyKind};
 use crate::domain::app::App;
@@ -163,6 +164,7 @@ impl Fixture {
             publisher,
             authority: Arc::new(authority),
             hasher: hasher.clone(),
+            signing_texts: Some(signing_texts()),
             profile: Profile::default(),
             clock: clock.clone(),
             metrics,
@@ -226,6 +228,12 @@ impl Fixture {
         let events = self.control.audit(AuditFilter::default(), page).await;
         events.unwrap().remove(0)
     }
+}
+
+/// The texts of signing keys, under a sealing key of tests.
+pub fn signing_texts() -> Arc<SigningTexts> {
+    let texts = SigningTexts::new(&Secret::new("a sealing key of tests".to_owned()));
+    Arc::new(texts.unwrap())
 }
 
 pub fn new_key(app: &str, scopes: &str) -> NewKey {

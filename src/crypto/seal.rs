@@ -88,6 +88,7 @@ impl SealingKey {
         })
     }
 
+    #[cfg(test)]
     pub const fn id(&self) -> SealingKeyId {
         self.id
     }

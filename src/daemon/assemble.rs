@@ -22,6 +22,7 @@ use super::operators::Operators;
 use super::pump;
 use super::registry_view::LiveRegistry;
 use super::reload::Running;
+use super::sealing;
 use super::store_check::StoreCheck;
 use super::trust::Trust;
 use super::world::{self, Ground, World};
@@ -68,6 +69,8 @@ pub struct Start {
     pub locks: Locks,
     /// True if an empty store may be created beside an existing authority.
     pub new_store: bool,
+    /// True if the start goes on without the signing keys that the sealing key does not open.
+    pub without_signing_keys: bool,
 }
 
 /// Builds every room and opens the listeners. A part that cannot be trusted or opened is an error, and nothing serves.
@@ -80,7 +83,8 @@ pub async fn assemble(
     let (clock, registry) = (&foundation.clock, &foundation.registry);
     let trust = Trust::open(config, clock, registry, start.new_store)?;
     let kept = Kept::of(&trust);
-    let (planes, shown) = Planes::connect(config, &foundation, trust).await?;
+    let (planes, shown) =
+        Planes::connect(config, &foundation, trust, start.without_signing_keys).await?;
     let running = running(config, config_path, &foundation, &planes, shown)?;
     let calendar = calendar(&foundation, &running, kept)?;
     let closing = CancellationToken::new();
@@ -129,16 +133,26 @@ impl Planes {
         config: &Config,
         foundation: &Foundation,
         mut trust: Trust,
+        without_signing_keys: bool,
     ) -> anyhow::Result<(Self, Shown)> {
         let created = std::mem::take(&mut trust.created);
         let catalog = world::catalog(&config.replaceable(), FIRST_GENERATION, &foundation.shares)?;
         let registry = &foundation.registry;
         let publishing = Publishing::start(&trust, Arc::clone(&catalog), registry).await?;
+        let signing_texts = sealing::signing_texts(config)?;
+        let first = publishing.live.load();
+        sealing::check_snapshot(signing_texts.as_deref(), &first, without_signing_keys)?;
+        drop(first);
         let view = publishing.view(&foundation.clock);
         let world = first_world(config, foundation, &trust, &view, catalog)?;
 
-        let (control_plane, uses_asked) =
-            ControlPlane::connect(config, foundation, trust, &publishing, world.profile);
+        let (control_plane, uses_asked) = ControlPlane::connect(
+            config,
+            foundation,
+            trust,
+            &publishing,
+            (world.profile, signing_texts),
+        );
         let first = First {
             live: publishing.live,
             generation: world.generation,

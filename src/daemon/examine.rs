@@ -12,6 +12,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, absolute};
 
 use super::clock::SystemClock;
+use super::sealing;
 use super::trust::{self, Part};
 use super::world::connector;
 use crate::api::partner::table;
@@ -30,27 +31,35 @@ use crate::store::sqlite::backend::SqliteStore;
 
 /// Loads the configuration in a file and everything that it names, with overrides from the environment.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
-    let layers = Layers {
-        environment: environment(),
-        endpoints: table::endpoints(),
-        ..Layers::default()
-    };
-    load_examined(path, &layers, |config| examine(config, &SystemClock))
+    load_examined(path, &layers(), |config| examine(config, &SystemClock))
+}
+
+/// Loads a configuration as [`load`] does, for a reload: the next start has to open what the store has sealed.
+pub fn load_again(path: &Path) -> Result<Loaded, Problems> {
+    load_examined(path, &layers(), |config| {
+        let mut found = examine(config, &SystemClock);
+        sealed(config, &mut found);
+        found
+    })
 }
 
 /// Loads a configuration as [`load`] does, and adds what a start would refuse to create: an authority, a token key or a
 /// store that is lost. A start itself judges that when it holds the lock, so that it names another gateway first.
 pub fn check(path: &Path) -> Result<Loaded, Problems> {
-    let layers = Layers {
+    load_examined(path, &layers(), |config| {
+        let mut found = examine(config, &SystemClock);
+        lost(config, &mut found);
+        sealed(config, &mut found);
+        found
+    })
+}
+
+fn layers() -> Layers {
+    Layers {
         environment: environment(),
         endpoints: table::endpoints(),
         ..Layers::default()
-    };
-    load_examined(path, &layers, |config| {
-        let mut found = examine(config, &SystemClock);
-        lost(config, &mut found);
-        found
-    })
+    }
 }
 
 fn lost(config: &Config, found: &mut Examined) {
@@ -70,6 +79,21 @@ fn lost(config: &Config, found: &mut Examined) {
         &mut found.faults
     };
     list.push(finding);
+}
+
+/// Checks that the sealing key opens what the store has sealed. A start judges that by what it loads.
+fn sealed(config: &Config, found: &mut Examined) {
+    // A store that cannot be read has been reported already.
+    let sealed = SqliteStore::sealed_texts(&config.store_path()).unwrap_or_default();
+    let sealed = sealed.iter().map(|(id, sealed)| (*id, sealed));
+    let texts = match sealing::signing_texts(config) {
+        Ok(texts) => texts,
+        Err(error) => return note(at("keys").key("sealing_key"), error.as_ref(), found),
+    };
+    if let Err(unopened) = sealing::check(texts.as_deref(), sealed) {
+        let path = at("keys").key("sealing_key");
+        found.faults.push(Finding::new(path, unopened.to_string()));
+    }
 }
 
 /// Writes warnings into the log.

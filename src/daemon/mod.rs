@@ -8,6 +8,7 @@ pub mod assemble;
 pub mod foundation;
 pub mod trust;
 pub mod sources;
+mod sealing;
 mod control_plane;
 pub mod data_plane;
 pub mod operators;

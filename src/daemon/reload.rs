@@ -112,7 +112,7 @@ impl Running {
     /// Replaces the configuration. `last` is the number of the last generation.
     async fn replace(&self, last: &mut u64, allow_empty: bool) -> Result<Reloaded, ReloadRefusal> {
         let Loaded { config, warnings } =
-            examine::load(&self.config_path).map_err(|problems| refused(&problems))?;
+            examine::load_again(&self.config_path).map_err(|problems| refused(&problems))?;
         if !allow_empty {
             keeps_routes(&self.in_force.load(), &config)?;
         }

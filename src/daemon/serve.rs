@@ -25,6 +25,8 @@ pub struct ServeOptions {
     pub config_path: PathBuf,
     /// True if an empty store may be created beside an existing authority.
     pub new_store: bool,
+    /// True if the start goes on without the signing keys that the sealing key does not open.
+    pub without_signing_keys: bool,
     /// True for a ready line in JSON.
     pub output_json: bool,
 }
@@ -48,6 +50,7 @@ pub fn serve(options: &ServeOptions) -> anyhow::Result<()> {
     let start = Start {
         locks: Locks::take(&options.config)?,
         new_store: options.new_store,
+        without_signing_keys: options.without_signing_keys,
     };
     examine::log_warnings(&options.warnings);
     let runtime = control_runtime()?;

@@ -13,6 +13,7 @@ use super::limit::{Limit, Per, Rate};
 use super::name::Name;
 use super::origin::OriginPattern;
 use super::scope::ScopeSet;
+use super::sealed::Sealed;
 use super::time::Timestamp;
 
 /// The environment of a key: `sk_live_…` or `sk_test_…`.
@@ -215,6 +216,8 @@ pub struct ApiKey {
     pub digest: SecretDigest,
     pub digest_kind: DigestKind,
     pub tail: Option<KeyTail>,
+    /// The text itself, sealed. Only signing keys have it: a signature is checked with the text.
+    pub sealed: Option<Sealed>,
     pub scopes: ScopeSet,
     /// The networks that may use the key; all when empty.
     pub networks: Vec<IpNet>,
@@ -248,7 +251,7 @@ impl ApiKey {
 
     /// The rules that few keys have.
     pub fn rules(&self) -> Option<Arc<KeyRules>> {
-        KeyRules::of(&self.origins, &self.limits)
+        KeyRules::of(&self.origins, &self.limits, self.sealed.clone())
     }
 
     /// A secret key of a test, which has no condition and no end.
@@ -263,6 +266,7 @@ impl ApiKey {
             digest: SecretDigest([1; 32]),
             digest_kind: DigestKind::Own,
             tail: None,
+            sealed: None,
             scopes: ScopeSet::default(),
             networks: Vec::new(),
             origins: Vec::new(),
@@ -283,12 +287,18 @@ impl ApiKey {
 pub struct KeyRules {
     pub origins: Box<[OriginPattern]>,
     pub limits: Box<[Arc<Limit>]>,
+    /// The text of a signing key.
+    pub sealed: Option<Sealed>,
 }
 
 impl KeyRules {
     /// The rules, if there are any.
-    pub fn of(origins: &[OriginPattern], limits: &[KeyLimit]) -> Option<Arc<Self>> {
-        if origins.is_empty() && limits.is_empty() {
+    pub fn of(
+        origins: &[OriginPattern],
+        limits: &[KeyLimit],
+        sealed: Option<Sealed>,
+    ) -> Option<Arc<Self>> {
+        if origins.is_empty() && limits.is_empty() && sealed.is_none() {
             return None;
         }
         let limit =
@@ -296,6 +306,7 @@ impl KeyRules {
         Some(Arc::new(Self {
             origins: origins.into(),
             limits: limits.iter().map(limit).collect(),
+            sealed,
         }))
     }
 }

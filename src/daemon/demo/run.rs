@@ -87,6 +87,7 @@ async fn show(options: &DemoOptions) -> anyhow::Result<bool> {
     let start = Start {
         locks: lock.with_store(&config.store_path())?,
         new_store: false,
+        without_signing_keys: false,
     };
     let assembled = assemble(&config, &directory.config(), start).await?;
     drop(settled);

@@ -6,6 +6,7 @@ use super::super::api_key::{ApiKey, DigestKind, KeyTail, SecretDigest};
 use super::super::app::App;
 use super::super::credential::{CredentialState, RevocationReason};
 use super::super::id::KeyId;
+use super::super::sealed::Sealed;
 use super::super::time::Timestamp;
 use super::apps::{may_get_credentials, may_get_key};
 use super::change::Allowed;
@@ -19,11 +20,13 @@ pub struct Rotation {
 }
 
 /// The parts of a successor that its predecessor does not give it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewText {
     pub id: KeyId,
     pub digest: SecretDigest,
     pub tail: Option<KeyTail>,
+    /// The text itself, for a signing key.
+    pub sealed: Option<Sealed>,
 }
 
 /// A new key of this App, which has `live` ones.
@@ -48,6 +51,7 @@ pub fn rotate(
         digest: new.digest,
         digest_kind: DigestKind::Own,
         tail: new.tail,
+        sealed: new.sealed,
         created_at: now,
         ..old.clone()
     });
@@ -201,6 +205,7 @@ mod tests {
             id: KeyId::from_bits(2),
             digest: SecretDigest([2; 32]),
             tail: None,
+            sealed: None,
         };
         rotate(old, &app(state), successor, NOW, Handover::Overlap(HOUR))
     }
@@ -254,6 +259,7 @@ mod tests {
             id: KeyId::from_bits(2),
             digest: SecretDigest([2; 32]),
             tail: None,
+            sealed: None,
         };
         let app = app(AppState::Active);
         let rotation = rotate(old, &app, text, NOW, Handover::AtOnce).unwrap();

@@ -27,6 +27,7 @@ use crate::domain::name::Name;
 use crate::domain::record::AuditEvent;
 use crate::domain::registry::change::Allowed;
 use crate::domain::registry::sessions::SessionChanges;
+use crate::domain::sealed::Sealed;
 use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 use crate::domain::token_end::TokenEnd;
@@ -63,6 +64,14 @@ impl SqliteStore {
     /// Checks that [`open`](Self::open) would find a store at `path`, or nothing. Changes nothing.
     pub fn examine(path: &Path) -> Result<(), Error> {
         file::examine(path)
+    }
+
+    /// The sealed texts in the file at `path`, if there is one. Changes nothing.
+    pub fn sealed_texts(path: &Path) -> Result<Vec<(KeyId, Sealed)>, Error> {
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        keys::sealed_texts(&file::open_other(path)?)
     }
 
     fn take_early(&self) -> Option<Contents> {

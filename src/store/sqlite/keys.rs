@@ -1,4 +1,4 @@
-//! API keys in their table: digests, never secrets.
+//! API keys in their table: digests, and the sealed texts of signing keys.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -19,6 +19,7 @@ use crate::domain::listing::{KeyFilter, Page};
 use crate::domain::origin::OriginPattern;
 use crate::domain::registry::change::Allowed;
 use crate::domain::scope::ScopeSet;
+use crate::domain::sealed::Sealed;
 use crate::domain::shelf::Shelf;
 use crate::domain::snapshot::KeyEntry;
 use crate::domain::time::Timestamp;
@@ -45,6 +46,7 @@ static KEYS: Table = Table {
         "limits",
         "successor",
         "tokens_outlive",
+        "sealed",
     ],
     show,
 };
@@ -67,6 +69,7 @@ static ENTRIES: Table = Table {
         "origins",
         "limits",
         "tokens_outlive",
+        "sealed",
     ],
     show,
 };
@@ -85,6 +88,7 @@ fn read(record: &Record<'_>) -> Result<ApiKey, Error> {
         digest: record.value("digest").map(SecretDigest)?,
         digest_kind: digest_kind(record)?,
         tail: tail(record)?,
+        sealed: sealed(record)?,
         scopes: record.parsed("scopes")?,
         networks: networks(record)?,
         origins: origins(record)?,
@@ -127,7 +131,7 @@ fn read_entry(
         environment: environment(record)?,
         tail: tail(record)?,
         tokens_outlive: record.value("tokens_outlive")?,
-        rules: KeyRules::of(&origins(record)?, &limits(record)?),
+        rules: KeyRules::of(&origins(record)?, &limits(record)?, sealed(record)?),
     };
     Ok((KeyId::from_bits(record.bits("id")?), entry))
 }
@@ -148,6 +152,11 @@ fn tail(record: &Record<'_>) -> Result<Option<KeyTail>, Error> {
     let text: Option<String> = record.value("tail")?;
     let tail = text.map(|text| KeyTail::of(&text).ok_or_else(|| record.corrupt("tail")));
     tail.transpose()
+}
+
+fn sealed(record: &Record<'_>) -> Result<Option<Sealed>, Error> {
+    let envelope: Option<Vec<u8>> = record.value("sealed")?;
+    Ok(envelope.map(Sealed::new))
 }
 
 /// The origins of a key, in one text, separated by blanks.
@@ -215,6 +224,24 @@ pub(super) fn all(connection: &Connection) -> Result<Shelf<KeyId, KeyEntry>, Err
     ENTRIES.shelf(connection, |record| read_entry(record, &mut sets))
 }
 
+/// The sealed texts of keys that are not revoked, of a database whose schema may be older. The number is bounded: they
+/// are a sample of what can be opened.
+pub(super) fn sealed_texts(connection: &Connection) -> Result<Vec<(KeyId, Sealed)>, Error> {
+    let known = "SELECT COUNT(*) FROM pragma_table_info('keys') WHERE name = 'sealed'";
+    let known: i64 = connection.query_row(known, [], |row| row.get(0))?;
+    if known == 0 {
+        return Ok(Vec::new());
+    }
+    let query =
+        "SELECT id, sealed FROM keys WHERE sealed IS NOT NULL AND state <> 'revoked' LIMIT 1000";
+    let mut statement = connection.prepare(query)?;
+    let rows = statement.query_map([], |row| {
+        let id = KeyId::from_bits(u128::from_be_bytes(row.get(0)?));
+        Ok((id, Sealed::new(row.get::<_, Vec<u8>>(1)?)))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 pub(super) fn list(
     connection: &Connection,
     filter: &KeyFilter,
@@ -260,8 +287,8 @@ fn insert(connection: &Connection, key: &ApiKey, revision: i64) -> Result<(), Er
         .prepare_cached(
             "INSERT INTO keys (id, app, name, environment, digest, scopes, networks, state, created_at, \
              expires_at, revoked_at, revocation_reason, kind, digest_kind, tail, origins, limits, successor, \
-             tokens_outlive, revision) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             tokens_outlive, sealed, revision) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             u128::from(key.id).to_be_bytes(),
@@ -283,6 +310,7 @@ fn insert(connection: &Connection, key: &ApiKey, revision: i64) -> Result<(), Er
             written(&key.limits),
             key.successor.map(|id| u128::from(id).to_be_bytes()),
             key.tokens_outlive,
+            key.sealed.as_ref().map(Sealed::as_bytes),
             revision,
         ])?;
     Ok(())

@@ -35,6 +35,10 @@ static MIGRATIONS: &[Migration] = &[
         name: "proof_keys",
         sql: include_str!("migrations/0007_proof_keys.sql"),
     },
+    Migration {
+        name: "signing_keys",
+        sql: include_str!("migrations/0008_signing_keys.sql"),
+    },
 ];
 
 #[derive(Debug)]
@@ -182,7 +186,8 @@ mod tests {
                 7_966_784_273_891_284_478,
                 -213_862_777_320_028_584,
                 324_871_171_209_876_152,
-                -5_795_012_561_887_213_571
+                -5_795_012_561_887_213_571,
+                -2_690_910_348_016_334_211
             ]
         );
     }

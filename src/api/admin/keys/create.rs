@@ -30,7 +30,7 @@ pub struct CreateKey {
     /// `default` when absent.
     #[schema(value_type = Option<String>, pattern = "^[a-z0-9][a-z0-9._-]{0,29}$")]
     pub(super) name: Option<Name>,
-    /// `secret` or `publishable`; `secret` when absent.
+    /// `secret`, `publishable` or `signing`; `secret` when absent.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub(super) kind: NewKeyKind,
@@ -66,6 +66,7 @@ pub enum NewKeyKind {
     #[default]
     Secret,
     Publishable,
+    Signing,
 }
 
 impl From<NewKeyKind> for KeyKind {
@@ -73,6 +74,7 @@ impl From<NewKeyKind> for KeyKind {
         match kind {
             NewKeyKind::Secret => Self::Secret,
             NewKeyKind::Publishable => Self::Publishable,
+            NewKeyKind::Signing => Self::Signing,
         }
     }
 }
