@@ -74,10 +74,12 @@ use domain::key_index::KeyIndex;
 use domain::limit::{Limit, Per, Rate};
 use domain::local_call::LocalCall;
 use domain::policy::{Policy, Requirement};
+use domain::published_sets::PublishedSets;
 use domain::route::{HostPattern, PathPattern, Route, RouteTable, Target};
 use domain::shelf::Shelf;
 use domain::snapshot::{Catalog, HostPolicies, KeyEntry, Snapshot};
 use domain::tcp::Tcp;
+use domain::time::Timestamp;
 use domain::tls_policy::TlsPolicy;
 use domain::token::Claims;
 use domain::upstream::{AnswerBounds, Endpoint, PoolBounds, Protocol, Timeouts, Upstream};
@@ -85,6 +87,7 @@ use measure::How;
 use net::listener;
 use net::tcp::TcpOptions;
 use partners::{APP, At, House};
+use proxy::credentials::signatures::Shared;
 use proxy::generations::{Generation, Generations};
 use proxy::intake::handshake::TlsPolicies;
 use proxy::local::{Answering, LocalService};
@@ -198,6 +201,14 @@ struct Gateway {
 #[derive(Debug)]
 struct NotAsked;
 
+impl PublishedSets for NotAsked {
+    fn find(&self, _: &str) -> Option<Arc<str>> {
+        None
+    }
+
+    fn miss(&self, _: &str, _: Timestamp) {}
+}
+
 impl LocalService for NotAsked {
     fn call(&self, _: LocalCall) -> Answering {
         Box::pin(async { Ok(Response::new(Bytes::new()).into()) })
@@ -254,6 +265,11 @@ impl Gateway {
                 algorithms: Algorithms::USUAL,
                 nonces: true,
             })),
+            signatures: Shared {
+                texts: None,
+                published: Arc::new(NotAsked),
+                seen: Arc::default(),
+            },
             assertions: AssertionSigner::new(signer),
             clock: Arc::new(At(house.now)),
             ledger: Arc::clone(&ledger),

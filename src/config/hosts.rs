@@ -103,7 +103,8 @@ pub struct Route {
     #[schemars(with = "Vec<String>")]
     pub scopes: Vec<Scope>,
     /// The kinds of keys and tokens that the route accepts, among those that `require` asks for: `secret_key`,
-    /// `publishable_key`, `app_token` (of an App alone) and `user_token` (of an App's user). Everything but publishable keys when not set.
+    /// `publishable_key`, `signature` (of the request), `app_token` (of an App alone) and `user_token` (of an App's
+    /// user). Everything but publishable keys and signatures when not set.
     #[serde(default)]
     pub accept: Option<Vec<Accept>>,
     /// The environments whose credentials the route takes: `live`, `test` or both.
@@ -228,6 +229,7 @@ impl From<Per> for DomainPer {
 pub enum Accept {
     SecretKey,
     PublishableKey,
+    Signature,
     AppToken,
     UserToken,
 }
@@ -237,6 +239,7 @@ impl From<Accept> for CredentialKind {
         match accept {
             Accept::SecretKey => Self::SecretKey,
             Accept::PublishableKey => Self::PublishableKey,
+            Accept::Signature => Self::Signature,
             Accept::AppToken => Self::AppToken,
             Accept::UserToken => Self::UserToken,
         }

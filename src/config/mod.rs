@@ -16,6 +16,7 @@ pub mod identity_headers;
 pub mod upstreams;
 pub mod tcp;
 pub mod tokens;
+pub mod signatures;
 pub mod issuers;
 pub mod store;
 pub mod logs;

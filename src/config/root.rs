@@ -15,6 +15,7 @@ use super::issuers::OtherIssuer;
 use super::listeners::{Admin, Listeners, Ops};
 use super::logs::{AccessLog, Log, LogTarget};
 use super::metrics::Metrics;
+use super::signatures::Signatures;
 use super::span::Span;
 use super::store::{Store, StoreUrl};
 use super::tls::Tls;
@@ -57,6 +58,7 @@ pub struct Config {
     #[schemars(with = "BTreeMap<String, OtherIssuer>")]
     pub issuers: BTreeMap<Name, OtherIssuer>,
     pub keys: Keys,
+    pub signatures: Signatures,
     pub store: Store,
     pub access_log: AccessLog,
     pub log: Log,
@@ -112,6 +114,7 @@ impl Default for Config {
             tokens: Tokens::default(),
             issuers: BTreeMap::new(),
             keys: Keys::default(),
+            signatures: Signatures::default(),
             store: Store::default(),
             access_log: AccessLog::default(),
             log: Log::default(),

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use super::error::Error;
 use crate::crypto::jwk::{KeySet, Strictness};
 use crate::domain::app_settings::ClientKeys;
+use crate::domain::published_sets::PublishedSets;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 
@@ -177,6 +178,16 @@ impl PublishedKeys {
 
     fn sources(&self) -> MutexGuard<'_, HashMap<Arc<str>, Source>> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PublishedSets for PublishedKeys {
+    fn find(&self, url: &str) -> Option<Arc<str>> {
+        Self::find(self, url)
+    }
+
+    fn miss(&self, url: &str, now: Timestamp) {
+        Self::miss(self, url, now);
     }
 }
 

@@ -29,6 +29,7 @@ use crate::crypto::api_key::SecretHasher;
 use crate::crypto::dpop::algorithms::Algorithms;
 use crate::crypto::dpop::proofs::{ProofRules, Proofs};
 use crate::crypto::jwt::TokenSigner;
+use crate::crypto::signing_key::SigningTexts;
 use crate::domain::admin::Actor;
 use crate::domain::certificate::Profile;
 use crate::domain::registry::sessions::SessionsMax;
@@ -92,6 +93,8 @@ pub struct ControlPlane {
     pub hasher: Arc<SecretHasher>,
     /// The judge of DPoP proofs, one for the token endpoint and the workers.
     pub proofs: Arc<Proofs>,
+    /// Absent if the configuration has no sealing key.
+    pub signing_texts: Option<Arc<SigningTexts>>,
     /// The current signer of tokens, replaced by each rotation.
     pub signer: Arc<ArcSwap<TokenSigner>>,
     /// The certificates that partners download to trust the authority.
@@ -107,7 +110,7 @@ impl ControlPlane {
         foundation: &Foundation,
         trust: Trust,
         publishing: &Publishing,
-        profile: Profile,
+        (profile, signing_texts): (Profile, Option<Arc<SigningTexts>>),
     ) -> (Self, mpsc::Receiver<UsesAsked>) {
         let pepper = config.keys.pepper.as_ref();
         let hasher = Arc::new(SecretHasher::new(
@@ -128,6 +131,7 @@ impl ControlPlane {
             publisher: publishing.publisher.clone(),
             authority: trust.authority,
             hasher: Arc::clone(&hasher),
+            signing_texts: signing_texts.clone(),
             profile,
             clock: Arc::clone(&foundation.clock),
             metrics: publishing.metrics.clone(),
@@ -142,6 +146,7 @@ impl ControlPlane {
                 algorithms: Algorithms::USUAL,
                 nonces: config.tokens.dpop_nonces,
             })),
+            signing_texts,
             signer,
             ca_pem,
             tickets: trust.tickets,

@@ -18,6 +18,7 @@ use crate::config::logs::LogTarget;
 use crate::config::root::Config;
 use crate::crypto::assertion::AssertionSigner;
 use crate::domain::snapshot::Snapshot;
+use crate::proxy::credentials::signatures::Shared;
 use crate::proxy::generations::{Generation, Generations};
 use crate::proxy::plane::{Proxy, Wiring};
 use crate::proxy::report::ledger::Ledger;
@@ -67,6 +68,11 @@ impl DataPlane {
                 local: Arc::new(Local::new(first.partner, Handle::current())),
                 hasher: Arc::clone(&control.hasher),
                 proofs: Arc::clone(&control.proofs),
+                signatures: Shared {
+                    texts: control.signing_texts.clone(),
+                    published: Arc::clone(control.control.published()) as _,
+                    seen: Arc::default(),
+                },
                 assertions: AssertionSigner::new(Arc::clone(&control.signer)),
                 clock: Arc::clone(&foundation.clock),
                 ledger,

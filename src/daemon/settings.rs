@@ -49,6 +49,7 @@ pub fn proxy(config: &Fixed<'_>, shares: &Shares) -> Settings {
             period: partners.auth_failures.rate.period.get(),
             burst: partners.auth_failures.burst,
         },
+        signed_body_max: config.signatures.body_max.get(),
         app_label: app_label(&config.metrics.apps),
         ..Settings::default()
     }

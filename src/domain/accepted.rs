@@ -8,6 +8,8 @@ use super::identity::Bearer;
 pub enum CredentialKind {
     SecretKey,
     PublishableKey,
+    /// A signature of the request.
+    Signature,
     /// A token that speaks for its App alone.
     AppToken,
     /// A token that speaks for a user.
@@ -15,9 +17,10 @@ pub enum CredentialKind {
 }
 
 impl CredentialKind {
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::SecretKey,
         Self::PublishableKey,
+        Self::Signature,
         Self::AppToken,
         Self::UserToken,
     ];
@@ -26,14 +29,16 @@ impl CredentialKind {
         match self {
             Self::SecretKey => "secret_key",
             Self::PublishableKey => "publishable_key",
+            Self::Signature => "signature",
             Self::AppToken => "app_token",
             Self::UserToken => "user_token",
         }
     }
 
-    /// The kind of a proved credential; none for a key that is good for signatures only.
+    /// The kind of a proved credential; none for the text of a key that is good for signatures only.
     pub fn of(bearer: &Bearer) -> Option<Self> {
         match bearer {
+            Bearer::Key { facts, .. } if facts.signed.is_some() => Some(Self::Signature),
             Bearer::Key { facts, .. } => match facts.kind {
                 KeyKind::Secret => Some(Self::SecretKey),
                 KeyKind::Publishable => Some(Self::PublishableKey),
@@ -54,14 +59,15 @@ impl CredentialKind {
 pub struct AcceptedKinds(u8);
 
 impl AcceptedKinds {
-    /// Everything that proves what a route requires, except publishable keys: anybody can read those.
+    /// Everything that proves what a route requires, except publishable keys, which anybody can read, and signatures,
+    /// for which a request's body is held.
     pub const DEFAULT: Self = Self(
         CredentialKind::SecretKey.bit()
             | CredentialKind::AppToken.bit()
             | CredentialKind::UserToken.bit(),
     );
 
-    /// Every kind, for endpoints that tell a caller who it is.
+    /// Every kind that is shown as a text, for endpoints that tell a caller who it is.
     pub const ALL: Self = Self(Self::DEFAULT.0 | CredentialKind::PublishableKey.bit());
 
     pub fn new(kinds: impl IntoIterator<Item = CredentialKind>) -> Self {

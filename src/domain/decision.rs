@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::accepted::CredentialKind;
 use super::certificate::Fingerprint;
 use super::header_names::HeaderNames;
 use super::identity::{Bearer, Caller, CertificateProof, Evidence};
@@ -41,6 +42,12 @@ pub trait Fields {
 
     /// True if the sender's address has failed too often lately to try another secret.
     fn locked_out(&self) -> bool;
+
+    /// Verifies the signature of the request by a key of ours; `None` if it has none. Asked only where the route accepts
+    /// signatures.
+    fn signature(&self) -> Option<Evidence<Bearer>> {
+        None
+    }
 
     /// Verifies the key or token, if the route looks at one at all.
     fn bearer(&self, looked_at: bool, certificate: &Evidence<CertificateProof>)
@@ -123,7 +130,11 @@ impl Snapshot {
         if checks_secrets(route) && fields.locked_out() {
             return Err(Denial::Policy(Reason::AuthRateLimited));
         }
-        caller.bearer = fields.bearer(looked_at(route), &caller.certificate);
+        let signed = accepts_signatures(route).then(|| fields.signature());
+        caller.bearer = match signed.flatten() {
+            Some(evidence) => evidence,
+            None => fields.bearer(looked_at(route), &caller.certificate),
+        };
         Permit::decide(caller, route, &self.catalog.upstreams).map_err(Denial::Policy)
     }
 
@@ -162,6 +173,10 @@ fn quarantine(
 fn looked_at(route: &Route) -> bool {
     let tells = matches!(&route.target, Target::Local(endpoint) if endpoint.tells_who());
     tells || route.policy.requirement.looks_at_bearer()
+}
+
+fn accepts_signatures(route: &Route) -> bool {
+    route.policy.usable().has(CredentialKind::Signature)
 }
 
 fn checks_secrets(route: &Route) -> bool {

@@ -8,6 +8,7 @@ use super::certificate::{Fingerprint, SerialNumber};
 use super::id::{AppId, CertificateId, KeyId};
 use super::reason::Reason;
 use super::scope::ScopeSet;
+use super::signed_request::SignedRequest;
 use super::time::Validity;
 use super::token::{Claims, Subject};
 
@@ -45,6 +46,8 @@ pub struct KeyFacts {
     pub environment: Environment,
     pub tail: Option<KeyTail>,
     pub rules: Option<Arc<KeyRules>>,
+    /// The signature of this request, if the key was proved by one and not by its text.
+    pub signed: Option<Arc<SignedRequest>>,
 }
 
 impl KeyFacts {

@@ -13,6 +13,8 @@ pub mod id;
 pub mod name;
 pub mod secret;
 pub mod sealed;
+pub mod signed_request;
+pub mod published_sets;
 pub mod stray;
 pub mod app;
 pub mod app_settings;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use foldhash::HashMap;
 
-use super::accepted::CredentialKind;
+use super::accepted::{AcceptedKinds, CredentialKind};
 use super::app_settings::Mtls;
 use super::identity::{Bearer, Caller, Identity};
 use super::local::LocalEndpoint;
@@ -12,6 +12,7 @@ use super::name::Name;
 use super::policy::{BearerKind, Policy, Requirement};
 use super::reason::Reason;
 use super::route::{Route, Target};
+use super::signed_request::{DigestAlgorithm, SignedBody};
 use super::upstream::Upstream;
 
 /// Proof that the policy of its route allowed a request. Only [`Permit::decide`] makes one, and nothing is forwarded
@@ -33,6 +34,8 @@ pub struct Grant {
 #[derive(Debug)]
 pub enum Destination {
     Upstream(ToUpstream),
+    /// The same, once the body is known to be the one that was signed.
+    Held(Held),
     Local(&'static LocalEndpoint),
 }
 
@@ -45,6 +48,28 @@ impl ToUpstream {
     /// Spends the permit.
     pub fn spend(self) -> Arc<Upstream> {
         self.0
+    }
+}
+
+/// The permit of a signed request whose body has not been compared with its digests yet. Nothing but its body opens it.
+#[derive(Debug)]
+pub struct Held {
+    permit: ToUpstream,
+    signed: SignedBody,
+}
+
+impl Held {
+    /// Releases the permit together with the body, if the body has the digests that were signed. `digest` computes one.
+    pub fn release<B: AsRef<[u8]>>(
+        self,
+        body: B,
+        digest: impl Fn(DigestAlgorithm, &[u8]) -> Vec<u8>,
+    ) -> Result<(ToUpstream, B), Reason> {
+        if self.signed.is_of(body.as_ref(), digest) {
+            Ok((self.permit, body))
+        } else {
+            Err(Reason::ContentDigestMismatch)
+        }
     }
 }
 
@@ -82,7 +107,8 @@ impl Permit {
         upstreams: &HashMap<Name, Arc<Upstream>>,
     ) -> Result<Self, Reason> {
         let policy = &route.policy;
-        let identity = prove(policy.requirement, caller)?;
+        let proved = prove(policy.requirement, caller);
+        let identity = proved.map_err(|reason| unsigned(policy, reason))?;
         refuse_without_certificate(identity.as_ref(), caller)?;
         if let Some(identity) = &identity {
             takes(policy, identity)?;
@@ -99,7 +125,11 @@ impl Permit {
             Target::Upstream(name) => {
                 // A catalogue without the upstream of one of its routes is not built.
                 let upstream = upstreams.get(name).ok_or(Reason::Internal)?;
-                Destination::Upstream(ToUpstream(Arc::clone(upstream)))
+                let permit = ToUpstream(Arc::clone(upstream));
+                match identity.as_ref().and_then(signed_body) {
+                    Some(signed) => Destination::Held(Held { permit, signed }),
+                    None => Destination::Upstream(permit),
+                }
             }
         };
         let route = Arc::clone(route);
@@ -107,6 +137,21 @@ impl Permit {
             grant: Grant { route, identity },
             destination,
         })
+    }
+}
+
+/// The digests of the body of a signed request.
+fn signed_body(identity: &Identity) -> Option<SignedBody> {
+    let signed = identity.bearer()?.facts().signed.as_ref()?;
+    signed.body.clone()
+}
+
+/// The reason for a caller that has shown nothing: where only signatures are accepted, one is missing.
+fn unsigned(policy: &Policy, reason: Reason) -> Reason {
+    let only = AcceptedKinds::new([CredentialKind::Signature]);
+    match reason {
+        Reason::CredentialMissing if policy.accept == only => Reason::SignatureMissing,
+        reason => reason,
     }
 }
 
@@ -456,8 +501,7 @@ mod tests {
                 facts: KeyFacts {
                     kind,
                     environment,
-                    tail: None,
-                    rules: None,
+                    ..KeyFacts::default()
                 },
             }),
             other => other,

@@ -99,7 +99,9 @@ impl Policy {
         let usable = self.accept.iter().filter(|accepted| {
             let kind = match accepted {
                 CredentialKind::AppToken | CredentialKind::UserToken => BearerKind::Token,
-                CredentialKind::SecretKey | CredentialKind::PublishableKey => BearerKind::Key,
+                CredentialKind::SecretKey
+                | CredentialKind::PublishableKey
+                | CredentialKind::Signature => BearerKind::Key,
             };
             wanted == Some(kind)
         });

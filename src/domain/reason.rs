@@ -112,6 +112,22 @@ reasons! {
         "Send the key alone, without a line end, blanks, quotes or a byte order mark before or after it.";
     KeyUnknown = "key_unknown", 401, "The key is unknown", "Check that the key belongs to this gateway.";
     KeyWrong = "key_wrong", 401, "The key's secret part is wrong", "Copy the whole key as it was shown once.";
+    ContentDigestMismatch = "content_digest_mismatch", 401, "The body is not the one that was signed",
+        "Compute Content-Digest over the bytes that are sent, after compression, and change nothing behind it.";
+    SignatureComponentsMissing = "signature_components_missing", 401, "The signature does not cover enough of the request",
+        "Cover \"@method\", \"@target-uri\" (or \"@authority\", \"@path\" and \"@query\"), and \"content-digest\" by sha-256 or sha-512 where there is a body.";
+    SignatureInvalid = "signature_invalid", 401, "The request's signature does not verify",
+        "Sign the request as it is sent, with the whole text of the signing key or with a key of the App's JWK set.";
+    SignatureMalformed = "signature_malformed", 401, "The request's signature cannot be read",
+        "Send Signature-Input and Signature of RFC 9421 with one label for the gateway's key, created, and keyid; by hmac-sha256, ecdsa-p256-sha256 or ed25519.";
+    SignatureMissing = "signature_missing", 401, "A signature of the request is required",
+        "Sign the request (RFC 9421) with a signing key, and name the key's id as keyid.";
+    SignatureReplayed = "signature_replayed", 401, "The request's signature was used before",
+        "Make a new signature, with a new nonce, whenever a request is sent or repeated.";
+    SignatureTooOld = "signature_too_old", 401, "The request's signature is not of this minute",
+        "Check the clock of the calling machine, and sign each request when it is sent.";
+    SignaturesTooMany = "signatures_too_many", 429, "The App signs more requests than can be remembered",
+        "Wait for the time in Retry-After, and spread the requests.";
     TokenAudience = "token_audience", 401, "The access token is for another audience",
         "Request a token from this gateway's token endpoint.";
     TokenBinding = "token_binding", 401, "The access token is not bound to what was shown beside it",
@@ -255,6 +271,7 @@ impl Reason {
             | Self::KeyRevoked
             | Self::KeyUnknown
             | Self::KeyWrong
+            | Self::SignatureInvalid
             | Self::TokenAudience
             | Self::TokenEnded
             | Self::TokenMalformed

@@ -118,6 +118,7 @@ impl KeyEntry {
             environment: self.environment,
             tail: self.tail,
             rules: self.rules.clone(),
+            signed: None,
         }
     }
 

@@ -30,6 +30,7 @@ use super::connections::live::Live;
 use super::connections::seats::Seats;
 use super::counters::local::{Buckets, Counters};
 use super::credentials::failed_attempts::FailedAttempts;
+use super::credentials::signatures::{Shared, Signatures};
 use super::credentials::verifier::Verifier;
 use super::downstream::date::Dates;
 use super::generations::Generations;
@@ -61,6 +62,7 @@ pub struct Wiring<'a> {
     pub local: Arc<dyn LocalService>,
     pub hasher: Arc<SecretHasher>,
     pub proofs: Arc<Proofs>,
+    pub signatures: Shared,
     pub assertions: AssertionSigner,
     pub clock: Arc<dyn Clock>,
     pub ledger: Arc<Ledger>,
@@ -105,6 +107,7 @@ struct Plan {
     local: Arc<dyn LocalService>,
     hasher: Arc<SecretHasher>,
     proofs: Arc<Proofs>,
+    signatures: Shared,
     assertions: Arc<AssertionSigner>,
     clock: Arc<dyn Clock>,
     ledger: Arc<Ledger>,
@@ -137,6 +140,7 @@ impl Proxy {
                 local: Arc::clone(&wiring.local),
                 hasher: Arc::clone(&wiring.hasher),
                 proofs: Arc::clone(&wiring.proofs),
+                signatures: wiring.signatures.clone(),
                 assertions: Arc::clone(&assertions),
                 clock: Arc::clone(&wiring.clock),
                 ledger: Arc::clone(&wiring.ledger),
@@ -381,6 +385,8 @@ fn worker(plan: Plan) -> Rc<Worker> {
             failures,
             settings.verified_tokens_max,
         ),
+        signatures: Signatures::new(plan.signatures),
+        held_bytes: Rc::default(),
         assertions: Assertions::new(plan.assertions),
         dates: Dates::default(),
         leaves: Leaves::default(),

@@ -35,6 +35,8 @@ pub struct Settings {
     pub verified_tokens_max: usize,
     /// Buckets of rate limits, all workers together, about 150 bytes each.
     pub buckets_max: usize,
+    /// The body of a signed request, in bytes. It is held until it is verified.
+    pub signed_body_max: u64,
     pub app_label: AppLabel,
 }
 
@@ -135,6 +137,7 @@ impl Default for Settings {
             },
             verified_tokens_max: 16_384,
             buckets_max: 1 << 20,
+            signed_body_max: 1 << 20,
             app_label: AppLabel::Off,
         }
     }

@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+use super::credentials::signatures::Shared;
 use super::generations::{Generation, Generations};
 use super::intake::handshake::TlsPolicies;
 use super::local::{Answering, LocalService};
@@ -299,6 +300,7 @@ impl Gateway {
                 local: Arc::new(Echo),
                 hasher,
                 proofs: Proofs::sample(),
+                signatures: Shared::none(),
                 assertions: AssertionSigner::new(Arc::new(ArcSwap::from_pointee(
                     TokenSigner::load(&TokenSigner::generate()).unwrap(),
                 ))),

@@ -10,9 +10,11 @@ use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Clock;
 use crate::net::http::ServerBounds;
 
+use super::bodies::held::HeldBytes;
 use super::connections::live::Live;
 use super::connections::seats::Seats;
 use super::counters::local::Counters;
+use super::credentials::signatures::Signatures;
 use super::credentials::verifier::Verifier;
 use super::downstream::date::Dates;
 use super::generations::Generations;
@@ -45,6 +47,8 @@ pub struct Worker {
     pub dates: Dates,
     pub leaves: Leaves,
     pub verifier: Verifier,
+    pub signatures: Signatures,
+    pub held_bytes: Rc<HeldBytes>,
     pub assertions: Assertions,
     pub live: Rc<Live>,
     pub book: Rc<Book>,

@@ -18,6 +18,7 @@ const STEPS: &[&str] = &[
     "proxy/walk/authorize.rs",
     "proxy/walk/limit.rs",
     "proxy/walk/prepare.rs",
+    "proxy/walk/hold.rs",
     "proxy/walk/forward.rs",
     "proxy/walk/respond.rs",
     "proxy/report/record.rs",

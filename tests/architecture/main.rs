@@ -65,6 +65,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rustix", &["daemon", "store"]),
     ("rustls", &["crypto", "net"]),
     ("sd_notify", &["daemon"]),
+    ("sfv", &["crypto"]),
     ("serde_yaml", &["cli", "config"]),
     ("socket2", &["net"]),
     ("tokio_rustls", &["net"]),

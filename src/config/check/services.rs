@@ -25,12 +25,25 @@ const SESSIONS_PER_USER_MAX: u32 = 500;
 /// The minimum length of a pepper or a sealing key: a shorter one can be guessed by an attacker who has the store.
 const SECRET_CHARS_MIN: usize = 32;
 
+/// The largest body that is held for a signature. Each worker holds a few of them at a time.
+const SIGNED_BODY_MAX: u64 = 16 << 20;
+
 pub fn check(config: &Config, findings: &mut Findings) {
     certificates(config, findings);
     profile(config, findings);
     tokens(config, findings);
     issuers(config, findings);
     keys(config, findings);
+    findings.add_if(
+        config.signatures.schemes.is_empty(),
+        at("signatures.schemes"),
+        "name a form of signatures: rfc9421. Only routes with signature in accept take any",
+    );
+    findings.add_if(
+        config.signatures.body_max.get() > SIGNED_BODY_MAX,
+        at("signatures.body_max"),
+        "a signed body is at most 16MiB: it is held in memory until it is verified",
+    );
 }
 
 fn keys(config: &Config, findings: &mut Findings) {

@@ -1,4 +1,4 @@
-//! Bodies in transit: bounded, timed, counted, and never held whole.
+//! Bodies in transit: bounded, timed, counted, and not held.
 
 use std::error::Error as StdError;
 use std::future::Future;

@@ -2,4 +2,6 @@
 
 pub mod basic;
 pub mod failed_attempts;
+pub mod seen_signatures;
+pub mod signatures;
 pub mod verifier;

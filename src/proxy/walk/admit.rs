@@ -15,7 +15,7 @@ use crate::domain::header_names::HeaderNames;
 use crate::domain::id::KeyId;
 use crate::domain::identity::{Caller, CertificateProof, Evidence, Identity};
 use crate::domain::local::LocalEndpoint;
-use crate::domain::permit::{Destination, Permit, ToUpstream};
+use crate::domain::permit::{Destination, Held, Permit, ToUpstream};
 use crate::domain::reason::Reason;
 use crate::domain::request::RequestHead;
 use crate::domain::route::Route;
@@ -57,6 +57,8 @@ pub struct Admitted {
 /// The target of an admitted request, with what it gets.
 pub enum To {
     Upstream(ToUpstream, Box<Head>),
+    /// A signed request, whose body has to be verified.
+    Held(Box<Held>, Box<Head>),
     Local(Box<ToLocal>),
     /// A browser's question, which has its answer.
     Page(Box<Response<Bytes>>),
@@ -136,14 +138,23 @@ impl Admission<'_> {
                 let head = prepare::for_upstream(about, request, host, upgrade)?;
                 To::Upstream(upstream, head)
             }
+            Destination::Held(permit) => {
+                let head = prepare::for_upstream(about, request, host, upgrade)?;
+                To::Held(Box::new(permit), head)
+            }
             Destination::Local(endpoint) => {
                 prepare::for_us(about, request, host)?;
                 To::local(endpoint, &snapshot, caller)
             }
         };
+        let mut body = self.body_bounds(Some(grant.route()), expiry);
+        if matches!(to, To::Held(..)) {
+            let max = self.worker.settings.signed_body_max;
+            body.bytes_max = Some(body.bytes_max.map_or(max, |own| own.min(max)));
+        }
         Ok(Admitted {
             to,
-            body: self.body_bounds(Some(grant.route()), expiry),
+            body,
             pause: grant.route().body_times.pause,
             strictest,
             reader,
@@ -213,6 +224,7 @@ impl Admission<'_> {
             odd_names: asked.odd_names,
             connection: self.connection,
             verifier: &self.worker.verifier,
+            signatures: &self.worker.signatures,
             snapshot,
             now: self.now,
             upgrade: None,

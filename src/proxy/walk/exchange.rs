@@ -4,9 +4,11 @@ use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
 
+use bytes::Bytes;
+
 use crate::domain::api_key::KeyUse;
 use crate::domain::local_call::{LocalAnswer, LocalCall};
-use crate::domain::permit::ToUpstream;
+use crate::domain::permit::{Held, ToUpstream};
 use crate::domain::reason::Reason;
 use crate::domain::time::Timestamp;
 use crate::net::log_limit::LogLimit;
@@ -14,6 +16,7 @@ use crate::net::log_limit::LogLimit;
 use super::admit::{Admission, Admitted, To, ToLocal};
 use super::deliver::{Answer, deliver};
 use super::forward::{self, Outbound};
+use super::hold;
 use super::respond;
 use crate::proxy::bodies::body::{BodyBounds, Content, RequestBody, ResponseBody};
 use crate::proxy::bodies::upgrade::Upgrade;
@@ -195,6 +198,14 @@ impl Exchange<'_> {
                 recording.upstream_answered();
                 agreed(answered, upgrade, bounds.expiry)?
             }
+            // Boxed: few requests are signed.
+            To::Held(permit, head) => {
+                let forwarded = self.verify_and_forward(*permit, head, body, bounds);
+                let answered = Box::pin(forwarded).await.map_err(readable)?;
+                drop(request);
+                recording.upstream_answered();
+                agreed(answered, upgrade, bounds.expiry)?
+            }
             // Boxed: few requests end here, and every exchange would be as large as it.
             To::Local(to) => Box::pin(self.answer_here(to, request, body, recording)).await?,
             To::Page(response) => (*response).into(),
@@ -228,12 +239,33 @@ impl Exchange<'_> {
         Ok(RequestBody::new(body, bounds, recording.arrival(), metrics))
     }
 
-    fn forward(
+    /// Forwards a signed request, once its body is known to be the signed one.
+    async fn verify_and_forward(
+        self,
+        permit: Held,
+        head: Box<Head>,
+        body: RequestBody<Incoming>,
+        bounds: BodyBounds,
+    ) -> Result<forward::UpstreamAnswer, Refusal> {
+        let bytes_max = bounds.bytes_max.unwrap_or_default();
+        let verified = hold::verify(permit, body, bytes_max, &self.worker.held_bytes).await;
+        let (permit, body) = verified.inspect_err(|error| {
+            if error.reason == Reason::ContentDigestMismatch {
+                self.worker.metrics.all.auth_refused(error.reason);
+            }
+        })?;
+        Ok(self.forward(permit, head, body).await?)
+    }
+
+    fn forward<B>(
         self,
         permit: ToUpstream,
         mut head: Box<Head>,
-        body: RequestBody<Incoming>,
-    ) -> impl Future<Output = Result<forward::UpstreamAnswer, Error>> + use<> {
+        body: B,
+    ) -> impl Future<Output = Result<forward::UpstreamAnswer, Error>> + use<B>
+    where
+        B: http_body::Body<Data = Bytes, Error = Error> + 'static,
+    {
         let name = self.name.value.clone();
         head.fields.append(forwarding::REQUEST_ID, name);
         let outbound = Outbound { head, body };

@@ -5,6 +5,7 @@ use http::{HeaderName, HeaderValue, header};
 
 use crate::crypto::api_key::parse_key;
 use crate::crypto::dpop::call::Call;
+use crate::crypto::signature_base::Message;
 use crate::domain::api_key::KeyKind;
 use crate::domain::decision::Fields;
 use crate::domain::header_names::HeaderNames;
@@ -21,6 +22,7 @@ use crate::proxy::codec::field_list::FieldList;
 use crate::proxy::connections::live::Connection;
 use crate::proxy::connections::peer::Peer;
 use crate::proxy::credentials::basic::BasicKey;
+use crate::proxy::credentials::signatures::{Circumstances, Signatures};
 use crate::proxy::credentials::verifier::{BesideToken, Presenter, Verifier};
 use crate::proxy::fields::odd_names;
 use crate::proxy::fields::protocols;
@@ -50,6 +52,7 @@ pub struct Presented<'a> {
     pub odd_names: bool,
     pub connection: &'a Connection,
     pub verifier: &'a Verifier,
+    pub signatures: &'a Signatures,
     pub snapshot: &'a Snapshot,
     pub now: Timestamp,
     /// The agreed protocol in place of HTTP, once the decision has asked about it.
@@ -70,6 +73,31 @@ impl Fields for Presented<'_> {
         }
         let judged = odd_names::judge(&self.request.fields, rule);
         judged.map_err(|offence| Refusal::naming(Reason::HeaderInvalid, offence))
+    }
+
+    fn signature(&self) -> Option<Evidence<Bearer>> {
+        let fields = self.request.fields.iter();
+        let fields: Vec<_> = fields
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .collect();
+        let target = self.request.target()?;
+        let message = Message {
+            method: self.request.method.as_str(),
+            authority: authority(&self.host.value),
+            target: target.as_str(),
+            fields: &fields,
+        };
+        let about = Circumstances {
+            has_body: self.has_body,
+            address: self.connection.peer.origin.address,
+            failures: self.verifier.failures(),
+            now: self.now,
+        };
+        let verified = self.signatures.verify(&message, about, self.snapshot)?;
+        Some(match verified {
+            Ok(bearer) => Evidence::Proved(bearer),
+            Err(reason) => Evidence::Refused(reason),
+        })
     }
 
     fn locked_out(&self) -> bool {
@@ -132,6 +160,12 @@ impl Fields for Presented<'_> {
             Err(reason) => Evidence::Refused(reason),
         }
     }
+}
+
+/// The authority as it is signed: without the default port (RFC 9421, 2.2.3).
+fn authority(host: &HeaderValue) -> &str {
+    let host = host.to_str().unwrap_or_default();
+    host.strip_suffix(":443").unwrap_or(host)
 }
 
 impl Presented<'_> {

@@ -9,6 +9,7 @@ pub mod authorize;
 pub mod limit;
 pub mod pages;
 pub mod prepare;
+pub mod hold;
 pub mod forward;
 pub mod respond;
 pub mod deliver;

@@ -264,6 +264,10 @@ fn challenge(shown: Reason, extra: &Extra) -> HeaderValue {
                 "Bearer realm=\"countersign\", error=\"insufficient_scope\", scope=\"{scopes}\""
             )
         }
+        (reason, _) if is_about_a_signature(reason) => format!(
+            "Signature realm=\"countersign\", error_description=\"{}\"",
+            reason.title()
+        ),
         (reason, _) => format!(
             "Bearer realm=\"countersign\", error=\"invalid_token\", error_description=\"{}\"",
             reason.title()
@@ -294,6 +298,19 @@ fn offer_nonce(fields: &mut FieldList, refusal: &Refusal) {
     if let Some(nonce) = challenge.and_then(|challenge| challenge.nonce.as_deref()) {
         insert(fields, DPOP_NONCE, nonce);
     }
+}
+
+/// True for faults of a signature. No scheme is registered for signatures of requests (RFC 9421) either.
+const fn is_about_a_signature(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::ContentDigestMismatch
+            | Reason::SignatureComponentsMissing
+            | Reason::SignatureMalformed
+            | Reason::SignatureMissing
+            | Reason::SignatureReplayed
+            | Reason::SignatureTooOld
+    )
 }
 
 fn retry_after(extra: &Extra) -> u64 {

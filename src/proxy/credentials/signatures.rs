@@ -1,0 +1,240 @@
+//! Verification of signed requests. It costs nothing on routes that accept no signatures.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use quick_cache::unsync::Cache;
+
+use super::failed_attempts::FailedAttempts;
+use super::seen_signatures::{Mark, SeenSignatures, Sight};
+use crate::crypto::content_digest;
+use crate::crypto::hash;
+use crate::crypto::http_signature::{self, Signature, SignatureAlgorithm};
+use crate::crypto::jwk::{KeySet, Strictness};
+use crate::crypto::signature_base::Message;
+use crate::crypto::signing_key::SigningTexts;
+use crate::domain::api_key::KeyKind;
+use crate::domain::app::App;
+use crate::domain::app_settings::ClientKeys;
+use crate::domain::id::AppId;
+use crate::domain::identity::{Bearer, KeyFacts};
+use crate::domain::published_sets::PublishedSets;
+use crate::domain::reason::Reason;
+use crate::domain::signed_request::{SignedBody, SignedRequest};
+use crate::domain::snapshot::{KeyEntry, Snapshot};
+use crate::domain::time::Timestamp;
+
+/// The key sets that a worker keeps parsed. Each has at most 32 keys, about 16 KiB.
+const SETS_MAX: usize = 256;
+
+/// The parts that all workers share.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// Absent if the configuration has no sealing key: there are no signing keys then.
+    pub texts: Option<Arc<SigningTexts>>,
+    pub published: Arc<dyn PublishedSets>,
+    pub seen: Arc<SeenSignatures>,
+}
+
+#[cfg(test)]
+impl Shared {
+    /// A plane without signing keys and published sets.
+    pub fn none() -> Self {
+        #[derive(Debug)]
+        struct Nothing;
+
+        impl PublishedSets for Nothing {
+            fn find(&self, _: &str) -> Option<Arc<str>> {
+                None
+            }
+
+            fn miss(&self, _: &str, _: Timestamp) {}
+        }
+
+        Self {
+            texts: None,
+            published: Arc::new(Nothing),
+            seen: Arc::default(),
+        }
+    }
+}
+
+/// A worker's verifier of signed requests.
+pub struct Signatures {
+    shared: Shared,
+    /// The sets of Apps with the texts that they were read from.
+    sets: RefCell<Cache<AppId, Parsed>>,
+}
+
+/// A set with the text that it was read from.
+type Parsed = (Arc<str>, Rc<KeySet>);
+
+impl fmt::Debug for Signatures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signatures").finish_non_exhaustive()
+    }
+}
+
+/// The circumstances of a signed request.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances<'a> {
+    pub has_body: bool,
+    pub address: IpAddr,
+    pub failures: &'a FailedAttempts,
+    pub now: Timestamp,
+}
+
+impl Signatures {
+    pub fn new(shared: Shared) -> Self {
+        Self {
+            shared,
+            sets: RefCell::new(Cache::new(SETS_MAX)),
+        }
+    }
+
+    /// Verifies the signature by a key of ours; `None` if the request has none.
+    pub fn verify(
+        &self,
+        message: &Message<'_>,
+        about: Circumstances<'_>,
+        snapshot: &Snapshot,
+    ) -> Option<Result<Bearer, Reason>> {
+        let signature = match http_signature::find(message) {
+            Ok(found) => found?,
+            Err(reason) => return Some(Err(reason)),
+        };
+        Some(self.judge(&signature, message, about, snapshot))
+    }
+
+    fn judge(
+        &self,
+        signature: &Signature,
+        message: &Message<'_>,
+        about: Circumstances<'_>,
+        snapshot: &Snapshot,
+    ) -> Result<Bearer, Reason> {
+        // The faults that anybody can see come first: they say nothing about a key.
+        signature.covers(message, about.has_body)?;
+        signature.is_recent(about.now)?;
+        let body = signed_body(signature, message)?;
+        let checked = about.failures.check(about.address);
+        checked.ok().ok_or(Reason::AuthRateLimited)?;
+        let proved = self.prove(signature, message, about.now, snapshot);
+        if matches!(proved, Err(reason) if reason.shown() == Reason::CredentialInvalid) {
+            about.failures.count(about.address);
+        }
+        let (entry, app) = proved?;
+        if !entry.may_be_used_from(about.address) {
+            return Err(Reason::KeyNetwork);
+        }
+        self.see(signature, app.id, about.now)?;
+        Ok(Bearer::Key {
+            id: signature.by.key,
+            app: Arc::clone(app),
+            scopes: entry.scopes.clone(),
+            facts: KeyFacts {
+                signed: Some(Arc::new(SignedRequest { body })),
+                ..entry.facts()
+            },
+        })
+    }
+
+    /// The Key and the App that have signed.
+    fn prove<'s>(
+        &self,
+        signature: &Signature,
+        message: &Message<'_>,
+        now: Timestamp,
+        snapshot: &'s Snapshot,
+    ) -> Result<(&'s KeyEntry, &'s Arc<App>), Reason> {
+        let (entry, app) = snapshot.live_key(signature.by.key, now)?;
+        let base = signature.base(message)?;
+        let verified = match (entry.kind, &signature.by.kid) {
+            // Anybody can read its id, and it is meant to be shown.
+            (KeyKind::Publishable, _) => return Err(Reason::KindNotAccepted),
+            (KeyKind::Signing, None) => self.is_by_text(signature, entry, &base),
+            (KeyKind::Signing | KeyKind::Secret, _) => self.is_by_app(signature, app, &base, now),
+        };
+        if verified {
+            Ok((entry, app))
+        } else {
+            Err(Reason::SignatureInvalid)
+        }
+    }
+
+    /// True if the text of the signing key has made the signature.
+    fn is_by_text(&self, signature: &Signature, entry: &KeyEntry, base: &[u8]) -> bool {
+        let named = signature.algorithm;
+        let sealed = entry.rules.as_ref().and_then(|rules| rules.sealed.as_ref());
+        let (Some(texts), Some(sealed)) = (&self.shared.texts, sealed) else {
+            return false;
+        };
+        let verified = texts.verifies(signature.by.key, sealed, base, &signature.octets);
+        named.is_none_or(|named| named == SignatureAlgorithm::HmacSha256) && verified == Ok(true)
+    }
+
+    /// True if a public key of the App verifies the signature.
+    fn is_by_app(&self, signature: &Signature, app: &App, base: &[u8], now: Timestamp) -> bool {
+        let Some(set) = self.set(app) else {
+            return false;
+        };
+        if let Some(url) = app.settings.keys.as_ref().and_then(ClientKeys::url)
+            && !signature.names_one_of(&set)
+        {
+            self.shared.published.miss(url, now);
+        }
+        signature.is_by_one_of(&set, base)
+    }
+
+    /// The public keys of an App.
+    fn set(&self, app: &App) -> Option<Rc<KeySet>> {
+        let (text, strictness) = match app.settings.keys.as_ref()? {
+            ClientKeys::Inline(text) => (Arc::clone(text), Strictness::Every),
+            ClientKeys::Url(url) => (self.shared.published.find(url)?, Strictness::Usable),
+        };
+        let mut sets = self.sets.borrow_mut();
+        if let Some((known, set)) = sets.get(&app.id)
+            && *known == text
+        {
+            return Some(Rc::clone(set));
+        }
+        let set = Rc::new(KeySet::parse(text.as_bytes(), strictness).ok()?);
+        sets.insert(app.id, (text, Rc::clone(&set)));
+        Some(set)
+    }
+
+    /// Notes a signature that has been verified. Each counts once, and so does each nonce of a Key.
+    fn see(&self, signature: &Signature, app: AppId, now: Timestamp) -> Result<(), Reason> {
+        let until = signature.until();
+        match self.shared.seen.note(app, mark(signature), until, now) {
+            Sight::First => Ok(()),
+            Sight::Again => Err(Reason::SignatureReplayed),
+            Sight::Full => Err(Reason::SignaturesTooMany),
+        }
+    }
+}
+
+/// The digests of the body, if they are covered.
+fn signed_body(signature: &Signature, message: &Message<'_>) -> Result<Option<SignedBody>, Reason> {
+    if !signature.has("content-digest") {
+        return Ok(None);
+    }
+    let value = message.field("content-digest");
+    let value = value.ok_or(Reason::SignatureMalformed)?;
+    let signed = content_digest::read(&value);
+    signed.map(Some).ok_or(Reason::SignatureComponentsMissing)
+}
+
+/// The mark of a signature: the Key with its nonce, or with the signature itself where there is none.
+fn mark(signature: &Signature) -> Mark {
+    let key = u128::from(signature.by.key).to_be_bytes();
+    let text = match &signature.nonce {
+        Some(nonce) => [&key[..], b"n", nonce.as_bytes()].concat(),
+        None => [&key[..], b"s", &signature.octets].concat(),
+    };
+    let digest = hash::sha256(&text);
+    std::array::from_fn(|place| digest.get(place).copied().unwrap_or_default())
+}
