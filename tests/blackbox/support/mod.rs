@@ -4,6 +4,7 @@ pub mod eventually;
 pub mod process;
 pub mod gateway;
 pub mod pki;
+pub mod signing;
 pub mod upstream;
 pub mod client;
 pub mod dpop;
