@@ -33,11 +33,12 @@ use domain::credential::CredentialState;
 use domain::id::{AppId, CertificateId, KeyId};
 use domain::identity::{Bearer, Caller, Evidence};
 use domain::key_index::KeyIndex;
-use domain::limit::{Limit, Per, Rate, Verdict};
+use domain::limit::{Limit, Moment, Per};
 use domain::name::Name;
 use domain::path::Path;
 use domain::permit::Permit;
 use domain::policy::{Policy, Requirement};
+use domain::rate::{Rate, Verdict};
 use domain::request::RequestHead;
 use domain::route::{HostPattern, PathPattern, Route, RouteTable, Target};
 use domain::scope::ScopeSet;
@@ -257,10 +258,15 @@ fn case_policy(scene: &Scene, probes: &[Probe]) {
 fn case_limit(scene: &Scene, probes: &[Probe]) {
     let mut state = 0;
     for now in (1..).take(probes.len()) {
-        if let Verdict::Allowed { next, .. } = scene.limit.allowance().ask(state, now) {
+        if let Verdict::Allowed { next, .. } = scene.limit.meter().ask(state, at(now)) {
             state = black_box(next);
         }
     }
+}
+
+/// A moment by the clock of rates.
+const fn at(nanos: u64) -> Moment {
+    Moment { nanos, seconds: 0 }
 }
 
 #[inline(never)]
@@ -274,7 +280,7 @@ fn case_request(scene: &Scene, probes: &[Probe]) {
 fn request(snapshot: &Snapshot, scene: &Scene, probe: &Probe) {
     let route = route(snapshot, scene, probe);
     let permit = Permit::decide(&caller(snapshot, probe), route, upstreams(snapshot)).unwrap();
-    let verdict = scene.limit.allowance().ask(0, 1);
+    let verdict = scene.limit.meter().ask(0, at(1));
     black_box((permit, verdict));
 }
 
@@ -327,6 +333,7 @@ impl Scene {
                 tls_policies: HostPolicies::default(),
                 issuer: "https://api.example.com".into(),
                 client_auth: domain::token::ClientAuthMethods::default(),
+                legacy_limit_fields: false,
             }),
             apps: Shelf::build(apps(size)),
             certificates: Shelf::build(certificates(size)),
@@ -475,6 +482,7 @@ fn apps(count: usize) -> impl ExactSizeIterator<Item = (AppId, Arc<App>)> {
             state: AppState::Active,
             contact: None,
             settings: domain::app_settings::AppSettings::default(),
+            boosts: Arc::default(),
             created_at: NOW,
         };
         (app.id, Arc::new(app))

@@ -71,10 +71,11 @@ use domain::api_key::{DigestKind, Environment, KeyKind, SecretDigest};
 use domain::credential::CredentialState;
 use domain::id::{KeyId, TokenId};
 use domain::key_index::KeyIndex;
-use domain::limit::{Limit, Per, Rate};
+use domain::limit::{Limit, Per};
 use domain::local_call::LocalCall;
 use domain::policy::{Policy, Requirement};
 use domain::published_sets::PublishedSets;
+use domain::rate::Rate;
 use domain::route::{HostPattern, PathPattern, Route, RouteTable, Target};
 use domain::shelf::Shelf;
 use domain::snapshot::{Catalog, HostPolicies, KeyEntry, Snapshot};
@@ -228,6 +229,7 @@ impl Gateway {
             tls_policies: HostPolicies::default(),
             issuer: ISSUER.into(),
             client_auth: domain::token::ClientAuthMethods::default(),
+            legacy_limit_fields: false,
         };
         let snapshot = Snapshot {
             version: 1,
@@ -273,6 +275,7 @@ impl Gateway {
             assertions: AssertionSigner::new(signer),
             clock: Arc::new(At(house.now)),
             ledger: Arc::clone(&ledger),
+            quotas: Vec::new(),
             registry: &prometheus::Registry::new(),
         };
         Self {

@@ -164,6 +164,7 @@ impl Scene {
             tls_policies: HostPolicies::default(),
             issuer: "".into(),
             client_auth: domain::token::ClientAuthMethods::default(),
+            legacy_limit_fields: false,
         };
         let snapshot = Snapshot {
             version: 1,

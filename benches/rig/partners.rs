@@ -152,6 +152,7 @@ impl House {
             state: AppState::Active,
             contact: None,
             settings: crate::domain::app_settings::AppSettings::default(),
+            boosts: Arc::default(),
             created_at: self.now,
         };
         Shelf::build([(APP, Arc::new(app))])

@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use super::global::Global;
 use super::{
-    admin_token, app, audit, cert, completions, config, csr, demo, drain, key, man, reload, serve,
-    session, status, store, token_key, user,
+    admin_token, app, audit, cert, completions, config, csr, demo, drain, key, limit, man, reload,
+    serve, session, status, store, token_key, user,
 };
 
 /// An mTLS gateway that signs its partners' certificates and enforces them.
@@ -73,6 +73,8 @@ pub(super) enum Command {
     AdminToken(admin_token::AdminToken),
     #[command(subcommand)]
     TokenKey(token_key::TokenKey),
+    #[command(subcommand)]
+    Limit(limit::Limit),
     #[command(subcommand)]
     Session(session::Session),
     #[command(subcommand)]

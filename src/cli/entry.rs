@@ -36,6 +36,7 @@ fn run(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::Audit(audit) => wait(audit.run(global)),
         Command::AdminToken(token) => wait(token.run(global)),
         Command::TokenKey(key) => wait(key.run(global)),
+        Command::Limit(limit) => wait(limit.run(global)),
         Command::Session(session) => wait(session.run(global)),
         Command::User(user) => wait(user.run(global)),
         Command::Reload(reload) => wait(reload.run(global)),

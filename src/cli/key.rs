@@ -76,6 +76,10 @@ pub(super) struct KeyArgs {
     /// name on routes that have one; a name that no route has counts all requests of the key.
     #[arg(long = "limit", value_name = "NAME=RATE", value_parser = limit)]
     limits: Vec<(String, String)>,
+    /// A quota of the key, for example day=10000/d or hour=1000/h; repeat it for more. Its windows are those of the clock,
+    /// UTC. Its name is a limit's name too.
+    #[arg(long = "quota", value_name = "NAME=QUOTA", value_parser = limit)]
+    quotas: Vec<(String, String)>,
     /// The key's lifetime, for example 90d; no expiry when absent.
     #[arg(long, value_name = "DURATION")]
     expires: Option<Span>,
@@ -306,7 +310,9 @@ impl Import {
 impl KeyArgs {
     fn body(&self) -> Value {
         let limit = |(name, rate): &(String, String)| json!({"name": name, "rate": rate});
-        let limits: Vec<_> = self.limits.iter().map(limit).collect();
+        let quota = |(name, quota): &(String, String)| json!({"name": name, "quota": quota});
+        let quotas = self.quotas.iter().map(quota);
+        let limits: Vec<_> = self.limits.iter().map(limit).chain(quotas).collect();
         json!({
             "app": self.app,
             "name": self.name,
@@ -381,7 +387,7 @@ fn print_with_secret(
 /// A limit's name and rate.
 fn limit(text: &str) -> Result<(String, String), &'static str> {
     let parts = text.split_once('=').filter(|(name, _)| !name.is_empty());
-    let (name, rate) = parts.ok_or("a limit is a name and a rate: events=1000/m")?;
+    let (name, rate) = parts.ok_or("it is a name and a number per time: events=1000/m")?;
     Ok((name.to_owned(), rate.to_owned()))
 }
 

@@ -18,6 +18,7 @@ mod csr;
 mod audit;
 mod admin_token;
 mod token_key;
+mod limit;
 mod session;
 mod user;
 mod store;

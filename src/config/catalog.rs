@@ -15,11 +15,13 @@ use super::upstreams::{self, Protocol as WrittenProtocol};
 use crate::domain::accepted::{AcceptedKinds, Environments};
 use crate::domain::header_names::HeaderNames;
 use crate::domain::identity_headers::IdentityHeaders;
-use crate::domain::limit::{Limit, Rate};
+use crate::domain::limit::{Limit, Measure};
 use crate::domain::local::LocalEndpoint;
 use crate::domain::name::{NAME_CHARS_MAX, Name};
 use crate::domain::pace::BodyTimes;
 use crate::domain::policy::{Policy, Requirement};
+use crate::domain::quota::{Quota, Window};
+use crate::domain::rate::Rate;
 use crate::domain::route::{
     Ambiguity, HostPattern, InvalidPattern, PathPattern, Route, RouteTable, Target,
 };
@@ -51,6 +53,7 @@ impl Replaceable<'_> {
             tls_policies: self.tls_policies().hosts,
             issuer: self.issuer.unwrap_or_default().into(),
             client_auth: ClientAuthMethods::new(self.token_client_auth),
+            legacy_limit_fields: self.legacy_limit_headers,
         })
     }
 
@@ -327,14 +330,10 @@ impl Names {
             Some(name) => name.clone(),
             None => self.limit_name(route, hosts::Per::as_str(written.per)),
         };
-        let limit = self.limits.entry(name.clone()).or_insert_with(|| {
-            let rate = Rate {
-                count: written.rate.count,
-                period: written.rate.period.get(),
-                burst: written.burst.unwrap_or(written.rate.count),
-            };
-            Arc::new(Limit::new(name, written.per.into(), rate))
-        });
+        let limit = self
+            .limits
+            .entry(name.clone())
+            .or_insert_with(|| Arc::new(Limit::new(name, written.per.into(), measure(written))));
         Arc::clone(limit)
     }
 
@@ -365,6 +364,22 @@ impl Names {
             .expect("some number is free");
         *first = number;
         name
+    }
+}
+
+/// The measure of a limit. A loaded configuration has one; without any, nothing is allowed.
+fn measure(written: &WrittenLimit) -> Measure {
+    match (&written.rate, &written.quota) {
+        (Some(rate), _) => Measure::Rate(Rate {
+            count: rate.count,
+            period: rate.period.get(),
+            burst: written.burst.unwrap_or(rate.count),
+        }),
+        (None, Some(quota)) => Measure::Quota(quota.0),
+        (None, None) => Measure::Quota(Quota {
+            count: 0,
+            window: Window::Day,
+        }),
     }
 }
 
@@ -546,7 +561,9 @@ mod tests {
         let named: Vec<_> = limits
             .iter()
             .map(|limit| {
-                let allowance = limit.allowance();
+                let crate::domain::limit::Meter::Rate(allowance) = *limit.meter() else {
+                    panic!("{limit:?}")
+                };
                 let burst = allowance.window / allowance.interval;
                 (limit.name().as_str(), burst)
             })

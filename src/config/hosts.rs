@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::ambiguous_paths::AmbiguousPaths;
 use super::identity_headers::IdentityHeadersHere;
 use super::listeners::BodyPace;
+use super::quota::Quota;
 use super::rate::Rate;
 use super::size::Size;
 use super::span::Span;
@@ -173,7 +174,7 @@ pub struct Match {
     pub methods: Vec<Method>,
 }
 
-/// A rate limit with a burst.
+/// A limit: a rate with a burst, or a quota.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Limit {
@@ -182,10 +183,15 @@ pub struct Limit {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub name: Option<Name>,
-    /// The unit that the limit applies to: each `app`, `key` or `address`, or the whole `route`.
+    /// The unit that the limit applies to: each `app`, `key`, `user` or `address`, or the whole `route`. A user is
+    /// whom a token speaks for; callers without one are counted by their App.
     pub per: Per,
-    /// The maximum rate of requests.
-    pub rate: Rate,
+    /// The maximum rate of requests. A limit has a rate or a quota.
+    #[serde(default)]
+    pub rate: Option<Rate>,
+    /// The maximum number of requests in each hour or day, UTC: `1000/h`, `10000/d`. The count survives a restart.
+    #[serde(default)]
+    pub quota: Option<Quota>,
     /// The number of requests that are allowed at once after a quiet period; the rate's count when not set.
     #[serde(default)]
     pub burst: Option<u32>,
@@ -197,6 +203,7 @@ pub struct Limit {
 pub enum Per {
     App,
     Key,
+    User,
     Address,
     Route,
 }
@@ -206,6 +213,7 @@ impl Per {
         match self {
             Self::App => "app",
             Self::Key => "key",
+            Self::User => "user",
             Self::Address => "address",
             Self::Route => "route",
         }
@@ -217,6 +225,7 @@ impl From<Per> for DomainPer {
         match per {
             Per::App => Self::App,
             Per::Key => Self::Key,
+            Per::User => Self::User,
             Per::Address => Self::Address,
             Per::Route => Self::Route,
         }

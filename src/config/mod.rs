@@ -21,11 +21,13 @@ pub mod issuers;
 pub mod store;
 pub mod logs;
 pub mod metrics;
+pub mod limits;
 
 pub mod text;
 pub mod span;
 pub mod size;
 pub mod rate;
+pub mod quota;
 pub mod address;
 pub mod secret;
 pub mod file;

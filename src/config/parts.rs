@@ -17,6 +17,7 @@ use super::host_name::HostName;
 use super::hosts::Host;
 use super::identity_headers::IdentityHeaders;
 use super::issuers::OtherIssuer;
+use super::limits::Limits;
 use super::listeners::{
     Admin, AuthFailures, Discard, Forwarded, Http, ListenerTimeouts, Listeners, Ops, Partners,
     ProxyProtocol,
@@ -47,6 +48,8 @@ pub struct Replaceable<'c> {
     pub identity_headers: &'c IdentityHeaders,
     /// The catalogue of scopes, if there is one.
     pub scopes: Option<&'c [Scope]>,
+    /// `limits.legacy_headers`
+    pub legacy_limit_headers: bool,
     pub tls: &'c Tls,
     pub profile: &'c Profile,
     /// `tokens.issuer`
@@ -208,6 +211,7 @@ impl Config {
             upstreams,
             identity_headers,
             scopes,
+            limits: Limits { legacy_headers },
             tokens,
             issuers,
             keys: Keys {
@@ -255,6 +259,7 @@ impl Config {
             upstreams,
             identity_headers,
             scopes: scopes.as_deref(),
+            legacy_limit_headers: *legacy_headers,
             tls,
             profile,
             issuer,
@@ -521,9 +526,13 @@ mod tests {
         let limit = |name: &str| json!({"name": name, "per": "app", "rate": "1/s", "burst": 2});
         let route =
             |name: &str, matches: Value| json!({"name": name, "match": matches, "upstream": "up"});
+        let quota = json!({
+            "name": "quota", "match": {"path": "/quota"}, "upstream": "up",
+            "limit": {"name": "four", "per": "key", "quota": "9/d"},
+        });
         let own = json!({
             "name": "own", "match": {"path": "/own", "methods": ["GET"]}, "require": "mtls_and_key",
-            "scopes": ["a:b"], "accept": ["secret_key"], "environments": ["live"], "limit": limit("one"), "limits": [limit("two"), limit("three")], "upstream": "up",
+            "scopes": ["a:b"], "accept": ["secret_key"], "environments": ["live"], "limit": limit("one"), "limits": [limit("two"), {"name": "three", "per": "user", "quota": "9/d"}], "upstream": "up",
             "body_max": "1KiB", "ambiguous_paths": ["semicolons"], "keep_credential": true,
             "timeouts": {"body": "1s", "body_pace": {"grace": "1s", "bytes_per_second": 1}},
             "upgrades": ["websocket"], "identity_headers": here,
@@ -547,7 +556,7 @@ mod tests {
             },
             "authority": {"directory": "authority"},
             "hosts": {
-                "common.test": {"require": "key", "routes": [route("common", json!({"path": "/common"}))]},
+                "common.test": {"require": "key", "routes": [quota, route("common", json!({"path": "/common"}))]},
                 "own.test": {
                     "require": "mtls", "client_auth": {"mode": "required", "reject": "alert"},
                     "identity_headers": here, "header_names": "pass",
@@ -563,6 +572,7 @@ mod tests {
             }},
             "identity_headers": here,
             "scopes": ["a:b", "c"],
+            "limits": {"legacy_headers": true},
             "tokens": {"issuer": "https://a.test", "signing_key": "token.pem"},
             "keys": {"pepper": "${file:pepper}", "sealing_key": "${file:sealing}"},
             "store": {"url": "sqlite:///store.db"},
@@ -602,6 +612,7 @@ mod tests {
         "publishable_key",
         "test",
         "address",
+        "7/h",
         "http2",
         "semicolons",
         "backslashes",
@@ -668,7 +679,8 @@ mod tests {
         let names = (config.server_names(), config.own_names());
         let tokens = (config.issuer, config.token_client_auth);
         let shown = (&config.tls.certificates, names, config.http2);
-        let traffic = (config.routes(), upstreams, tls_of_upstreams);
+        let limits = config.legacy_limit_headers;
+        let traffic = (config.routes(), limits, upstreams, tls_of_upstreams);
         format!(
             "{:?} {traffic:?} {:?} {by_host:?} {profile:?} {tokens:?} {shown:?}",
             config.scopes, policies.general

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::span::Span;
 use super::text::text_value;
-pub use crate::domain::limit::InvalidRate;
-use crate::domain::limit::Rate as DomainRate;
+pub use crate::domain::rate::InvalidRate;
+use crate::domain::rate::Rate as DomainRate;
 
 /// So many requests per so much time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

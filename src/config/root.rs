@@ -12,6 +12,7 @@ use super::host_name::HostName;
 use super::hosts::Host;
 use super::identity_headers::IdentityHeaders;
 use super::issuers::OtherIssuer;
+use super::limits::Limits;
 use super::listeners::{Admin, Listeners, Ops};
 use super::logs::{AccessLog, Log, LogTarget};
 use super::metrics::Metrics;
@@ -53,6 +54,7 @@ pub struct Config {
     /// no entry.
     #[schemars(with = "Option<Vec<String>>")]
     pub scopes: Option<Vec<Scope>>,
+    pub limits: Limits,
     pub tokens: Tokens,
     /// Other issuers of JWTs, by names of your own. At most 32.
     #[schemars(with = "BTreeMap<String, OtherIssuer>")]
@@ -111,6 +113,7 @@ impl Default for Config {
             upstreams: BTreeMap::new(),
             identity_headers: IdentityHeaders::default(),
             scopes: None,
+            limits: Limits::default(),
             tokens: Tokens::default(),
             issuers: BTreeMap::new(),
             keys: Keys::default(),

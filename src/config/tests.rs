@@ -358,10 +358,34 @@ fn routes_that_would_not_do_what_they_say_are_refused() {
             "the least is 1",
         ),
         (
+            "limit: {per: app, rate: 1/s, quota: 9/d}",
+            "",
+            "2:75 hosts.a.test.routes[0].limit.quota",
+            "not both",
+        ),
+        (
+            "limit: {per: app, quota: 9/d, burst: 3}",
+            "",
+            "2:76 hosts.a.test.routes[0].limit.burst",
+            "a quota has no burst",
+        ),
+        (
+            "limit: {per: app, quota: 9/w}",
+            "",
+            "2:64 hosts.a.test.routes[0].limit.quota",
+            "10000/d",
+        ),
+        (
+            "limit: {per: user, rate: 1/s}",
+            "",
+            "2:52 hosts.a.test.routes[0].limit.per",
+            "count per app",
+        ),
+        (
             "limit: {per: app}",
             "",
             "2:39 hosts.a.test.routes[0].limit",
-            "rate is missing",
+            "a limit has a rate",
         ),
         (
             "limit: {per: app, rate: 1/s}, limits: [{per: route, rate: 1/s}]",

@@ -43,6 +43,7 @@ impl Control {
             state: AppState::Active,
             contact,
             settings: AppSettings::default(),
+            boosts: std::sync::Arc::default(),
             created_at: now,
         };
         let id = app.id;

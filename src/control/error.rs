@@ -80,11 +80,12 @@ impl From<Refusal> for Error {
             | Refusal::KeyRotated(_)
             | Refusal::LiveKey(_)
             | Refusal::NameTaken(_)
-            | Refusal::Revoked { .. } => Reason::Conflict,
+            | Refusal::Revoked { .. }
+            | Refusal::TooManyBoosts { .. } => Reason::Conflict,
             Refusal::KeyInUse { .. } => Reason::StillInUse,
             Refusal::KeyCompromised => Reason::CsrKeyRevoked,
             Refusal::KeyOfOtherApp => Reason::CsrKeyInUse,
-            Refusal::Settings(_) => Reason::InputInvalid,
+            Refusal::BoostEnd | Refusal::Settings(_) => Reason::InputInvalid,
             Refusal::TooManyActive => Reason::CertLimit,
             Refusal::TooManyKeys { .. } => Reason::KeyLimit,
         };

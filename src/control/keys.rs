@@ -366,7 +366,7 @@ fn as_of(key: ApiKey, now: Timestamp) -> ApiKey {
 fn detail(key: &ApiKey) -> Value {
     let networks: Vec<_> = key.networks.iter().map(ToString::to_string).collect();
     let origins: Vec<_> = key.origins.iter().map(OriginPattern::as_str).collect();
-    let limit = |limit: &KeyLimit| format!("{}={}", limit.name, limit.rate.text());
+    let limit = |limit: &KeyLimit| format!("{}={}", limit.name, limit.measure.text());
     let limits: Vec<_> = key.limits.iter().map(limit).collect();
     json!({
         "name": key.name,

@@ -26,6 +26,7 @@ pub mod counts;
 mod gauges;
 pub mod metrics;
 pub mod tokens;
+pub mod boosts;
 pub mod sessions;
 pub mod token_keys;
 pub mod key_ring;

@@ -258,6 +258,7 @@ pub fn catalog(generation: u64) -> Arc<Catalog> {
         tls_policies: HostPolicies::default(),
         issuer: "https://gateway.test".into(),
         client_auth: ClientAuthMethods::new(&ClientAuthMethod::ALL),
+        legacy_limit_fields: false,
     })
 }
 

@@ -20,6 +20,7 @@ use super::foundation::Foundation;
 use super::lock::Locks;
 use super::operators::Operators;
 use super::pump;
+use super::quotas::QuotaKeeper;
 use super::registry_view::LiveRegistry;
 use super::reload::Running;
 use super::sealing;
@@ -85,7 +86,7 @@ pub async fn assemble(
     let kept = Kept::of(&trust);
     let (planes, shown) =
         Planes::connect(config, &foundation, trust, start.without_signing_keys).await?;
-    let running = running(config, config_path, &foundation, &planes, shown)?;
+    let running = running(config, config_path, &foundation, &planes, &kept, shown)?;
     let calendar = calendar(&foundation, &running, kept)?;
     let closing = CancellationToken::new();
     let operators = Operators {
@@ -146,6 +147,7 @@ impl Planes {
         let view = publishing.view(&foundation.clock);
         let world = first_world(config, foundation, &trust, &view, catalog)?;
 
+        let quotas = trust.store.quota_uses(foundation.clock.now())?;
         let (control_plane, uses_asked) = ControlPlane::connect(
             config,
             foundation,
@@ -157,6 +159,7 @@ impl Planes {
             live: publishing.live,
             generation: world.generation,
             partner: control_plane.partner_service(config, foundation)?,
+            quotas,
         };
         let data_plane = DataPlane::start(config, foundation, &control_plane, first)?;
 
@@ -203,12 +206,15 @@ fn running(
     config_path: &Path,
     foundation: &Foundation,
     planes: &Planes,
+    kept: &Kept,
     shown: Shown,
 ) -> anyhow::Result<Arc<Running>> {
     let Foundation { clock, gauges, .. } = foundation;
     let control = &planes.control_plane.control;
     let admin = admin_shown(&control.authority(), &**clock, config.admin.address.0)?;
     let certificates = ListenerCertificates::new(shown, admin, control);
+    let proxy = Arc::clone(&planes.data_plane.proxy);
+    let quotas = QuotaKeeper::new(Arc::clone(&kept.store), proxy, Arc::clone(clock));
     gauges.reloaded(config, clock.now());
     Ok(Arc::new(Running {
         config_path: config_path.to_owned(),
@@ -222,6 +228,7 @@ fn running(
         ca_pem: Arc::clone(&planes.control_plane.ca_pem),
         gauges: gauges.clone(),
         health: Arc::new(Health::default()),
+        quotas: Arc::new(quotas),
         clock: Arc::clone(clock),
         started_at: clock.now(),
         proxy: Arc::clone(&planes.data_plane.proxy),
@@ -263,7 +270,7 @@ fn calendar(
         certificates: Arc::clone(&running.certificates),
         tickets: kept.tickets,
     };
-    let mut jobs = vec![check.job()];
+    let mut jobs = vec![check.job(), running.quotas.job()];
     jobs.extend(care.jobs());
     let clock = Arc::clone(&foundation.clock);
     let calendar = Calendar::new(jobs, clock, &foundation.registry)?;

@@ -17,6 +17,7 @@ use crate::api::partner::service::PartnerService;
 use crate::config::logs::LogTarget;
 use crate::config::root::Config;
 use crate::crypto::assertion::AssertionSigner;
+use crate::domain::quota::QuotaUse;
 use crate::domain::snapshot::Snapshot;
 use crate::proxy::credentials::signatures::Shared;
 use crate::proxy::generations::{Generation, Generations};
@@ -42,6 +43,8 @@ pub struct First {
     pub live: Arc<ArcSwap<Snapshot>>,
     pub generation: Generation,
     pub partner: PartnerService,
+    /// The uses of quotas so far.
+    pub quotas: Vec<QuotaUse>,
 }
 
 impl DataPlane {
@@ -76,6 +79,7 @@ impl DataPlane {
                 assertions: AssertionSigner::new(Arc::clone(&control.signer)),
                 clock: Arc::clone(&foundation.clock),
                 ledger,
+                quotas: first.quotas,
                 registry: &foundation.registry,
             },
         )

@@ -159,6 +159,15 @@ async fn drained(assembled: &Assembled, signals: &mut Signals, drain: Drain) {
         }
         () = signals.stop() => tracing::warn!("second stop signal: running requests are cut"),
     }
+    keep_quotas(running).await;
+}
+
+/// Writes the uses of quotas after the last request. A store that hangs must not hold up the end.
+async fn keep_quotas(running: &Running) {
+    let written = tokio::time::timeout(Duration::from_secs(1), running.quotas.run());
+    if !matches!(written.await, Ok(Ok(()))) {
+        tracing::warn!("the uses of quotas could not be stored");
+    }
 }
 
 /// Writes the last uses of keys, as far as they are known now. A store that hangs must not hold up the end.

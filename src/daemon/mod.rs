@@ -23,6 +23,7 @@ pub mod local;
 pub mod examine;
 pub mod reload;
 mod store_check;
+pub mod quotas;
 pub mod lifecycle;
 pub mod drain;
 pub mod gauges;

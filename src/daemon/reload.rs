@@ -14,6 +14,7 @@ use super::addresses::Addresses;
 use super::descriptors::Shares;
 use super::drain::Course;
 use super::gauges::Gauges;
+use super::quotas::QuotaKeeper;
 use super::registry_view::LiveRegistry;
 use super::world::{self, Ground, World};
 use super::{examine, status};
@@ -57,6 +58,7 @@ pub struct Running {
     pub ca_pem: Arc<ArcSwap<Bytes>>,
     pub gauges: Gauges,
     pub health: Arc<Health>,
+    pub quotas: Arc<QuotaKeeper>,
     pub clock: Arc<dyn Clock>,
     pub started_at: Timestamp,
     pub proxy: Arc<Proxy>,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::credential::{CredentialState, RevocationReason};
 use super::id::{AppId, KeyId};
-use super::limit::{Limit, Per, Rate};
+use super::limit::{Limit, Measure, Per};
 use super::name::Name;
 use super::origin::OriginPattern;
 use super::scope::ScopeSet;
@@ -202,7 +202,7 @@ pub const KEY_LIMITS_MAX: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyLimit {
     pub name: Name,
-    pub rate: Rate,
+    pub measure: Measure,
 }
 
 /// An API key as the registry keeps it.
@@ -302,7 +302,7 @@ impl KeyRules {
             return None;
         }
         let limit =
-            |limit: &KeyLimit| Arc::new(Limit::new(limit.name.clone(), Per::Key, limit.rate));
+            |limit: &KeyLimit| Arc::new(Limit::new(limit.name.clone(), Per::Key, limit.measure));
         Some(Arc::new(Self {
             origins: origins.into(),
             limits: limits.iter().map(limit).collect(),

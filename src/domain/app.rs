@@ -1,8 +1,11 @@
 //! App: a partner's integration, which everything of that partner belongs to.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::app_settings::AppSettings;
+use super::boost::Boost;
 use super::id::AppId;
 use super::name::{NAME_CHARS_MAX, Name};
 use super::time::Timestamp;
@@ -40,6 +43,8 @@ pub struct App {
     /// The contact for this App; free text of at most 200 characters.
     pub contact: Option<String>,
     pub settings: AppSettings,
+    /// The boosts of its limits; some of them may have ended.
+    pub boosts: Arc<[Boost]>,
     pub created_at: Timestamp,
 }
 
@@ -56,6 +61,7 @@ impl App {
             state: AppState::Active,
             contact: None,
             settings: AppSettings::default(),
+            boosts: Arc::default(),
             created_at: Timestamp::from_unix_seconds(0),
         }
     }

@@ -280,6 +280,7 @@ mod tests {
                 },
                 issuer: "".into(),
                 client_auth: ClientAuthMethods::default(),
+                legacy_limit_fields: false,
             }),
             apps: Shelf::build([]),
             certificates: Shelf::build([(FINGERPRINT, revoked)]),

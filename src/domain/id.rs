@@ -136,6 +136,8 @@ ids! {
     RequestId = "req";
     /// Names one access token (`jti`).
     TokenId = "tok";
+    /// Names a boost of an App's limits.
+    BoostId = "bst";
     /// Names the session of a user on a device (`sid`).
     SessionId = "ses";
 }

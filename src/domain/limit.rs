@@ -1,17 +1,21 @@
-//! Rate limits: the arithmetic of allowances (the generic cell rate algorithm).
+//! Limits: what a rate or a quota counts, and for whom.
 
 use std::time::Duration;
 
 use http::HeaderValue;
 
-use super::duration;
+use super::factor::Factor;
 use super::name::Name;
+use super::quota::{self, Quota};
+use super::rate::{Allowance, Rate, Verdict};
 
 /// The unit that a limit applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Per {
     App,
     Key,
+    /// The user that a token speaks for.
+    User,
     Address,
     Route,
 }
@@ -21,65 +25,125 @@ impl Per {
         match self {
             Self::App => "app",
             Self::Key => "key",
+            Self::User => "user",
             Self::Address => "address",
             Self::Route => "route",
         }
     }
 }
 
-/// So many requests per so much time, with so many at once.
+/// The measure of a limit: a pace, or a number in each window of the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// Requests per `period`, at least 1.
-    pub count: u32,
-    pub period: Duration,
-    /// Requests that may come at once after a quiet time, at least 1.
-    pub burst: u32,
+pub enum Measure {
+    Rate(Rate),
+    Quota(Quota),
 }
 
-/// A rate limit. The values that every request needs are computed once.
+impl From<Rate> for Measure {
+    fn from(rate: Rate) -> Self {
+        Self::Rate(rate)
+    }
+}
+
+impl From<Quota> for Measure {
+    fn from(quota: Quota) -> Self {
+        Self::Quota(quota)
+    }
+}
+
+/// A limit. The values that every request needs are computed once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
     name: Name,
     per: Per,
-    allowance: Allowance,
+    measure: Measure,
+    meter: Meter,
     policy: HeaderValue,
 }
 
-/// The decision about one request.
+/// A moment in the two clocks of limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    Allowed {
-        /// The bucket's next state.
-        next: u64,
-        /// Further requests that would be allowed at once.
-        remaining: u32,
-    },
-    Refused {
-        /// The time until one request would be allowed.
-        retry_after: Duration,
-    },
+pub struct Moment {
+    /// Nanoseconds since the process began, for rates: no change of the clock changes a pace.
+    pub nanos: u64,
+    /// Unix seconds, for quotas.
+    pub seconds: u64,
 }
 
-/// A limit in the numbers that a bucket needs; times are nanoseconds since the process began.
+/// A limit in the numbers that a bucket needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Allowance {
-    /// Nanoseconds between two requests at the limit's rate.
-    pub interval: u64,
-    /// The maximum distance of the bucket's state into the future: `burst` intervals.
-    pub window: u64,
+pub enum Meter {
+    Rate(Allowance),
+    Quota(Quota),
+}
+
+impl Meter {
+    /// Asks for one request, when the bucket's state is `state` (0 for a fresh one).
+    pub fn ask(&self, state: u64, at: Moment) -> Verdict {
+        match self {
+            Self::Rate(allowance) => allowance.ask(state, at.nanos),
+            Self::Quota(quota) => quota.ask(state, at.seconds),
+        }
+    }
+
+    /// The time until a bucket with this state is full again.
+    pub fn full_in(&self, state: u64, at: Moment) -> Duration {
+        match self {
+            Self::Rate(_) => Allowance::full_in(state, at.nanos),
+            Self::Quota(quota) => quota.full_in(state, at.seconds),
+        }
+    }
+
+    /// The state after one request was given back.
+    pub fn given_back(&self, state: u64) -> u64 {
+        match self {
+            Self::Rate(allowance) => state.saturating_sub(allowance.interval),
+            Self::Quota(_) => Quota::given_back(state),
+        }
+    }
+
+    /// The greatest state of a bucket that is full at this moment.
+    pub const fn full_at(&self, at: Moment) -> u64 {
+        match self {
+            Self::Rate(_) => at.nanos,
+            Self::Quota(_) => quota::over_at(at.seconds),
+        }
+    }
 }
 
 impl Limit {
-    pub fn new(name: Name, per: Per, rate: Rate) -> Self {
-        let window = rate.period.as_secs().max(1);
-        let policy = format!("\"{name}\";q={};w={window}", rate.count);
+    pub fn new(name: Name, per: Per, measure: impl Into<Measure>) -> Self {
+        let measure = measure.into();
+        let meter = match measure {
+            Measure::Rate(rate) => Meter::Rate(rate.allowance()),
+            Measure::Quota(quota) => Meter::Quota(quota),
+        };
+        let window = measure.period().as_secs().max(1);
+        let policy = format!("\"{name}\";q={};w={window}", measure.count());
         Self {
             policy: HeaderValue::from_str(&policy).expect("a name needs no escape"),
-            allowance: rate.allowance(),
+            measure,
+            meter,
             name,
             per,
         }
+    }
+
+    /// The same limit, raised by a factor.
+    #[must_use]
+    pub fn raised(&self, factor: Factor) -> Self {
+        let measure = match self.measure {
+            Measure::Rate(rate) => Measure::Rate(Rate {
+                count: factor.times(rate.count),
+                burst: factor.times(rate.burst),
+                ..rate
+            }),
+            Measure::Quota(quota) => Measure::Quota(Quota {
+                count: factor.times(quota.count),
+                ..quota
+            }),
+        };
+        Self::new(self.name.clone(), self.per, measure)
     }
 
     /// Names the limit to the caller and in metrics.
@@ -91,8 +155,12 @@ impl Limit {
         self.per
     }
 
-    pub fn allowance(&self) -> Allowance {
-        self.allowance
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    pub fn measure(&self) -> Measure {
+        self.measure
     }
 
     /// The limit as callers read it: `"orders";q=100;w=60` (`RateLimit-Policy` of
@@ -102,111 +170,34 @@ impl Limit {
     }
 }
 
-/// Faster than any gateway answers; below it, two requests are never less than a nanosecond apart.
-const PER_SECOND_MAX: u128 = 1_000_000;
-
-/// A text that is not a rate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a rate is a whole number per time, like 100/s, 5000/h or 10/15m, and at most 1000000/s")]
-pub struct InvalidRate;
-
-impl Rate {
-    /// Reads a rate as people write it, `100/s` or `10/15m`; its burst is its count.
-    pub fn parse(text: &str) -> Result<Self, InvalidRate> {
-        let (count, period) = text.split_once('/').ok_or(InvalidRate)?;
-        let digits = !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit());
-        let count: u32 = count.parse().ok().filter(|_| digits).ok_or(InvalidRate)?;
-        let one = if period.starts_with(|first: char| first.is_ascii_digit()) {
-            ""
-        } else {
-            "1"
-        };
-        let period = duration::parse(&format!("{one}{period}")).ok();
-        let period = period.ok_or(InvalidRate)?;
-        let most = PER_SECOND_MAX * period.as_millis() / 1000;
-        if count == 0 || u128::from(count) > most {
-            return Err(InvalidRate);
+impl Measure {
+    /// Requests in one period.
+    pub const fn count(&self) -> u32 {
+        match self {
+            Self::Rate(rate) => rate.count,
+            Self::Quota(quota) => quota.count,
         }
-        Ok(Self {
-            count,
-            period,
-            burst: count,
-        })
     }
 
-    /// The rate without its burst, as [`Self::parse`] reads it.
+    /// The measure without a burst, as people write it: `100/s`, `10000/d`.
     pub fn text(&self) -> String {
-        let unit = match self.period {
-            period if period == Duration::from_secs(1) => Some("s"),
-            period if period == Duration::from_mins(1) => Some("m"),
-            period if period == Duration::from_hours(1) => Some("h"),
-            period if period == Duration::from_hours(24) => Some("d"),
-            _ => None,
-        };
-        match unit {
-            Some(unit) => format!("{}/{unit}", self.count),
-            None => format!("{}/{}", self.count, duration::text(self.period)),
+        match self {
+            Self::Rate(rate) => rate.text(),
+            Self::Quota(quota) => quota.text(),
         }
     }
 
-    fn allowance(self) -> Allowance {
-        let period = u64::try_from(self.period.as_nanos()).unwrap_or(u64::MAX);
-        let interval = (period / u64::from(self.count.max(1))).max(1);
-        Allowance {
-            interval,
-            window: interval.saturating_mul(u64::from(self.burst.max(1))),
+    pub const fn period(&self) -> Duration {
+        match self {
+            Self::Rate(rate) => rate.period,
+            Self::Quota(quota) => quota.window.duration(),
         }
-    }
-}
-
-impl Allowance {
-    /// Asks for one request at `now`, when the bucket's state is `state` (0 for a fresh one).
-    ///
-    /// The state is the time at which the bucket will be full again.
-    pub fn ask(&self, state: u64, now: u64) -> Verdict {
-        let next = state.max(now).saturating_add(self.interval);
-        let ahead = next - now;
-        if ahead > self.window {
-            return Verdict::Refused {
-                retry_after: Duration::from_nanos(ahead - self.window),
-            };
-        }
-        let remaining = (self.window - ahead) / self.interval;
-        Verdict::Allowed {
-            next,
-            remaining: u32::try_from(remaining).unwrap_or(u32::MAX),
-        }
-    }
-
-    /// The time until a bucket with this state is full again.
-    pub fn full_in(state: u64, now: u64) -> Duration {
-        Duration::from_nanos(state.saturating_sub(now))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-
-    fn limit(count: u32, burst: u32) -> Allowance {
-        let rate = Rate {
-            count,
-            period: Duration::from_secs(1),
-            burst,
-        };
-        Limit::new("test".parse().unwrap(), Per::App, rate).allowance()
-    }
-
-    fn spend(allowance: Allowance, state: &mut u64, now: u64) -> bool {
-        match allowance.ask(*state, now) {
-            Verdict::Allowed { next, .. } => {
-                *state = next;
-                true
-            }
-            Verdict::Refused { .. } => false,
-        }
-    }
 
     #[test]
     fn a_limit_is_told_by_its_rate() {
@@ -233,43 +224,5 @@ mod tests {
             "\"a.b_c-d\";q=1;w=1",
             "seconds are whole, and none is not said"
         );
-    }
-
-    #[test]
-    fn a_burst_is_allowed_to_the_request() {
-        let (allowance, mut state) = (limit(10, 5), 0);
-        let granted = (0..20)
-            .filter(|_| spend(allowance, &mut state, 1_000))
-            .count();
-        assert_eq!(granted, 5);
-    }
-
-    #[test]
-    fn a_refusal_says_when_to_come_back() {
-        let (allowance, mut state) = (limit(10, 1), 0);
-        assert!(spend(allowance, &mut state, 0));
-        let Verdict::Refused { retry_after } = allowance.ask(state, 0) else {
-            panic!("allowed")
-        };
-        assert_eq!(retry_after, Duration::from_millis(100));
-        let then = u64::try_from(retry_after.as_nanos()).unwrap();
-        assert!(!spend(allowance, &mut state, then - 1));
-        assert!(spend(allowance, &mut state, then));
-    }
-
-    proptest! {
-        #[test]
-        fn never_more_than_burst_plus_rate(
-            count in 1_u32..1000,
-            burst in 1_u32..100,
-            steps in proptest::collection::vec(0_u64..50_000_000, 1..300),
-        ) {
-            let (allowance, mut state, mut now, mut granted) = (limit(count, burst), 0, 0_u64, 0_u64);
-            for step in steps {
-                now += step;
-                granted += u64::from(spend(allowance, &mut state, now));
-            }
-            prop_assert!(granted <= u64::from(burst) + now / allowance.interval);
-        }
     }
 }

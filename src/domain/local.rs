@@ -2,8 +2,9 @@
 
 use http::Method;
 
-use super::limit::{Per, Rate};
+use super::limit::Per;
 use super::policy::Requirement;
+use super::rate::Rate;
 
 /// A local endpoint: the row of a table, and what the walk has to know about it.
 #[derive(Debug, PartialEq, Eq)]

@@ -253,6 +253,11 @@ impl RouteTable {
         self.limits.contains(name)
     }
 
+    /// The limits of all routes; one that routes share comes for each of them.
+    pub fn limits(&self) -> impl Iterator<Item = &Arc<Limit>> {
+        self.routes.iter().flat_map(|route| &route.limits)
+    }
+
     /// Builds the table; routes to [`Target::Local`] are found at every host, before all others.
     pub fn new(routes: Vec<Route>) -> Result<Self, Ambiguity> {
         let limits = routes.iter().flat_map(|route| &route.limits);

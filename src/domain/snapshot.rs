@@ -55,6 +55,8 @@ pub struct Catalog {
     pub issuer: Arc<str>,
     /// The methods of client authentication at the token endpoint.
     pub client_auth: ClientAuthMethods,
+    /// True if answers of limited routes have the `X-RateLimit` fields too.
+    pub legacy_limit_fields: bool,
 }
 
 impl Catalog {
@@ -327,6 +329,7 @@ mod tests {
                 tls_policies: HostPolicies::default(),
                 issuer: "https://a.test".into(),
                 client_auth: ClientAuthMethods::default(),
+                legacy_limit_fields: false,
             }),
             apps: Shelf::build([(app.id, Arc::new(app))]),
             certificates: Shelf::build([(print(1), entry)]),

@@ -227,6 +227,7 @@ mod tests {
                 tls_policies: HostPolicies::default(),
                 issuer: "https://a.test".into(),
                 client_auth: ClientAuthMethods::default(),
+                legacy_limit_fields: false,
             }),
             apps: Shelf::default(),
             certificates: Shelf::default(),

@@ -20,9 +20,10 @@ use crate::crypto::dpop::proofs::Proofs;
 use crate::domain::api_key::KeyUse;
 use crate::domain::credential::Ended;
 use crate::domain::id::KeyId;
+use crate::domain::quota::QuotaUse;
 use crate::domain::record::Receipt;
 use crate::domain::snapshot::{Catalog, Snapshot};
-use crate::domain::time::Clock;
+use crate::domain::time::{Clock, Timestamp};
 use crate::net::http::ServerBounds;
 use crate::net::log_limit::LogLimit;
 
@@ -66,6 +67,8 @@ pub struct Wiring<'a> {
     pub assertions: AssertionSigner,
     pub clock: Arc<dyn Clock>,
     pub ledger: Arc<Ledger>,
+    /// The uses of quotas so far.
+    pub quotas: Vec<QuotaUse>,
     pub registry: &'a prometheus::Registry,
 }
 
@@ -75,6 +78,7 @@ pub struct Proxy {
     live: Arc<ArcSwap<Snapshot>>,
     healths: Healths,
     metrics: Metrics,
+    buckets: Arc<Buckets>,
     workers: Vec<Handle>,
 }
 
@@ -126,6 +130,7 @@ impl Proxy {
         begin_series(&metrics, &healths, &wiring.live.load().catalog);
         let seats = Arc::new(Seats::new(&settings));
         let buckets = Arc::new(Buckets::new(settings.buckets_max));
+        buckets.restore(&wiring.quotas);
         let settings = Arc::new(settings);
         let assertions = Arc::new(wiring.assertions);
         let count = wiring.listeners.len();
@@ -155,8 +160,14 @@ impl Proxy {
             live: wiring.live,
             healths,
             metrics,
+            buckets,
             workers,
         })
+    }
+
+    /// The uses of quotas in their windows at `now`.
+    pub fn quotas_used(&self, now: Timestamp) -> Vec<QuotaUse> {
+        self.buckets.quotas_used(now)
     }
 
     /// Puts a snapshot in force and closes the connections that use an ended credential.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::domain::limit::Allowance;
 use crate::domain::name::Name;
 use crate::domain::pace::Pace;
+use crate::domain::rate::Allowance;
 use crate::net::discard::Discard;
 
 /// Settings that the data plane gets at its start and keeps until the process ends.

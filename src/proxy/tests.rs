@@ -35,10 +35,11 @@ use crate::domain::app::App;
 use crate::domain::certificate::{Fingerprint, Profile};
 use crate::domain::credential::{CredentialId, CredentialState, Ended};
 use crate::domain::id::{AppId, CertificateId, KeyId};
-use crate::domain::limit::{Limit, Per, Rate};
+use crate::domain::limit::{Limit, Per};
 use crate::domain::local::{LocalEndpoint, READ, SMALL_BODY};
 use crate::domain::local_call::LocalCall;
 use crate::domain::policy::{Policy, Requirement};
+use crate::domain::rate::Rate;
 use crate::domain::reason::Reason;
 use crate::domain::record::AccessRecord;
 use crate::domain::route::{HostPattern, PathPattern, Route, RouteTable, Target};
@@ -268,6 +269,7 @@ impl Gateway {
                 },
                 issuer: "https://localhost".into(),
                 client_auth: crate::domain::token::ClientAuthMethods::default(),
+                legacy_limit_fields: false,
             }),
             apps: Shelf::build([(APP, Arc::new(app))]),
             certificates: Shelf::build([(issued.leaf.fingerprint, entry)]),
@@ -306,6 +308,7 @@ impl Gateway {
                 ))),
                 clock: Arc::new(SystemClock),
                 ledger,
+                quotas: Vec::new(),
                 registry: &registry,
             },
         )

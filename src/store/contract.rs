@@ -15,11 +15,15 @@ use crate::domain::app::{App, AppState};
 use crate::domain::app_settings::{
     AccessTokenFormat, AppSettings, Binding, ClientKeys, Mtls, SecureMode,
 };
+use crate::domain::boost::Boost;
 use crate::domain::certificate::{Certificate, Fingerprint, KeyAlgorithm, SerialNumber};
 use crate::domain::credential::{CredentialState, RevocationReason};
-use crate::domain::id::{AdminTokenId, AppId, AuditEventId, AuthorityId, CertificateId, KeyId};
-use crate::domain::limit::Rate;
+use crate::domain::id::{
+    AdminTokenId, AppId, AuditEventId, AuthorityId, BoostId, CertificateId, KeyId,
+};
 use crate::domain::listing::{AuditFilter, CertificateFilter, CredentialFilter, KeyFilter, Page};
+use crate::domain::quota::QuotaUse;
+use crate::domain::rate::Rate;
 use crate::domain::record::AuditEvent;
 use crate::domain::registry::change::{Allowed, Change};
 use crate::domain::shelf::Shelf;
@@ -36,6 +40,7 @@ macro_rules! promises {
             every_value_is_read_as_it_was_written,
             every_change_has_one_revision_and_one_event,
             the_last_use_of_a_key_is_kept,
+            the_use_of_a_quota_is_kept_until_its_window_ends,
             a_change_for_another_revision_changes_nothing,
             a_group_is_kept_whole_or_not_at_all,
             a_repeated_event_undoes_its_changes,
@@ -71,6 +76,11 @@ pub fn app(number: u128) -> App {
             settings()
         } else {
             AppSettings::default()
+        },
+        boosts: if number % 2 == 1 {
+            boosts()
+        } else {
+            Arc::default()
         },
         created_at: NOW,
     }
@@ -140,12 +150,13 @@ pub fn key(number: u8, app: u128) -> ApiKey {
 }
 
 fn limit(name: &str, rate: &str, burst: u32) -> KeyLimit {
+    let rate = Rate {
+        burst,
+        ..Rate::parse(rate).unwrap()
+    };
     KeyLimit {
         name: name.parse().unwrap(),
-        rate: Rate {
-            burst,
-            ..Rate::parse(rate).unwrap()
-        },
+        measure: rate.into(),
     }
 }
 
@@ -193,6 +204,20 @@ where
     Allowed::unjudged(object, false).into()
 }
 
+/// An App's boosts, each with another part left out.
+fn boosts() -> Arc<[Boost]> {
+    let boost = |number, key, limit: Option<&str>| Boost {
+        id: BoostId::from_bits(number),
+        key,
+        limit: limit.map(|name| name.parse().unwrap()),
+        factor: "1.05".parse().unwrap(),
+        until: NOW.plus(Duration::from_hours(9)),
+        created_at: NOW,
+    };
+    let key = Some(KeyId::from_bits(3));
+    [boost(1, key, None), boost(2, None, Some("day"))].into()
+}
+
 pub(super) fn revoked(certificate: Certificate, reason: RevocationReason) -> Certificate {
     Certificate {
         state: CredentialState::Revoked,
@@ -223,6 +248,36 @@ pub(super) fn the_last_use_of_a_key_is_kept(store: &dyn Store) {
     let found = store.key_uses(&[one, two]).unwrap();
     assert_eq!(found, [(one, at(6)), (two, at(1))]);
     assert_eq!((store.revision().unwrap(), events(store).len()), before);
+}
+
+/// The uses of quotas are kept beside the registry, until their windows end.
+pub(super) fn the_use_of_a_quota_is_kept_until_its_window_ends(store: &dyn Store) {
+    let before = store.revision().unwrap();
+    let used = |subject: &str, hours, used| QuotaUse {
+        quota: "day".parse().unwrap(),
+        subject: subject.to_owned(),
+        ends_at: NOW.plus(Duration::from_hours(hours)),
+        used,
+    };
+    let (one, other) = (used("key one", 5, 7), used("key two", 9, 1));
+    store
+        .keep_quota_uses(&[one.clone(), other.clone()], NOW)
+        .unwrap();
+    assert_eq!(store.quota_uses(NOW).unwrap(), [one, other.clone()]);
+    let more = used("key one", 5, 8);
+    store
+        .keep_quota_uses(std::slice::from_ref(&more), NOW)
+        .unwrap();
+    assert_eq!(store.quota_uses(NOW).unwrap(), [more, other.clone()]);
+    let later = NOW.plus(Duration::from_hours(5));
+    assert_eq!(store.quota_uses(later).unwrap(), [other]);
+    store.keep_quota_uses(&[], later).unwrap();
+    assert_eq!(
+        store.quota_uses(NOW).unwrap().len(),
+        1,
+        "the ended one is gone"
+    );
+    assert_eq!(store.revision().unwrap(), before);
 }
 
 fn revoked_key(key: ApiKey, reason: RevocationReason) -> ApiKey {

@@ -14,7 +14,9 @@ use crate::domain::certificate::{Certificate, Fingerprint};
 use crate::domain::id::{AdminTokenId, AppId, AuditEventId, CertificateId, KeyId};
 use crate::domain::listing::{AuditFilter, CertificateFilter, CertificateMark, KeyFilter, Page};
 use crate::domain::name::Name;
+use crate::domain::quota::QuotaUse;
 use crate::domain::record::AuditEvent;
+use crate::domain::time::Timestamp;
 
 /// An event before a change reaches the store: a failure, or an act of another process.
 pub type Before = Box<dyn FnOnce(&dyn Store) -> Result<(), Error> + Send>;
@@ -102,6 +104,14 @@ impl Store for Faulty {
 
     fn keep_key_uses(&self, uses: &[(KeyId, KeyUse)]) -> Result<(), Error> {
         self.store.keep_key_uses(uses)
+    }
+
+    fn quota_uses(&self, now: Timestamp) -> Result<Vec<QuotaUse>, Error> {
+        self.store.quota_uses(now)
+    }
+
+    fn keep_quota_uses(&self, uses: &[QuotaUse], now: Timestamp) -> Result<(), Error> {
+        self.store.keep_quota_uses(uses, now)
     }
 
     fn admin_token(&self, id: AdminTokenId) -> Result<Option<AdminToken>, Error> {

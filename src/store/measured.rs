@@ -17,7 +17,9 @@ use crate::domain::certificate::{Certificate, Fingerprint};
 use crate::domain::id::{AdminTokenId, AppId, AuditEventId, CertificateId, KeyId};
 use crate::domain::listing::{AuditFilter, CertificateFilter, CertificateMark, KeyFilter, Page};
 use crate::domain::name::Name;
+use crate::domain::quota::QuotaUse;
 use crate::domain::record::AuditEvent;
+use crate::domain::time::Timestamp;
 
 /// The buckets: from a page in memory to a disk that is busy for as long as a writer waits.
 const SECONDS: &[f64] = &[
@@ -192,6 +194,14 @@ impl Store for Measured {
 
     fn keep_key_uses(&self, uses: &[(KeyId, KeyUse)]) -> Result<(), Error> {
         self.timed(Operation::Uses, |store| store.keep_key_uses(uses))
+    }
+
+    fn quota_uses(&self, now: Timestamp) -> Result<Vec<QuotaUse>, Error> {
+        self.timed(Operation::List, |store| store.quota_uses(now))
+    }
+
+    fn keep_quota_uses(&self, uses: &[QuotaUse], now: Timestamp) -> Result<(), Error> {
+        self.timed(Operation::Uses, |store| store.keep_quota_uses(uses, now))
     }
 
     fn admin_token(&self, id: AdminTokenId) -> Result<Option<AdminToken>, Error> {

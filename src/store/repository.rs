@@ -10,6 +10,7 @@ use crate::domain::certificate::{Certificate, Fingerprint};
 use crate::domain::id::{AdminTokenId, AppId, AuditEventId, CertificateId, KeyId};
 use crate::domain::listing::{AuditFilter, CertificateFilter, CertificateMark, KeyFilter, Page};
 use crate::domain::name::Name;
+use crate::domain::quota::QuotaUse;
 use crate::domain::record::AuditEvent;
 use crate::domain::shelf::Shelf;
 use crate::domain::snapshot::{CertificateEntry, KeyEntry};
@@ -60,6 +61,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Keeps the last uses of keys, without a revision and an event; those of unknown keys are left out, and so are
     /// those that are older than the stored ones.
     fn keep_key_uses(&self, uses: &[(KeyId, KeyUse)]) -> Result<(), Error>;
+
+    /// The uses of quotas whose windows have not ended at `now`.
+    fn quota_uses(&self, now: Timestamp) -> Result<Vec<QuotaUse>, Error>;
+    /// Keeps the uses of quotas in place of the earlier ones, without a revision and an event, and forgets some that have
+    /// ended at `now`.
+    fn keep_quota_uses(&self, uses: &[QuotaUse], now: Timestamp) -> Result<(), Error>;
 
     fn admin_token(&self, id: AdminTokenId) -> Result<Option<AdminToken>, Error>;
     fn admin_tokens(&self, page: &Page<AdminTokenId>) -> Result<Vec<AdminToken>, Error>;

@@ -49,6 +49,7 @@ mod drain;
 mod drain_order;
 mod drain_running;
 mod drain_deadline;
+mod quotas;
 mod restart;
 mod workers;
 mod tcp;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::domain::counted::counted;
-use crate::domain::limit::{Allowance, Verdict};
+use crate::domain::rate::{Allowance, Verdict};
 
 /// Ten attempts at once, then one every six seconds: more than a person mistypes, too few to guess with.
 const ALLOWANCE: Allowance = Allowance {

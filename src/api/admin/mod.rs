@@ -16,6 +16,7 @@ pub mod csr;
 pub mod keys;
 pub mod admin_tokens;
 pub mod token_keys;
+pub mod boosts;
 pub mod sessions;
 pub mod users;
 pub mod audit;

@@ -9,7 +9,8 @@ use utoipa_axum::routes;
 use super::authenticate::authenticate;
 use super::state::AdminState;
 use super::{
-    admin_tokens, apps, audit, certificates, csr, gateway, keys, sessions, token_keys, users,
+    admin_tokens, apps, audit, boosts, certificates, csr, gateway, keys, sessions, token_keys,
+    users,
 };
 use crate::api::edge::{self, Edge};
 
@@ -55,6 +56,8 @@ fn described() -> OpenApiRouter<AdminState> {
         .routes(routes!(sessions::get::get))
         .routes(routes!(sessions::revoke::revoke))
         .routes(routes!(users::revoke::revoke))
+        .routes(routes!(boosts::create::create, boosts::list::list))
+        .routes(routes!(boosts::end::end))
         .routes(routes!(audit::list::list))
         .routes(routes!(gateway::status::status))
         .routes(routes!(gateway::reload::reload))

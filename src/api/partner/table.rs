@@ -98,7 +98,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::domain::limit::{Limit, Rate};
+    use crate::domain::limit::Limit;
+    use crate::domain::rate::Rate;
 
     #[test]
     fn names_and_paths_are_unique_and_limits_have_names() {

@@ -202,7 +202,6 @@ fn each_limit<'d>(draft: &'d Draft<'_>) -> impl Iterator<Item = (YamlPath, &'d L
 }
 
 fn limits(draft: &Draft<'_>, findings: &mut Findings) {
-    let word = draft.requirement.as_str();
     findings.add_if(
         draft.written.limit.is_some() && !draft.written.limits.is_empty(),
         draft.path.key("limit"),
@@ -214,25 +213,57 @@ fn limits(draft: &Draft<'_>, findings: &mut Findings) {
         "a route has at most 8 limits",
     );
     for (path, limit) in each_limit(draft) {
-        findings.add_if(
-            limit.burst == Some(0),
-            path.key("burst"),
-            "with a burst of 0, no request is allowed; the least is 1",
+        measured(&path, limit, findings);
+        counted(&path, limit, draft.requirement, findings);
+    }
+}
+
+/// The measure of a limit: a rate or a quota.
+fn measured(path: &YamlPath, limit: &Limit, findings: &mut Findings) {
+    findings.add_if(
+        limit.burst == Some(0),
+        path.key("burst"),
+        "with a burst of 0, no request is allowed; the least is 1",
+    );
+    findings.add_if(
+        limit.rate.is_some() && limit.quota.is_some(),
+        path.key("quota"),
+        "a limit has either a rate or a quota, not both; write two limits",
+    );
+    findings.add_if(
+        limit.rate.is_none() && limit.quota.is_none(),
+        path.clone(),
+        "a limit has a rate (100/s) or a quota (10000/d)",
+    );
+    findings.add_if(
+        limit.burst.is_some() && limit.rate.is_none(),
+        path.key("burst"),
+        "a quota has no burst: all of it may come at once",
+    );
+}
+
+/// The subject of a limit: the route has to know it.
+fn counted(path: &YamlPath, limit: &Limit, requirement: Requirement, findings: &mut Findings) {
+    let word = requirement.as_str();
+    if limit.per == Per::Key && !requirement.looks_at_bearer() {
+        findings.add(
+            path.key("per"),
+            format!("{word} uses no key, so a limit per key has nothing to count; count per app"),
         );
-        if limit.per == Per::Key && !draft.requirement.looks_at_bearer() {
-            findings.add(
-                path.key("per"),
-                format!(
-                    "{word} uses no key, so a limit per key has nothing to count; count per app"
-                ),
-            );
-        }
-        if limit.per == Per::App && draft.requirement == Requirement::None {
-            findings.add(
-                path.key("per"),
-                "none identifies no App, so a limit per app has nothing to count; count per address",
-            );
-        }
+    }
+    if limit.per == Per::User && !requirement.looks_at_bearer() {
+        findings.add(
+            path.key("per"),
+            format!(
+                "{word} uses no token, so a limit per user has nothing to count; count per app"
+            ),
+        );
+    }
+    if limit.per == Per::App && requirement == Requirement::None {
+        findings.add(
+            path.key("per"),
+            "none identifies no App, so a limit per app has nothing to count; count per address",
+        );
     }
 }
 

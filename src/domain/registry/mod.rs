@@ -6,6 +6,7 @@
 pub mod change;
 pub mod refusal;
 pub mod apps;
+pub mod boosts;
 pub mod certificates;
 pub mod keys;
 pub mod sessions;

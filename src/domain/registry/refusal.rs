@@ -10,6 +10,10 @@ use super::super::time::Timestamp;
 /// A change that a rule does not allow.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
+    #[error("a boost ends in the future, and within 366 days")]
+    BoostEnd,
+    #[error("the App {name} has 8 boosts, which is the most; end one of them")]
+    TooManyBoosts { name: Name },
     /// The App's state does not allow the change.
     #[error("the App {name} is {}", state.as_str())]
     AppState { name: Name, state: AppState },

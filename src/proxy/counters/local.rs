@@ -1,24 +1,27 @@
 //! Buckets in memory, shared by all workers: exact to the request, and without a lock on the way.
 //!
-//! A bucket is one atomic number (see [`Allowance`]). A worker finds it in a map of its own; only a bucket
+//! A bucket is one atomic number (see [`Meter`]). A worker finds it in a map of its own; only a bucket
 //! that the worker has not seen lately is looked up in the shared map, under the lock of one of its shards.
+//! Rates and quotas have a map each, because their states have different units.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use quick_cache::unsync::Cache;
 
-use crate::domain::id::{AppId, KeyId};
-use crate::domain::limit::{Allowance, Verdict};
+use crate::domain::limit::{Meter, Moment};
 use crate::domain::name::Name;
+use crate::domain::quota::{QuotaUse, Used};
+use crate::domain::rate::Verdict;
+use crate::domain::time::Timestamp;
 use crate::net::turn;
 
 use super::standing::Standing;
+use super::subject::Subject;
 
 /// Enough shards that workers seldom meet at one lock.
 const SHARDS: usize = 64;
@@ -29,20 +32,29 @@ const THROWN_OUT: u64 = u64::MAX;
 /// Buckets that a worker finds without the shared map.
 const NEAR_MAX: usize = 65_536;
 
-/// The subject of a bucket: the sender of its requests.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Subject {
-    App(AppId),
-    Key(KeyId),
-    Address(IpAddr),
-    Route(Arc<str>),
-}
-
 /// The key of a bucket: its limit and subject. Without a limit's name it is for failed authentication.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BucketKey {
     pub limit: Option<Name>,
     pub subject: Subject,
+    /// The map that the bucket is in: a reload may make a quota of a rate, and keep its name.
+    pub unit: Unit,
+}
+
+/// The unit of a bucket's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unit {
+    Rate,
+    Quota,
+}
+
+impl From<&Meter> for Unit {
+    fn from(meter: &Meter) -> Self {
+        match meter {
+            Meter::Rate(_) => Self::Rate,
+            Meter::Quota(_) => Self::Quota,
+        }
+    }
 }
 
 /// One bucket. Cloning gives another handle to the same one.
@@ -52,28 +64,38 @@ pub struct Bucket(Arc<AtomicU64>);
 /// The buckets of all workers.
 #[derive(Debug)]
 pub struct Buckets {
-    shards: Box<[Mutex<HashMap<BucketKey, Bucket, RandomState>>]>,
-    hasher: RandomState,
-    shard_max: usize,
+    rates: Shards,
+    quotas: Shards,
     began: Instant,
 }
 
+/// One map of buckets, in parts with a lock each.
+#[derive(Debug)]
+struct Shards {
+    parts: Box<[Mutex<HashMap<BucketKey, Bucket, RandomState>>]>,
+    hasher: RandomState,
+    shard_max: usize,
+}
+
 impl Buckets {
-    /// A map for about `buckets_max` buckets. When it is full, full buckets are evicted first.
+    /// Maps for about `buckets_max` buckets each. When one is full, full buckets are evicted first.
     pub fn new(buckets_max: usize) -> Self {
-        let hasher = RandomState::new();
         Self {
-            shards: (0..SHARDS)
-                .map(|_| Mutex::new(HashMap::with_hasher(hasher.clone())))
-                .collect(),
-            hasher,
-            shard_max: (buckets_max / SHARDS).max(1),
+            rates: Shards::new(buckets_max),
+            quotas: Shards::new(buckets_max),
             began: Instant::now(),
         }
     }
 
-    /// Nanoseconds since the counters were made. The first is 1, so that a state of 0 is always a full bucket.
-    pub fn now(&self) -> u64 {
+    /// The moment of the turn. The first nanosecond is 1, so that a state of 0 is always a full bucket.
+    pub fn moment(&self, now: Timestamp) -> Moment {
+        Moment {
+            nanos: self.nanos(),
+            seconds: seconds(now),
+        }
+    }
+
+    fn nanos(&self) -> u64 {
         let nanos = u64::try_from(
             turn::now()
                 .into_std()
@@ -84,10 +106,81 @@ impl Buckets {
         nanos.clamp(1, THROWN_OUT / 2)
     }
 
-    fn find(&self, key: &BucketKey, now: u64) -> Bucket {
+    /// The uses of quotas whose windows are not over at `now`.
+    pub fn quotas_used(&self, now: Timestamp) -> Vec<QuotaUse> {
+        let now = seconds(now);
+        let mut found = Vec::new();
+        for shard in &self.quotas.parts {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let states = shard.iter().map(|(key, bucket)| (key, bucket.state()));
+            let used = states
+                .filter(|(_, state)| *state != THROWN_OUT)
+                .map(|(key, state)| (key, Used::from(state)))
+                .filter(|(_, used)| used.end > now && used.count > 0);
+            found.extend(used.filter_map(|(key, used)| written(key, used)));
+        }
+        found
+    }
+
+    /// Sets the buckets of quotas, before the workers serve. A use by nobody that is known any more is left out.
+    pub fn restore(&self, uses: &[QuotaUse]) {
+        for used in uses {
+            let Ok(subject) = used.subject.parse() else {
+                continue;
+            };
+            let key = BucketKey {
+                limit: Some(used.quota.clone()),
+                subject,
+                unit: Unit::Quota,
+            };
+            let state = Used {
+                end: seconds(used.ends_at),
+                count: used.used,
+            };
+            let bucket = self.quotas.find(&key, 0);
+            bucket.0.store(state.into(), Ordering::Release);
+        }
+    }
+
+    fn find(&self, key: &BucketKey, full_at: u64) -> Bucket {
+        match key.unit {
+            Unit::Rate => self.rates.find(key, full_at),
+            Unit::Quota => self.quotas.find(key, full_at),
+        }
+    }
+}
+
+/// Unix seconds; a clock before 1970 is at its first second.
+fn seconds(time: Timestamp) -> u64 {
+    u64::try_from(time.unix_seconds()).unwrap_or(0)
+}
+
+fn written(key: &BucketKey, used: Used) -> Option<QuotaUse> {
+    Some(QuotaUse {
+        quota: key.limit.clone()?,
+        subject: key.subject.to_string(),
+        ends_at: Timestamp::from_unix_seconds(i64::try_from(used.end).ok()?),
+        used: used.count,
+    })
+}
+
+impl Shards {
+    fn new(buckets_max: usize) -> Self {
+        let hasher = RandomState::new();
+        Self {
+            parts: (0..SHARDS)
+                .map(|_| Mutex::new(HashMap::with_hasher(hasher.clone())))
+                .collect(),
+            hasher,
+            shard_max: (buckets_max / SHARDS).max(1),
+        }
+    }
+
+    /// The bucket of `key`; one whose state is at most `full_at` may be evicted for it.
+    fn find(&self, key: &BucketKey, full_at: u64) -> Bucket {
         // The upper bits, because the map in the shard takes the lower ones of the same hash.
         let place = usize::try_from(self.hasher.hash_one(key) >> 32).unwrap_or(0) % SHARDS;
-        let Some(shard) = self.shards.get(place) else {
+        let Some(shard) = self.parts.get(place) else {
             return Bucket::new();
         };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -95,7 +188,7 @@ impl Buckets {
             return bucket.clone();
         }
         if shard.len() >= self.shard_max {
-            make_room(&mut shard, self.shard_max, now);
+            make_room(&mut shard, self.shard_max, full_at);
         }
         shard.entry(key.clone()).or_insert_with(Bucket::new).clone()
     }
@@ -103,8 +196,8 @@ impl Buckets {
 
 /// Evicts full buckets, since a fresh bucket is the same. When there are none, it evicts the eighth of them that will
 /// be full soonest: the callers with the least of their allowance left stay counted.
-fn make_room(shard: &mut HashMap<BucketKey, Bucket, RandomState>, max: usize, now: u64) {
-    shard.retain(|_, bucket| !bucket.throw_out_by(now));
+fn make_room(shard: &mut HashMap<BucketKey, Bucket, RandomState>, max: usize, full_at: u64) {
+    shard.retain(|_, bucket| !bucket.throw_out_by(full_at));
     if shard.len() < max {
         return;
     }
@@ -124,27 +217,27 @@ impl Bucket {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Evicts this bucket if it is full by `time`.
-    fn throw_out_by(&self, time: u64) -> bool {
+    /// Evicts this bucket if its state is at most `full_at`.
+    fn throw_out_by(&self, full_at: u64) -> bool {
         self.0
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |state| {
-                (state <= time).then_some(THROWN_OUT)
+                (state <= full_at).then_some(THROWN_OUT)
             })
             .is_ok()
     }
 
     /// Takes one request's allowance; the error has the time until there is one. `None` when the bucket was evicted.
-    fn take(&self, allowance: &Allowance, now: u64) -> Option<Result<Standing, Standing>> {
+    fn take(&self, meter: &Meter, at: Moment) -> Option<Result<Standing, Standing>> {
         let mut state = self.state();
         loop {
             if state == THROWN_OUT {
                 return None;
             }
-            let next = match allowance.ask(state, now) {
+            let next = match meter.ask(state, at) {
                 Verdict::Refused { retry_after } => {
                     return Some(Err(Standing {
                         remaining: 0,
-                        full_in: Allowance::full_in(state, now),
+                        full_in: meter.full_in(state, at),
                         retry_after,
                     }));
                 }
@@ -157,7 +250,7 @@ impl Bucket {
                 Ok(_) => {
                     return Some(Ok(Standing {
                         remaining: next.1,
-                        full_in: Allowance::full_in(next.0, now),
+                        full_in: meter.full_in(next.0, at),
                         retry_after: Duration::ZERO,
                     }));
                 }
@@ -167,12 +260,12 @@ impl Bucket {
     }
 
     /// Puts one request's allowance back.
-    fn give_back(&self, allowance: &Allowance) {
+    fn give_back(&self, meter: &Meter) {
         // An evicted bucket stays out; the update then finds nothing to do.
         let _unchanged = self
             .0
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |state| {
-                (state != THROWN_OUT).then(|| state.saturating_sub(allowance.interval))
+                (state != THROWN_OUT).then(|| meter.given_back(state))
             });
     }
 }
@@ -192,19 +285,23 @@ impl Counters {
         }
     }
 
-    pub fn now(&self) -> u64 {
-        self.shared.now()
+    /// The moment of the turn, by both clocks.
+    pub fn moment(&self, now: Timestamp) -> Moment {
+        self.shared.moment(now)
+    }
+
+    /// The moment of the turn for a rate, which asks no other clock.
+    pub fn pace(&self) -> Moment {
+        Moment {
+            nanos: self.shared.nanos(),
+            seconds: 0,
+        }
     }
 
     /// Takes one request's allowance from the bucket of `key`; `Err` when it has none left.
-    pub fn take(
-        &self,
-        key: &BucketKey,
-        allowance: &Allowance,
-        now: u64,
-    ) -> Result<Standing, Standing> {
+    pub fn take(&self, key: &BucketKey, meter: &Meter, at: Moment) -> Result<Standing, Standing> {
         loop {
-            if let Some(taken) = self.bucket(key, now).take(allowance, now) {
+            if let Some(taken) = self.bucket(key, meter, at).take(meter, at) {
                 return taken;
             }
             self.near.borrow_mut().remove(key);
@@ -212,33 +309,33 @@ impl Counters {
     }
 
     /// The standing of the bucket of `key`; nothing is taken.
-    pub fn look(&self, key: &BucketKey, allowance: &Allowance, now: u64) -> Standing {
-        let state = match self.bucket(key, now).state() {
+    pub fn look(&self, key: &BucketKey, meter: &Meter, at: Moment) -> Standing {
+        let state = match self.bucket(key, meter, at).state() {
             THROWN_OUT => 0,
             state => state,
         };
-        let (remaining, retry_after) = match allowance.ask(state, now) {
+        let (remaining, retry_after) = match meter.ask(state, at) {
             Verdict::Allowed { remaining, .. } => (remaining.saturating_add(1), Duration::ZERO),
             Verdict::Refused { retry_after } => (0, retry_after),
         };
         Standing {
             remaining,
-            full_in: Allowance::full_in(state, now),
+            full_in: meter.full_in(state, at),
             retry_after,
         }
     }
 
     /// Gives back one request's allowance after [`Counters::take`].
-    pub fn give_back(&self, key: &BucketKey, allowance: &Allowance, now: u64) {
-        self.bucket(key, now).give_back(allowance);
+    pub fn give_back(&self, key: &BucketKey, meter: &Meter, at: Moment) {
+        self.bucket(key, meter, at).give_back(meter);
     }
 
-    fn bucket(&self, key: &BucketKey, now: u64) -> Bucket {
+    fn bucket(&self, key: &BucketKey, meter: &Meter, at: Moment) -> Bucket {
         let mut near = self.near.borrow_mut();
         if let Some(bucket) = near.get(key) {
             return bucket.clone();
         }
-        let bucket = self.shared.find(key, now);
+        let bucket = self.shared.find(key, meter.full_at(at));
         near.insert(key.clone(), bucket.clone());
         bucket
     }
@@ -246,12 +343,23 @@ impl Counters {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
+    use crate::domain::quota::{Quota, Window};
+    use crate::domain::rate::Allowance;
+
+    const FIRST: Moment = at(1);
+
+    const fn at(nanos: u64) -> Moment {
+        Moment { nanos, seconds: 0 }
+    }
 
     fn key(address: u8) -> BucketKey {
         BucketKey {
-            limit: None,
+            limit: Some("test".parse().unwrap()),
             subject: Subject::Address(IpAddr::from([192, 0, 2, address])),
+            unit: Unit::Rate,
         }
     }
 
@@ -259,16 +367,16 @@ mod tests {
     fn several_workers_together_let_through_exactly_the_burst() {
         let shared = Arc::new(Buckets::new(1024));
         // One request an hour after the burst: nothing is added while the test runs.
-        let allowance = Allowance {
+        let meter = Meter::Rate(Allowance {
             interval: 3_600_000_000_000,
             window: 3_600_000_000_000 * 1000,
-        };
+        });
         let worker = |_| {
             let shared = Arc::clone(&shared);
             std::thread::spawn(move || {
                 let counters = Counters::new(shared);
                 (0..500)
-                    .filter(|_| counters.take(&key(1), &allowance, 1).is_ok())
+                    .filter(|_| counters.take(&key(1), &meter, FIRST).is_ok())
                     .count()
             })
         };
@@ -280,18 +388,18 @@ mod tests {
     #[test]
     fn looking_takes_nothing_and_giving_back_undoes_taking() {
         let counters = Counters::new(Arc::new(Buckets::new(1024)));
-        let allowance = Allowance {
+        let meter = Meter::Rate(Allowance {
             interval: 10,
             window: 20,
-        };
-        assert_eq!(counters.look(&key(1), &allowance, 5).remaining, 2);
-        assert_eq!(counters.take(&key(1), &allowance, 5).unwrap().remaining, 1);
-        assert_eq!(counters.look(&key(1), &allowance, 5).remaining, 1);
-        counters.give_back(&key(1), &allowance, 5);
-        assert_eq!(counters.look(&key(1), &allowance, 5).remaining, 2);
-        assert!(counters.take(&key(1), &allowance, 5).is_ok());
-        assert!(counters.take(&key(1), &allowance, 5).is_ok());
-        let refused = counters.take(&key(1), &allowance, 5).unwrap_err();
+        });
+        assert_eq!(counters.look(&key(1), &meter, at(5)).remaining, 2);
+        assert_eq!(counters.take(&key(1), &meter, at(5)).unwrap().remaining, 1);
+        assert_eq!(counters.look(&key(1), &meter, at(5)).remaining, 1);
+        counters.give_back(&key(1), &meter, at(5));
+        assert_eq!(counters.look(&key(1), &meter, at(5)).remaining, 2);
+        assert!(counters.take(&key(1), &meter, at(5)).is_ok());
+        assert!(counters.take(&key(1), &meter, at(5)).is_ok());
+        let refused = counters.take(&key(1), &meter, at(5)).unwrap_err();
         assert_eq!(refused.retry_after, Duration::from_nanos(10));
     }
 
@@ -299,25 +407,65 @@ mod tests {
     fn a_full_map_forgets_first_whoever_has_used_least() {
         let shared = Arc::new(Buckets::new(SHARDS));
         let counters = Counters::new(Arc::clone(&shared));
-        let allowance = Allowance {
+        let meter = Meter::Rate(Allowance {
             interval: 10,
             window: 1000,
-        };
+        });
         for _ in 0..50 {
-            counters.take(&key(0), &allowance, 1).unwrap();
+            counters.take(&key(0), &meter, FIRST).unwrap();
         }
         for address in 1..=255 {
-            counters.take(&key(address), &allowance, 1).unwrap();
+            counters.take(&key(address), &meter, FIRST).unwrap();
         }
         let held: usize = shared
-            .shards
+            .rates
+            .parts
             .iter()
             .map(|shard| shard.lock().unwrap().len())
             .sum();
         assert!(held <= SHARDS, "{held} buckets in room for {SHARDS}");
         // A bucket that was evicted while a worker still holds it is made again and goes on.
         for address in 1..=255 {
-            assert!(counters.take(&key(address), &allowance, 1).is_ok());
+            assert!(counters.take(&key(address), &meter, FIRST).is_ok());
         }
+    }
+
+    #[test]
+    fn a_quota_is_exact_and_goes_on_where_it_was() {
+        let shared = Arc::new(Buckets::new(1024));
+        let quota = Quota {
+            count: 3,
+            window: Window::Day,
+        };
+        let meter = Meter::Quota(quota);
+        let key = BucketKey {
+            unit: Unit::from(&meter),
+            ..key(1)
+        };
+        let now = Timestamp::from_unix_seconds(1_800_000_000);
+        let counters = Counters::new(Arc::clone(&shared));
+        let take = |counters: &Counters| counters.take(&key, &meter, counters.moment(now));
+        assert_eq!(take(&counters).unwrap().remaining, 2);
+        assert_eq!(take(&counters).unwrap().remaining, 1);
+        // A rate of the same name has a bucket of its own.
+        let pace = Meter::Rate(Allowance {
+            interval: 10,
+            window: 10,
+        });
+        assert!(counters.take(&self::key(1), &pace, FIRST).is_ok());
+
+        let after = Arc::new(Buckets::new(1024));
+        after.restore(&shared.quotas_used(now));
+        let counters = Counters::new(Arc::clone(&after));
+        assert_eq!(take(&counters).unwrap().remaining, 0);
+        let refused = take(&counters).unwrap_err();
+        assert!(refused.retry_after > Duration::ZERO);
+        let tomorrow = now.plus(Duration::from_hours(24));
+        assert!(after.quotas_used(tomorrow).is_empty());
+        assert!(
+            counters
+                .take(&key, &meter, counters.moment(tomorrow))
+                .is_ok()
+        );
     }
 }

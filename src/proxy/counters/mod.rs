@@ -1,4 +1,5 @@
 //! Buckets of the rate limits.
 
+pub mod subject;
 pub mod standing;
 pub mod local;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::limit::Limit;
+use crate::domain::time::Timestamp;
 
 /// The standing of an allowance after a request was counted or refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,4 +22,27 @@ pub struct Standing {
 pub struct Strictest {
     pub limit: Arc<Limit>,
     pub standing: Standing,
+    /// The time at which the whole allowance is there again, for `X-RateLimit-Reset`; absent where the older fields are
+    /// not sent.
+    pub legacy_reset: Option<Timestamp>,
+}
+
+impl Strictest {
+    pub const fn new(limit: Arc<Limit>, standing: Standing) -> Self {
+        Self {
+            limit,
+            standing,
+            legacy_reset: None,
+        }
+    }
+
+    /// The same, with the time at which the allowance is whole again.
+    #[must_use]
+    pub fn with_reset(self, now: Timestamp) -> Self {
+        let reset = now.plus(self.standing.full_in.max(self.standing.retry_after));
+        Self {
+            legacy_reset: Some(reset),
+            ..self
+        }
+    }
 }

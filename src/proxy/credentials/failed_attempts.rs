@@ -5,28 +5,30 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::domain::counted::counted;
-use crate::domain::limit::Allowance;
-use crate::proxy::counters::local::{BucketKey, Counters, Subject};
+use crate::domain::limit::Meter;
+use crate::domain::rate::Allowance;
+use crate::proxy::counters::local::{BucketKey, Counters, Unit};
+use crate::proxy::counters::subject::Subject;
 
 /// Failed attempts, counted for each address, so that guessing is slow and costs us little.
 #[derive(Debug)]
 pub struct FailedAttempts {
     counters: Rc<Counters>,
-    allowance: Allowance,
+    meter: Meter,
 }
 
 impl FailedAttempts {
     pub fn new(counters: Rc<Counters>, allowance: Allowance) -> Self {
         Self {
             counters,
-            allowance,
+            meter: Meter::Rate(allowance),
         }
     }
 
     /// Refuses an address that has failed too often lately; the error has the time until the next attempt.
     pub fn check(&self, address: IpAddr) -> Result<(), Duration> {
-        let now = self.counters.now();
-        let standing = self.counters.look(&key(address), &self.allowance, now);
+        let at = self.counters.pace();
+        let standing = self.counters.look(&key(address), &self.meter, at);
         if standing.retry_after.is_zero() {
             Ok(())
         } else {
@@ -36,9 +38,9 @@ impl FailedAttempts {
 
     /// Counts one failure.
     pub fn count(&self, address: IpAddr) {
-        let now = self.counters.now();
+        let at = self.counters.pace();
         // An exhausted address is refused until its time comes, with any further attempts.
-        let _standing = self.counters.take(&key(address), &self.allowance, now);
+        let _standing = self.counters.take(&key(address), &self.meter, at);
     }
 }
 
@@ -46,6 +48,7 @@ fn key(address: IpAddr) -> BucketKey {
     BucketKey {
         limit: None,
         subject: Subject::Address(counted(address)),
+        unit: Unit::Rate,
     }
 }
 

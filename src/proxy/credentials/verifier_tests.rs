@@ -8,7 +8,7 @@ use crate::domain::api_key::{Environment, KeyKind};
 use crate::domain::app::{App, AppState};
 use crate::domain::credential::CredentialState;
 use crate::domain::id::{AppId, KeyId, TokenId};
-use crate::domain::limit::Allowance;
+use crate::domain::rate::Allowance;
 use crate::domain::route::RouteTable;
 use crate::domain::shelf::Shelf;
 use crate::domain::snapshot::{Catalog, HostPolicies, KeyEntry};
@@ -63,6 +63,7 @@ fn scene() -> Scene {
                 tls_policies: HostPolicies::default(),
                 issuer: ISSUER.into(),
                 client_auth: crate::domain::token::ClientAuthMethods::default(),
+                legacy_limit_fields: false,
             }),
             apps: Shelf::build([(app.id, Arc::new(app))]),
             certificates: Shelf::default(),

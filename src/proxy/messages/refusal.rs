@@ -51,7 +51,7 @@ pub enum Extra {
     /// The part of the request that is refused. Boxed: a refusal should not be as large as its words.
     Offence(Box<Offence>),
     /// The limit that is used up.
-    Limited(Strictest),
+    Limited(Box<Strictest>),
     /// The scopes that the route needs.
     Scopes(ScopeSet),
     /// The kinds of credentials that the route accepts.

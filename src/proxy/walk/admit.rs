@@ -349,7 +349,17 @@ impl Admission<'_> {
             &snapshot.catalog.routes,
             address,
             &self.worker.counters,
+            self.now,
         );
+        let legacy = snapshot.catalog.legacy_limit_fields;
+        let dated = |strictest: Strictest| {
+            if legacy {
+                strictest.with_reset(self.now)
+            } else {
+                strictest
+            }
+        };
+        let spent = spent.map(|found| found.map(dated)).map_err(dated);
         let (strictest, allowed) = match &spent {
             Ok(strictest) => (strictest.as_ref(), true),
             Err(strictest) => (Some(strictest), false),
@@ -357,7 +367,9 @@ impl Admission<'_> {
         if let Some(strictest) = strictest {
             metrics.limited(limit::label(permit, &strictest.limit), allowed);
         }
-        spent.map_err(|strictest| Refusal::with(Reason::RateLimited, Extra::Limited(strictest)))
+        spent.map_err(|strictest| {
+            Refusal::with(Reason::RateLimited, Extra::Limited(Box::new(strictest)))
+        })
     }
 
     /// The bounds of a request's body: its route's, or else the listener's.

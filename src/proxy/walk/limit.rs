@@ -3,15 +3,18 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::domain::boost;
 use crate::domain::counted::counted;
 use crate::domain::identity::Identity;
-use crate::domain::limit::{Limit, Per};
+use crate::domain::limit::{Limit, Moment, Per};
 use crate::domain::name::Name;
 use crate::domain::permit::Permit;
 use crate::domain::route::RouteTable;
+use crate::domain::time::Timestamp;
 
-use crate::proxy::counters::local::{BucketKey, Counters, Subject};
+use crate::proxy::counters::local::{BucketKey, Counters, Unit};
 use crate::proxy::counters::standing::Strictest;
+use crate::proxy::counters::subject::Subject;
 
 /// Takes one request from every limit of the permit's route. `Ok(None)` when the route has none.
 ///
@@ -21,22 +24,41 @@ pub fn spend(
     routes: &RouteTable,
     address: IpAddr,
     counters: &Counters,
+    now: Timestamp,
 ) -> Result<Option<Strictest>, Strictest> {
     let of_route = permit.route().limits.as_slice();
     let of_key = of_key(permit);
     match (of_route, of_key) {
         ([], []) => return Ok(None),
-        ([only], []) => return take_one(only, permit, address, counters).map(Some),
+        ([only], []) => {
+            let (raised, at) = (raised(only, permit, now), counters.moment(now));
+            let limit = raised.as_ref().unwrap_or(only);
+            return take_one(limit, permit, address, counters, at).map(Some);
+        }
         _ => {}
     }
-    let now = counters.now();
-    let keys: Vec<(BucketKey, &Arc<Limit>)> = joined(of_route, of_key, routes)
-        .map(|limit| (key(limit, permit, address), limit))
+    let at = counters.moment(now);
+    let keys: Vec<(BucketKey, Arc<Limit>)> = joined(of_route, of_key, routes)
+        .map(|limit| {
+            let raised = raised(limit, permit, now).unwrap_or_else(|| Arc::clone(limit));
+            (key(limit, permit, address), raised)
+        })
         .collect();
-    if let Some(refused) = longest_wait(&keys, counters, now) {
+    if let Some(refused) = longest_wait(&keys, counters, at) {
         return Err(refused);
     }
-    take_all(&keys, counters, now)
+    take_all(&keys, counters, at)
+}
+
+/// The limit as a boost of the caller's App raises it; none for nearly all callers.
+fn raised(limit: &Limit, permit: &Permit, now: Timestamp) -> Option<Arc<Limit>> {
+    let identity = permit.identity()?;
+    let boosts = &identity.app()?.boosts;
+    if boosts.is_empty() {
+        return None;
+    }
+    let factor = boost::factor(boosts, limit, identity.key(), now)?;
+    Some(Arc::new(limit.raised(factor)))
 }
 
 /// The limits of the key itself.
@@ -83,67 +105,59 @@ fn take_one(
     permit: &Permit,
     address: IpAddr,
     counters: &Counters,
+    at: Moment,
 ) -> Result<Strictest, Strictest> {
     let key = key(limit, permit, address);
-    let taken = counters.take(&key, &limit.allowance(), counters.now());
-    let strictest = |standing| Strictest {
-        limit: Arc::clone(limit),
-        standing,
-    };
+    let taken = counters.take(&key, limit.meter(), at);
+    let strictest = |standing| Strictest::new(Arc::clone(limit), standing);
     taken.map(strictest).map_err(strictest)
 }
 
 /// The longest wait of any limit. Nothing is taken before this check, so that a request which one limit refuses never
 /// makes another refuse too.
 fn longest_wait(
-    keys: &[(BucketKey, &Arc<Limit>)],
+    keys: &[(BucketKey, Arc<Limit>)],
     counters: &Counters,
-    now: u64,
+    at: Moment,
 ) -> Option<Strictest> {
     keys.iter()
-        .map(|(key, limit)| Strictest {
-            limit: Arc::clone(limit),
-            standing: counters.look(key, &limit.allowance(), now),
+        .map(|(key, limit)| {
+            let standing = counters.look(key, limit.meter(), at);
+            Strictest::new(Arc::clone(limit), standing)
         })
         .filter(|seen| !seen.standing.retry_after.is_zero())
         .max_by_key(|seen| seen.standing.retry_after)
 }
 
 fn take_all(
-    keys: &[(BucketKey, &Arc<Limit>)],
+    keys: &[(BucketKey, Arc<Limit>)],
     counters: &Counters,
-    now: u64,
+    at: Moment,
 ) -> Result<Option<Strictest>, Strictest> {
     let mut strictest: Option<Strictest> = None;
     for (place, (key, limit)) in keys.iter().enumerate() {
-        match counters.take(key, &limit.allowance(), now) {
+        match counters.take(key, limit.meter(), at) {
             Ok(standing) => {
                 if strictest
                     .as_ref()
                     .is_none_or(|found| standing.remaining < found.standing.remaining)
                 {
-                    strictest = Some(Strictest {
-                        limit: Arc::clone(limit),
-                        standing,
-                    });
+                    strictest = Some(Strictest::new(Arc::clone(limit), standing));
                 }
             }
             Err(standing) => {
                 for (taken, limit) in keys.iter().take(place) {
-                    counters.give_back(taken, &limit.allowance(), now);
+                    counters.give_back(taken, limit.meter(), at);
                 }
-                return Err(Strictest {
-                    limit: Arc::clone(limit),
-                    standing,
-                });
+                return Err(Strictest::new(Arc::clone(limit), standing));
             }
         }
     }
     Ok(strictest)
 }
 
-/// The bucket of a limit. A caller without a key is counted by its App, and one without an App by its address, so that
-/// no request escapes a limit by proving less.
+/// The bucket of a limit. A caller without a key or a user is counted by its App, and one without an App by its address,
+/// so that no request escapes a limit by proving less.
 fn key(limit: &Limit, permit: &Permit, address: IpAddr) -> BucketKey {
     let identity = permit.identity();
     let app = || {
@@ -157,13 +171,21 @@ fn key(limit: &Limit, permit: &Permit, address: IpAddr) -> BucketKey {
             .and_then(Identity::key)
             .map(Subject::Key)
             .or_else(app),
+        Per::User => identity.and_then(user).or_else(app),
         Per::Address => None,
         Per::Route => Some(Subject::Route(Arc::clone(&permit.route().name))),
     };
     BucketKey {
         limit: Some(limit.name().clone()),
         subject: known.unwrap_or_else(|| Subject::Address(counted(address))),
+        unit: Unit::from(limit.meter()),
     }
+}
+
+/// The user of a token. Two Apps may give different users the same name.
+fn user(identity: &Identity) -> Option<Subject> {
+    let (app, user) = (identity.app()?, identity.subject()?);
+    Some(Subject::User(app.id, user.clone()))
 }
 
 #[cfg(test)]
@@ -172,8 +194,8 @@ mod tests {
 
     use super::*;
     use crate::domain::identity::{Caller, Evidence};
-    use crate::domain::limit::Rate;
     use crate::domain::policy::{Policy, Requirement};
+    use crate::domain::rate::Rate;
     use crate::domain::route::{HostPattern, PathPattern, Route, Target};
     use crate::domain::scope::ScopeSet;
     use crate::domain::upstream::Upstream;
@@ -218,6 +240,7 @@ mod tests {
         Counters::new(Arc::new(Buckets::new(1024)))
     }
 
+    const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
     const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
@@ -228,7 +251,8 @@ mod tests {
                 &permit(Vec::new()),
                 &RouteTable::default(),
                 HERE,
-                &counters()
+                &counters(),
+                NOW
             )
             .unwrap()
             .is_none()
@@ -241,7 +265,7 @@ mod tests {
             limit("wide", Per::Route, 1000, 100),
             limit("narrow", Per::Address, 1000, 3),
         ]);
-        let strictest = spend(&permit, &RouteTable::default(), HERE, &counters())
+        let strictest = spend(&permit, &RouteTable::default(), HERE, &counters(), NOW)
             .unwrap()
             .unwrap();
         assert_eq!(strictest.limit.name().as_str(), "narrow");
@@ -255,21 +279,22 @@ mod tests {
             limit("wide", Per::Route, 1, 5),
             limit("narrow", Per::Address, 1, 1),
         ]);
-        assert!(spend(&permit, &RouteTable::default(), HERE, &counters).is_ok());
+        assert!(spend(&permit, &RouteTable::default(), HERE, &counters, NOW).is_ok());
         for _ in 0..10 {
-            let refused = spend(&permit, &RouteTable::default(), HERE, &counters).unwrap_err();
+            let refused = spend(&permit, &RouteTable::default(), HERE, &counters, NOW).unwrap_err();
             assert_eq!(refused.limit.name().as_str(), "narrow");
         }
         // Four of five are left in the wide limit, for others.
-        let strictest = spend(&permit, &RouteTable::default(), THERE, &counters)
+        let strictest = spend(&permit, &RouteTable::default(), THERE, &counters, NOW)
             .unwrap()
             .unwrap();
         assert_eq!(strictest.limit.name().as_str(), "narrow");
         let wide = BucketKey {
             limit: Some("wide".parse().unwrap()),
             subject: Subject::Route("orders".into()),
+            unit: Unit::Rate,
         };
-        let standing = counters.look(&wide, &permit.route().limits[0].allowance(), counters.now());
+        let standing = counters.look(&wide, permit.route().limits[0].meter(), counters.pace());
         assert_eq!(standing.remaining, 3);
     }
 
@@ -280,8 +305,8 @@ mod tests {
             limit("short", Per::Route, 3600, 1),
             limit("long", Per::Address, 1, 1),
         ]);
-        assert!(spend(&permit, &RouteTable::default(), HERE, &counters).is_ok());
-        let refused = spend(&permit, &RouteTable::default(), HERE, &counters).unwrap_err();
+        assert!(spend(&permit, &RouteTable::default(), HERE, &counters, NOW).is_ok());
+        let refused = spend(&permit, &RouteTable::default(), HERE, &counters, NOW).unwrap_err();
         assert_eq!(refused.limit.name().as_str(), "long");
         assert!(refused.standing.retry_after > Duration::from_mins(59));
     }

@@ -29,6 +29,9 @@ const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 const REASON: HeaderName = HeaderName::from_static("x-countersign-reason");
+const LEGACY_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const LEGACY_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const LEGACY_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// The `Retry-After` of a refusal without a better one: soon, and not at once.
@@ -138,6 +141,19 @@ pub fn allowance(fields: &mut FieldList, strictest: &Strictest) {
     if let Ok(value) = HeaderValue::from_bytes(standing(strictest).as_bytes()) {
         fields.insert(RATE_LIMIT, passing(value));
     }
+    if let Some(reset) = strictest.legacy_reset {
+        legacy(fields, strictest, reset);
+    }
+}
+
+/// Adds the fields that clients read before there was a draft. None of them is standardised; the time is in Unix
+/// seconds, as most services have it, and is never early.
+fn legacy(fields: &mut FieldList, strictest: &Strictest, reset: Timestamp) {
+    let count = strictest.limit.measure().count();
+    fields.insert(LEGACY_LIMIT, count.into());
+    fields.insert(LEGACY_REMAINING, strictest.standing.remaining.into());
+    let reset = reset.unix_seconds().saturating_add(1);
+    fields.insert(LEGACY_RESET, reset.into());
 }
 
 /// Room for a name in quotes, two numbers of 32 and 64 bits, and the text between them.
@@ -182,6 +198,10 @@ fn problem(shown: Reason, status: StatusCode, extra: &Extra, about: Circumstance
             say("limit", strictest.limit.name().as_str().into());
             say("per", strictest.limit.per().as_str().into());
             say("retry_after", retry_after(extra).into());
+            say(
+                "violated-policies",
+                json!([strictest.limit.name().as_str()]),
+            );
         }
         Extra::RetryAfter(_) => {
             say("retry_after", retry_after(extra).into());
@@ -341,7 +361,8 @@ mod tests {
     use super::*;
     use crate::domain::certificate::{Fingerprint, SerialNumber};
     use crate::domain::id::RequestId;
-    use crate::domain::limit::{Limit, Per, Rate};
+    use crate::domain::limit::{Limit, Per};
+    use crate::domain::rate::Rate;
     use crate::domain::time::Validity;
     use crate::proxy::counters::standing::Standing;
 
@@ -488,8 +509,8 @@ mod tests {
 
     #[test]
     fn a_used_up_limit_says_which_and_until_when() {
-        let strictest = Strictest {
-            limit: Arc::new(Limit::new(
+        let strictest = Strictest::new(
+            Arc::new(Limit::new(
                 "orders".parse().unwrap(),
                 Per::App,
                 Rate {
@@ -498,15 +519,15 @@ mod tests {
                     burst: 20,
                 },
             )),
-            standing: Standing {
+            Standing {
                 remaining: 0,
                 full_in: Duration::from_secs(12),
                 retry_after: Duration::from_millis(600),
             },
-        };
+        );
         let (response, body) = answered(Refusal::with(
             Reason::RateLimited,
-            Extra::Limited(strictest),
+            Extra::Limited(Box::new(strictest)),
         ));
         assert_eq!(response.status(), 429);
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
@@ -527,14 +548,14 @@ mod tests {
             burst: 1,
         };
         let name = "a".repeat(NAME_CHARS_MAX);
-        let strictest = Strictest {
-            limit: Arc::new(Limit::new(name.parse().unwrap(), Per::App, rate)),
-            standing: Standing {
+        let strictest = Strictest::new(
+            Arc::new(Limit::new(name.parse().unwrap(), Per::App, rate)),
+            Standing {
                 remaining: u32::MAX,
                 full_in: Duration::MAX,
                 retry_after: Duration::ZERO,
             },
-        };
+        );
         let mut headers = FieldList::new();
         allowance(&mut headers, &strictest);
         let expected = format!("\"{name}\";r=4294967295;t=18446744073709551615");

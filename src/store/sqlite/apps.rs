@@ -13,11 +13,14 @@ use crate::domain::app::{App, AppState};
 use crate::domain::app_settings::{
     AccessTokenFormat, AppSettings, Binding, ClientKeys, Mtls, SecureMode,
 };
+use crate::domain::boost::Boost;
+use crate::domain::factor::Factor;
 use crate::domain::id::AppId;
 use crate::domain::listing::Page;
 use crate::domain::name::Name;
 use crate::domain::registry::change::Allowed;
 use crate::domain::shelf::Shelf;
+use crate::domain::time::Timestamp;
 use crate::domain::token::{ClientAuthMethod, ClientAuthMethods};
 
 static APPS: Table = Table {
@@ -39,6 +42,7 @@ static APPS: Table = Table {
         "certificates_max",
         "keys_max",
         "access_token_format",
+        "boosts",
     ],
     show: |bits| AppId::from_bits(bits).to_string(),
 };
@@ -50,6 +54,7 @@ fn read(record: &Record<'_>) -> Result<App, Error> {
         state: record.word("state", &AppState::ALL, AppState::as_str)?,
         contact: record.value("contact")?,
         settings: settings(record)?,
+        boosts: boosts(record)?,
         created_at: record.time("created_at")?,
     })
 }
@@ -71,6 +76,57 @@ fn settings(record: &Record<'_>) -> Result<AppSettings, Error> {
             AccessTokenFormat::as_str,
         )?,
     })
+}
+
+/// The boosts of an App, in one text: id, key, limit, hundredths of the factor, end and beginning; `-` for what a boost
+/// does not have.
+fn boosts(record: &Record<'_>) -> Result<Arc<[Boost]>, Error> {
+    let written = record.text("boosts")?.split(';');
+    let written = written.filter(|boost| !boost.is_empty());
+    let read = written.map(|boost| boost_of(boost).ok_or_else(|| record.corrupt("boosts")));
+    read.collect()
+}
+
+fn boost_of(text: &str) -> Option<Boost> {
+    let mut parts = words(text);
+    let id = parts.next()?.parse().ok()?;
+    let key = given(parts.next()?).ok()?;
+    let limit = given(parts.next()?).ok()?;
+    let hundredths = parts.next()?.parse().ok()?;
+    let mut time = || Some(Timestamp::from_unix_millis(parts.next()?.parse().ok()?));
+    Some(Boost {
+        id,
+        key,
+        limit,
+        factor: Factor::from_hundredths(hundredths).ok()?,
+        until: time()?,
+        created_at: time()?,
+    })
+}
+
+/// The value of a place that may be empty.
+fn given<T: std::str::FromStr>(text: &str) -> Result<Option<T>, T::Err> {
+    match text {
+        NOTHING => Ok(None),
+        text => text.parse().map(Some),
+    }
+}
+
+const NOTHING: &str = "-";
+
+fn written(boosts: &[Boost]) -> String {
+    let or_nothing = |text: Option<String>| text.unwrap_or_else(|| NOTHING.to_owned());
+    let one = |boost: &Boost| {
+        let key = or_nothing(boost.key.map(|key| key.to_string()));
+        let limit = or_nothing(boost.limit.as_ref().map(Name::to_string));
+        let hundredths = boost.factor.hundredths();
+        let (until, created_at) = (boost.until.unix_millis(), boost.created_at.unix_millis());
+        format!(
+            "{} {key} {limit} {hundredths} {until} {created_at}",
+            boost.id
+        )
+    };
+    boosts.iter().map(one).collect::<Vec<_>>().join(";")
 }
 
 fn methods(record: &Record<'_>) -> Result<Option<ClientAuthMethods>, Error> {
@@ -148,9 +204,9 @@ fn insert(connection: &Connection, app: &App, revision: i64) -> Result<(), Error
     connection
         .prepare_cached(
             "INSERT INTO apps (id, created_at, name, state, contact, environment, auth_methods, mtls, secure_mode, \
-             binding, jwks, jwks_url, callbacks, certificates_max, keys_max, access_token_format, revision) \
+             binding, jwks, jwks_url, callbacks, certificates_max, keys_max, access_token_format, boosts, revision) \
              VALUES (:id, :created_at, :name, :state, :contact, :environment, :auth_methods, :mtls, :secure_mode, \
-             :binding, :jwks, :jwks_url, :callbacks, :certificates_max, :keys_max, :access_token_format, :revision)",
+             :binding, :jwks, :jwks_url, :callbacks, :certificates_max, :keys_max, :access_token_format, :boosts, :revision)",
         )?
         .execute(&*Row::of(app, revision).with_origin(app).params())?;
     Ok(())
@@ -162,7 +218,7 @@ fn update(connection: &Connection, app: &App, revision: i64) -> Result<(), Error
             "UPDATE apps SET name = :name, state = :state, contact = :contact, environment = :environment, \
              auth_methods = :auth_methods, mtls = :mtls, secure_mode = :secure_mode, binding = :binding, \
              jwks = :jwks, jwks_url = :jwks_url, callbacks = :callbacks, certificates_max = :certificates_max, \
-             keys_max = :keys_max, access_token_format = :access_token_format, revision = :revision WHERE id = :id",
+             keys_max = :keys_max, access_token_format = :access_token_format, boosts = :boosts, revision = :revision WHERE id = :id",
         )?
         .execute(&*Row::of(app, revision).params())?;
     updated(rows)
@@ -207,6 +263,7 @@ impl Row {
                 ":access_token_format",
                 text(settings.access_token_format.as_str()),
             ),
+            (":boosts", written(&app.boosts).into()),
             (":revision", revision.into()),
         ])
     }

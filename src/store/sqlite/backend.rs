@@ -12,8 +12,8 @@ use super::grouped::Grouped;
 use super::pool::Pool;
 use super::probe::{self, WriteProof};
 use super::{
-    admin_tokens, apps, audit, certificates, changes, early, file, key_uses, keys, sessions,
-    tickets, token_ends,
+    admin_tokens, apps, audit, certificates, changes, early, file, key_uses, keys, quota_uses,
+    sessions, tickets, token_ends,
 };
 use crate::domain::admin::AdminToken;
 use crate::domain::api_key::{ApiKey, KeyUse};
@@ -24,6 +24,7 @@ use crate::domain::listing::{
     AuditFilter, CertificateFilter, CertificateMark, KeyFilter, Page, SessionFilter,
 };
 use crate::domain::name::Name;
+use crate::domain::quota::QuotaUse;
 use crate::domain::record::AuditEvent;
 use crate::domain::registry::change::Allowed;
 use crate::domain::registry::sessions::SessionChanges;
@@ -181,6 +182,18 @@ impl Store for SqliteStore {
         let uses = uses.to_vec();
         self.uses.write(&self.pool, move |connection| {
             key_uses::keep(connection, &uses)
+        })
+    }
+
+    fn quota_uses(&self, now: Timestamp) -> Result<Vec<QuotaUse>, Error> {
+        self.pool
+            .read(|connection| quota_uses::all(connection, now))
+    }
+
+    fn keep_quota_uses(&self, uses: &[QuotaUse], now: Timestamp) -> Result<(), Error> {
+        let uses = uses.to_vec();
+        self.uses.write(&self.pool, move |connection| {
+            quota_uses::keep(connection, &uses, now)
         })
     }
 

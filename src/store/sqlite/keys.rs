@@ -14,9 +14,11 @@ use crate::domain::api_key::{
 };
 use crate::domain::credential::{CredentialState, RevocationReason};
 use crate::domain::id::{AppId, KeyId};
-use crate::domain::limit::Rate;
+use crate::domain::limit::Measure;
 use crate::domain::listing::{KeyFilter, Page};
 use crate::domain::origin::OriginPattern;
+use crate::domain::quota::Quota;
+use crate::domain::rate::Rate;
 use crate::domain::registry::change::Allowed;
 use crate::domain::scope::ScopeSet;
 use crate::domain::sealed::Sealed;
@@ -167,7 +169,7 @@ fn origins(record: &Record<'_>) -> Result<Vec<OriginPattern>, Error> {
     read.collect()
 }
 
-/// The limits of a key, in one text: `events 100/m 20; …`.
+/// The limits of a key, in one text: `events 100/m 20;day 10000/d quota;…`.
 fn limits(record: &Record<'_>) -> Result<Vec<KeyLimit>, Error> {
     let written = record.text("limits")?.split(';');
     let written = written.filter(|limit| !limit.is_empty());
@@ -175,19 +177,30 @@ fn limits(record: &Record<'_>) -> Result<Vec<KeyLimit>, Error> {
     read.collect()
 }
 
+/// Stands in the place of a burst, which a quota does not have.
+const QUOTA: &str = "quota";
+
 fn limit_of(text: &str) -> Option<KeyLimit> {
     let mut parts = text.split_whitespace();
     let name = parts.next()?.parse().ok()?;
-    let rate = Rate::parse(parts.next()?).ok()?;
-    let burst = parts.next()?.parse().ok()?;
-    Some(KeyLimit {
-        name,
-        rate: Rate { burst, ..rate },
-    })
+    let (count, burst) = (parts.next()?, parts.next()?);
+    let measure = if burst == QUOTA {
+        Measure::Quota(Quota::parse(count).ok()?)
+    } else {
+        let burst = burst.parse().ok()?;
+        Measure::Rate(Rate {
+            burst,
+            ..Rate::parse(count).ok()?
+        })
+    };
+    Some(KeyLimit { name, measure })
 }
 
 fn written(limits: &[KeyLimit]) -> String {
-    let one = |KeyLimit { name, rate }: &KeyLimit| format!("{name} {} {}", rate.text(), rate.burst);
+    let one = |KeyLimit { name, measure }: &KeyLimit| match measure {
+        Measure::Rate(rate) => format!("{name} {} {}", rate.text(), rate.burst),
+        Measure::Quota(quota) => format!("{name} {} {QUOTA}", quota.text()),
+    };
     limits.iter().map(one).collect::<Vec<_>>().join(";")
 }
 

@@ -39,6 +39,10 @@ static MIGRATIONS: &[Migration] = &[
         name: "signing_keys",
         sql: include_str!("migrations/0008_signing_keys.sql"),
     },
+    Migration {
+        name: "limits",
+        sql: include_str!("migrations/0009_limits.sql"),
+    },
 ];
 
 #[derive(Debug)]
@@ -187,7 +191,8 @@ mod tests {
                 -213_862_777_320_028_584,
                 324_871_171_209_876_152,
                 -5_795_012_561_887_213_571,
-                -2_690_910_348_016_334_211
+                -2_690_910_348_016_334_211,
+                7_186_882_593_824_971_058
             ]
         );
     }

@@ -7,6 +7,7 @@ mod changes;
 mod apps;
 mod certificates;
 mod key_uses;
+mod quota_uses;
 mod keys;
 mod admin_tokens;
 mod audit;

@@ -15,9 +15,11 @@ use crate::api::admin::state::AdminState;
 use crate::api::problem::Problem;
 use crate::control::keys::NewKey;
 use crate::domain::api_key::{Environment, KeyKind, KeyLimit};
-use crate::domain::limit::Rate;
+use crate::domain::limit::Measure;
 use crate::domain::name::Name;
 use crate::domain::origin::OriginPattern;
+use crate::domain::quota::Quota;
+use crate::domain::rate::Rate;
 use crate::domain::reason::Reason;
 use crate::domain::scope::ScopeSet;
 
@@ -85,9 +87,12 @@ impl From<NewKeyKind> for KeyKind {
 pub struct NewKeyLimit {
     #[schema(value_type = String)]
     name: Name,
-    /// Requests per time.
+    /// Requests per time. A limit has a rate or a quota.
     #[schema(example = "1000/m")]
-    rate: String,
+    rate: Option<String>,
+    /// Requests in each hour or day, UTC.
+    #[schema(example = "10000/d")]
+    quota: Option<String>,
     /// The requests that are allowed at once after a quiet period; the rate's count when absent.
     #[schema(minimum = 1)]
     burst: Option<u32>,
@@ -96,14 +101,29 @@ pub struct NewKeyLimit {
 impl NewKeyLimit {
     fn read(self) -> Result<KeyLimit, Problem> {
         let invalid = |fault: String| Problem::new(Reason::InputInvalid).detail(fault);
-        let rate = Rate::parse(&self.rate).map_err(|error| invalid(error.to_string()))?;
-        let burst = self.burst.unwrap_or(rate.burst);
-        if burst == 0 {
+        let measure = match (self.rate, self.quota, self.burst) {
+            (Some(rate), None, burst) => {
+                let rate = Rate::parse(&rate).map_err(|error| invalid(error.to_string()))?;
+                let burst = burst.unwrap_or(rate.burst);
+                Measure::Rate(Rate { burst, ..rate })
+            }
+            (None, Some(quota), None) => {
+                let quota = Quota::parse(&quota).map_err(|error| invalid(error.to_string()))?;
+                Measure::Quota(quota)
+            }
+            (None, Some(_), Some(_)) => {
+                return Err(invalid("a quota has no burst".to_owned()));
+            }
+            (Some(_), Some(_), _) | (None, None, _) => {
+                return Err(invalid("a limit has a rate or a quota".to_owned()));
+            }
+        };
+        if self.burst == Some(0) {
             return Err(invalid("a limit's burst is at least 1".to_owned()));
         }
         Ok(KeyLimit {
             name: self.name,
-            rate: Rate { burst, ..rate },
+            measure,
         })
     }
 }

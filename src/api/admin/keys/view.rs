@@ -11,6 +11,7 @@ use crate::control::publish::Changed;
 use crate::domain::api_key::{ApiKey, Environment, KeyKind, KeyLimit, KeyUse};
 use crate::domain::credential::{CredentialState, RevocationReason};
 use crate::domain::id::{AppId, KeyId};
+use crate::domain::limit::Measure;
 use crate::domain::name::Name;
 use crate::domain::origin::OriginPattern;
 use crate::domain::scope::ScopeSet;
@@ -80,17 +81,30 @@ pub struct KeyView {
 pub struct KeyLimitView {
     #[schema(value_type = String)]
     name: Name,
+    /// Requests per time, for a rate.
     #[schema(example = "1000/m")]
-    rate: String,
-    burst: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    burst: Option<u32>,
+    /// Requests in each hour or day, for a quota.
+    #[schema(example = "10000/d")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quota: Option<String>,
 }
 
 impl From<KeyLimit> for KeyLimitView {
     fn from(limit: KeyLimit) -> Self {
+        let (name, text) = (limit.name, limit.measure.text());
+        let (rate, burst, quota) = match limit.measure {
+            Measure::Rate(rate) => (Some(text), Some(rate.burst), None),
+            Measure::Quota(_) => (None, None, Some(text)),
+        };
         Self {
-            name: limit.name,
-            rate: limit.rate.text(),
-            burst: limit.rate.burst,
+            name,
+            rate,
+            burst,
+            quota,
         }
     }
 }
