@@ -176,7 +176,7 @@ fn looked_at(route: &Route) -> bool {
 }
 
 fn accepts_signatures(route: &Route) -> bool {
-    route.policy.usable().has(CredentialKind::Signature)
+    route.policy.accept.has(CredentialKind::Signature)
 }
 
 fn checks_secrets(route: &Route) -> bool {

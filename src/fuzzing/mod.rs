@@ -20,6 +20,7 @@ pub mod header_policy;
 pub mod csr;
 pub mod pem;
 pub mod token;
+pub mod signature;
 pub mod configuration;
 pub mod proxy_header;
 

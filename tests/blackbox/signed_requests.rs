@@ -372,6 +372,59 @@ fn pk_11_a_request_is_signed_with_a_public_key_of_the_app() {
     assert_eq!(seen(&answer), refused(403, "kind_not_accepted"));
 }
 
+/// The other form of a P-256 signature, which verifies as well: s becomes n − s.
+fn other_form(signature: &str) -> String {
+    const ORDER: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
+    let order = data_encoding::HEXLOWER.decode(ORDER.as_bytes()).unwrap();
+    let encoded = signature.trim_start_matches("sig=:").trim_end_matches(':');
+    let mut octets = data_encoding::BASE64.decode(encoded.as_bytes()).unwrap();
+    let mut borrow = 0;
+    for place in (0..32).rev() {
+        let digit = i16::from(order[place]) - i16::from(octets[32 + place]) - borrow;
+        borrow = i16::from(digit < 0);
+        octets[32 + place] = u8::try_from(digit.rem_euclid(256)).unwrap();
+    }
+    format!("sig=:{}:", data_encoding::BASE64.encode(&octets))
+}
+
+#[test]
+fn pk_11_another_form_of_a_signature_is_a_replay_too() {
+    let scene = scene();
+    let p256 = Signer::p256();
+    let file = scene.gateway.dir().join("jwks.json");
+    std::fs::write(&file, json!({"keys": [p256.jwk("a")]}).to_string()).unwrap();
+    let setting = format!("jwks={}", file.display());
+    scene.gateway.cli_json(&["app", "set", "acme", &setting]);
+    let request = || Unsigned {
+        params: String::new(),
+        ..Unsigned::get("/v1/ecdsa")
+    };
+    let keyid = format!("{}/a", scene.id);
+    let mut fields = request().sign(&p256, &keyid);
+    let place = fields.len() - 1;
+    fields[place].1 = other_form(&fields[place].1);
+    assert_eq!(scene.send(&request(), &fields).status, 200, "it verifies");
+    fields[place].1 = other_form(&fields[place].1);
+    let again = scene.send(&request(), &fields);
+    assert_eq!(seen(&again), refused(401, "signature_replayed"));
+}
+
+#[test]
+fn pk_11_only_who_signs_learns_of_an_apps_state() {
+    let scene = scene();
+    scene.gateway.cli_json(&["app", "suspend", "acme"]);
+    let request = Unsigned::get("/v1");
+    let stranger = Signer::Text("sg_live_guessed".to_owned());
+    let answer = scene.send(&request, &request.sign(&stranger, &scene.id));
+    assert_eq!(seen(&answer), refused(401, "credential_invalid"));
+    let id = answer.header("x-request-id").unwrap();
+    let record = scene.gateway.record_of(id);
+    assert_eq!(record["reason"], "signature_invalid");
+    let told = record.to_string();
+    assert!(told.contains(&scene.id) && !told.contains("acme"), "{told}");
+    assert_eq!(seen(&scene.call(&request)), refused(403, "app_suspended"));
+}
+
 #[test]
 fn pk_11_a_large_body_is_refused_and_a_held_one_is_forwarded_whole() {
     let scene = scene();

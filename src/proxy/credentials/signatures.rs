@@ -120,9 +120,10 @@ impl Signatures {
         signature.covers(message, about.has_body)?;
         signature.is_recent(about.now)?;
         let body = signed_body(signature, message)?;
+        let base = signature.base(message)?;
         let checked = about.failures.check(about.address);
         checked.ok().ok_or(Reason::AuthRateLimited)?;
-        let proved = self.prove(signature, message, about.now, snapshot);
+        let proved = self.prove(signature, &base, about.now, snapshot);
         if matches!(proved, Err(reason) if reason.shown() == Reason::CredentialInvalid) {
             about.failures.count(about.address);
         }
@@ -130,7 +131,7 @@ impl Signatures {
         if !entry.may_be_used_from(about.address) {
             return Err(Reason::KeyNetwork);
         }
-        self.see(signature, app.id, about.now)?;
+        self.see(signature, &base, app.id, about.now)?;
         Ok(Bearer::Key {
             id: signature.by.key,
             app: Arc::clone(app),
@@ -142,24 +143,26 @@ impl Signatures {
         })
     }
 
-    /// The Key and the App that have signed.
+    /// The Key and the App that have signed. Their state comes last: nobody else learns of it.
     fn prove<'s>(
         &self,
         signature: &Signature,
-        message: &Message<'_>,
+        base: &[u8],
         now: Timestamp,
         snapshot: &'s Snapshot,
     ) -> Result<(&'s KeyEntry, &'s Arc<App>), Reason> {
-        let (entry, app) = snapshot.live_key(signature.by.key, now)?;
-        let base = signature.base(message)?;
+        let id = signature.by.key;
+        let known = snapshot.keys.get(&id);
+        let known = known.and_then(|entry| Some((entry, snapshot.apps.get(&entry.app)?)));
+        let (entry, app) = known.ok_or(Reason::KeyUnknown)?;
         let verified = match (entry.kind, &signature.by.kid) {
             // Anybody can read its id, and it is meant to be shown.
             (KeyKind::Publishable, _) => return Err(Reason::KindNotAccepted),
-            (KeyKind::Signing, None) => self.is_by_text(signature, entry, &base),
-            (KeyKind::Signing | KeyKind::Secret, _) => self.is_by_app(signature, app, &base, now),
+            (KeyKind::Signing, None) => self.is_by_text(signature, entry, base),
+            (KeyKind::Signing | KeyKind::Secret, _) => self.is_by_app(signature, app, base, now),
         };
         if verified {
-            Ok((entry, app))
+            snapshot.live_key(id, now)
         } else {
             Err(Reason::SignatureInvalid)
         }
@@ -207,9 +210,15 @@ impl Signatures {
     }
 
     /// Notes a signature that has been verified. Each counts once, and so does each nonce of a Key.
-    fn see(&self, signature: &Signature, app: AppId, now: Timestamp) -> Result<(), Reason> {
-        let until = signature.until();
-        match self.shared.seen.note(app, mark(signature), until, now) {
+    fn see(
+        &self,
+        signature: &Signature,
+        base: &[u8],
+        app: AppId,
+        now: Timestamp,
+    ) -> Result<(), Reason> {
+        let (mark, until) = (mark(signature, base), signature.until());
+        match self.shared.seen.note(app, mark, until, now) {
             Sight::First => Ok(()),
             Sight::Again => Err(Reason::SignatureReplayed),
             Sight::Full => Err(Reason::SignaturesTooMany),
@@ -228,12 +237,13 @@ fn signed_body(signature: &Signature, message: &Message<'_>) -> Result<Option<Si
     signed.map(Some).ok_or(Reason::SignatureComponentsMissing)
 }
 
-/// The mark of a signature: the Key with its nonce, or with the signature itself where there is none.
-fn mark(signature: &Signature) -> Mark {
+/// The mark of a signature: the Key with its nonce, or with what is signed where there is none. Not the signature itself,
+/// which has more than one form by ECDSA.
+fn mark(signature: &Signature, base: &[u8]) -> Mark {
     let key = u128::from(signature.by.key).to_be_bytes();
     let text = match &signature.nonce {
         Some(nonce) => [&key[..], b"n", nonce.as_bytes()].concat(),
-        None => [&key[..], b"s", &signature.octets].concat(),
+        None => [&key[..], b"s", base].concat(),
     };
     let digest = hash::sha256(&text);
     std::array::from_fn(|place| digest.get(place).copied().unwrap_or_default())

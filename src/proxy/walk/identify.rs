@@ -5,6 +5,7 @@ use http::{HeaderName, HeaderValue, header};
 
 use crate::crypto::api_key::parse_key;
 use crate::crypto::dpop::call::Call;
+use crate::crypto::http_signature;
 use crate::crypto::signature_base::Message;
 use crate::domain::api_key::KeyKind;
 use crate::domain::decision::Fields;
@@ -32,6 +33,8 @@ use crate::proxy::messages::refusal::Refusal;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
 
 const DPOP: HeaderName = HeaderName::from_static("dpop");
 
@@ -76,10 +79,7 @@ impl Fields for Presented<'_> {
     }
 
     fn signature(&self) -> Option<Evidence<Bearer>> {
-        let fields = self.request.fields.iter();
-        let fields: Vec<_> = fields
-            .map(|(name, value)| (name.as_str(), value.as_bytes()))
-            .collect();
+        let fields: Vec<_> = texts(&self.request.fields).collect();
         let target = self.request.target()?;
         let message = Message {
             method: self.request.method.as_str(),
@@ -234,6 +234,8 @@ pub fn claimed(caller: &Caller, fields: &FieldList, peer: &Peer, snapshot: &Snap
         Evidence::Refused(Reason::KeyWrong) => None,
         _ => key.and_then(|key| snapshot.keys.get(&key)),
     };
+    // Neither has one whose signature was refused.
+    let key = key.or_else(|| signer(fields));
     Claimed {
         app: entry
             .map(|entry| entry.app)
@@ -241,6 +243,28 @@ pub fn claimed(caller: &Caller, fields: &FieldList, peer: &Peer, snapshot: &Snap
         key,
         certificate: leaf.map(|leaf| leaf.serial),
     }
+}
+
+/// The Key that a signature names, verified or not.
+fn signer(fields: &FieldList) -> Option<KeyId> {
+    if !fields.contains(&SIGNATURE_INPUT) {
+        return None;
+    }
+    let fields: Vec<_> = texts(fields).collect();
+    let message = Message {
+        method: "",
+        authority: "",
+        target: "",
+        fields: &fields,
+    };
+    let found = http_signature::find(&message).ok().flatten()?;
+    Some(found.by.key)
+}
+
+/// The fields as a signature covers them.
+fn texts(fields: &FieldList) -> impl Iterator<Item = (&str, &[u8])> {
+    let fields = fields.iter();
+    fields.map(|(name, value)| (name.as_str(), value.as_bytes()))
 }
 
 #[derive(Debug, PartialEq, Eq)]
