@@ -48,9 +48,20 @@ pub type LocalEndpoints = Vec<&'static LocalEndpoint>;
 /// The name of the endpoint that tells callers who they are.
 pub const WHOAMI: &str = "countersign.whoami";
 
+/// The name of the token endpoint.
+pub const TOKEN: &str = "countersign.token";
+
+/// The name of the endpoint at which clients end tokens.
+pub const REVOKE: &str = "countersign.revoke";
+
 impl LocalEndpoint {
     /// True for the endpoint that tells a caller what its key or token proves. It refuses nobody.
     pub fn tells_who(&self) -> bool {
         self.name == WHOAMI
+    }
+
+    /// True for the endpoints that users' devices call with a publishable Key, from pages too.
+    pub fn is_for_pages(&self) -> bool {
+        [TOKEN, REVOKE].contains(&self.name)
     }
 }

@@ -87,6 +87,8 @@ reasons! {
         "Sign a new assertion, with a new jti, for each request.";
     AssertionSignature = "assertion_signature", 401, "The client assertion's signature does not verify",
         "Sign with the private half of a key in the App's JWK set, name it by kid, and use an algorithm of its kind.";
+    AuthMethodRefused = "auth_method_refused", 401, "The client authenticates by a method that is not accepted",
+        "Authenticate by a method that the metadata lists and that the operator has left to your App.";
     CredentialInvalid = "credential_invalid", 401, "The credential is not accepted",
         "Check that the key is complete and still active; the operator finds the exact reason in the access log.";
     CredentialMissing = "credential_missing", 401, "A key or an access token is required",

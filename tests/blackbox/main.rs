@@ -32,6 +32,8 @@ mod leaked_keys;
 mod key_rotation;
 mod pages;
 mod imported_keys;
+mod device_keys;
+mod published_rows;
 mod signed_requests;
 mod signature_clients;
 mod enrolment;

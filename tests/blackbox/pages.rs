@@ -44,7 +44,7 @@ fn in_08_a_listed_page_may_ask_and_read_the_answer() {
         ("/v1", SHOP, "GET"),
         ("/scoped", SHOP, "DELETE"),
         ("/unknown", SHOP, "GET"),
-        ("/oauth2/token", SHOP, "POST"),
+        ("/oauth2/introspect", SHOP, "POST"),
     ] {
         let answer = asked(&scene, path, origin, method);
         assert!(answer.status >= 400, "{path} {origin} {answer:?}");

@@ -4,6 +4,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use super::form::{Form, decode, unescape};
+use crate::domain::key_text;
 use crate::domain::reason::Reason;
 use crate::domain::secret::Secret;
 use crate::domain::stray::stray;
@@ -21,6 +22,17 @@ pub struct ClientAuth {
     pub assertion: Option<Secret>,
     pub method: ClientAuthMethod,
 }
+
+impl ClientAuth {
+    /// True if the secret is a publishable Key, which is none.
+    pub fn is_publishable(&self) -> bool {
+        let secret = self.secret.as_ref();
+        secret.is_some_and(|secret| secret.expose().starts_with(PUBLISHABLE))
+    }
+}
+
+/// The prefix of publishable Keys.
+const PUBLISHABLE: &str = "pk_";
 
 /// The error for credentials that cannot be used, in the terms of RFC 6749, 5.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +71,9 @@ pub fn read(fields: &HeaderMap, form: &Form) -> Result<ClientAuth, ClientAuthRef
                     "send the client's id and secret",
                 ));
             };
+            if secret.is_none() && client_id.starts_with(PUBLISHABLE) {
+                return Ok(public(client_id));
+            }
             Ok(ClientAuth {
                 client_id: client_id.to_owned(),
                 method: match secret {
@@ -69,6 +84,17 @@ pub fn read(fields: &HeaderMap, form: &Form) -> Result<ClientAuth, ClientAuthRef
                 assertion: None,
             })
         }
+    }
+}
+
+/// A client that shows a publishable Key in place of an id: the Key has its id in it, and is no secret.
+fn public(key: &str) -> ClientAuth {
+    let id = key_text::parse(key);
+    ClientAuth {
+        client_id: id.map_or_else(|| key.to_owned(), |id| id.to_string()),
+        secret: Some(Secret::new(key.to_owned())),
+        assertion: None,
+        method: ClientAuthMethod::ClientSecretPost,
     }
 }
 

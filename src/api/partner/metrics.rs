@@ -6,10 +6,11 @@ use crate::control::tokens::mint::Bound;
 use crate::domain::reason::Reason;
 
 /// The reasons for which a token is not minted; their series are there from the start, and there are no others.
-const REFUSALS: [Reason; 38] = [
+const REFUSALS: [Reason; 41] = [
     Reason::AppRevoked,
     Reason::AppSuspended,
     Reason::AppsDiffer,
+    Reason::AuthMethodRefused,
     Reason::CertExpired,
     Reason::CertMissing,
     Reason::CertNotYetValid,
@@ -34,10 +35,12 @@ const REFUSALS: [Reason; 38] = [
     Reason::KeyUnknown,
     Reason::KeyWrong,
     Reason::KindNotAccepted,
+    Reason::OriginRefused,
     Reason::Overloaded,
     Reason::RefreshReused,
     Reason::ScopeInvalid,
     Reason::ScopeMissing,
+    Reason::SecretInBrowser,
     Reason::StoreUnavailable,
     Reason::TokenAudience,
     Reason::TokenBinding,

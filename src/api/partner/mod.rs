@@ -4,6 +4,7 @@ pub mod answer;
 pub mod service;
 pub mod form;
 pub mod client_auth;
+pub mod cors;
 pub mod oauth;
 pub mod grants;
 pub mod metrics;

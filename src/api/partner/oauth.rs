@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Keep, json};
 use super::client_auth::{self, ClientAuth, ClientAuthRefusal};
+use super::cors;
 use super::form::{Form, InvalidForm};
 use crate::control::tokens::error::TokenError;
 use crate::control::tokens::proof::bad_proof;
@@ -37,6 +38,15 @@ impl<'c> OauthCall<'c> {
             return Err(Refusal::new("invalid_client", *reason, reason.help()));
         }
         let client = client_auth::read(call.request.headers(), &form)?;
+        // Before anything is compared: the answer says nothing about the key.
+        let secret = client.secret.is_some() && !client.is_publishable();
+        if secret && cors::is_of_another_site(call.request.headers()) {
+            return Err(Refusal::new(
+                "unauthorized_client",
+                Reason::SecretInBrowser,
+                Reason::SecretInBrowser.help(),
+            ));
+        }
         Ok(Self { call, form, client })
     }
 
@@ -48,6 +58,7 @@ impl<'c> OauthCall<'c> {
             method: self.client.method,
             certificate: self.call.caller.certificate.proved(),
             address: self.call.peer.address,
+            origin: cors::origin(self.call.request.headers()),
         }
     }
 
@@ -76,9 +87,17 @@ impl<'c> OauthCall<'c> {
 
 /// The Key that a request names, proved or not: only the record hears of it.
 pub fn named_key(call: &LocalCall) -> Option<KeyId> {
+    client(call)?.client_id.parse().ok()
+}
+
+/// True if a request shows a publishable Key, valid or not.
+pub fn shows_publishable(call: &LocalCall) -> bool {
+    client(call).is_some_and(|client| client.is_publishable())
+}
+
+fn client(call: &LocalCall) -> Option<ClientAuth> {
     let form = Form::read(call.request.body()).ok()?;
-    let client = client_auth::read(call.request.headers(), &form).ok()?;
-    client.client_id.parse().ok()
+    client_auth::read(call.request.headers(), &form).ok()
 }
 
 fn form(request: &Request<Bytes>) -> Result<Form, Refusal> {
@@ -167,6 +186,10 @@ impl Refusal {
         });
         let mut response = granted(&body);
         *response.status_mut() = match self.code {
+            // As on every route: nothing that the client could send would help from there.
+            _ if matches!(self.reason, Reason::OriginRefused | Reason::SecretInBrowser) => {
+                StatusCode::FORBIDDEN
+            }
             "invalid_client" => StatusCode::UNAUTHORIZED,
             "temporarily_unavailable" => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,

@@ -3,17 +3,18 @@
 use http::{Method, Response};
 
 use super::answer::Keep;
+use super::cors;
 use super::metrics::TokenMetrics;
-use super::oauth::{OauthCall, Refusal};
+use super::oauth::{self, OauthCall, Refusal};
 use crate::control::tokens::service::TokenService;
 use crate::domain::identity::Claimed;
-use crate::domain::local::{LocalEndpoint, SMALL_BODY};
+use crate::domain::local::{LocalEndpoint, REVOKE, SMALL_BODY};
 use crate::domain::local_call::{LocalAnswer, LocalCall};
 use crate::domain::policy::Requirement;
 
 /// The endpoint's row in the table.
 pub static ENDPOINT: LocalEndpoint = LocalEndpoint {
-    name: "countersign.revoke",
+    name: REVOKE,
     path: "/oauth2/revoke",
     methods: &[Method::POST],
     requirement: Requirement::None,
@@ -30,6 +31,12 @@ pub async fn answer(
     metrics: &TokenMetrics,
     call: &LocalCall,
 ) -> LocalAnswer {
+    let mut answer = judged(tokens, metrics, call).await;
+    cors::let_read(call, oauth::shows_publishable(call), &mut answer);
+    answer
+}
+
+async fn judged(tokens: &TokenService, metrics: &TokenMetrics, call: &LocalCall) -> LocalAnswer {
     match revoke(tokens, call).await {
         Ok(claimed) => {
             metrics.revoked();
@@ -53,7 +60,7 @@ async fn revoke(tokens: &TokenService, call: &LocalCall) -> Result<Claimed, Refu
     let read = OauthCall::read(call)?;
     let snapshot = tokens.current();
     let client = tokens
-        .authenticate(&snapshot, &read.proof(), tokens.now())
+        .authenticate_device(&snapshot, &read.proof(), tokens.now())
         .await?;
     let claimed = client.claimed();
     let token = read.required("token")?;

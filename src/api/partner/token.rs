@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Response};
 use serde_json::{Value, json};
 
+use super::cors;
 use super::form::Form;
 use super::grants;
 use super::metrics::TokenMetrics;
@@ -12,7 +13,7 @@ use crate::control::tokens::mint::{Bound, Kind, MintedToken};
 use crate::control::tokens::request::{Grant, TokenRequest};
 use crate::control::tokens::service::TokenService;
 use crate::domain::identity::Claimed;
-use crate::domain::local::{LocalEndpoint, SMALL_BODY};
+use crate::domain::local::{LocalEndpoint, SMALL_BODY, TOKEN};
 use crate::domain::local_call::{LocalAnswer, LocalCall};
 use crate::domain::policy::Requirement;
 use crate::domain::reason::Reason;
@@ -20,7 +21,7 @@ use crate::domain::secret::Secret;
 
 /// The endpoint's row in the table.
 pub static ENDPOINT: LocalEndpoint = LocalEndpoint {
-    name: "countersign.token",
+    name: TOKEN,
     path: "/oauth2/token",
     methods: &[Method::POST],
     requirement: Requirement::None,
@@ -39,6 +40,12 @@ pub async fn answer(
     metrics: &TokenMetrics,
     call: &LocalCall,
 ) -> LocalAnswer {
+    let mut answer = judged(tokens, metrics, call).await;
+    cors::let_read(call, oauth::shows_publishable(call), &mut answer);
+    answer
+}
+
+async fn judged(tokens: &TokenService, metrics: &TokenMetrics, call: &LocalCall) -> LocalAnswer {
     let mut answer = match mint(tokens, metrics, call).await {
         Ok(minted) => LocalAnswer {
             response: granted(&minted),

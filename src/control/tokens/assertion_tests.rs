@@ -96,6 +96,7 @@ impl Desk {
                 method: ClientAuthMethod::PrivateKeyJwt,
                 certificate,
                 address: ADDRESS,
+                origin: None,
             },
             grant: Grant::ClientCredentials,
             scope: None,
@@ -243,6 +244,7 @@ async fn a_signed_assertion_for_a_user_opens_one_session() {
                 method: ClientAuthMethod::ClientSecretBasic,
                 certificate: None,
                 address: ADDRESS,
+                origin: None,
             },
             grant: Grant::Assertion {
                 assertion,
@@ -362,6 +364,7 @@ async fn a_token_of_a_configured_issuer_becomes_one_of_ours() {
                 method: ClientAuthMethod::ClientSecretBasic,
                 certificate: None,
                 address: ADDRESS,
+                origin: None,
             },
             grant: Grant::Foreign { token },
             scope: None,

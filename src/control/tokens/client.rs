@@ -70,11 +70,33 @@ impl Client<'_> {
 }
 
 impl TokenService {
-    /// The client, if it has proved one Key by exactly one method, as its App wants it proved.
+    /// The client, if it has proved one secret Key by exactly one method, as its App wants it proved.
     pub async fn authenticate<'s>(
         &self,
         snapshot: &'s Snapshot,
         proof: &ClientProof<'s>,
+        now: Timestamp,
+    ) -> Result<Client<'s>, TokenError> {
+        self.authenticate_as(snapshot, proof, &[KeyKind::Secret], now)
+            .await
+    }
+
+    /// The client, if it has proved one Key of those that devices have: a publishable one, too, from its own origins.
+    pub async fn authenticate_device<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        proof: &ClientProof<'s>,
+        now: Timestamp,
+    ) -> Result<Client<'s>, TokenError> {
+        let kinds = [KeyKind::Secret, KeyKind::Publishable];
+        self.authenticate_as(snapshot, proof, &kinds, now).await
+    }
+
+    async fn authenticate_as<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        proof: &ClientProof<'s>,
+        kinds: &[KeyKind],
         now: Timestamp,
     ) -> Result<Client<'s>, TokenError> {
         if !snapshot.catalog.client_auth.accept(proof.method) {
@@ -82,10 +104,11 @@ impl TokenService {
         }
         let (client, once) = self.prove(snapshot, proof, now)?;
         let client = as_its_app_wants(client, proof.method)?;
-        if client.key.kind != KeyKind::Secret {
+        if !kinds.contains(&client.key.kind) {
             return Err(unproved_client(Reason::KindNotAccepted));
         }
         refuse_foreign_network(client.key, proof.address)?;
+        refuse_foreign_origin(client.key, proof)?;
         // Last of all, so that a refused assertion can be sent again once its cause is gone.
         if let Some(once) = once {
             self.use_once(once, now).await?;
@@ -256,15 +279,15 @@ fn by_certificate<'s>(
 const fn method_off(method: ClientAuthMethod) -> TokenError {
     let (reason, description) = match method {
         ClientAuthMethod::ClientSecretBasic => (
-            Reason::InputInvalid,
+            Reason::AuthMethodRefused,
             "client_secret_basic is not accepted here: send client_id and client_secret in the body",
         ),
         ClientAuthMethod::ClientSecretPost => (
-            Reason::InputInvalid,
+            Reason::AuthMethodRefused,
             "client_secret_post is not accepted here: send id and secret in the Authorization field",
         ),
         ClientAuthMethod::PrivateKeyJwt => (
-            Reason::InputInvalid,
+            Reason::AuthMethodRefused,
             "private_key_jwt is not accepted here: use another method of the metadata",
         ),
         ClientAuthMethod::TlsClientAuth | ClientAuthMethod::SelfSignedTlsClientAuth => (
@@ -278,6 +301,25 @@ const fn method_off(method: ClientAuthMethod) -> TokenError {
         shown: reason,
         description,
     }
+}
+
+/// Refuses a publishable Key from a page of another origin than its own. It is shown as a text, and proved by nothing
+/// else.
+fn refuse_foreign_origin(key: &KeyEntry, proof: &ClientProof<'_>) -> Result<(), TokenError> {
+    if key.kind != KeyKind::Publishable {
+        return Ok(());
+    }
+    if proof.secret.is_none() {
+        return Err(unproved_client(Reason::KindNotAccepted));
+    }
+    if key.may_be_used_by(proof.origin) {
+        return Ok(());
+    }
+    Err(TokenError::new(
+        "unauthorized_client",
+        Reason::OriginRefused,
+        "the key may not be used from this origin",
+    ))
 }
 
 fn refuse_foreign_network(key: &KeyEntry, address: IpAddr) -> Result<(), TokenError> {

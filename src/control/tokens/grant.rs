@@ -16,7 +16,12 @@ impl TokenService {
     ) -> Result<MintedToken, TokenError> {
         let now = self.parts.clock.now();
         let proof = self.judge_proof(snapshot, request.proof, now)?;
-        let client = self.authenticate(snapshot, &request.client, now).await?;
+        let client = if request.grant.is_of_devices() {
+            self.authenticate_device(snapshot, &request.client, now)
+                .await?
+        } else {
+            self.authenticate(snapshot, &request.client, now).await?
+        };
         let client = self.prove_key(client, proof.as_ref(), now)?;
         let (address, scope) = (request.client.address, request.scope);
         match request.grant {

@@ -47,6 +47,8 @@ pub struct ClientProof<'r> {
     pub method: ClientAuthMethod,
     pub certificate: Option<&'r CertificateProof>,
     pub address: IpAddr,
+    /// The origin of the page that a browser calls for.
+    pub origin: Option<&'r str>,
 }
 
 /// The proof without the secret and the assertion.
@@ -106,6 +108,17 @@ impl Grant<'_> {
             Self::Narrow { .. } => "narrow",
             Self::Refresh { .. } => "refresh_token",
         }
+    }
+}
+
+impl Grant<'_> {
+    /// True for the grants of a user's device, to which a publishable Key is good: what is shown beside it, or the App's
+    /// secure mode, is the proof.
+    pub const fn is_of_devices(&self) -> bool {
+        matches!(
+            self,
+            Self::Session { .. } | Self::Login { .. } | Self::Refresh { .. }
+        )
     }
 }
 

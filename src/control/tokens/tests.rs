@@ -47,6 +47,7 @@ impl<'r> Ask<'r> {
                 method: self.method,
                 certificate: self.certificate,
                 address: self.address,
+                origin: None,
             },
             grant: Grant::ClientCredentials,
             scope: self.scope,

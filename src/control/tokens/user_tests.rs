@@ -162,6 +162,7 @@ fn proof<'r>(id: &'r str, secret: &'r Secret, address: IpAddr) -> ClientProof<'r
         method: ClientAuthMethod::ClientSecretBasic,
         certificate: None,
         address,
+        origin: None,
     }
 }
 

@@ -1,7 +1,8 @@
 //! Pages of other origins (Fetch, CORS): a browser's question before a request, and the fields by which a page may read
 //! an answer.
 //!
-//! Only routes that accept publishable keys have any. A preflight request has no credential, so that the origins of all
+//! Only routes that accept publishable keys have any, and the endpoints at which such keys get and end tokens, which
+//! open their own answers. A preflight request has no credential, so that the origins of all
 //! publishable keys answer it; the request itself is judged by its own key.
 
 use bytes::Bytes;
@@ -75,8 +76,10 @@ impl<'r> Preflight<'r> {
 
 /// True for a route whose answers a page of another origin may read.
 fn is_for_pages(route: &Route) -> bool {
-    let upstream = matches!(route.target, Target::Upstream(_));
-    upstream && route.policy.accept.has(CredentialKind::PublishableKey)
+    match &route.target {
+        Target::Upstream(_) => route.policy.accept.has(CredentialKind::PublishableKey),
+        Target::Local(endpoint) => endpoint.is_for_pages(),
+    }
 }
 
 /// The origin whose page may read the answer to a request: the one that its key lists, or, for a refusal, one that some
