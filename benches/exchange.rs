@@ -61,6 +61,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 
+use crypto::access_token::AccessTokens;
 use crypto::api_key::SecretHasher;
 use crypto::assertion::AssertionSigner;
 use crypto::certificate_details::Issuers;
@@ -272,6 +273,7 @@ impl Gateway {
                 published: Arc::new(NotAsked),
                 seen: Arc::default(),
             },
+            access_tokens: Arc::new(AccessTokens::load(&AccessTokens::generate()).unwrap()),
             assertions: AssertionSigner::new(signer),
             clock: Arc::new(At(house.now)),
             ledger: Arc::clone(&ledger),

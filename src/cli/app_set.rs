@@ -29,7 +29,7 @@ Fields:
   callbacks            a list of https URLs
   certificates_max     a number
   keys_max             a number
-  access_token_format  jwt
+  access_token_format  jwt, opaque
 
 Examples:
   countersign app set acme mtls=token_endpoint auth_methods=client_secret_basic,private_key_jwt

@@ -15,6 +15,7 @@ use tracing::info;
 use zeroize::Zeroizing;
 
 use super::retired_key::RetiredKey;
+use crate::crypto::access_token::{AccessTokens, InvalidAccessKey};
 use crate::crypto::authority::{Authority, AuthorityError};
 use crate::crypto::jwt::{SignerError, TokenSigner};
 use crate::crypto::random;
@@ -90,6 +91,12 @@ pub enum Error {
         #[source]
         source: SignerError,
     },
+    #[error("the key of opaque tokens in {path} is not usable")]
+    AccessKey {
+        path: PathBuf,
+        #[source]
+        source: InvalidAccessKey,
+    },
 }
 
 /// True if `directory` holds any file of an authority, complete or not.
@@ -146,6 +153,19 @@ pub fn open_or_create_token_signer(path: &Path) -> Result<Opened<TokenSigner>, E
 fn load_token_signer(path: &Path) -> Result<TokenSigner, Error> {
     let key = read_secret(path)?;
     TokenSigner::load(&key).map_err(|source| Error::Signer {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Loads the key of opaque tokens from `path`, or generates one when there is no such file: a lost one ends those tokens,
+/// which live for an hour or so.
+pub(super) fn open_or_create_access_key(path: &Path) -> Result<AccessTokens, Error> {
+    if !exists(path) {
+        write_new(&[(path.to_owned(), AccessTokens::generate().expose())])?;
+        info!(path = %path.display(), "key of opaque tokens created");
+    }
+    AccessTokens::load(&read_secret(path)?).map_err(|source| Error::AccessKey {
         path: path.to_owned(),
         source,
     })

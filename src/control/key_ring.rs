@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 
 use super::authority::{self, Opened};
 use super::retired_key::RetiredKey;
+use crate::crypto::access_token::AccessTokens;
 use crate::crypto::jwt::TokenSigner;
 use crate::domain::time::Timestamp;
 use crate::domain::token::VerificationKey;
@@ -21,6 +22,8 @@ pub struct TokenKeys {
     /// The maximum lifetime of a token.
     pub(super) lifetime: Duration,
     pub(super) signer: Arc<ArcSwap<TokenSigner>>,
+    /// The key of opaque tokens, which no rotation changes: what is in them is signed.
+    access_tokens: Arc<AccessTokens>,
     /// The earlier keys; locked during a rotation, so that there is one rotation at a time.
     pub(super) retired: Mutex<Vec<RetiredKey>>,
 }
@@ -33,6 +36,7 @@ impl TokenKeys {
         now: Timestamp,
     ) -> Result<Opened<Self>, authority::Error> {
         let signer = authority::open_or_create_token_signer(path)?;
+        let access_tokens = authority::open_or_create_access_key(&place_of_access_key(path))?;
         let current = signer.value.verification_key().kid;
         let mut retired = authority::retired_token_keys(&place_of_retired(path))?;
         // A process that ended during a rotation may have left the key that still signs among them.
@@ -41,6 +45,7 @@ impl TokenKeys {
             path: path.to_owned(),
             lifetime,
             signer: Arc::new(ArcSwap::from_pointee(signer.value)),
+            access_tokens: Arc::new(access_tokens),
             retired: Mutex::new(retired),
         };
         Ok(Opened {
@@ -54,6 +59,10 @@ impl TokenKeys {
         Arc::clone(&self.signer)
     }
 
+    pub fn access_tokens(&self) -> Arc<AccessTokens> {
+        Arc::clone(&self.access_tokens)
+    }
+
     /// The keys that verify tokens.
     pub async fn verification_keys(&self) -> Arc<[VerificationKey]> {
         verifying(&self.signer.load(), &self.retired.lock().await)
@@ -62,8 +71,17 @@ impl TokenKeys {
 
 /// The path of the earlier keys, beside the key: `token-signing.pem.retired`.
 pub(super) fn place_of_retired(path: &Path) -> PathBuf {
+    beside(path, ".retired")
+}
+
+/// The path of the key of opaque tokens, beside the key: `token-signing.pem.opaque`.
+fn place_of_access_key(path: &Path) -> PathBuf {
+    beside(path, ".opaque")
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".retired");
+    name.push(end);
     PathBuf::from(name)
 }
 

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 
 use super::testing::Fixture;
 use super::tokens::service::{TokenParts, TokenService, TokenSettings};
+use crate::crypto::access_token::AccessTokens;
 use crate::crypto::authority::Authority;
 use crate::crypto::dpop::proofs::Proofs;
 use crate::crypto::jwt::TokenSigner;
@@ -64,6 +65,7 @@ pub fn token_service_for(
         sessions: fixture.store.clone(),
         publisher: fixture.control.publisher().clone(),
         proofs: Proofs::sample(),
+        access_tokens: AccessTokens::sample(),
     })
 }
 

@@ -37,6 +37,7 @@ pub mod http_signature;
 pub mod foreign_jwt;
 pub mod dpop;
 pub mod jwt;
+pub mod access_token;
 pub mod opaque;
 pub mod assertion;
 pub mod request;

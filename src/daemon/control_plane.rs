@@ -25,6 +25,7 @@ use crate::control::publish::{Publication, Publisher};
 use crate::control::published_keys::PublishedKeys;
 use crate::control::service::{Control, Parts};
 use crate::control::tokens::service::{TokenParts, TokenService, TokenSettings};
+use crate::crypto::access_token::AccessTokens;
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::dpop::algorithms::Algorithms;
 use crate::crypto::dpop::proofs::{ProofRules, Proofs};
@@ -95,6 +96,8 @@ pub struct ControlPlane {
     pub proofs: Arc<Proofs>,
     /// Absent if the configuration has no sealing key.
     pub signing_texts: Option<Arc<SigningTexts>>,
+    /// The reader of access tokens, one for both.
+    pub access_tokens: Arc<AccessTokens>,
     /// The current signer of tokens, replaced by each rotation.
     pub signer: Arc<ArcSwap<TokenSigner>>,
     /// The certificates that partners download to trust the authority.
@@ -117,6 +120,7 @@ impl ControlPlane {
             pepper.map(|pepper| pepper.secret().clone()),
         ));
         let signer = trust.token_keys.signer();
+        let access_tokens = trust.token_keys.access_tokens();
         let ca_pem = Arc::new(ArcSwap::from_pointee(ca_pem(&trust.authority)));
         let (asked, uses_asked) = mpsc::channel(ASKED_MAX);
         let issuers = foreign_issuers(&config.issuers).into_iter();
@@ -147,6 +151,7 @@ impl ControlPlane {
                 nonces: config.tokens.dpop_nonces,
             })),
             signing_texts,
+            access_tokens,
             signer,
             ca_pem,
             tickets: trust.tickets,
@@ -171,6 +176,7 @@ impl ControlPlane {
             sessions: Arc::clone(&self.sessions),
             publisher: self.control.publisher().clone(),
             proofs: Arc::clone(&self.proofs),
+            access_tokens: Arc::clone(&self.access_tokens),
         });
         Ok(PartnerService {
             metrics: TokenMetrics::register(&foundation.registry)?,

@@ -76,6 +76,7 @@ impl DataPlane {
                     published: Arc::clone(control.control.published()) as _,
                     seen: Arc::default(),
                 },
+                access_tokens: Arc::clone(&control.access_tokens),
                 assertions: AssertionSigner::new(Arc::clone(&control.signer)),
                 clock: Arc::clone(&foundation.clock),
                 ledger,

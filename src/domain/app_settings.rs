@@ -92,7 +92,7 @@ words! {
         /// A signed token (RFC 9068), which an upstream can read.
         #[default]
         Jwt = "jwt",
-        /// A random text that says nothing.
+        /// A text that only the gateway reads.
         Opaque = "opaque",
     }
 }
@@ -162,8 +162,6 @@ pub enum InvalidSettings {
         "the callback {0:?} is no https URL of at most {URI_BYTES_MAX} visible ASCII characters, without user and fragment"
     )]
     Callback(String),
-    #[error("access tokens are JWTs; opaque ones are not issued yet")]
-    OpaqueTokens,
     #[error(
         "secure_mode is off for Apps of the environment test only: anyone who knows a user's id could read as that user"
     )]
@@ -202,9 +200,6 @@ impl AppSettings {
         }
         if self.secure_mode == SecureMode::Off && self.environment != Environment::Test {
             return Err(InvalidSettings::SecureModeOff);
-        }
-        if self.access_token_format == AccessTokenFormat::Opaque {
-            return Err(InvalidSettings::OpaqueTokens);
         }
         self.check_callbacks()
     }
@@ -311,8 +306,6 @@ mod tests {
             set(|s| s.secure_mode = SecureMode::Off),
             Err(I::SecureModeOff)
         );
-        let opaque = set(|s| s.access_token_format = AccessTokenFormat::Opaque);
-        assert_eq!(opaque, Err(I::OpaqueTokens));
         let test = set(|s| {
             s.secure_mode = SecureMode::Off;
             s.environment = Environment::Test;

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::TaskTracker;
 
+use crate::crypto::access_token::AccessTokens;
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::assertion::AssertionSigner;
 use crate::crypto::dpop::proofs::Proofs;
@@ -64,6 +65,7 @@ pub struct Wiring<'a> {
     pub hasher: Arc<SecretHasher>,
     pub proofs: Arc<Proofs>,
     pub signatures: Shared,
+    pub access_tokens: Arc<AccessTokens>,
     pub assertions: AssertionSigner,
     pub clock: Arc<dyn Clock>,
     pub ledger: Arc<Ledger>,
@@ -112,6 +114,7 @@ struct Plan {
     hasher: Arc<SecretHasher>,
     proofs: Arc<Proofs>,
     signatures: Shared,
+    access_tokens: Arc<AccessTokens>,
     assertions: Arc<AssertionSigner>,
     clock: Arc<dyn Clock>,
     ledger: Arc<Ledger>,
@@ -146,6 +149,7 @@ impl Proxy {
                 hasher: Arc::clone(&wiring.hasher),
                 proofs: Arc::clone(&wiring.proofs),
                 signatures: wiring.signatures.clone(),
+                access_tokens: Arc::clone(&wiring.access_tokens),
                 assertions: Arc::clone(&assertions),
                 clock: Arc::clone(&wiring.clock),
                 ledger: Arc::clone(&wiring.ledger),
@@ -393,6 +397,7 @@ fn worker(plan: Plan) -> Rc<Worker> {
         verifier: Verifier::new(
             plan.hasher,
             plan.proofs,
+            plan.access_tokens,
             failures,
             settings.verified_tokens_max,
         ),

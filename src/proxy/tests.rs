@@ -21,6 +21,7 @@ use super::plane::{Proxy, Wiring};
 use super::report::ledger::testing::{self, Written};
 use super::settings::Settings;
 use super::upstream::connectors::ConnectorMap;
+use crate::crypto::access_token::AccessTokens;
 use crate::crypto::api_key::{SecretHasher, generate_key};
 use crate::crypto::assertion::AssertionSigner;
 use crate::crypto::authority::{Authority, LeafNames};
@@ -303,6 +304,7 @@ impl Gateway {
                 hasher,
                 proofs: Proofs::sample(),
                 signatures: Shared::none(),
+                access_tokens: AccessTokens::sample(),
                 assertions: AssertionSigner::new(Arc::new(ArcSwap::from_pointee(
                     TokenSigner::load(&TokenSigner::generate()).unwrap(),
                 ))),

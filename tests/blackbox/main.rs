@@ -24,6 +24,7 @@ mod apps;
 mod users;
 mod token_rows;
 mod dpop;
+mod opaque_tokens;
 mod rotation_under_load;
 mod oauth_clients;
 mod keys;

@@ -4,7 +4,6 @@ use super::auth_token::{Vouched, ticket_id};
 use super::client::Client;
 use super::error::TokenError;
 use super::service::TokenService;
-use crate::crypto::jwt;
 use crate::crypto::opaque::{Family, is_auth_token, is_refresh_token};
 use crate::domain::scope::INTROSPECT;
 use crate::domain::session::Session;
@@ -40,7 +39,7 @@ impl TokenService {
         } else if is_refresh_token(token) {
             self.refresh_token(snapshot, token, now).await
         } else {
-            Ok(access_token(snapshot, token, now))
+            Ok(self.access_token(snapshot, token, now))
         }
     }
 
@@ -65,6 +64,15 @@ impl TokenService {
         )
     }
 
+    fn access_token(&self, snapshot: &Snapshot, token: &str, now: Timestamp) -> Introspected {
+        let (keys, issuer) = (&snapshot.verification_keys, &snapshot.catalog.issuer);
+        let claims = self.parts.access_tokens.verify(token, keys, issuer, now);
+        let live = claims.and_then(|claims| snapshot.live_token(&claims, now).map(|_| claims));
+        live.map_or(Introspected::Inactive, |claims| {
+            Introspected::Access(Box::new(claims))
+        })
+    }
+
     async fn refresh_token(
         &self,
         snapshot: &Snapshot,
@@ -83,13 +91,4 @@ impl TokenService {
             Introspected::Refresh(Box::new(session))
         }))
     }
-}
-
-fn access_token(snapshot: &Snapshot, token: &str, now: Timestamp) -> Introspected {
-    let (keys, issuer) = (&snapshot.verification_keys, &snapshot.catalog.issuer);
-    let claims = jwt::verify(token, keys, issuer, now);
-    let live = claims.and_then(|claims| snapshot.live_token(&claims, now).map(|_| claims));
-    live.map_or(Introspected::Inactive, |claims| {
-        Introspected::Access(Box::new(claims))
-    })
 }

@@ -6,7 +6,6 @@ use super::service::TokenService;
 use crate::crypto::random;
 use crate::domain::id::TokenId;
 use crate::domain::scope::ScopeSet;
-use crate::domain::secret::Secret;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 use crate::domain::token::{Claims, Subject, TokenSession};
@@ -50,7 +49,10 @@ impl TokenService {
         };
         MintedToken {
             kind: Kind::Access,
-            token: Secret::new(self.parts.signer.load().sign(&claims)),
+            token: self.parts.access_tokens.form(
+                self.parts.signer.load().sign(&claims),
+                client.app.settings.access_token_format,
+            ),
             expires_in: expires_at.since(issued_at),
             refresh: None,
             bound: bound(client),

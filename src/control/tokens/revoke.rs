@@ -4,7 +4,6 @@ use super::auth_token::{Vouched, ticket_id};
 use super::client::Client;
 use super::error::TokenError;
 use super::service::TokenService;
-use crate::crypto::jwt;
 use crate::crypto::opaque::{Family, is_auth_token, is_refresh_token};
 use crate::domain::reason::Reason;
 use crate::domain::record::Receipt;
@@ -92,7 +91,7 @@ impl TokenService {
         now: Timestamp,
     ) -> Result<(), TokenError> {
         let (keys, issuer) = (&snapshot.verification_keys, &snapshot.catalog.issuer);
-        let claims = jwt::verify(token, keys, issuer, now);
+        let claims = self.parts.access_tokens.verify(token, keys, issuer, now);
         let Some(claims) = claims.ok().filter(|claims| claims.app == client.app.id) else {
             return Ok(());
         };

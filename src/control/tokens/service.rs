@@ -10,6 +10,7 @@ use crate::control::client_uses::ClientUses;
 use crate::control::error::Error;
 use crate::control::publish::Publisher;
 use crate::control::published_keys::PublishedKeys;
+use crate::crypto::access_token::AccessTokens;
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::dpop::proofs::Proofs;
 use crate::crypto::jwt::TokenSigner;
@@ -53,6 +54,8 @@ pub struct TokenParts {
     pub publisher: Publisher,
     /// The judge of DPoP proofs, which the walk asks as well.
     pub proofs: Arc<Proofs>,
+    /// The reader of access tokens, which the walk asks as well.
+    pub access_tokens: Arc<AccessTokens>,
 }
 
 /// The token service. Its operations are one file for each grant, and one for each neighbour of the token endpoint.

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use quick_cache::unsync::Cache;
 
+use crate::crypto::access_token::AccessTokens;
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::dpop::call::Call;
 use crate::crypto::dpop::proofs::Proofs;
-use crate::crypto::jwt;
 use crate::domain::certificate::Fingerprint;
 use crate::domain::identity::Bearer;
 use crate::domain::reason::Reason;
@@ -28,6 +28,7 @@ use crate::proxy::connections::last_token::LastToken;
 pub struct Verifier {
     hasher: Arc<SecretHasher>,
     proofs: Arc<Proofs>,
+    access_tokens: Arc<AccessTokens>,
     tokens: RefCell<Verified>,
     failures: FailedAttempts,
 }
@@ -66,12 +67,14 @@ impl Verifier {
     pub fn new(
         hasher: Arc<SecretHasher>,
         proofs: Arc<Proofs>,
+        access_tokens: Arc<AccessTokens>,
         failures: FailedAttempts,
         tokens_max: usize,
     ) -> Self {
         Self {
             hasher,
             proofs,
+            access_tokens,
             failures,
             tokens: RefCell::new(Verified {
                 keys: None,
@@ -186,7 +189,9 @@ impl Verifier {
             return Ok(Arc::clone(claims));
         }
         self.check(by.address)?;
-        let claims = Arc::new(jwt::verify(text, keys, &snapshot.catalog.issuer, by.now)?);
+        let issuer = &snapshot.catalog.issuer;
+        let claims = self.access_tokens.verify(text, keys, issuer, by.now)?;
+        let claims = Arc::new(claims);
         verified.claims.insert(*digest, Arc::clone(&claims));
         Ok(claims)
     }

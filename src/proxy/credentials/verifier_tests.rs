@@ -50,6 +50,7 @@ fn scene() -> Scene {
         verifier: Verifier::new(
             hasher,
             Proofs::sample(),
+            AccessTokens::sample(),
             FailedAttempts::new(counters, allowance),
             16,
         ),

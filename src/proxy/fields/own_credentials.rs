@@ -6,8 +6,8 @@ use serde::Deserialize;
 
 use crate::domain::id::KeyId;
 
-/// The first letters of our keys and admin tokens, up to the first `_`, and what follows it.
-const PREFIXES: [(&[u8], &[u8]); 7] = [
+/// The first letters of our keys and opaque tokens, up to the first `_`, and what follows it.
+const PREFIXES: [(&[u8], &[u8]); 10] = [
     (b"sk", b"live_"),
     (b"sk", b"test_"),
     (b"pk", b"live_"),
@@ -15,6 +15,9 @@ const PREFIXES: [(&[u8], &[u8]); 7] = [
     (b"sg", b"live_"),
     (b"sg", b"test_"),
     (b"cs", b"admin_"),
+    (b"cs", b"access_"),
+    (b"cs", b"auth_"),
+    (b"cs", b"refresh_"),
 ];
 
 /// The longest claims that are parsed. Ours have a few hundred bytes; a larger token is removed unread.
@@ -140,6 +143,9 @@ mod tests {
             format!("Token token=\"{key}\""),
             "sk_test_0abc".to_owned(),
             "Bearer cs_admin_x".to_owned(),
+            "DPoP cs_access_x".to_owned(),
+            "Bearer cs_auth_x".to_owned(),
+            "cs_refresh_x".to_owned(),
             format!("Basic {basic}"),
             format!("Basic {of_another_system}"),
             format!("basic  {basic}"),

@@ -68,7 +68,7 @@ pub struct SetApp {
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     #[serde(default)]
     keys_max: Patch<u32>,
-    /// `jwt`. `opaque` is refused: such tokens are not issued yet.
+    /// `jwt`, or `opaque`: tokens that only the gateway can read.
     #[schema(value_type = Option<String>)]
     #[serde(default)]
     access_token_format: Patch<AccessTokenFormat>,

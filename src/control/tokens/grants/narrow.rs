@@ -6,7 +6,6 @@ use crate::control::tokens::error::{TokenError, bad_grant};
 use crate::control::tokens::mint::{Kind, MintedToken};
 use crate::control::tokens::minting::Content;
 use crate::control::tokens::service::TokenService;
-use crate::crypto::jwt;
 use crate::domain::reason::Reason;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
@@ -22,7 +21,11 @@ impl TokenService {
         now: Timestamp,
     ) -> Result<MintedToken, TokenError> {
         let (keys, issuer) = (&snapshot.verification_keys, &snapshot.catalog.issuer);
-        let claims = jwt::verify(access_token, keys, issuer, now).map_err(bad_grant)?;
+        let claims = self
+            .parts
+            .access_tokens
+            .verify(access_token, keys, issuer, now)
+            .map_err(bad_grant)?;
         let live = snapshot.live_token(&claims, now).map_err(bad_grant)?;
         if live.app.id != client.app.id {
             return Err(bad_grant(Reason::AppsDiffer));
