@@ -45,6 +45,7 @@ pub fn token_service_for(
             per_user: 20,
             per_app: 1000,
         },
+        tickets_max: 100,
         issuers: vec![ForeignIssuer {
             name: "idp".parse().unwrap(),
             issuer: "https://idp.test".to_owned(),

@@ -42,6 +42,10 @@ use crate::store::tickets::Tickets;
 /// The maximum number of sessions of an App, live or not swept yet: about 4 GiB in the store's file.
 const SESSIONS_PER_APP_MAX: u64 = 10_000_000;
 
+/// The maximum number of auth tokens of an App, and of its used assertions: about 30 MiB each in the store's file. A
+/// client that signs an assertion for an hour, 50 times a second, stays below it.
+const TICKETS_PER_APP_MAX: u32 = 200_000;
+
 /// The publisher with its first snapshot.
 #[derive(Debug)]
 pub struct Publishing {
@@ -210,6 +214,7 @@ fn token_settings(config: &Config) -> TokenSettings {
             per_user: usize::try_from(tokens.sessions_per_user).unwrap_or(usize::MAX),
             per_app: SESSIONS_PER_APP_MAX,
         },
+        tickets_max: TICKETS_PER_APP_MAX,
         issuers: foreign_issuers(&config.issuers),
     }
 }

@@ -250,6 +250,8 @@ reasons! {
         "Have the partner switch to the successor, or revoke with force.";
     StoreUnavailable = "store_unavailable", 503, "The store cannot be used, so nothing was changed",
         "Remove the cause and try again; the gateway's log says more. Traffic is not affected.";
+    TicketLimit = "ticket_limit", 503, "The App has reached its limit of auth tokens or used assertions",
+        "Use the auth tokens that you fetch, make assertions that live for a minute, and try again when some have expired.";
     Unconfirmed = "unconfirmed", 503, "The change is stored, but not yet confirmed by every worker",
         "Check what is stored before you try again; the gateway's log says why its workers do not answer.";
 }

@@ -4,7 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::contract::NOW;
-use super::tickets::{PayloadTooLarge, Ticket, TicketId, Tickets};
+use super::tickets::{PayloadTooLarge, Put, Ticket, TicketId, Tickets};
+use crate::domain::id::AppId;
 use crate::domain::time::Timestamp;
 
 /// Generates a test for each promise; `$make` returns a new store, and everything that must outlive it.
@@ -18,6 +19,7 @@ macro_rules! ticket_promises {
             an_expired_ticket_is_not_there,
             a_sweep_removes_what_has_expired_and_has_a_bound,
             kinds_have_nothing_in_common,
+            an_app_has_so_many_tickets_of_a_kind_and_no_more,
         );
     };
     ($make:expr; $($promise:ident),* $(,)?) => {$(
@@ -142,4 +144,45 @@ pub(super) fn kinds_have_nothing_in_common(store: &dyn Tickets) {
     assert_eq!(found.payload(), [0, 1, 255]);
     let found = store.take(&other, NOW).unwrap().unwrap();
     assert!(found.payload().is_empty());
+}
+
+pub(super) fn an_app_has_so_many_tickets_of_a_kind_and_no_more(store: &dyn Tickets) {
+    let (app, other) = (AppId::from_bits(1), AppId::from_bits(2));
+    let put = |number: u8, app: AppId, now: Timestamp| {
+        store
+            .put_within(ticket(number, later(9)), app, 2, now)
+            .unwrap()
+    };
+    assert_eq!(put(1, app, NOW), Put::Kept);
+    assert_eq!(put(1, app, NOW), Put::Taken);
+    assert_eq!(put(2, app, NOW), Put::Kept);
+    assert_eq!(put(3, app, NOW), Put::Full);
+    assert_eq!(put(3, other, NOW), Put::Kept);
+    let nonce = Ticket::new(
+        TicketId {
+            kind: "nonce",
+            ..id(4)
+        },
+        Vec::new(),
+        later(9),
+    );
+    let nonce = store.put_within(nonce.unwrap(), app, 2, NOW);
+    assert_eq!(nonce.unwrap(), Put::Kept);
+    // A ticket that is taken or swept makes room.
+    assert!(store.take(&id(1), NOW).unwrap().is_some());
+    assert_eq!(put(5, app, NOW), Put::Kept);
+    assert_eq!(put(6, app, NOW), Put::Full);
+    assert_eq!(store.sweep(later(10), 10).unwrap(), 4);
+    assert_eq!(put(6, app, NOW), Put::Kept);
+    // One that has expired gives its place to another of its name, and is counted once.
+    assert_eq!(put(7, app, NOW), Put::Kept);
+    assert!(store.take(&id(7), NOW).unwrap().is_some());
+    let again = Ticket::new(id(6), Vec::new(), later(30)).unwrap();
+    let again = store.put_within(again, app, 2, later(10)).unwrap();
+    assert_eq!(again, Put::Kept);
+    assert!(store.take(&id(6), later(10)).unwrap().is_some());
+    for number in [8, 9] {
+        assert_eq!(put(number, app, NOW), Put::Kept, "{number}");
+    }
+    assert_eq!(put(10, app, NOW), Put::Full);
 }

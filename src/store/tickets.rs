@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::error::Error;
+use crate::domain::id::AppId;
 use crate::domain::time::Timestamp;
 
 /// The maximum size of a payload: a ticket refers to things and does not carry them.
@@ -66,12 +67,31 @@ impl fmt::Debug for Ticket {
     }
 }
 
+/// The fate of a ticket that was put within a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    Kept,
+    /// One with its id is there.
+    Taken,
+    /// The App has as many as it may have.
+    Full,
+}
+
 /// The place of tickets. Calls block on a disk, and return once the result is safe there.
 ///
 /// An expired ticket is not there, swept or not.
 pub trait Tickets: Send + Sync + fmt::Debug {
     /// Keeps a ticket. False, and nothing is kept, if one with its id is there at `now`.
     fn put(&self, ticket: Ticket, now: Timestamp) -> Result<bool, Error>;
+
+    /// Keeps a ticket of an App, which may have at most `max` of this kind, expired ones included until they are swept.
+    fn put_within(
+        &self,
+        ticket: Ticket,
+        app: AppId,
+        max: u32,
+        now: Timestamp,
+    ) -> Result<Put, Error>;
 
     /// The ticket with this id, which stays.
     fn ticket(&self, id: &TicketId, now: Timestamp) -> Result<Option<Ticket>, Error>;

@@ -6,7 +6,7 @@ use crate::control::tokens::mint::Bound;
 use crate::domain::reason::Reason;
 
 /// The reasons for which a token is not minted; their series are there from the start, and there are no others.
-const REFUSALS: [Reason; 41] = [
+const REFUSALS: [Reason; 42] = [
     Reason::AppRevoked,
     Reason::AppSuspended,
     Reason::AppsDiffer,
@@ -42,6 +42,7 @@ const REFUSALS: [Reason; 41] = [
     Reason::ScopeMissing,
     Reason::SecretInBrowser,
     Reason::StoreUnavailable,
+    Reason::TicketLimit,
     Reason::TokenAudience,
     Reason::TokenBinding,
     Reason::TokenEnded,

@@ -15,7 +15,7 @@ use crate::crypto::hash;
 use crate::crypto::jwk::{Algorithm, KeySet, Strictness};
 use crate::domain::app::App;
 use crate::domain::app_settings::ClientKeys;
-use crate::domain::id::KeyId;
+use crate::domain::id::{AppId, KeyId};
 use crate::domain::reason::Reason;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
@@ -172,8 +172,13 @@ pub(super) fn once(key: KeyId, verified: &Verified) -> Result<Ticket, Reason> {
 
 impl TokenService {
     /// Refuses an assertion that was used before, here or before a restart: of all who send it, one gets through.
-    pub(super) async fn use_once(&self, once: Ticket, now: Timestamp) -> Result<(), TokenError> {
-        if self.is_first_use(once, now).await? {
+    pub(super) async fn use_once(
+        &self,
+        once: Ticket,
+        app: AppId,
+        now: Timestamp,
+    ) -> Result<(), TokenError> {
+        if self.is_first_use(once, app, now).await? {
             Ok(())
         } else {
             Err(unproved_client(Reason::AssertionReplayed))
@@ -184,9 +189,10 @@ impl TokenService {
     pub(super) async fn is_first_use(
         &self,
         once: Ticket,
+        app: AppId,
         now: Timestamp,
     ) -> Result<bool, TokenError> {
-        let fresh = self.with_tickets(move |tickets| Ok(tickets.put(once, now)?));
-        Ok(fresh.await?)
+        let max = self.parts.settings.tickets_max;
+        self.keep_ticket(once, app, max, now).await
     }
 }

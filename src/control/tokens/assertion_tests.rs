@@ -399,3 +399,15 @@ async fn a_token_of_a_configured_issuer_becomes_one_of_ours() {
     let refused = ask(other.id, &other_secret, &good).await.unwrap_err();
     assert_eq!(refused, Reason::IssuerUnknown);
 }
+
+#[tokio::test]
+async fn an_app_has_so_many_used_assertions_at_once_and_no_more() {
+    let desk = Desk::new().await;
+    for number in 0..=100 {
+        let mut claims = desk.claims(0);
+        claims["jti"] = json!(format!("many {number}"));
+        let asked = desk.ask(&desk.sign(&claims)).await;
+        let expected = (number == 100).then_some(Reason::TicketLimit);
+        assert_eq!(asked.err().map(|refused| refused.reason), expected);
+    }
+}

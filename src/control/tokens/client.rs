@@ -111,7 +111,7 @@ impl TokenService {
         refuse_foreign_origin(client.key, proof)?;
         // Last of all, so that a refused assertion can be sent again once its cause is gone.
         if let Some(once) = once {
-            self.use_once(once, now).await?;
+            self.use_once(once, client.app.id, now).await?;
         }
         self.note(&client, proof.method, false, now).await;
         Ok(client)

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use super::error::TokenError;
 use super::replays::Replays;
 use crate::control::client_uses::ClientUses;
 use crate::control::error::Error;
@@ -14,14 +15,16 @@ use crate::crypto::access_token::AccessTokens;
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::dpop::proofs::Proofs;
 use crate::crypto::jwt::TokenSigner;
+use crate::domain::id::AppId;
 use crate::domain::issuer::ForeignIssuer;
+use crate::domain::reason::Reason;
 use crate::domain::record::Receipt;
 use crate::domain::registry::sessions::{SessionChanges, SessionsMax};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::succession::Entry;
 use crate::domain::time::{Clock, Timestamp};
 use crate::store::sessions::Sessions;
-use crate::store::tickets::Tickets;
+use crate::store::tickets::{Put, Ticket, Tickets};
 
 /// The lifetimes and the maxima of tokens and sessions.
 #[derive(Clone, Debug)]
@@ -36,6 +39,9 @@ pub struct TokenSettings {
     /// The time from a login for which its session can be refreshed.
     pub refresh_ttl: Duration,
     pub sessions_max: SessionsMax,
+    /// The most auth tokens of an App that are neither used nor expired, and the most assertions of an App that were used
+    /// and have not expired. Each is a row of the store, which an App with one valid Key could fill.
+    pub tickets_max: u32,
     /// Other issuers, whose tokens are exchanged.
     pub issuers: Vec<ForeignIssuer>,
 }
@@ -91,6 +97,26 @@ impl TokenService {
     ) -> Result<T, Error> {
         let tickets = Arc::clone(&self.parts.tickets);
         blocking(move || work(&*tickets)).await
+    }
+
+    /// Keeps a ticket of an App, which may have `max` of its kind. False, if one with its id is there.
+    pub(super) async fn keep_ticket(
+        &self,
+        ticket: Ticket,
+        app: AppId,
+        max: u32,
+        now: Timestamp,
+    ) -> Result<bool, TokenError> {
+        let put = self.with_tickets(move |tickets| Ok(tickets.put_within(ticket, app, max, now)?));
+        match put.await? {
+            Put::Kept => Ok(true),
+            Put::Taken => Ok(false),
+            Put::Full => Err(TokenError::new(
+                "temporarily_unavailable",
+                Reason::TicketLimit,
+                "the App has as many auth tokens or used assertions as can be kept until they expire",
+            )),
+        }
     }
 
     /// Publishes the ends of tokens that came with a change of sessions, and returns the receipt, if there are any.

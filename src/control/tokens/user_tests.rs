@@ -566,3 +566,22 @@ async fn without_secure_mode_a_user_needs_no_auth_token() {
         .unwrap_err();
     assert_eq!(refused.reason, Reason::SecureModeRequired);
 }
+
+#[tokio::test]
+async fn an_app_has_so_many_auth_tokens_at_once_and_no_more() {
+    let desk = Desk::new().await;
+    let grant = |user| Grant::Vouch { user, device: None };
+    let mut last = None;
+    for _ in 0..100 {
+        last = Some(desk.vouch("alice", None).await);
+    }
+    let refused = desk.ask(&desk.server, HERE, grant("alice"), None).await;
+    let refused = refused.map_err(|refused| (refused.code, refused.reason));
+    let expected = ("temporarily_unavailable", Reason::TicketLimit);
+    assert_eq!(refused.unwrap_err(), expected);
+    let other = desk.ask(&desk.other, HERE, grant("bob"), None).await;
+    assert!(other.is_ok(), "another App has a share of its own");
+    // One that is used makes room.
+    desk.login(last.unwrap().token.expose()).await.unwrap();
+    desk.vouch("alice", None).await;
+}

@@ -7,7 +7,7 @@ use super::super::act::Act;
 use super::super::error::Error;
 use super::super::repository::{Contents, Since, Store};
 use super::super::sessions::{Concerned, Rule, Sessions};
-use super::super::tickets::{Ticket, TicketId, Tickets};
+use super::super::tickets::{Put, Ticket, TicketId, Tickets};
 use super::grouped::Grouped;
 use super::pool::Pool;
 use super::probe::{self, WriteProof};
@@ -272,7 +272,19 @@ impl Sessions for SqliteStore {
 impl Tickets for SqliteStore {
     fn put(&self, ticket: Ticket, now: Timestamp) -> Result<bool, Error> {
         self.uses.write(&self.pool, move |connection| {
-            tickets::put(connection, &ticket, now)
+            tickets::put(connection, &ticket, None, now)
+        })
+    }
+
+    fn put_within(
+        &self,
+        ticket: Ticket,
+        app: AppId,
+        max: u32,
+        now: Timestamp,
+    ) -> Result<Put, Error> {
+        self.uses.write(&self.pool, move |connection| {
+            tickets::put_within(connection, &ticket, app, max, now)
         })
     }
 

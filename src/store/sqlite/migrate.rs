@@ -43,6 +43,10 @@ static MIGRATIONS: &[Migration] = &[
         name: "limits",
         sql: include_str!("migrations/0009_limits.sql"),
     },
+    Migration {
+        name: "ticket_counts",
+        sql: include_str!("migrations/0010_ticket_counts.sql"),
+    },
 ];
 
 #[derive(Debug)]
@@ -192,7 +196,8 @@ mod tests {
                 324_871_171_209_876_152,
                 -5_795_012_561_887_213_571,
                 -2_690_910_348_016_334_211,
-                7_186_882_593_824_971_058
+                7_186_882_593_824_971_058,
+                3_515_979_148_039_007_566
             ]
         );
     }

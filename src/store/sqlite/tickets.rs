@@ -3,14 +3,43 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::super::error::Error;
-use super::super::tickets::{Ticket, TicketId};
+use super::super::tickets::{Put, Ticket, TicketId};
+use crate::domain::id::AppId;
 use crate::domain::time::Timestamp;
 
-pub(super) fn put(connection: &Connection, ticket: &Ticket, now: Timestamp) -> Result<bool, Error> {
+/// Keeps a ticket of an App, if it has fewer than `max` of this kind. Triggers count them.
+pub(super) fn put_within(
+    connection: &Connection,
+    ticket: &Ticket,
+    app: AppId,
+    max: u32,
+    now: Timestamp,
+) -> Result<Put, Error> {
+    let count = connection
+        .prepare_cached("SELECT tickets FROM ticket_counts WHERE kind = ? AND app = ?")?
+        .query_row(params![ticket.id.kind, octets(app)], |row| row.get(0));
+    let count: Option<u32> = count.optional()?;
+    if count.is_some_and(|count| count >= max) {
+        return Ok(Put::Full);
+    }
+    let kept = put(connection, ticket, Some(app), now)?;
+    Ok(if kept { Put::Kept } else { Put::Taken })
+}
+
+fn octets(app: AppId) -> [u8; 16] {
+    u128::from(app).to_be_bytes()
+}
+
+pub(super) fn put(
+    connection: &Connection,
+    ticket: &Ticket,
+    app: Option<AppId>,
+    now: Timestamp,
+) -> Result<bool, Error> {
     // An expired ticket that is not swept yet gives up its place.
     let rows = connection
         .prepare_cached(
-            "INSERT INTO tickets (kind, digest, payload, expires_at) VALUES (?1, ?2, ?3, ?4) \
+            "INSERT INTO tickets (kind, digest, payload, expires_at, app) VALUES (?1, ?2, ?3, ?4, ?6) \
              ON CONFLICT (kind, digest) DO UPDATE SET payload = ?3, expires_at = ?4 WHERE expires_at < ?5",
         )?
         .execute(params![
@@ -19,6 +48,7 @@ pub(super) fn put(connection: &Connection, ticket: &Ticket, now: Timestamp) -> R
             ticket.payload(),
             ticket.expires_at.unix_millis(),
             now.unix_millis(),
+            app.map(octets),
         ])?;
     Ok(rows > 0)
 }

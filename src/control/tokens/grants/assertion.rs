@@ -35,7 +35,7 @@ impl TokenService {
             scopes: client.grantable(),
         };
         let once = once(client.id, &verified).map_err(bad_grant)?;
-        if self.is_first_use(once, now).await? {
+        if self.is_first_use(once, client.app.id, now).await? {
             Ok(login)
         } else {
             Err(bad_grant(Reason::AssertionReplayed))

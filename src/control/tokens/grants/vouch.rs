@@ -38,8 +38,8 @@ impl TokenService {
         let payload = serde_json::to_vec(&vouched).map_err(failed)?;
         let ticket = Ticket::new(ticket_id(token.expose()), payload, now.plus(lives));
         let ticket = ticket.map_err(failed)?;
-        let kept = self.with_tickets(move |tickets| Ok(tickets.put(ticket, now)?));
-        kept.await?;
+        let max = self.parts.settings.tickets_max;
+        self.keep_ticket(ticket, client.app.id, max, now).await?;
         Ok(MintedToken {
             kind: Kind::Auth,
             token,
