@@ -1,4 +1,4 @@
-//! A client that proves a key with DPoP (RFC 9449).
+//! A client with a key of its own, which proves it with DPoP (RFC 9449) and signs assertions with it (RFC 7523).
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -41,6 +41,29 @@ impl Prover {
         #[expect(clippy::disallowed_methods, reason = "a client has a clock of its own")]
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         json!({"jti": format!("j{number}"), "htm": method, "htu": target, "iat": now.as_secs()})
+    }
+
+    /// The public half as a JWK set, for the settings of an App.
+    pub fn jwks(&self) -> String {
+        let mut jwk = self.jwk();
+        jwk["kid"] = "k".into();
+        json!({"keys": [jwk]}).to_string()
+    }
+
+    /// The claims of a new assertion of this client.
+    pub fn assertion_claims(&self, client: &str, audience: &str) -> Value {
+        let mut claims = self.claims("", "");
+        let now = claims["iat"].as_u64().unwrap();
+        claims["iss"] = client.into();
+        claims["sub"] = client.into();
+        claims["aud"] = audience.into();
+        claims["exp"] = (now + 60).into();
+        claims
+    }
+
+    pub fn assertion(&self, client: &str, audience: &str) -> String {
+        let header = json!({"alg": "ES256", "kid": "k", "typ": "JWT"});
+        self.seal(&header, &self.assertion_claims(client, audience))
     }
 
     pub fn seal(&self, header: &Value, claims: &Value) -> String {
