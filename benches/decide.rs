@@ -334,6 +334,7 @@ impl Scene {
                 issuer: "https://api.example.com".into(),
                 client_auth: domain::token::ClientAuthMethods::default(),
                 legacy_limit_fields: false,
+                profile: domain::token_profile::TokenProfile::default(),
             }),
             apps: Shelf::build(apps(size)),
             certificates: Shelf::build(certificates(size)),

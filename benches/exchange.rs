@@ -65,8 +65,7 @@ use crypto::access_token::AccessTokens;
 use crypto::api_key::SecretHasher;
 use crypto::assertion::AssertionSigner;
 use crypto::certificate_details::Issuers;
-use crypto::dpop::algorithms::Algorithms;
-use crypto::dpop::proofs::{ProofRules, Proofs};
+use crypto::dpop::proofs::Proofs;
 use crypto::jwt::TokenSigner;
 use domain::api_key::{DigestKind, Environment, KeyKind, SecretDigest};
 use domain::credential::CredentialState;
@@ -231,6 +230,7 @@ impl Gateway {
             issuer: ISSUER.into(),
             client_auth: domain::token::ClientAuthMethods::default(),
             legacy_limit_fields: false,
+            profile: domain::token_profile::TokenProfile::default(),
         };
         let snapshot = Snapshot {
             version: 1,
@@ -264,15 +264,12 @@ impl Gateway {
             listeners: vec![listener],
             local: Arc::new(NotAsked),
             hasher: Arc::new(SecretHasher::new(None)),
-            proofs: Arc::new(Proofs::new(ProofRules {
-                algorithms: Algorithms::USUAL,
-                nonces: true,
-            })),
             signatures: Shared {
                 texts: None,
                 published: Arc::new(NotAsked),
                 seen: Arc::default(),
             },
+            proofs: Arc::new(Proofs::new(true)),
             access_tokens: Arc::new(AccessTokens::load(&AccessTokens::generate()).unwrap()),
             assertions: AssertionSigner::new(signer),
             clock: Arc::new(At(house.now)),

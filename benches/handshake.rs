@@ -165,6 +165,7 @@ impl Scene {
             issuer: "".into(),
             client_auth: domain::token::ClientAuthMethods::default(),
             legacy_limit_fields: false,
+            profile: domain::token_profile::TokenProfile::default(),
         };
         let snapshot = Snapshot {
             version: 1,

@@ -30,7 +30,7 @@ use crate::domain::secret::Secret;
 use crate::domain::snapshot::{Catalog, HostPolicies};
 use crate::domain::tcp::Tcp;
 use crate::domain::tls_policy::TlsPolicy;
-use crate::domain::token::ClientAuthMethods;
+use crate::domain::token::{ClientAuthMethod, ClientAuthMethods};
 use crate::domain::upgrades::Upgrades;
 use crate::domain::upstream::{AnswerBounds, PoolBounds, Protocol, Timeouts, Upstream};
 use foldhash::HashMap;
@@ -46,14 +46,19 @@ pub struct TlsPolicies {
 impl Replaceable<'_> {
     /// The data plane's part of the configuration. A loaded configuration has no ambiguous routes.
     pub fn catalog(&self, generation: u64) -> Result<Catalog, Ambiguity> {
+        let permitted = self.token_client_auth.iter().copied();
+        let client_auth: Vec<ClientAuthMethod> = permitted
+            .filter(|method| self.token_profile.permits(*method))
+            .collect();
         Ok(Catalog {
             generation,
             routes: RouteTable::new(self.routes())?,
             upstreams: self.domain_upstreams(),
             tls_policies: self.tls_policies().hosts,
             issuer: self.issuer.unwrap_or_default().into(),
-            client_auth: ClientAuthMethods::new(self.token_client_auth),
             legacy_limit_fields: self.legacy_limit_headers,
+            client_auth: ClientAuthMethods::new(&client_auth),
+            profile: self.token_profile,
         })
     }
 

@@ -39,6 +39,7 @@ use crate::domain::name::Name;
 use crate::domain::scope::Scope;
 use crate::domain::secret::Secret;
 use crate::domain::token::ClientAuthMethod;
+use crate::domain::token_profile::TokenProfile;
 
 /// The settings that a reload replaces. The data plane's values are made from them in [`super::catalog`].
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +57,8 @@ pub struct Replaceable<'c> {
     pub issuer: Option<&'c str>,
     /// `tokens.client_auth`
     pub token_client_auth: &'c [ClientAuthMethod],
+    /// `tokens.profile`
+    pub token_profile: TokenProfile,
     /// `listeners.partners.http.http2`: the offer of HTTP/2 is a part of TLS.
     pub http2: bool,
     /// The endpoints that the gateway answers itself; no setting.
@@ -231,6 +234,7 @@ impl Config {
         } = self;
         let (partners, http2) = partners.parts();
         let (authority, profile) = authority.parts(self.authority_directory());
+        let token_profile = tokens.profile;
         let (tokens, issuer, token_client_auth) = tokens.parts(self.token_signing_key());
         let fixed = Fixed {
             workers: *workers,
@@ -264,6 +268,7 @@ impl Config {
             profile,
             issuer,
             token_client_auth,
+            token_profile,
             http2,
             endpoints,
         };
@@ -382,6 +387,7 @@ impl Tokens {
             dpop_nonces,
             jwks_allow_private,
             signing_key: _,
+            profile: _,
         } = self;
         let fixed = FixedTokens {
             ttl: *ttl,
@@ -621,6 +627,7 @@ mod tests {
         "X-Other",
         "/other",
         "other",
+        "fapi2",
     ];
 
     /// The paths of the values in a tree that are neither an object nor a list, and the paths of those without a value.
@@ -677,7 +684,8 @@ mod tests {
         let tls_of_upstreams: Vec<_> = config.upstreams.values().map(|up| &up.tls).collect();
         let profile = DomainProfile::from(config.profile);
         let names = (config.server_names(), config.own_names());
-        let tokens = (config.issuer, config.token_client_auth);
+        let methods = (config.token_client_auth, config.token_profile);
+        let tokens = (config.issuer, methods);
         let shown = (&config.tls.certificates, names, config.http2);
         let limits = config.legacy_limit_headers;
         let traffic = (config.routes(), limits, upstreams, tls_of_upstreams);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::secret::SecretReference;
 use super::span::Span;
 use crate::domain::token::ClientAuthMethod;
+use crate::domain::token_profile::TokenProfile;
 
 /// The token service: a key is exchanged for a short-lived access token at `POST /oauth2/token`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -16,6 +17,11 @@ pub struct Tokens {
     /// The issuer and audience of access tokens: the `https` origin that partners call, without a path. Without an
     /// issuer, no tokens are issued.
     pub issuer: Option<String>,
+    /// The profile that the token service keeps to: `standard`, or `fapi2` for the FAPI 2.0 Security Profile, which
+    /// switches off client secrets, tokens that are not bound to a certificate or a key, and all algorithms but PS256,
+    /// ES256 and `EdDSA`.
+    #[schemars(with = "String", extend("enum" = TokenProfile::ALL.map(TokenProfile::as_str)))]
+    pub profile: TokenProfile,
     /// Client authentication methods at `POST /oauth2/token`, by the names of RFC 8414: the key as the secret
     /// (`client_secret_basic`, `client_secret_post`), an assertion that is signed with the App's `jwks`
     /// (`private_key_jwt`), or a certificate of the key's App alone (`tls_client_auth`, `self_signed_tls_client_auth`).
@@ -68,6 +74,7 @@ impl Default for Tokens {
     fn default() -> Self {
         Self {
             issuer: None,
+            profile: TokenProfile::Standard,
             client_auth: vec![
                 ClientAuthMethod::ClientSecretBasic,
                 ClientAuthMethod::ClientSecretPost,

@@ -259,6 +259,7 @@ pub fn catalog(generation: u64) -> Arc<Catalog> {
         issuer: "https://gateway.test".into(),
         client_auth: ClientAuthMethods::new(&ClientAuthMethod::ALL),
         legacy_limit_fields: false,
+        profile: crate::domain::token_profile::TokenProfile::default(),
     })
 }
 

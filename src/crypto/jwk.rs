@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::hash;
 use super::strict_json;
 use crate::domain::thumbprint::Thumbprint;
+use crate::domain::token_profile::TokenProfile;
 
 /// The largest set: 32 RSA keys of 8192 bits, with their certificates.
 pub const SET_BYTES_MAX: usize = 64 * 1024;
@@ -56,6 +57,14 @@ algorithms! {
 }
 
 impl Algorithm {
+    /// Those that a profile accepts (FAPI 2.0 Security Profile, 5.4.1).
+    pub const fn accepted(profile: TokenProfile) -> &'static [Self] {
+        match profile {
+            TokenProfile::Standard => Self::ALL,
+            TokenProfile::Fapi2 => &[Self::Ps256, Self::Es256, Self::EdDsa],
+        }
+    }
+
     /// The algorithm of this name. Names are compared as they stand: `none` in any spelling is none.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL

@@ -27,8 +27,7 @@ use crate::control::service::{Control, Parts};
 use crate::control::tokens::service::{TokenParts, TokenService, TokenSettings};
 use crate::crypto::access_token::AccessTokens;
 use crate::crypto::api_key::SecretHasher;
-use crate::crypto::dpop::algorithms::Algorithms;
-use crate::crypto::dpop::proofs::{ProofRules, Proofs};
+use crate::crypto::dpop::proofs::Proofs;
 use crate::crypto::jwt::TokenSigner;
 use crate::crypto::signing_key::SigningTexts;
 use crate::domain::admin::Actor;
@@ -150,11 +149,8 @@ impl ControlPlane {
         let plane = Self {
             control,
             hasher,
-            proofs: Arc::new(Proofs::new(ProofRules {
-                algorithms: Algorithms::USUAL,
-                nonces: config.tokens.dpop_nonces,
-            })),
             signing_texts,
+            proofs: Arc::new(Proofs::new(config.tokens.dpop_nonces)),
             access_tokens,
             signer,
             ca_pem,

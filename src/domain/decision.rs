@@ -281,6 +281,7 @@ mod tests {
                 issuer: "".into(),
                 client_auth: ClientAuthMethods::default(),
                 legacy_limit_fields: false,
+                profile: crate::domain::token_profile::TokenProfile::default(),
             }),
             apps: Shelf::build([]),
             certificates: Shelf::build([(FINGERPRINT, revoked)]),

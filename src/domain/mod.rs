@@ -32,6 +32,7 @@ pub mod key_text;
 pub mod admin;
 pub mod device;
 pub mod token;
+pub mod token_profile;
 pub mod client_use;
 pub mod issuer;
 pub mod session;

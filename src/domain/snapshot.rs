@@ -23,6 +23,7 @@ use super::time::{Timestamp, Validity};
 use super::tls_policy::TlsPolicy;
 use super::token::{ClientAuthMethods, VerificationKey};
 use super::token_end::TokensOf;
+use super::token_profile::TokenProfile;
 use super::upstream::Upstream;
 
 /// The data for the data plane's decisions. A change makes a new snapshot, which shares all unchanged parts.
@@ -57,6 +58,7 @@ pub struct Catalog {
     pub client_auth: ClientAuthMethods,
     /// True if answers of limited routes have the `X-RateLimit` fields too.
     pub legacy_limit_fields: bool,
+    pub profile: TokenProfile,
 }
 
 impl Catalog {
@@ -330,6 +332,7 @@ mod tests {
                 issuer: "https://a.test".into(),
                 client_auth: ClientAuthMethods::default(),
                 legacy_limit_fields: false,
+                profile: TokenProfile::default(),
             }),
             apps: Shelf::build([(app.id, Arc::new(app))]),
             certificates: Shelf::build([(print(1), entry)]),

@@ -228,6 +228,7 @@ mod tests {
                 issuer: "https://a.test".into(),
                 client_auth: ClientAuthMethods::default(),
                 legacy_limit_fields: false,
+                profile: crate::domain::token_profile::TokenProfile::default(),
             }),
             apps: Shelf::default(),
             certificates: Shelf::default(),

@@ -76,6 +76,10 @@ impl LiveToken<'_> {
         claims: &Claims,
         certificate: Option<&Fingerprint>,
     ) -> Result<(), Reason> {
+        let profile = self.snapshot.catalog.profile;
+        if profile.is_fapi2() && claims.certificate.is_none() && claims.proof_key.is_none() {
+            return Err(Reason::TokenBinding);
+        }
         match claims.certificate {
             Some(bound) if !self.counts_with(&bound, certificate) => Err(Reason::TokenBinding),
             _ => Ok(()),
@@ -89,7 +93,9 @@ impl LiveToken<'_> {
             return true;
         }
         let entry = self.snapshot.certificates.get(shown);
-        self.app.settings.binding == Binding::App
+        // FAPI knows the certificate of RFC 8705 alone, the one that the token names.
+        !self.snapshot.catalog.profile.is_fapi2()
+            && self.app.settings.binding == Binding::App
             && entry.is_some_and(|entry| entry.app == self.app.id && entry.state.counts())
     }
 }

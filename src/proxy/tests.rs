@@ -271,6 +271,7 @@ impl Gateway {
                 issuer: "https://localhost".into(),
                 client_auth: crate::domain::token::ClientAuthMethods::default(),
                 legacy_limit_fields: false,
+                profile: crate::domain::token_profile::TokenProfile::default(),
             }),
             apps: Shelf::build([(APP, Arc::new(app))]),
             certificates: Shelf::build([(issued.leaf.fingerprint, entry)]),

@@ -25,6 +25,8 @@ mod users;
 mod token_rows;
 mod dpop;
 mod opaque_tokens;
+mod fapi2;
+mod token_confusion;
 mod rotation_under_load;
 mod oauth_clients;
 mod keys;

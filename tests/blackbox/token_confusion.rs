@@ -247,10 +247,13 @@ fn no_other_token_is_a_proof() {
     assert_eq!(outside, "dpop_proof_mismatch");
 }
 
+/// A grant's name, its form with a token, and the kinds that it takes.
+type Grant = (&'static str, fn(&str) -> String, &'static [Kind]);
+
 #[test]
 fn no_other_token_is_a_grant() {
     let world = world();
-    let grants: [(&str, fn(&str) -> String, &[Kind]); 5] = [
+    let grants: [Grant; 5] = [
         (
             "auth",
             |shown| format!("{EXCHANGE}&subject_token={shown}&{OF_AUTH}"),

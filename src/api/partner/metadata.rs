@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use super::answer::{self, Keep};
 use super::{grants, introspect, jwks, revoke, token};
-use crate::control::tokens::assertion;
-use crate::control::tokens::service::TokenService;
+use crate::control::tokens::{assertion, proof};
 use crate::domain::local::{LocalEndpoint, READ, SMALL_BODY};
 use crate::domain::policy::Requirement;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::token::{ClientAuthMethod, ClientAuthMethods};
+use crate::domain::token_profile::TokenProfile;
 
 /// The endpoint's row in the table.
 pub static ENDPOINT: LocalEndpoint = LocalEndpoint {
@@ -27,14 +27,13 @@ pub static ENDPOINT: LocalEndpoint = LocalEndpoint {
 };
 
 /// The metadata of the issuer that the configuration names.
-pub fn answer(tokens: &TokenService, snapshot: &Snapshot) -> Response<Bytes> {
+pub fn answer(snapshot: &Snapshot) -> Response<Bytes> {
     let catalog = &snapshot.catalog;
-    let algorithms = tokens.proof_algorithms();
-    let body = metadata(&catalog.issuer, &catalog.client_auth, &algorithms);
+    let body = metadata(&catalog.issuer, &catalog.client_auth, catalog.profile);
     answer::json(Keep::FiveMinutes, &body)
 }
 
-fn metadata(issuer: &str, methods: &ClientAuthMethods, proofs: &[&str]) -> Value {
+fn metadata(issuer: &str, methods: &ClientAuthMethods, profile: TokenProfile) -> Value {
     let base = issuer.trim_end_matches('/');
     let at = |endpoint: &LocalEndpoint| format!("{base}{}", endpoint.path);
     let token = at(&token::ENDPOINT);
@@ -53,7 +52,7 @@ fn metadata(issuer: &str, methods: &ClientAuthMethods, proofs: &[&str]) -> Value
         "revocation_endpoint": revocation,
         "revocation_endpoint_auth_methods_supported": methods.names(),
         "tls_client_certificate_bound_access_tokens": true,
-        "dpop_signing_alg_values_supported": proofs,
+        "dpop_signing_alg_values_supported": proof::algorithms(profile),
         // One port speaks TLS with and without client certificates.
         "mtls_endpoint_aliases": {
             "token_endpoint": token,
@@ -67,7 +66,7 @@ fn metadata(issuer: &str, methods: &ClientAuthMethods, proofs: &[&str]) -> Value
     {
         for endpoint in ["token", "introspection", "revocation"] {
             let name = format!("{endpoint}_endpoint_auth_signing_alg_values_supported");
-            members.insert(name, json!(assertion::algorithms()));
+            members.insert(name, json!(assertion::algorithms(profile)));
         }
     }
     metadata
@@ -80,7 +79,11 @@ mod tests {
     #[test]
     fn endpoints_stand_below_the_issuer() {
         for issuer in ["https://api.example.com", "https://api.example.com/"] {
-            let metadata = metadata(issuer, &ClientAuthMethods::default(), &["ES256"]);
+            let metadata = metadata(
+                issuer,
+                &ClientAuthMethods::default(),
+                TokenProfile::Standard,
+            );
             let methods = &metadata["token_endpoint_auth_methods_supported"];
             assert_eq!(
                 *methods,

@@ -47,9 +47,7 @@ static TABLE: [Row; 8] = [
     },
     Row {
         endpoint: &metadata::ENDPOINT,
-        answer: How::AtOnce(|service, call| {
-            metadata::answer(&service.tokens, &call.snapshot).into()
-        }),
+        answer: How::AtOnce(|_, call| metadata::answer(&call.snapshot).into()),
     },
     Row {
         endpoint: &token::ENDPOINT,

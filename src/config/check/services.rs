@@ -128,7 +128,38 @@ fn tokens(config: &Config, findings: &mut Findings) {
             "the lifetime of a token must be from 1s to 24h",
         );
     }
+    fapi2(config, &path, findings);
     sessions(config, &path, findings);
+}
+
+/// The longest life of an access token by `fapi2`: a thief of the key has it no longer.
+const FAPI2_TTL_MAX: Duration = Duration::from_hours(1);
+
+/// The settings that `tokens.profile: fapi2` does not permit.
+fn fapi2(config: &Config, path: &YamlPath, findings: &mut Findings) {
+    let tokens = &config.tokens;
+    if !tokens.profile.is_fapi2() {
+        return;
+    }
+    let mut methods = tokens.client_auth.iter();
+    findings.add_if(
+        !tokens.client_auth.is_empty() && !methods.any(|method| tokens.profile.permits(*method)),
+        path.key("client_auth"),
+        "fapi2 permits private_key_jwt, tls_client_auth and self_signed_tls_client_auth",
+    );
+    findings.add_if(
+        tokens.ttl_bound.get() > FAPI2_TTL_MAX,
+        path.key("ttl_bound"),
+        "with fapi2, an access token lives for at most 1h",
+    );
+    let permitted = |name: &String| matches!(&**name, "PS256" | "ES256" | "EdDSA");
+    for (name, issuer) in &config.issuers {
+        findings.add_if(
+            !issuer.algorithms.iter().all(permitted),
+            at("issuers").key(name).key("algorithms"),
+            "with fapi2, algorithms are PS256, ES256 and EdDSA",
+        );
+    }
 }
 
 /// The most issuers: each of their sets is fetched every 5 minutes.

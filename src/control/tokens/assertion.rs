@@ -19,6 +19,7 @@ use crate::domain::id::{AppId, KeyId};
 use crate::domain::reason::Reason;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
+use crate::domain::token_profile::TokenProfile;
 use crate::store::tickets::{Ticket, TicketId};
 
 /// The most that an assertion may still live: each is remembered until its end. Authlib makes them for an hour, where
@@ -39,8 +40,8 @@ const KIND: &str = "client_assertion";
 const NOBODY: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}]}"#;
 
 /// The names of the algorithms that assertions may be signed with, for the metadata.
-pub fn algorithms() -> Vec<&'static str> {
-    let all = Algorithm::ALL.iter();
+pub fn algorithms(profile: TokenProfile) -> Vec<&'static str> {
+    let all = Algorithm::accepted(profile).iter();
     all.map(|algorithm| algorithm.as_str()).collect()
 }
 
@@ -130,15 +131,29 @@ pub(super) fn signed(
     let audience = &*snapshot.catalog.issuer;
     let base = audience.trim_end_matches('/');
     let endpoint = format!("{base}/oauth2/token");
+    let profile = snapshot.catalog.profile;
+    let audiences = [audience, base, &endpoint];
     let expected = Expected {
         issuer,
-        audiences: &[audience, base, &endpoint],
-        algorithms: Algorithm::ALL,
+        // FAPI takes the issuer alone (FAPI 2.0 Security Profile, 5.3.2.1).
+        audiences: if profile.is_fapi2() {
+            audiences.get(..1).unwrap_or_default()
+        } else {
+            &audiences
+        },
+        algorithms: Algorithm::accepted(profile),
         types,
         lifetime_max: Some(LIFETIME_MAX),
         skew: SKEW,
     };
-    Ok(foreign_jwt::verify(text, &keys, &expected, now).map_err(reason))
+    let verified = foreign_jwt::verify(text, &keys, &expected, now).map_err(reason);
+    Ok(verified.and_then(|verified| {
+        let is_text = verified.claims.get("aud").is_some_and(Value::is_string);
+        if profile.is_fapi2() && !is_text {
+            return Err(Reason::AssertionClaims);
+        }
+        Ok(verified)
+    }))
 }
 
 const fn reason(fault: Fault) -> Reason {

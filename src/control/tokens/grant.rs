@@ -1,10 +1,12 @@
 //! The token endpoint's work: a client that authenticates, and the grant that it asks for.
 
-use super::error::TokenError;
-use super::grants::login::unvouched;
+use super::error::{TokenError, proved_client};
+use super::grants::login::{secure_mode_required, unvouched};
 use super::mint::MintedToken;
 use super::request::{Grant, TokenRequest};
 use super::service::TokenService;
+use crate::domain::api_key::KeyKind;
+use crate::domain::reason::Reason;
 use crate::domain::snapshot::Snapshot;
 
 impl TokenService {
@@ -22,7 +24,11 @@ impl TokenService {
         } else {
             self.authenticate(snapshot, &request.client, now).await?
         };
-        let client = self.prove_key(client, proof.as_ref(), now)?;
+        let profile = snapshot.catalog.profile;
+        if profile.is_fapi2() && client.key.kind != KeyKind::Secret {
+            return Err(proved_client(Reason::KindNotAccepted));
+        }
+        let client = self.prove_key(client, proof.as_ref(), profile, now)?;
         let (address, scope) = (request.client.address, request.scope);
         match request.grant {
             Grant::ClientCredentials => self.client_credentials(snapshot, &client, scope, now),
@@ -37,6 +43,7 @@ impl TokenService {
                 self.open_session(snapshot, &client, login.await?, scope, now)
                     .await
             }
+            Grant::Login { .. } if profile.is_fapi2() => Err(secure_mode_required()),
             Grant::Login { user, device } => {
                 let login = unvouched(&client, user, device)?;
                 let method = request.client.method;

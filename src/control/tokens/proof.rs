@@ -4,12 +4,14 @@ use super::client::Client;
 use super::error::TokenError;
 use super::request::ShownProof;
 use super::service::TokenService;
+use crate::crypto::dpop::algorithms::Algorithms;
 use crate::crypto::dpop::call::Call;
 use crate::crypto::dpop::proof::Proof;
 use crate::domain::app_settings::Binding;
 use crate::domain::reason::Reason;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
+use crate::domain::token_profile::TokenProfile;
 
 impl TokenService {
     /// The nonce for the next proofs of a client, where each needs one.
@@ -21,11 +23,6 @@ impl TokenService {
     /// The nonce for a client whose proof has a wrong one or none.
     pub fn wanted_nonce(&self) -> String {
         self.parts.proofs.nonce(self.now())
-    }
-
-    /// The names of the algorithms that sign proofs, for the metadata.
-    pub fn proof_algorithms(&self) -> Vec<&'static str> {
-        self.parts.proofs.algorithms().names()
     }
 
     /// Judges the proof of a request. Nothing is used up, so that the client can send what it sent again.
@@ -45,6 +42,7 @@ impl TokenService {
             // The metadata names the endpoint by the issuer, and a client may call it by another name of the gateway.
             authorities: &[shown.authority, issuer.trim_end_matches('/')],
             path: shown.path,
+            algorithms: Algorithms::of(snapshot.catalog.profile),
         };
         let proof = self.parts.proofs.judge(shown.text, &call, None, now);
         proof.map(Some).map_err(bad_proof)
@@ -55,12 +53,16 @@ impl TokenService {
         &self,
         client: Client<'s>,
         proof: Option<&Proof>,
+        profile: TokenProfile,
         now: Timestamp,
     ) -> Result<Client<'s>, TokenError> {
         let Some(proof) = proof else {
-            return match client.app.settings.binding {
-                Binding::Dpop => Err(bad_proof(Reason::DpopProofMissing)),
-                _ => Ok(client),
+            let wanted = client.app.settings.binding == Binding::Dpop
+                || profile.is_fapi2() && client.certificate.is_none();
+            return if wanted {
+                Err(bad_proof(Reason::DpopProofMissing))
+            } else {
+                Ok(client)
             };
         };
         let taken = self.parts.proofs.take(client.app.id, proof, now);
@@ -70,6 +72,11 @@ impl TokenService {
             ..client
         })
     }
+}
+
+/// The names of the algorithms that sign proofs, for the metadata.
+pub fn algorithms(profile: TokenProfile) -> Vec<&'static str> {
+    Algorithms::of(profile).names()
 }
 
 /// The refusal of a proof, in the words of RFC 9449.

@@ -1,5 +1,7 @@
 //! The request that a proof is for: its method and its target, compared as URIs are (RFC 3986, 6.2.2 and 6.2.3).
 
+use super::algorithms::Algorithms;
+
 /// A request, as its caller has addressed it.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
@@ -8,6 +10,8 @@ pub struct Call<'a> {
     pub authorities: &'a [&'a str],
     /// The path, as it was sent.
     pub path: &'a str,
+    /// The algorithms that may sign a proof for it.
+    pub algorithms: Algorithms,
 }
 
 impl Call<'_> {
@@ -109,6 +113,7 @@ const fn unescaped(octet: u8) -> Unit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::token_profile::TokenProfile;
     use proptest::prelude::*;
 
     fn call<'a>(authorities: &'a [&'a str], path: &'a str) -> Call<'a> {
@@ -116,6 +121,7 @@ mod tests {
             method: "GET",
             authorities,
             path,
+            algorithms: Algorithms::of(TokenProfile::Standard),
         }
     }
 

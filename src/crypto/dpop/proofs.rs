@@ -2,7 +2,6 @@
 
 use data_encoding::BASE64URL_NOPAD;
 
-use super::algorithms::Algorithms;
 use super::call::Call;
 use super::nonces::Nonces;
 use super::proof::{self, Proof};
@@ -22,26 +21,20 @@ const AHEAD_SECONDS_MAX: i64 = 30;
 // A proof is remembered for at least a period after its first use.
 const _: () = assert!(AGE_SECONDS_MAX + AHEAD_SECONDS_MAX <= super::replays::PERIOD_SECONDS);
 
-/// The rules for proofs.
-#[derive(Clone, Copy, Debug)]
-pub struct ProofRules {
-    pub algorithms: Algorithms,
-    /// True if each proof needs a nonce of ours.
-    pub nonces: bool,
-}
-
 /// The judge of proofs.
 #[derive(Debug)]
 pub struct Proofs {
-    rules: ProofRules,
+    /// True if each proof needs a nonce of ours.
+    wants_nonces: bool,
     nonces: Nonces,
     replays: Replays,
 }
 
 impl Proofs {
-    pub fn new(rules: ProofRules) -> Self {
+    /// A judge that wants a nonce in each proof, or does without.
+    pub fn new(wants_nonces: bool) -> Self {
         Self {
-            rules,
+            wants_nonces,
             nonces: Nonces::default(),
             replays: Replays::default(),
         }
@@ -50,19 +43,12 @@ impl Proofs {
     /// A judge that wants no nonces, for tests.
     #[cfg(test)]
     pub fn sample() -> std::sync::Arc<Self> {
-        std::sync::Arc::new(Self::new(ProofRules {
-            algorithms: Algorithms::USUAL,
-            nonces: false,
-        }))
-    }
-
-    pub fn algorithms(&self) -> Algorithms {
-        self.rules.algorithms
+        std::sync::Arc::new(Self::new(false))
     }
 
     /// True if each proof needs a nonce.
     pub fn want_nonces(&self) -> bool {
-        self.rules.nonces
+        self.wants_nonces
     }
 
     /// The nonce for a client's next proofs.
@@ -79,7 +65,7 @@ impl Proofs {
         token: Option<&[u8; 32]>,
         now: Timestamp,
     ) -> Result<Proof, Reason> {
-        let proof = proof::read(text, &self.rules.algorithms);
+        let proof = proof::read(text, &call.algorithms);
         let proof = proof.map_err(|fault| {
             tracing::debug!(%fault, "a DPoP proof was refused");
             Reason::DpopProofInvalid
@@ -120,7 +106,7 @@ impl Proofs {
     fn is_fresh(&self, proof: &Proof, now: Timestamp) -> Result<(), Reason> {
         match &proof.nonce {
             Some(nonce) if !self.nonces.know(nonce, now) => return Err(Reason::DpopNonceWanted),
-            None if self.rules.nonces => return Err(Reason::DpopNonceWanted),
+            None if self.wants_nonces => return Err(Reason::DpopNonceWanted),
             _ => {}
         }
         let age = now.unix_seconds() - proof.issued_at.unix_seconds();
@@ -142,7 +128,9 @@ fn is_beside(proof: &Proof, token: &[u8; 32]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::dpop::algorithms::Algorithms;
     use crate::crypto::dpop::testing::Prover;
+    use crate::domain::token_profile::TokenProfile;
 
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_764_000_000);
     const APP: AppId = AppId::from_bits(1);
@@ -150,14 +138,12 @@ mod tests {
         method: "GET",
         authorities: &["api.test"],
         path: "/v1/a",
+        algorithms: Algorithms::of(TokenProfile::Standard),
     };
     const HTU: &str = "https://api.test/v1/a";
 
     fn proofs(nonces: bool) -> Proofs {
-        Proofs::new(ProofRules {
-            algorithms: Algorithms::USUAL,
-            nonces,
-        })
+        Proofs::new(nonces)
     }
 
     #[test]

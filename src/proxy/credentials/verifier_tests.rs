@@ -65,6 +65,7 @@ fn scene() -> Scene {
                 issuer: ISSUER.into(),
                 client_auth: crate::domain::token::ClientAuthMethods::default(),
                 legacy_limit_fields: false,
+                profile: crate::domain::token_profile::TokenProfile::default(),
             }),
             apps: Shelf::build([(app.id, Arc::new(app))]),
             certificates: Shelf::default(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderValue;
 
+use crate::crypto::dpop::algorithms::Algorithms;
 use crate::domain::api_key::KeyUse;
 use crate::domain::decision::{Decision, Denial, Question};
 use crate::domain::header_names::HeaderNames;
@@ -245,7 +246,7 @@ impl Admission<'_> {
             Some(reason) => Err((reason.into(), true)),
             None => decision.outcome.map_err(|denial| {
                 let of_credentials = denial.is_of_credentials();
-                let refusal = self.refusal(denial, request, decision.route);
+                let refusal = self.refusal(denial, request, decision.route, snapshot);
                 if of_credentials {
                     metrics.all.auth_refused(refusal.reason);
                 }
@@ -298,6 +299,7 @@ impl Admission<'_> {
         denial: Denial<Refusal>,
         request: &Request,
         route: Option<&Arc<Route>>,
+        snapshot: &Snapshot,
     ) -> Refusal {
         let verifier = &self.worker.verifier;
         let (path, failures) = (request.path(), verifier.failures());
@@ -308,7 +310,7 @@ impl Admission<'_> {
         }
         let proofs = verifier.proofs();
         refusal.challenged_by(DpopChallenge {
-            algorithms: proofs.algorithms().text,
+            algorithms: Algorithms::of(snapshot.catalog.profile).text,
             nonce: (reason == Reason::DpopNonceWanted).then(|| proofs.nonce(self.now)),
         })
     }

@@ -4,6 +4,7 @@
 use http::{HeaderName, HeaderValue, header};
 
 use crate::crypto::api_key::parse_key;
+use crate::crypto::dpop::algorithms::Algorithms;
 use crate::crypto::dpop::call::Call;
 use crate::crypto::http_signature;
 use crate::crypto::signature_base::Message;
@@ -180,6 +181,7 @@ impl Presented<'_> {
                 method: self.request.method.as_str(),
                 authorities: authority,
                 path: self.request.path(),
+                algorithms: Algorithms::of(self.snapshot.catalog.profile),
             },
         }
     }

@@ -17,6 +17,7 @@ use crate::domain::reason::Reason;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 use crate::domain::token::Subject;
+use crate::domain::token_profile::TokenProfile;
 
 /// The most by which an issuer's clock may differ from ours.
 const SKEW: Duration = Duration::from_secs(30);
@@ -37,7 +38,8 @@ impl TokenService {
         // Another App's issuer is unknown to this one.
         let issuer = issuer.filter(|issuer| issuer.app == client.app.name);
         let issuer = issuer.ok_or(bad_grant(Reason::IssuerUnknown))?;
-        let verified = self.verified_by(issuer, token, now)?;
+        let profile = snapshot.catalog.profile;
+        let verified = self.verified_by(issuer, token, profile, now)?;
         let content = Content {
             scopes: granted(&client.grantable(), scope)?,
             subject: Some(subject(issuer, &verified)?),
@@ -54,6 +56,7 @@ impl TokenService {
         &self,
         issuer: &ForeignIssuer,
         token: &str,
+        profile: TokenProfile,
         now: Timestamp,
     ) -> Result<Verified, TokenError> {
         let published = &self.parts.published;
@@ -62,7 +65,11 @@ impl TokenService {
         let keys = KeySet::parse(keys.as_bytes(), Strictness::Usable).map_err(failed)?;
         let audiences: Vec<&str> = issuer.audiences.iter().map(String::as_str).collect();
         let names = issuer.algorithms.iter();
-        let algorithms: Vec<Algorithm> = names.filter_map(|name| Algorithm::named(name)).collect();
+        let accepted = Algorithm::accepted(profile);
+        let algorithms: Vec<Algorithm> = names
+            .filter_map(|name| Algorithm::named(name))
+            .filter(|algorithm| accepted.contains(algorithm))
+            .collect();
         let expected = Expected {
             issuer: &issuer.issuer,
             audiences: &audiences,

@@ -40,17 +40,22 @@ pub(in crate::control::tokens) fn unvouched(
     // An App may have been live before, and has the keys of then.
     let is_test = client.key.environment == Environment::Test;
     if client.app.settings.secure_mode != SecureMode::Off || !is_test {
-        return Err(TokenError::new(
-            "unauthorized_client",
-            Reason::SecureModeRequired,
-            "a session needs an auth token: the App's server has to vouch for its user first",
-        ));
+        return Err(secure_mode_required());
     }
     Ok(Login {
         user: user(named)?,
         device: on.map(device).transpose()?,
         scopes: client.grantable(),
     })
+}
+
+/// The refusal of a session for a user whom nobody vouches for.
+pub(in crate::control::tokens) const fn secure_mode_required() -> TokenError {
+    TokenError::new(
+        "unauthorized_client",
+        Reason::SecureModeRequired,
+        "a session needs an auth token: the App's server has to vouch for its user first",
+    )
 }
 
 impl TokenService {

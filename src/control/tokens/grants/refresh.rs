@@ -13,6 +13,7 @@ use crate::crypto::hash;
 use crate::crypto::opaque::{Family, ShownRefresh};
 use crate::domain::reason::Reason;
 use crate::domain::registry::sessions::{self, Next, SessionChanges, Shown};
+use crate::domain::secret::Secret;
 use crate::domain::session::Session;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
@@ -35,14 +36,21 @@ impl TokenService {
             proof_key: client.proof_key,
         };
         let digest = hash::sha256(refresh_token.as_bytes());
+        // The FAPI 2.0 Security Profile, 5.3.2.1: no rotation. The token is bound to its client instead.
+        let rotates = !snapshot.catalog.profile.is_fapi2();
         if let Some(answer) = self.replays.find(&digest, by, now)
+            && rotates
             && answer.app == client.app.id
         {
             return Ok(answer);
         }
         let (family, shown) = Family::read(refresh_token, &self.parts.hasher)
             .ok_or(bad_grant(Reason::GrantInvalid))?;
-        let (refresh, digests) = family.next(&self.parts.hasher);
+        let (refresh, digests) = if rotates {
+            family.next(&self.parts.hasher)
+        } else {
+            (Secret::new(refresh_token.to_owned()), shown)
+        };
         let shown_digests = Shown {
             family: shown.family,
             refresh: shown.refresh,
