@@ -200,8 +200,8 @@ impl Exchange<'_> {
             }
             // Boxed: few requests are signed.
             To::Held(permit, head) => {
-                let forwarded = self.verify_and_forward(*permit, head, body, bounds);
-                let answered = Box::pin(forwarded).await.map_err(readable)?;
+                let forwarded = Box::pin(self.verify_and_forward(*permit, head, body, bounds));
+                let answered = forwarded.await.map_err(readable)?;
                 drop(request);
                 recording.upstream_answered();
                 agreed(answered, upgrade, bounds.expiry)?
