@@ -1,6 +1,7 @@
 //! Signed requests: no secret goes over the wire, nothing can be changed on the way, and each counts once.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -8,8 +9,9 @@ use tempfile::TempDir;
 
 use crate::support::client::{Answer, Partner};
 use crate::support::gateway::{Circumstances, Gateway, HOST, config_with};
+use crate::support::pki::{self, Stranger};
 use crate::support::signing::{Signer, Unsigned, borrowed};
-use crate::support::upstream::Echo;
+use crate::support::upstream::{Echo, Secured};
 
 const SEALING_KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -370,6 +372,53 @@ fn pk_11_a_request_is_signed_with_a_public_key_of_the_app() {
     let request = Unsigned::get("/v1");
     let answer = scene.send(&request, &request.sign(&ed25519, &keyid));
     assert_eq!(seen(&answer), refused(403, "kind_not_accepted"));
+}
+
+#[test]
+fn pk_11_a_public_key_is_found_where_the_app_publishes_it() {
+    let dir = place();
+    let authority = Stranger::new(dir.path(), "their-ca", "/CN=their authority");
+    let request = pki::request(dir.path(), "their-server");
+    let names = "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE";
+    let leaf = authority.sign(&request, names);
+    let folder = tempfile::tempdir().unwrap();
+    let site = Secured::serving(folder.path(), &leaf, &request.key);
+    let (first, second) = (Signer::ed25519(), Signer::p256());
+    let publish = |keys: Value| {
+        std::fs::write(
+            folder.path().join("jwks.json"),
+            json!({"keys": keys}).to_string(),
+        )
+        .unwrap();
+    };
+    publish(json!([first.jwk("1")]));
+    let echo = Echo::start();
+    let text = text(&echo).replacen("tokens: {", "tokens: { jwks_allow_private: true,", 1);
+    let trusted = authority.certificate();
+    let variables: &[(&str, &Path)] = &[("SSL_CERT_FILE", &trusted)];
+    let how = Circumstances {
+        variables,
+        ..Circumstances::default()
+    };
+    let gateway = Gateway::start_by(dir, &text, how);
+    gateway.cli_json(&["app", "create", "acme"]);
+    let setting = format!("jwks_url={}/jwks.json", site.url());
+    gateway.cli_json(&["app", "set", "acme", &setting]);
+    let (id, _) = gateway.key("acme", &[]);
+    let call = |signer: &Signer, kid: &str| {
+        let request = Unsigned::get("/v1");
+        let fields = request.sign(signer, &format!("{id}/{kid}"));
+        gateway.stranger().get_with("/v1", &borrowed(&fields))
+    };
+    assert_eq!(call(&first, "1").status, 200);
+    publish(json!([first.jwk("1"), second.jwk("2")]));
+    // It is fetched in the background, at most once a minute.
+    assert_eq!(
+        seen(&call(&second, "2")),
+        refused(401, "credential_invalid")
+    );
+    drop(site);
+    assert_eq!(call(&first, "1").status, 200);
 }
 
 /// The other form of a P-256 signature, which verifies as well: s becomes n − s.
