@@ -335,12 +335,14 @@ impl Scene {
                 client_auth: domain::token::ClientAuthMethods::default(),
                 legacy_limit_fields: false,
                 profile: domain::token_profile::TokenProfile::default(),
+                issuers: domain::issuer::ForeignIssuers::default(),
             }),
             apps: Shelf::build(apps(size)),
             certificates: Shelf::build(certificates(size)),
             keys: Shelf::build(keys(size)),
             key_index: KeyIndex::default(),
             verification_keys: Arc::new([]),
+            published: Arc::default(),
             token_ends: Shelf::default(),
         };
         Self {

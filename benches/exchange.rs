@@ -231,6 +231,7 @@ impl Gateway {
             client_auth: domain::token::ClientAuthMethods::default(),
             legacy_limit_fields: false,
             profile: domain::token_profile::TokenProfile::default(),
+            issuers: domain::issuer::ForeignIssuers::default(),
         };
         let snapshot = Snapshot {
             version: 1,
@@ -241,6 +242,7 @@ impl Gateway {
             keys: Shelf::build([(KEY, key())]),
             key_index: KeyIndex::default(),
             verification_keys: Arc::new([signer.verification_key()]),
+            published: Arc::default(),
             token_ends: Shelf::default(),
         };
         let policies = HashMap::from([(TlsPolicy::default(), house.listener())]);
@@ -271,6 +273,7 @@ impl Gateway {
             },
             proofs: Arc::new(Proofs::new(true)),
             access_tokens: Arc::new(AccessTokens::load(&AccessTokens::generate()).unwrap()),
+            missing_keys: tokio::sync::mpsc::channel(1).0,
             assertions: AssertionSigner::new(signer),
             clock: Arc::new(At(house.now)),
             ledger: Arc::clone(&ledger),

@@ -166,6 +166,7 @@ impl Scene {
             client_auth: domain::token::ClientAuthMethods::default(),
             legacy_limit_fields: false,
             profile: domain::token_profile::TokenProfile::default(),
+            issuers: domain::issuer::ForeignIssuers::default(),
         };
         let snapshot = Snapshot {
             version: 1,
@@ -176,6 +177,7 @@ impl Scene {
             keys: Shelf::default(),
             key_index: KeyIndex::default(),
             verification_keys: Arc::new([]),
+            published: Arc::default(),
             token_ends: Shelf::default(),
         };
         Self { house, snapshot }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::host_name::HostName;
 use super::hosts::{self, Host, Limit as WrittenLimit};
 use super::identity_headers::IdentityHeaders as WrittenHeaders;
+use super::issuers::foreign_issuers;
 use super::parts::Replaceable;
 use super::path::YamlPath;
 use super::tls::{ClientAuth, ClientAuthMode};
@@ -59,6 +60,7 @@ impl Replaceable<'_> {
             legacy_limit_fields: self.legacy_limit_headers,
             client_auth: ClientAuthMethods::new(&client_auth),
             profile: self.token_profile,
+            issuers: foreign_issuers(self.issuers),
         })
     }
 
@@ -227,6 +229,7 @@ fn route(
         methods,
         policy: Policy {
             accept: written.accepted(),
+            issuers: written.issuers(),
             environments: written.taken_environments(),
             ..Policy::new(requirement, scopes)
         },

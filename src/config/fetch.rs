@@ -33,6 +33,15 @@ pub fn fetch(config: &mut Config, surroundings: &Surroundings<'_>) -> Vec<Findin
             note(path.key("client_key"), key.fetch_pem(surroundings));
         }
     }
+    for (name, issuer) in &mut config.issuers {
+        let path = YamlPath::root().key("issuers").key(name).key("keys");
+        if let Some(file) = &mut issuer.keys.jwks {
+            note(path.key("jwks"), file.0.fetch(surroundings));
+        }
+        if let Some(secret) = &mut issuer.keys.secret {
+            note(path.key("secret"), secret.fetch(surroundings));
+        }
+    }
     let keys = &mut config.keys;
     for (name, secret) in [
         ("pepper", &mut keys.pepper),

@@ -104,8 +104,9 @@ pub struct Route {
     #[schemars(with = "Vec<String>")]
     pub scopes: Vec<Scope>,
     /// The kinds of keys and tokens that the route accepts, among those that `require` asks for: `secret_key`,
-    /// `publishable_key`, `signature` (of the request), `app_token` (of an App alone) and `user_token` (of an App's
-    /// user). Everything but publishable keys and signatures when not set.
+    /// `publishable_key`, `signature` (of the request), `app_token` (of an App alone), `user_token` (of an App's user)
+    /// and `issuer:NAME` (of one of `issuers`). Everything but publishable keys, signatures and the tokens of other
+    /// issuers when not set.
     #[serde(default)]
     pub accept: Option<Vec<Accept>>,
     /// The environments whose credentials the route takes: `live`, `test` or both.
@@ -232,28 +233,49 @@ impl From<Per> for DomainPer {
     }
 }
 
-/// A kind of key or token that a route accepts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+/// Something that a route accepts: a kind of key or token, or the tokens of another issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Accept {
-    SecretKey,
-    PublishableKey,
-    Signature,
-    AppToken,
-    UserToken,
+    /// `issuer:` and the name of one of `issuers`.
+    Issuer(Name),
+    Kind(CredentialKind),
 }
 
-impl From<Accept> for CredentialKind {
-    fn from(accept: Accept) -> Self {
-        match accept {
-            Accept::SecretKey => Self::SecretKey,
-            Accept::PublishableKey => Self::PublishableKey,
-            Accept::Signature => Self::Signature,
-            Accept::AppToken => Self::AppToken,
-            Accept::UserToken => Self::UserToken,
+/// A text that names nothing that a route could accept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a route accepts secret_key, publishable_key, signature, app_token, user_token, and issuer:NAME"
+)]
+pub struct InvalidAccept;
+
+impl std::str::FromStr for Accept {
+    type Err = InvalidAccept;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(name) = text.strip_prefix("issuer:") {
+            return name.parse().map(Self::Issuer).or(Err(InvalidAccept));
+        }
+        let mut kinds = CredentialKind::ALL.into_iter();
+        let kind = kinds.find(|kind| kind.as_str() == text);
+        kind.map(Self::Kind).ok_or(InvalidAccept)
+    }
+}
+
+impl fmt::Display for Accept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Issuer(name) => write!(f, "issuer:{name}"),
+            Self::Kind(kind) => f.write_str(kind.as_str()),
         }
     }
 }
+
+text_value!(
+    Accept,
+    "Accept",
+    "^(secret_key|publishable_key|signature|app_token|user_token|issuer:[A-Za-z0-9._-]+)$",
+    "A kind of key or token, or issuer: and the name of another issuer."
+);
 
 /// An environment of credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -280,8 +302,23 @@ impl Route {
     /// The kinds of credentials that the route accepts.
     pub(super) fn accepted(&self) -> AcceptedKinds {
         let written = self.accept.as_ref();
-        let kinds = written.map(|kinds| kinds.iter().copied().map(CredentialKind::from));
+        let kinds = written.map(|written| {
+            written.iter().filter_map(|accept| match accept {
+                Accept::Issuer(_) => None,
+                Accept::Kind(kind) => Some(*kind),
+            })
+        });
         kinds.map_or(AcceptedKinds::DEFAULT, AcceptedKinds::new)
+    }
+
+    /// The names of the issuers whose tokens the route accepts.
+    pub(super) fn issuers(&self) -> Vec<Name> {
+        let written = self.accept.iter().flatten();
+        let issuers = written.filter_map(|accept| match accept {
+            Accept::Issuer(name) => Some(name.clone()),
+            Accept::Kind(_) => None,
+        });
+        issuers.collect()
     }
 
     pub(super) fn taken_environments(&self) -> Environments {

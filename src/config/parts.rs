@@ -59,6 +59,7 @@ pub struct Replaceable<'c> {
     pub token_client_auth: &'c [ClientAuthMethod],
     /// `tokens.profile`
     pub token_profile: TokenProfile,
+    pub issuers: &'c BTreeMap<Name, OtherIssuer>,
     /// `listeners.partners.http.http2`: the offer of HTTP/2 is a part of TLS.
     pub http2: bool,
     /// The endpoints that the gateway answers itself; no setting.
@@ -79,8 +80,6 @@ pub struct Fixed<'c> {
     pub ops: FixedOps<'c>,
     pub authority: FixedAuthority,
     pub tokens: FixedTokens,
-    #[serde(serialize_with = "whole")]
-    pub issuers: &'c BTreeMap<Name, OtherIssuer>,
     pub keys: FixedKeys,
     #[serde(serialize_with = "whole")]
     pub signatures: &'c Signatures,
@@ -244,7 +243,6 @@ impl Config {
             ops: ops.fixed(),
             authority,
             tokens,
-            issuers,
             keys: FixedKeys {
                 pepper: pepper.as_ref().map(secret),
                 sealing_key: sealing_key.as_ref().map(secret),
@@ -269,6 +267,7 @@ impl Config {
             issuer,
             token_client_auth,
             token_profile,
+            issuers,
             http2,
             endpoints,
         };

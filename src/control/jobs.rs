@@ -75,10 +75,10 @@ impl Care {
     }
 
     async fn fetch_keys(self) -> Result<(), Error> {
-        let snapshot = self.control.publisher().current();
-        let now = self.control.now();
-        self.control.published().refresh(&snapshot, now).await;
-        Ok(())
+        let publisher = self.control.publisher();
+        let (snapshot, now) = (publisher.current(), self.control.now());
+        let keys = self.control.published();
+        keys.refresh(&snapshot, publisher, now).await
     }
 
     async fn forget_token_keys(self) -> Result<(), Error> {

@@ -11,6 +11,8 @@ mod draft;
 mod waiting_ends;
 pub mod service;
 pub mod apps;
+pub mod fetch;
+mod discovery;
 pub mod published_keys;
 pub mod app_settings;
 pub mod client_uses;

@@ -17,6 +17,7 @@ use super::metrics::ControlMetrics;
 use super::waiting_ends::WaitingEnds;
 use super::writer::{self, Asked, Plan, Queue, Stored, Waiting, Written};
 use crate::domain::credential::Ended;
+use crate::domain::issuer::FetchedSets;
 use crate::domain::reason::Reason;
 use crate::domain::record::Receipt;
 use crate::domain::shelf::Shelf;
@@ -188,6 +189,26 @@ impl Publisher {
             let waiting = inner.send(&mut state, snapshot, Vec::new()).await;
             drop(state);
             Ok(inner.confirm(waiting, version, "the token keys").await)
+        })
+        .await
+    }
+
+    /// Publishes the public keys of others that were fetched. A receipt that does not come harms nobody: a source may
+    /// change at any time.
+    pub(super) async fn set_published(&self, published: Arc<FetchedSets>) -> Result<(), Error> {
+        self.run(|inner| async move {
+            let mut state = inner.state.lock().await;
+            let current = inner.live.load_full();
+            let version = current.version + 1;
+            let snapshot = Snapshot {
+                version,
+                published,
+                ..Snapshot::clone(&current)
+            };
+            let waiting = inner.send(&mut state, snapshot, Vec::new()).await;
+            drop(state);
+            let _receipt = inner.confirm(waiting, version, "the published keys").await;
+            Ok(())
         })
         .await
     }
@@ -564,6 +585,7 @@ fn build(
         key_index: index(&contents.keys),
         keys: contents.keys,
         verification_keys,
+        published: Arc::default(),
         token_ends: contents.token_ends,
     }
 }

@@ -1,17 +1,19 @@
 //! Public keys that Apps and other issuers publish at a URL: fetched in the background, and kept while their source is away.
 
 use std::collections::HashMap;
-use std::fmt::Debug;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use super::discovery;
 use super::error::Error;
+use super::fetch::Fetch;
+use super::publish::Publisher;
 use crate::crypto::jwk::{KeySet, Strictness};
 use crate::domain::app_settings::ClientKeys;
+use crate::domain::issuer::{FetchedSets, Source};
 use crate::domain::published_sets::PublishedSets;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
@@ -31,26 +33,16 @@ const DOUBLINGS_MAX: u32 = 6;
 /// The fetches at once. Each holds a connection and at most 64 KiB.
 const AT_ONCE: usize = 8;
 
-/// A fetch that is under way: the document, or the fault in words for the operator.
-pub type Fetching = Pin<Box<dyn Future<Output = Result<Vec<u8>, String>> + Send>>;
-
-/// A client that fetches JWK sets.
-pub trait Fetch: Send + Sync + Debug {
-    fn fetch(&self, url: Arc<str>) -> Fetching;
-}
-
-/// The sets by their URLs. There are as many as Apps with a URL, which operators set.
+/// The sets by their sources. There are as many as Apps with a URL, and other issuers, which operators set.
 #[derive(Debug)]
 pub struct PublishedKeys {
     client: Arc<dyn Fetch>,
-    /// The URLs that the configuration names.
-    always: Vec<Arc<str>>,
-    sources: Mutex<HashMap<Arc<str>, Source>>,
+    sources: Mutex<HashMap<Source, State>>,
 }
 
-/// One source.
+/// The state of one source.
 #[derive(Debug)]
-struct Source {
+struct State {
     /// The last set that could be read.
     text: Option<Arc<str>>,
     asked_at: Timestamp,
@@ -58,7 +50,7 @@ struct Source {
     failures: u32,
 }
 
-impl Default for Source {
+impl Default for State {
     fn default() -> Self {
         let never = Timestamp::from_unix_seconds(0);
         Self {
@@ -71,99 +63,128 @@ impl Default for Source {
 }
 
 impl PublishedKeys {
-    /// Fetches by `client` the sets of Apps, and those at the URLs `always`.
-    pub fn new(client: Arc<dyn Fetch>, always: Vec<Arc<str>>) -> Self {
+    /// Fetches by `client`.
+    pub fn new(client: Arc<dyn Fetch>) -> Self {
         Self {
             client,
-            always,
             sources: Mutex::default(),
         }
     }
 
-    /// The text of the set at this URL, if it was fetched.
-    pub fn find(&self, url: &str) -> Option<Arc<str>> {
-        self.sources().get(url)?.text.clone()
+    /// The text of the set of this source, if it was fetched.
+    pub fn find(&self, source: &Source) -> Option<Arc<str>> {
+        self.sources().get(source)?.text.clone()
     }
 
     /// Asks for a newer set, since a signature names a key that is not in it. It is fetched in the background, at most
     /// once a minute.
-    pub fn miss(&self, url: &str, now: Timestamp) {
-        if let Some(source) = self.sources().get_mut(url)
-            && now >= source.asked_at.plus(ASKED_AGAIN)
+    pub fn miss(&self, source: &Source, now: Timestamp) {
+        if let Some(state) = self.sources().get_mut(source)
+            && now >= state.asked_at.plus(ASKED_AGAIN)
         {
-            source.due_at = source.due_at.min(now);
+            state.due_at = state.due_at.min(now);
         }
     }
 
     /// Fetches one set now, for the operator who names its URL.
     pub async fn try_out(&self, url: Arc<str>, now: Timestamp) -> Result<(), Error> {
-        let fetched = read(self.client.fetch(Arc::clone(&url)).await);
-        match self.keep(&url, fetched, now) {
+        let fetched = read(self.client.fetch(Arc::clone(&url), false).await);
+        match self
+            .keep(&Source::Set(Arc::clone(&url)), fetched, now)
+            .err()
+        {
             None => Ok(()),
             Some(fault) => Err(Error::invalid(format!("jwks_url: {url}: {fault}"))),
         }
     }
 
-    /// Fetches the sets of the snapshot's Apps that are due, and forgets those that no App has any more.
-    pub async fn refresh(&self, snapshot: &Snapshot, now: Timestamp) {
+    /// Fetches the sets of the snapshot's Apps and issuers that are due, and forgets those that none has any more. Each
+    /// new set is published at once: a source that is slow delays no other.
+    pub async fn refresh(
+        &self,
+        snapshot: &Snapshot,
+        publisher: &Publisher,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         let mut due = self.due(snapshot, now).into_iter();
         let mut running = JoinSet::new();
         loop {
             while running.len() < AT_ONCE
-                && let Some(url) = due.next()
+                && let Some((source, allow_private)) = due.next()
             {
-                let fetching = self.client.fetch(Arc::clone(&url));
-                running.spawn(async move { (url, read(fetching.await)) });
+                let client = Arc::clone(&self.client);
+                running.spawn(async move {
+                    let fetched = fetch(&*client, &source, allow_private).await;
+                    (source, fetched)
+                });
             }
             let Some(done) = running.join_next().await else {
-                return;
+                return self.publish(publisher).await;
             };
-            if let Ok((url, fetched)) = done {
-                self.keep(&url, fetched, now);
+            if let Ok((source, fetched)) = done
+                && self.keep(&source, fetched, now) == Ok(true)
+            {
+                self.publish(publisher).await?;
             }
         }
     }
 
-    /// The URLs that are due; sources are made and forgotten on the way.
-    fn due(&self, snapshot: &Snapshot, now: Timestamp) -> Vec<Arc<str>> {
-        let apps = snapshot.apps.iter();
-        let urls = apps.filter_map(|(_, app)| match &app.settings.keys {
-            Some(ClientKeys::Url(url)) => Some(Arc::clone(url)),
-            _ => None,
-        });
+    /// Publishes the sets, if others are published.
+    async fn publish(&self, publisher: &Publisher) -> Result<(), Error> {
+        let sets = self.sets();
+        if *publisher.current().published == sets {
+            return Ok(());
+        }
+        publisher.set_published(Arc::new(sets)).await
+    }
+
+    /// The sets that were fetched.
+    fn sets(&self) -> FetchedSets {
+        let sources = self.sources();
+        let fetched = sources.iter();
+        fetched
+            .filter_map(|(source, state)| Some((source.clone(), state.text.clone()?)))
+            .collect()
+    }
+
+    /// The sources that are due, each with the permission to ask a private address; states are made and forgotten on
+    /// the way.
+    fn due(&self, snapshot: &Snapshot, now: Timestamp) -> Vec<(Source, bool)> {
         let mut sources = self.sources();
         let mut kept = HashMap::new();
         let mut due = Vec::new();
-        for url in urls.chain(self.always.iter().cloned()) {
-            let source = sources.remove(&url).unwrap_or_default();
-            if now >= source.due_at && !kept.contains_key(&url) {
-                due.push(Arc::clone(&url));
+        for (source, allow_private) in wanted(snapshot) {
+            let state = sources.remove(&source).unwrap_or_default();
+            if now >= state.due_at && !kept.contains_key(&source) {
+                due.push((source.clone(), allow_private));
             }
-            kept.entry(url).or_insert(source);
+            kept.entry(source).or_insert(state);
         }
         *sources = kept;
         due
     }
 
-    /// Keeps the result of a fetch; the fault, if there is one.
+    /// Keeps the result of a fetch. Returns true if the set has changed, or the fault.
     fn keep(
         &self,
-        url: &Arc<str>,
+        source: &Source,
         fetched: Result<Arc<str>, String>,
         now: Timestamp,
-    ) -> Option<String> {
+    ) -> Result<bool, String> {
+        let (Source::Issuer(url) | Source::Set(url)) = source;
         let mut sources = self.sources();
-        let source = sources.entry(Arc::clone(url)).or_default();
+        let source = sources.entry(source.clone()).or_default();
         source.asked_at = now;
         match fetched {
             Ok(text) => {
-                if source.text.as_ref() != Some(&text) {
+                let changed = source.text.as_ref() != Some(&text);
+                if changed {
                     info!(%url, "the public keys of a source have changed");
                 }
                 source.text = Some(text);
                 source.failures = 0;
                 source.due_at = now.plus(FRESH);
-                None
+                Ok(changed)
             }
             Err(fault) => {
                 if source.failures == 0 {
@@ -171,24 +192,49 @@ impl PublishedKeys {
                 }
                 source.due_at = now.plus(PAUSE * (1 << source.failures.min(DOUBLINGS_MAX)));
                 source.failures = source.failures.saturating_add(1);
-                Some(fault)
+                Err(fault)
             }
         }
     }
 
-    fn sources(&self) -> MutexGuard<'_, HashMap<Arc<str>, Source>> {
+    fn sources(&self) -> MutexGuard<'_, HashMap<Source, State>> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl PublishedSets for PublishedKeys {
     fn find(&self, url: &str) -> Option<Arc<str>> {
-        Self::find(self, url)
+        Self::find(self, &Source::Set(url.into()))
     }
 
     fn miss(&self, url: &str, now: Timestamp) {
-        Self::miss(self, url, now);
+        Self::miss(self, &Source::Set(url.into()), now);
     }
+}
+
+/// The sources that a snapshot names, the issuers' first: an App with the same URL takes what was fetched for them.
+fn wanted(snapshot: &Snapshot) -> impl Iterator<Item = (Source, bool)> {
+    let issuers = snapshot.catalog.issuers.iter();
+    let issuers = issuers.filter_map(|issuer| Some((issuer.source()?, issuer.allow_private)));
+    let apps = snapshot.apps.iter();
+    let apps = apps.filter_map(|(_, app)| match &app.settings.keys {
+        Some(ClientKeys::Url(url)) => Some((Source::Set(Arc::clone(url)), false)),
+        _ => None,
+    });
+    issuers.chain(apps)
+}
+
+/// Fetches the set of a source.
+async fn fetch(
+    client: &dyn Fetch,
+    source: &Source,
+    allow_private: bool,
+) -> Result<Arc<str>, String> {
+    let url = match source {
+        Source::Issuer(issuer) => discovery::url_of_set(client, issuer, allow_private).await?,
+        Source::Set(url) => Arc::clone(url),
+    };
+    read(client.fetch(url, allow_private).await)
 }
 
 /// The text of a document that is a JWK set.
@@ -201,7 +247,9 @@ fn read(fetched: Result<Vec<u8>, String>) -> Result<Arc<str>, String> {
 
 #[cfg(test)]
 pub mod testing {
-    use super::{Arc, Fetch, Fetching, Mutex};
+    use std::sync::{Arc, Mutex};
+
+    use crate::control::fetch::{Fetch, Fetching};
 
     /// A source in memory, which answers every URL alike.
     #[derive(Debug)]
@@ -226,7 +274,7 @@ pub mod testing {
     }
 
     impl Fetch for OneSource {
-        fn fetch(&self, _url: Arc<str>) -> Fetching {
+        fn fetch(&self, _url: Arc<str>, _allow_private: bool) -> Fetching {
             *self.asked.lock().unwrap() += 1;
             let answer = self.answer.lock().unwrap().clone();
             Box::pin(async move { answer })
@@ -238,13 +286,25 @@ pub mod testing {
 mod tests {
     use super::testing::OneSource;
     use super::*;
-    use crate::control::testing::Fixture;
+    use crate::control::testing::{Fixture, catalog_of};
     use crate::crypto::jwk_testing::TestKey;
     use crate::domain::app::App;
+    use crate::domain::issuer::ForeignIssuers;
     use crate::domain::shelf::Shelf;
 
     const URL: &str = "https://acme.example/jwks";
     const NOW: Timestamp = Timestamp::from_unix_seconds(10_000_000);
+
+    fn url() -> Source {
+        Source::Set(URL.into())
+    }
+
+    async fn refresh(keys: &PublishedKeys, snapshot: &Snapshot, now: Timestamp) {
+        let fixture = Fixture::new().await;
+        let publisher = fixture.control.publisher();
+        keys.refresh(snapshot, publisher, now).await.unwrap();
+        assert_eq!(*publisher.current().published, keys.sets());
+    }
 
     async fn snapshot(urls: &[&str]) -> Snapshot {
         let apps = (1..).zip(urls).map(|(number, url)| {
@@ -256,6 +316,7 @@ mod tests {
         let empty = Fixture::new().await.snapshot();
         Snapshot {
             apps,
+            catalog: catalog_of(1, ForeignIssuers::default()),
             ..Snapshot::clone(&empty)
         }
     }
@@ -264,19 +325,19 @@ mod tests {
     async fn a_set_is_fetched_again_when_it_is_old_and_kept_while_its_source_is_away() {
         let (first, second) = (TestKey::p256().set(), TestKey::p256().set());
         let source = OneSource::of(Ok(&first));
-        let keys = PublishedKeys::new(source.clone(), Vec::new());
+        let keys = PublishedKeys::new(source.clone());
         let live = snapshot(&[URL, URL]).await;
         let asked = || *source.asked.lock().unwrap();
-        assert_eq!(keys.find(URL), None);
-        keys.refresh(&live, NOW).await;
-        assert_eq!((keys.find(URL).as_deref(), asked()), (Some(&*first), 1));
-        keys.refresh(&live, NOW.plus(FRESH / 2)).await;
+        assert_eq!(keys.find(&url()), None);
+        refresh(&keys, &live, NOW).await;
+        assert_eq!((keys.find(&url()).as_deref(), asked()), (Some(&*first), 1));
+        refresh(&keys, &live, NOW.plus(FRESH / 2)).await;
         assert_eq!(asked(), 1);
         source.set(Err("away"));
         let mut now = NOW.plus(FRESH);
-        keys.refresh(&live, now).await;
-        assert_eq!((keys.find(URL).as_deref(), asked()), (Some(&*first), 2));
-        keys.refresh(&live, now.plus(PAUSE / 2)).await;
+        refresh(&keys, &live, now).await;
+        assert_eq!((keys.find(&url()).as_deref(), asked()), (Some(&*first), 2));
+        refresh(&keys, &live, now.plus(PAUSE / 2)).await;
         assert_eq!(asked(), 2, "it pauses");
         for bad in [
             "[]",
@@ -285,45 +346,45 @@ mod tests {
         ] {
             source.set(Ok(bad));
             now = now.plus(PAUSE * 200);
-            keys.refresh(&live, now).await;
-            assert_eq!(keys.find(URL).as_deref(), Some(&*first));
+            refresh(&keys, &live, now).await;
+            assert_eq!(keys.find(&url()).as_deref(), Some(&*first));
         }
         source.set(Ok(&second));
-        keys.refresh(&live, now.plus(PAUSE * 200)).await;
-        assert_eq!(keys.find(URL).as_deref(), Some(&*second));
-        keys.refresh(&snapshot(&[]).await, NOW).await;
-        assert_eq!(keys.find(URL), None, "no App has it any more");
+        refresh(&keys, &live, now.plus(PAUSE * 200)).await;
+        assert_eq!(keys.find(&url()).as_deref(), Some(&*second));
+        refresh(&keys, &snapshot(&[]).await, NOW).await;
+        assert_eq!(keys.find(&url()), None, "no App has it any more");
     }
 
     #[tokio::test]
     async fn an_unknown_key_asks_once_a_minute() {
         let set = TestKey::p256().set();
         let source = OneSource::of(Ok(&set));
-        let keys = PublishedKeys::new(source.clone(), Vec::new());
+        let keys = PublishedKeys::new(source.clone());
         let live = snapshot(&[URL]).await;
         let asked = || *source.asked.lock().unwrap();
-        keys.refresh(&live, NOW).await;
+        refresh(&keys, &live, NOW).await;
         for second in 1..60 {
             let now = NOW.plus(Duration::from_secs(second));
-            keys.miss(URL, now);
-            keys.refresh(&live, now).await;
+            keys.miss(&url(), now);
+            refresh(&keys, &live, now).await;
         }
         assert_eq!(asked(), 1);
         let now = NOW.plus(ASKED_AGAIN);
-        keys.miss(URL, now);
-        keys.refresh(&live, now).await;
+        keys.miss(&url(), now);
+        refresh(&keys, &live, now).await;
         assert_eq!(asked(), 2);
     }
 
     #[tokio::test]
     async fn an_operator_learns_why_a_url_is_of_no_use() {
         let source = OneSource::of(Err("no connection"));
-        let keys = PublishedKeys::new(source.clone(), Vec::new());
+        let keys = PublishedKeys::new(source.clone());
         let refused = keys.try_out(URL.into(), NOW).await.unwrap_err();
         assert!(refused.detail.contains("no connection"), "{refused}");
         let set = TestKey::p256().set();
         source.set(Ok(&set));
         keys.try_out(URL.into(), NOW).await.unwrap();
-        assert_eq!(keys.find(URL).as_deref(), Some(&*set));
+        assert_eq!(keys.find(&url()).as_deref(), Some(&*set));
     }
 }

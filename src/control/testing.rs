@@ -25,6 +25,7 @@ use crate::domain::api_key::{ApiKey, Environment, KeyKind};
 use crate::domain::app::App;
 use crate::domain::certificate::Profile;
 use crate::domain::credential::Ended;
+use crate::domain::issuer::{ForeignIssuer, ForeignIssuers};
 use crate::domain::listing::{AuditFilter, Page};
 use crate::domain::record::{AuditEvent, Receipt};
 use crate::domain::route::RouteTable;
@@ -157,10 +158,7 @@ impl Fixture {
             store: store.clone(),
             sessions: store.clone(),
             tickets: store.clone(),
-            published: Arc::new(PublishedKeys::new(
-                source.clone(),
-                vec!["https://idp.test/jwks".into()],
-            )),
+            published: Arc::new(PublishedKeys::new(source.clone())),
             publisher,
             authority: Arc::new(authority),
             hasher: hasher.clone(),
@@ -251,6 +249,11 @@ pub fn new_key(app: &str, scopes: &str) -> NewKey {
 }
 
 pub fn catalog(generation: u64) -> Arc<Catalog> {
+    let idp = Arc::new(ForeignIssuer::sample("idp", "acme"));
+    catalog_of(generation, ForeignIssuers::new(vec![idp]))
+}
+
+pub fn catalog_of(generation: u64, issuers: ForeignIssuers) -> Arc<Catalog> {
     Arc::new(Catalog {
         generation,
         routes: RouteTable::default(),
@@ -260,6 +263,7 @@ pub fn catalog(generation: u64) -> Arc<Catalog> {
         client_auth: ClientAuthMethods::new(&ClientAuthMethod::ALL),
         legacy_limit_fields: false,
         profile: crate::domain::token_profile::TokenProfile::default(),
+        issuers,
     })
 }
 

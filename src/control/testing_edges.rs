@@ -12,7 +12,6 @@ use crate::crypto::access_token::AccessTokens;
 use crate::crypto::authority::Authority;
 use crate::crypto::dpop::proofs::Proofs;
 use crate::crypto::jwt::TokenSigner;
-use crate::domain::issuer::ForeignIssuer;
 use crate::domain::registry::sessions::SessionsMax;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
@@ -46,15 +45,6 @@ pub fn token_service_for(
             per_app: 1000,
         },
         tickets_max: 100,
-        issuers: vec![ForeignIssuer {
-            name: "idp".parse().unwrap(),
-            issuer: "https://idp.test".to_owned(),
-            audiences: vec!["acme".to_owned()],
-            jwks_url: "https://idp.test/jwks".into(),
-            algorithms: vec!["ES256".to_owned()],
-            app: "acme".parse().unwrap(),
-            subject: "sub".to_owned(),
-        }],
     };
     TokenService::new(TokenParts {
         settings,

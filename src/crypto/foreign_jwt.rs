@@ -5,11 +5,14 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Map, Value};
 
 use super::jwk::{Algorithm, KeySet};
 use super::strict_json;
+use crate::domain::issuer::HS256;
+use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 
 /// The largest token: a set of claims with the groups of a user fits.
@@ -41,6 +44,8 @@ pub struct Expected<'e> {
     pub algorithms: &'e [Algorithm],
     /// The values of `typ` in lower case, without `application/`; a token without one is read as well.
     pub types: &'e [&'e str],
+    /// The claim that names the user.
+    pub subject: &'e str,
     /// The most that a token may still live.
     pub lifetime_max: Option<Duration>,
     /// The most by which the clock of the signer may differ from ours.
@@ -82,7 +87,11 @@ pub enum Fault {
     Issuer,
     #[error("the token is for another audience")]
     Audience,
-    #[error("the token has no `sub` of 1 to 255 characters without control characters")]
+    #[error("the token names no App")]
+    App,
+    #[error("the token is bound to a key or a certificate by `cnf`, which is not verified here")]
+    Bound,
+    #[error("the token has no subject of 1 to 255 characters without control characters")]
     Subject,
     #[error("the token has no `exp`, or its `exp`, `nbf` or `iat` is no time")]
     Times,
@@ -122,31 +131,74 @@ pub fn verify(
     expected: &Expected<'_>,
     now: Timestamp,
 ) -> Result<Verified, Fault> {
-    if token.len() > TOKEN_BYTES_MAX {
-        return Err(Fault::TooLarge);
-    }
-    let (signed, signature) = token.rsplit_once('.').ok_or(Fault::Form)?;
-    let (header, claims) = signed.split_once('.').ok_or(Fault::Form)?;
-    // A fourth part is that of another format, and the signature would be over what is no JWT.
-    if claims.contains('.') {
-        return Err(Fault::Form);
-    }
-    let header = object(header)?;
-    let algorithm = algorithm(&header, expected)?;
-    let kid = match header.get("kid") {
+    let parts = Parts::of(token)?;
+    let named = algorithm(&parts.header, expected)?;
+    let named = Algorithm::named(named);
+    let accepted = named.filter(|algorithm| expected.algorithms.contains(algorithm));
+    let algorithm = accepted.ok_or(Fault::Algorithm)?;
+    let kid = match parts.header.get("kid") {
         None => None,
         Some(kid) => Some(kid.as_str().ok_or(Fault::KeyUnknown)?),
     };
     let key = keys.find(kid, algorithm).ok_or(Fault::KeyUnknown)?;
-    let signature = decode(signature)?;
-    if !key.verifies(algorithm, signed.as_bytes(), &signature) {
+    if !key.verifies(algorithm, parts.signed.as_bytes(), &parts.signature) {
         return Err(Fault::Signature);
     }
-    judge(object(claims)?, expected, now)
+    judge(object(parts.claims)?, expected, now)
 }
 
-/// The algorithm of a header that asks for nothing that is not done here.
-fn algorithm(header: &Map<String, Value>, expected: &Expected<'_>) -> Result<Algorithm, Fault> {
+/// Verifies a token that is signed with HS256 and a secret that the signer and the reader share. Its `kid` names nothing.
+pub fn verify_by_secret(
+    token: &str,
+    secret: &Secret,
+    expected: &Expected<'_>,
+    now: Timestamp,
+) -> Result<Verified, Fault> {
+    let parts = Parts::of(token)?;
+    if algorithm(&parts.header, expected)? != HS256 {
+        return Err(Fault::Algorithm);
+    }
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
+    hmac::verify(&key, parts.signed.as_bytes(), &parts.signature)
+        .ok()
+        .ok_or(Fault::Signature)?;
+    judge(object(parts.claims)?, expected, now)
+}
+
+/// The parts of a token, before anything is verified.
+struct Parts<'t> {
+    header: Map<String, Value>,
+    /// Not decoded yet: nothing is read before the signature is verified.
+    claims: &'t str,
+    signed: &'t str,
+    signature: Vec<u8>,
+}
+
+impl<'t> Parts<'t> {
+    fn of(token: &'t str) -> Result<Self, Fault> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(Fault::TooLarge);
+        }
+        let (signed, signature) = token.rsplit_once('.').ok_or(Fault::Form)?;
+        let (header, claims) = signed.split_once('.').ok_or(Fault::Form)?;
+        // A fourth part is that of another format, and the signature would be over what is no JWT.
+        if claims.contains('.') {
+            return Err(Fault::Form);
+        }
+        Ok(Self {
+            header: object(header)?,
+            claims,
+            signed,
+            signature: decode(signature)?,
+        })
+    }
+}
+
+/// The name of the algorithm in a header that asks for nothing that is not done here.
+fn algorithm<'h>(
+    header: &'h Map<String, Value>,
+    expected: &Expected<'_>,
+) -> Result<&'h str, Fault> {
     for (member, fault) in REFUSED {
         if header.contains_key(member) {
             return Err(fault);
@@ -160,9 +212,7 @@ fn algorithm(header: &Map<String, Value>, expected: &Expected<'_>) -> Result<Alg
         }
     }
     let named = header.get("alg").and_then(Value::as_str);
-    let named = named.and_then(Algorithm::named);
-    let accepted = named.filter(|algorithm| expected.algorithms.contains(algorithm));
-    accepted.ok_or(Fault::Algorithm)
+    named.ok_or(Fault::Algorithm)
 }
 
 /// Judges the claims of a token whose signature is verified.
@@ -192,7 +242,7 @@ fn judge(
     if latest.is_some_and(|latest| expires_at > latest) {
         return Err(Fault::TooLong);
     }
-    let subject = claims.get("sub").and_then(Value::as_str);
+    let subject = claims.get(expected.subject).and_then(Value::as_str);
     let subject = subject.filter(|subject| is_subject(subject));
     Ok(Verified {
         subject: subject.ok_or(Fault::Subject)?.to_owned(),
@@ -262,6 +312,7 @@ mod tests {
         audiences: &["https://api.test", "https://api.test/oauth2/token"],
         algorithms: Algorithm::ALL,
         types: &["jwt", "client-authentication+jwt"],
+        subject: "sub",
         lifetime_max: Some(Duration::from_mins(5)),
         skew: Duration::from_secs(30),
     };
@@ -378,8 +429,8 @@ mod tests {
             BASE64URL_NOPAD.encode(header.as_bytes()),
             BASE64URL_NOPAD.encode(claims().to_string().as_bytes())
         );
-        let tag = aws_lc_rs::hmac::sign(
-            &aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret.as_bytes()),
+        let tag = hmac::sign(
+            &hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()),
             content.as_bytes(),
         );
         let forged = format!("{content}.{}", BASE64URL_NOPAD.encode(tag.as_ref()));

@@ -36,6 +36,7 @@ pub mod signature_base;
 pub mod http_signature;
 pub mod foreign_jwt;
 pub mod dpop;
+pub mod issuer_token;
 pub mod jwt;
 pub mod access_token;
 pub mod opaque;

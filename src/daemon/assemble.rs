@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::ensure;
 use arc_swap::ArcSwap;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -155,7 +155,9 @@ impl Planes {
             &publishing,
             (world.profile, signing_texts),
         );
+        let (missing_keys, missed) = mpsc::channel(pump::MISSED_MAX);
         let first = First {
+            missing_keys,
             live: publishing.live,
             generation: world.generation,
             partner: control_plane.partner_service(config, foundation)?,
@@ -168,6 +170,9 @@ impl Planes {
         tasks.spawn(pump);
         let proxy = Arc::clone(&data_plane.proxy);
         tasks.spawn(pump::tell_key_uses(uses_asked, proxy));
+        let published = Arc::clone(control_plane.control.published());
+        let clock = Arc::clone(&foundation.clock);
+        tasks.spawn(pump::ask_for_keys(missed, published, clock));
         // A worker that does not answer at the start will not serve.
         let confirmed = data_plane.proxy.confirm().await.confirmed;
         ensure!(confirmed, "a worker did not start in time");

@@ -17,7 +17,6 @@ use super::sources::Sources;
 use super::trust::Trust;
 use crate::api::partner::metrics::TokenMetrics;
 use crate::api::partner::service::PartnerService;
-use crate::config::issuers::foreign_issuers;
 use crate::config::root::Config;
 use crate::control::key_uses::{ASKED_MAX, KeyUses, UsesAsked};
 use crate::control::metrics::ControlMetrics;
@@ -126,15 +125,11 @@ impl ControlPlane {
         let access_tokens = trust.token_keys.access_tokens();
         let ca_pem = Arc::new(ArcSwap::from_pointee(ca_pem(&trust.authority)));
         let (asked, uses_asked) = mpsc::channel(ASKED_MAX);
-        let issuers = foreign_issuers(&config.issuers).into_iter();
         let control = Control::new(Parts {
             store: trust.store,
             sessions: Arc::clone(&trust.sessions),
             tickets: Arc::clone(&trust.tickets),
-            published: Arc::new(PublishedKeys::new(
-                Arc::new(Sources::new(&config.tokens)),
-                issuers.map(|issuer| issuer.jwks_url).collect(),
-            )),
+            published: Arc::new(PublishedKeys::new(Arc::new(Sources::new(&config.tokens)))),
             publisher: publishing.publisher.clone(),
             authority: trust.authority,
             hasher: Arc::clone(&hasher),
@@ -211,6 +206,5 @@ fn token_settings(config: &Config) -> TokenSettings {
             per_app: SESSIONS_PER_APP_MAX,
         },
         tickets_max: TICKETS_PER_APP_MAX,
-        issuers: foreign_issuers(&config.issuers),
     }
 }

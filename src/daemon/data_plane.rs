@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use prometheus::Registry;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 
 use super::control_plane::ControlPlane;
 use super::dropped::Dropped;
@@ -17,6 +18,7 @@ use crate::api::partner::service::PartnerService;
 use crate::config::logs::LogTarget;
 use crate::config::root::Config;
 use crate::crypto::assertion::AssertionSigner;
+use crate::domain::issuer::Source;
 use crate::domain::quota::QuotaUse;
 use crate::domain::snapshot::Snapshot;
 use crate::proxy::credentials::signatures::Shared;
@@ -45,6 +47,7 @@ pub struct First {
     pub partner: PartnerService,
     /// The uses of quotas so far.
     pub quotas: Vec<QuotaUse>,
+    pub missing_keys: mpsc::Sender<Source>,
 }
 
 impl DataPlane {
@@ -77,6 +80,7 @@ impl DataPlane {
                     seen: Arc::default(),
                 },
                 access_tokens: Arc::clone(&control.access_tokens),
+                missing_keys: first.missing_keys,
                 assertions: AssertionSigner::new(Arc::clone(&control.signer)),
                 clock: Arc::clone(&foundation.clock),
                 ledger,

@@ -13,6 +13,7 @@ use crate::config::upstreams::{Protocol, Upstream as WrittenUpstream};
 use crate::control::server_certificates::Shown;
 use crate::crypto::authority::Authority;
 use crate::crypto::certificate_details::Issuers;
+use crate::crypto::issuer_token::IssuerVerifier;
 use crate::crypto::tls::{self, Roots, ServerCertificate, ServerCertificates, UpstreamTls};
 use crate::crypto::tls_error::TlsError;
 use crate::crypto::verifier::{self, RegistryView};
@@ -56,6 +57,11 @@ pub fn catalog(
     shares: &Shares,
 ) -> anyhow::Result<Arc<Catalog>> {
     let mut catalog = config.catalog(generation).context("hosts")?;
+    for issuer in catalog.issuers.iter() {
+        // A set that is given is read here, before a token needs it.
+        IssuerVerifier::new(issuer, None)
+            .with_context(|| format!("issuers.{}.keys.jwks", issuer.name))?;
+    }
     shares.hold(&mut catalog);
     Ok(Arc::new(catalog))
 }

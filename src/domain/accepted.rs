@@ -35,7 +35,8 @@ impl CredentialKind {
         }
     }
 
-    /// The kind of a proved credential; none for the text of a key that is good for signatures only.
+    /// The kind of a proved credential; none for the text of a key that is good for signatures only, and for a token of
+    /// another issuer, which a route takes by the issuer's name.
     pub fn of(bearer: &Bearer) -> Option<Self> {
         match bearer {
             Bearer::Key { facts, .. } if facts.signed.is_some() => Some(Self::Signature),
@@ -46,6 +47,7 @@ impl CredentialKind {
             },
             Bearer::Token { claims, .. } if claims.subject.is_some() => Some(Self::UserToken),
             Bearer::Token { .. } => Some(Self::AppToken),
+            Bearer::Foreign { .. } => None,
         }
     }
 

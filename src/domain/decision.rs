@@ -10,6 +10,7 @@ use super::certificate::Fingerprint;
 use super::header_names::HeaderNames;
 use super::identity::{Bearer, Caller, CertificateProof, Evidence};
 use super::permit::Permit;
+use super::policy::Policy;
 use super::reason::Reason;
 use super::request::RequestHead;
 use super::route::{Miss, Route, Target};
@@ -49,9 +50,12 @@ pub trait Fields {
         None
     }
 
-    /// Verifies the key or token, if the route looks at one at all.
-    fn bearer(&self, looked_at: bool, certificate: &Evidence<CertificateProof>)
-    -> Evidence<Bearer>;
+    /// Verifies the key or token by the policy of a route that looks at one; without one, nothing is looked at.
+    fn bearer(
+        &self,
+        looked_at: Option<&Policy>,
+        certificate: &Evidence<CertificateProof>,
+    ) -> Evidence<Bearer>;
 }
 
 /// The decision about one request.
@@ -130,10 +134,11 @@ impl Snapshot {
         if checks_secrets(route) && fields.locked_out() {
             return Err(Denial::Policy(Reason::AuthRateLimited));
         }
+        let looked_at = Some(&route.policy).filter(|_| looked_at(route));
         let signed = accepts_signatures(route).then(|| fields.signature());
         caller.bearer = match signed.flatten() {
             Some(evidence) => evidence,
-            None => fields.bearer(looked_at(route), &caller.certificate),
+            None => fields.bearer(looked_at, &caller.certificate),
         };
         Permit::decide(caller, route, &self.catalog.upstreams).map_err(Denial::Policy)
     }
@@ -192,6 +197,7 @@ mod tests {
     use crate::domain::certificate::SerialNumber;
     use crate::domain::credential::CredentialState;
     use crate::domain::id::{AppId, CertificateId};
+    use crate::domain::issuer::ForeignIssuers;
     use crate::domain::local::{LocalEndpoint, READ};
     use crate::domain::path::Path;
     use crate::domain::policy::{Policy, Requirement};
@@ -282,12 +288,14 @@ mod tests {
                 client_auth: ClientAuthMethods::default(),
                 legacy_limit_fields: false,
                 profile: crate::domain::token_profile::TokenProfile::default(),
+                issuers: ForeignIssuers::default(),
             }),
             apps: Shelf::build([]),
             certificates: Shelf::build([(FINGERPRINT, revoked)]),
             keys: Shelf::build([]),
             key_index: crate::domain::key_index::KeyIndex::default(),
             verification_keys: Arc::default(),
+            published: Arc::default(),
             token_ends: Shelf::default(),
         }
     }
@@ -335,7 +343,7 @@ mod tests {
             self.faults.contains(&Fault::LockedOut)
         }
 
-        fn bearer(&self, _: bool, _: &Evidence<CertificateProof>) -> Evidence<Bearer> {
+        fn bearer(&self, _: Option<&Policy>, _: &Evidence<CertificateProof>) -> Evidence<Bearer> {
             Evidence::Absent
         }
     }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::api_key::{Environment, KeyHint, KeyKind, KeyRules, KeyTail};
 use super::app::App;
 use super::certificate::{Fingerprint, SerialNumber};
-use super::id::{AppId, CertificateId, KeyId};
+use super::id::{AppId, CertificateId, KeyId, TokenId};
+use super::issuer::ForeignToken;
 use super::reason::Reason;
 use super::scope::ScopeSet;
 use super::signed_request::SignedRequest;
-use super::time::Validity;
+use super::time::{Timestamp, Validity};
 use super::token::{Claims, Subject};
 
 /// A client certificate that is registered and valid now, and belongs to an active App.
@@ -37,6 +38,21 @@ pub enum Bearer {
         /// Those of the key that the token was minted from.
         facts: KeyFacts,
     },
+    /// A token of another issuer.
+    Foreign {
+        app: Arc<App>,
+        token: Arc<ForeignToken>,
+        /// Those of the App: no key stands behind the token.
+        facts: KeyFacts,
+    },
+}
+
+/// The name of one token, for what is kept for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TokenMark {
+    /// The digest of a token of another issuer.
+    Foreign([u8; 32]),
+    Ours(TokenId),
 }
 
 /// The facts of a key that a route and its limits ask about.
@@ -64,28 +80,59 @@ impl KeyFacts {
 impl Bearer {
     pub fn app(&self) -> &Arc<App> {
         match self {
-            Self::Key { app, .. } | Self::Token { app, .. } => app,
+            Self::Key { app, .. } | Self::Token { app, .. } | Self::Foreign { app, .. } => app,
         }
     }
 
     pub fn facts(&self) -> &KeyFacts {
         match self {
-            Self::Key { facts, .. } | Self::Token { facts, .. } => facts,
+            Self::Key { facts, .. } | Self::Token { facts, .. } | Self::Foreign { facts, .. } => {
+                facts
+            }
         }
     }
 
-    /// The key that was shown, or that the token was minted from.
-    pub fn key(&self) -> KeyId {
+    /// The key that was shown, or that the token was minted from. Tokens of other issuers have none.
+    pub fn key(&self) -> Option<KeyId> {
         match self {
-            Self::Key { id, .. } => *id,
-            Self::Token { claims, .. } => claims.key,
+            Self::Key { id, .. } => Some(*id),
+            Self::Token { claims, .. } => Some(claims.key),
+            Self::Foreign { .. } => None,
         }
     }
 
-    pub fn scopes(&self) -> &ScopeSet {
+    /// The scopes of the key or token; `None` for a token of another issuer, whose scopes mean nothing here.
+    pub fn scopes(&self) -> Option<&ScopeSet> {
         match self {
-            Self::Key { scopes, .. } => scopes,
-            Self::Token { claims, .. } => &claims.scopes,
+            Self::Key { scopes, .. } => Some(scopes),
+            Self::Token { claims, .. } => Some(&claims.scopes),
+            Self::Foreign { .. } => None,
+        }
+    }
+
+    /// The name of the token, if it is one.
+    pub fn token(&self) -> Option<TokenMark> {
+        match self {
+            Self::Key { .. } => None,
+            Self::Token { claims, .. } => Some(TokenMark::Ours(claims.id)),
+            Self::Foreign { token, .. } => Some(TokenMark::Foreign(token.digest)),
+        }
+    }
+
+    /// The time from which the token is no longer valid, if it is one.
+    pub fn token_ends(&self) -> Option<Timestamp> {
+        match self {
+            Self::Key { .. } => None,
+            Self::Token { claims, .. } => Some(claims.expires_at),
+            Self::Foreign { token, .. } => Some(token.counts_until),
+        }
+    }
+
+    /// The token, if another issuer has signed it.
+    pub fn foreign(&self) -> Option<&Arc<ForeignToken>> {
+        match self {
+            Self::Foreign { token, .. } => Some(token),
+            Self::Key { .. } | Self::Token { .. } => None,
         }
     }
 
@@ -94,6 +141,7 @@ impl Bearer {
         match self {
             Self::Key { .. } => None,
             Self::Token { claims, .. } => claims.subject.as_ref(),
+            Self::Foreign { token, .. } => Some(&token.subject),
         }
     }
 }
@@ -223,7 +271,7 @@ impl Identity {
     }
 
     pub fn key(&self) -> Option<KeyId> {
-        self.bearer.as_ref().map(Bearer::key)
+        self.bearer.as_ref().and_then(Bearer::key)
     }
 
     /// The user that the caller speaks for.
@@ -231,19 +279,23 @@ impl Identity {
         self.bearer.as_ref().and_then(Bearer::subject)
     }
 
-    /// The id of what was shown: of the key or the token's key, or else of the certificate.
+    /// The id of what was shown: of the key or the token's key, `issuer:` and the name of another issuer, or else the
+    /// id of the certificate.
     pub fn credential(&self) -> Option<String> {
         let key = self.key().map(|key| key.to_string());
-        key.or_else(|| self.certificate().map(|proof| proof.id.to_string()))
+        let issuer = self.bearer.as_ref().and_then(Bearer::foreign);
+        let issuer = issuer.map(|token| format!("issuer:{}", token.issuer.name));
+        key.or(issuer)
+            .or_else(|| self.certificate().map(|proof| proof.id.to_string()))
     }
 
     pub fn method(&self) -> AuthMethod {
         match (&self.certificate, &self.bearer) {
             (_, None) => AuthMethod::Mtls,
             (None, Some(Bearer::Key { .. })) => AuthMethod::Key,
-            (None, Some(Bearer::Token { .. })) => AuthMethod::Token,
+            (None, Some(Bearer::Token { .. } | Bearer::Foreign { .. })) => AuthMethod::Token,
             (Some(_), Some(Bearer::Key { .. })) => AuthMethod::MtlsKey,
-            (Some(_), Some(Bearer::Token { .. })) => AuthMethod::MtlsToken,
+            (Some(_), Some(Bearer::Token { .. } | Bearer::Foreign { .. })) => AuthMethod::MtlsToken,
         }
     }
 }

@@ -116,7 +116,8 @@ impl Permit {
         let granted = identity
             .as_ref()
             .and_then(Identity::bearer)
-            .is_some_and(|bearer| bearer.scopes().covers(&policy.scopes));
+            .and_then(Bearer::scopes)
+            .is_some_and(|scopes| scopes.covers(&policy.scopes));
         if !policy.scopes.is_empty() && !granted {
             return Err(Reason::ScopeMissing);
         }
@@ -211,7 +212,7 @@ fn prove(requirement: Requirement, caller: &Caller) -> Result<Option<Identity>, 
 fn takes(policy: &Policy, identity: &Identity) -> Result<(), Reason> {
     let environment = match (identity.bearer(), identity.app()) {
         (Some(bearer), _) => {
-            if !CredentialKind::of(bearer).is_some_and(|kind| policy.accept.has(kind)) {
+            if !policy.takes(bearer) {
                 return Err(Reason::KindNotAccepted);
             }
             bearer.facts().environment
@@ -232,7 +233,7 @@ fn bearer(requirement: Requirement, caller: &Caller) -> Result<&Bearer, Reason> 
     let bearer = caller.bearer.require(Reason::CredentialMissing)?;
     let kind = match bearer {
         Bearer::Key { .. } => BearerKind::Key,
-        Bearer::Token { .. } => BearerKind::Token,
+        Bearer::Token { .. } | Bearer::Foreign { .. } => BearerKind::Token,
     };
     if requirement.bearer_kind() == Some(kind) {
         Ok(bearer)
@@ -486,9 +487,9 @@ mod tests {
 
     #[test]
     fn a_route_takes_the_kinds_and_environments_that_it_names() {
+        use crate::domain::accepted::CredentialKind as K;
         use crate::domain::accepted::{AcceptedKinds, Environments};
         use crate::domain::api_key::{Environment, KeyKind};
-        use CredentialKind as K;
         use Environment::{Live, Test};
         use Reason::{EnvironmentMismatch as Foreign, KindNotAccepted as Kind};
         let of = |kind, environment| match key(1, "") {

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::accepted::{AcceptedKinds, CredentialKind, Environments};
+use super::identity::Bearer;
+use super::name::Name;
 use super::scope::ScopeSet;
 
 /// The credentials that a caller must prove.
@@ -49,6 +51,11 @@ impl Requirement {
         !matches!(self, Self::None | Self::Mtls)
     }
 
+    /// True if a token can matter here.
+    pub const fn looks_at_token(self) -> bool {
+        matches!(self, Self::Token | Self::MtlsOrToken | Self::MtlsAndToken)
+    }
+
     /// True if callers without a certificate are refused.
     pub const fn needs_certificate(self) -> bool {
         matches!(self, Self::Mtls | Self::MtlsAndKey | Self::MtlsAndToken)
@@ -78,6 +85,8 @@ pub struct Policy {
     pub scopes: ScopeSet,
     /// The kinds of keys and tokens that are taken.
     pub accept: AcceptedKinds,
+    /// The other issuers whose tokens are taken.
+    pub issuers: Vec<Name>,
     /// The environments whose credentials are taken.
     pub environments: Environments,
 }
@@ -89,8 +98,28 @@ impl Policy {
             requirement,
             scopes,
             accept: AcceptedKinds::DEFAULT,
+            issuers: Vec::new(),
             environments: Environments::DEFAULT,
         }
+    }
+
+    /// True for a credential of a kind, or of an issuer, that is taken.
+    pub fn takes(&self, bearer: &Bearer) -> bool {
+        match bearer {
+            Bearer::Foreign { token, .. } => self.issuers.contains(&token.issuer.name),
+            Bearer::Key { .. } | Bearer::Token { .. } => {
+                CredentialKind::of(bearer).is_some_and(|kind| self.accept.has(kind))
+            }
+        }
+    }
+
+    /// The words for everything that is accepted and can prove what is required.
+    pub fn usable_words(&self) -> Vec<String> {
+        let kinds = self.usable();
+        let kinds = kinds.iter().map(|kind| kind.as_str().to_owned());
+        let issuers = self.issuers.iter();
+        let issuers = issuers.map(|issuer| format!("issuer:{issuer}"));
+        kinds.chain(issuers).collect()
     }
 
     /// The accepted kinds that can prove what is required: `require: key` takes no token.

@@ -236,7 +236,7 @@ reasons! {
     InputInvalid = "input_invalid", 422, "The input is not valid", "Read the detail and correct the input.";
     KeyLimit = "key_limit", 409, "The App has reached its limit of keys",
         "Revoke one that is no longer used, or raise the App's keys_max.";
-    IssuerKeys = "issuer_keys", 401, "The public keys of the token's issuer could not be fetched yet",
+    IssuerKeys = "issuer_keys", 503, "The public keys of the token's issuer could not be fetched yet",
         "Try again in a moment; if that lasts, tell the operator.";
     IssuerToken = "issuer_token", 401, "The token of another issuer is not accepted",
         "Send a token that this issuer has just signed, for the audience that the operator has configured.";
@@ -267,7 +267,6 @@ impl Reason {
             | Self::AssertionMalformed
             | Self::AssertionReplayed
             | Self::AssertionSignature
-            | Self::IssuerKeys
             | Self::IssuerToken
             | Self::IssuerUnknown
             | Self::KeyExpired

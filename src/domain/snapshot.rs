@@ -11,7 +11,8 @@ use super::app::{App, AppState};
 use super::certificate::{Certificate, Fingerprint, SerialNumber};
 use super::credential::CredentialState;
 use super::id::{AppId, CertificateId, KeyId};
-use super::identity::{Bearer, Caller, CertificateProof, KeyFacts};
+use super::identity::{Caller, CertificateProof, KeyFacts};
+use super::issuer::{FetchedSets, ForeignIssuers};
 use super::key_index::{Indexed, KeyIndex};
 use super::name::Name;
 use super::origin::OriginPattern;
@@ -40,6 +41,8 @@ pub struct Snapshot {
     /// Derived from `keys`.
     pub key_index: KeyIndex,
     pub verification_keys: Arc<[VerificationKey]>,
+    /// The public keys of Apps and other issuers that were fetched.
+    pub published: Arc<FetchedSets>,
     /// The access tokens that ended before their expiry, each with the expiry of the last of them.
     pub token_ends: Shelf<TokensOf, Timestamp>,
 }
@@ -59,6 +62,8 @@ pub struct Catalog {
     /// True if answers of limited routes have the `X-RateLimit` fields too.
     pub legacy_limit_fields: bool,
     pub profile: TokenProfile,
+    /// The other issuers.
+    pub issuers: ForeignIssuers,
 }
 
 impl Catalog {
@@ -265,12 +270,12 @@ impl Snapshot {
             }
         };
         if let Some(bearer) = caller.bearer.proved() {
-            let key = self.keys.get(&bearer.key());
+            let key = bearer.key().and_then(|key| self.keys.get(&key));
             if let Some(end) = key.and_then(|key| key.expires_at) {
                 sooner(end, Reason::KeyExpired);
             }
-            if let Bearer::Token { claims, .. } = bearer {
-                sooner(claims.expires_at, Reason::TokenExpired);
+            if let Some(end) = bearer.token_ends() {
+                sooner(end, Reason::TokenExpired);
             }
         }
         first
@@ -307,6 +312,7 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::identity::Bearer;
     use crate::domain::identity::Evidence;
 
     fn snapshot(app_state: AppState, state: CredentialState) -> Snapshot {
@@ -333,12 +339,14 @@ mod tests {
                 client_auth: ClientAuthMethods::default(),
                 legacy_limit_fields: false,
                 profile: TokenProfile::default(),
+                issuers: ForeignIssuers::default(),
             }),
             apps: Shelf::build([(app.id, Arc::new(app))]),
             certificates: Shelf::build([(print(1), entry)]),
             keys: Shelf::default(),
             key_index: KeyIndex::default(),
             verification_keys: Arc::new([]),
+            published: Arc::default(),
             token_ends: Shelf::default(),
         }
     }

@@ -229,12 +229,14 @@ mod tests {
                 client_auth: ClientAuthMethods::default(),
                 legacy_limit_fields: false,
                 profile: crate::domain::token_profile::TokenProfile::default(),
+                issuers: crate::domain::issuer::ForeignIssuers::default(),
             }),
             apps: Shelf::default(),
             certificates: Shelf::default(),
             keys: Shelf::default(),
             key_index: crate::domain::key_index::KeyIndex::default(),
             verification_keys: Arc::new([]),
+            published: Arc::default(),
             token_ends: Shelf::default(),
         };
         let mut succession = Succession::of(&empty);

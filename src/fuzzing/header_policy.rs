@@ -54,6 +54,7 @@ pub fn check(bytes: &[u8]) -> bool {
             }
         },
         forwarding: order & 2 == 2,
+        told: None,
     };
     let before = fields(lines);
     assert_trailers(&before);
@@ -156,7 +157,7 @@ fn assert_the_rest_stays(before: &FieldList, after: &FieldList) {
 
 fn assert_trailers(fields: &FieldList) {
     let mut trailers = http::HeaderMap::from(fields.clone());
-    clean_trailers(&mut trailers);
+    clean_trailers(&mut trailers, None);
     for name in trailers.keys() {
         assert!(!asserts_identity(name), "{name} asserts an identity");
         assert!(!ONE_HOP.contains(&name.as_str()), "{name} is for one hop");

@@ -21,6 +21,7 @@ use crate::crypto::dpop::proofs::Proofs;
 use crate::domain::api_key::KeyUse;
 use crate::domain::credential::Ended;
 use crate::domain::id::KeyId;
+use crate::domain::issuer::Source;
 use crate::domain::quota::QuotaUse;
 use crate::domain::record::Receipt;
 use crate::domain::snapshot::{Catalog, Snapshot};
@@ -32,6 +33,7 @@ use super::connections::live::Live;
 use super::connections::seats::Seats;
 use super::counters::local::{Buckets, Counters};
 use super::credentials::failed_attempts::FailedAttempts;
+use super::credentials::issuer_tokens::IssuerTokens;
 use super::credentials::signatures::{Shared, Signatures};
 use super::credentials::verifier::Verifier;
 use super::downstream::date::Dates;
@@ -66,6 +68,8 @@ pub struct Wiring<'a> {
     pub proofs: Arc<Proofs>,
     pub signatures: Shared,
     pub access_tokens: Arc<AccessTokens>,
+    /// The way of requests for newer keys of other issuers.
+    pub missing_keys: mpsc::Sender<Source>,
     pub assertions: AssertionSigner,
     pub clock: Arc<dyn Clock>,
     pub ledger: Arc<Ledger>,
@@ -115,6 +119,7 @@ struct Plan {
     proofs: Arc<Proofs>,
     signatures: Shared,
     access_tokens: Arc<AccessTokens>,
+    missing_keys: mpsc::Sender<Source>,
     assertions: Arc<AssertionSigner>,
     clock: Arc<dyn Clock>,
     ledger: Arc<Ledger>,
@@ -150,6 +155,7 @@ impl Proxy {
                 proofs: Arc::clone(&wiring.proofs),
                 signatures: wiring.signatures.clone(),
                 access_tokens: Arc::clone(&wiring.access_tokens),
+                missing_keys: wiring.missing_keys.clone(),
                 assertions: Arc::clone(&assertions),
                 clock: Arc::clone(&wiring.clock),
                 ledger: Arc::clone(&wiring.ledger),
@@ -400,6 +406,7 @@ fn worker(plan: Plan) -> Rc<Worker> {
             plan.access_tokens,
             failures,
             settings.verified_tokens_max,
+            IssuerTokens::new(settings.verified_tokens_max, plan.missing_keys),
         ),
         signatures: Signatures::new(plan.signatures),
         held_bytes: Rc::default(),

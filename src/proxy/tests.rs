@@ -272,12 +272,14 @@ impl Gateway {
                 client_auth: crate::domain::token::ClientAuthMethods::default(),
                 legacy_limit_fields: false,
                 profile: crate::domain::token_profile::TokenProfile::default(),
+                issuers: crate::domain::issuer::ForeignIssuers::default(),
             }),
             apps: Shelf::build([(APP, Arc::new(app))]),
             certificates: Shelf::build([(issued.leaf.fingerprint, entry)]),
             keys: Shelf::build([(KEY, key_entry)]),
             key_index: crate::domain::key_index::KeyIndex::default(),
             verification_keys: Arc::new([]),
+            published: Arc::default(),
             token_ends: Shelf::default(),
         };
         let first = listener::bind(
@@ -306,6 +308,7 @@ impl Gateway {
                 proofs: Proofs::sample(),
                 signatures: Shared::none(),
                 access_tokens: AccessTokens::sample(),
+                missing_keys: tokio::sync::mpsc::channel(1).0,
                 assertions: AssertionSigner::new(Arc::new(ArcSwap::from_pointee(
                     TokenSigner::load(&TokenSigner::generate()).unwrap(),
                 ))),

@@ -21,6 +21,7 @@ mod routing;
 mod policy;
 mod tokens;
 mod apps;
+mod issuers;
 mod users;
 mod token_rows;
 mod dpop;

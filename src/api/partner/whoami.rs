@@ -62,16 +62,17 @@ fn key(asked: &LocalCall) -> Value {
         Evidence::Refused(reason) => return json!({ "reason": reason.shown() }),
         Evidence::Proved(bearer) => bearer,
     };
-    let entry = asked.snapshot.keys.get(&bearer.key());
+    let key = bearer.key();
+    let entry = key.and_then(|key| asked.snapshot.keys.get(&key));
     let expires_at = match bearer {
         Bearer::Key { .. } => entry.and_then(|entry| entry.expires_at),
-        Bearer::Token { claims, .. } => Some(claims.expires_at),
+        Bearer::Token { .. } | Bearer::Foreign { .. } => bearer.token_ends(),
     };
     json!({
-        "id": bearer.key(),
+        "id": key,
         "app": { "id": bearer.app().id, "name": bearer.app().name },
         "credential": CredentialKind::of(bearer).map(CredentialKind::as_str),
-        "hint": bearer.facts().hint().to_string(),
+        "hint": key.map(|_| bearer.facts().hint().to_string()),
         "environment": bearer.facts().environment,
         "scopes": bearer.scopes(),
         "state": entry.map(|entry| entry.state.at(asked.now, entry.expires_at)),

@@ -9,4 +9,5 @@ pub mod upstreams;
 pub mod tcp;
 pub mod tls;
 pub mod services;
+pub mod issuers;
 pub mod metrics;

@@ -1,17 +1,17 @@
 //! Hosts and routes: what cannot be met, cannot be reached or cannot be told apart.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::findings::{Findings, at};
 use crate::config::catalog::{Draft, RouteFault, drafts};
 use crate::config::document::{Node, Value};
-use crate::config::hosts::{Limit, Per};
+use crate::config::hosts::{Accept, Limit, Per};
+use crate::config::issuers::OtherIssuer;
 use crate::config::parts::Replaceable;
 use crate::config::path::YamlPath;
 use crate::config::problem::Finding;
 use crate::config::root::Config;
 use crate::config::tls::ClientAuthMode;
-use crate::domain::accepted::CredentialKind;
 use crate::domain::name::Name;
 use crate::domain::policy::{Policy, Requirement};
 use crate::domain::route::{HostPattern, Route, RouteTable};
@@ -34,7 +34,7 @@ pub fn check(config: &Config, written: &Node, findings: &mut Findings) {
         faults(draft, findings);
         target(draft, written, findings);
         requirement(draft, &config, findings);
-        accepted(draft, findings);
+        accepted(draft, config.issuers, findings);
         known_scopes(draft, &config, findings);
         reserved(draft, &config, findings);
         limits(draft, findings);
@@ -142,7 +142,7 @@ fn known_scopes(draft: &Draft<'_>, config: &Replaceable<'_>, findings: &mut Find
 }
 
 /// Lists that no credential fits, and words for credentials that the route never looks at.
-fn accepted(draft: &Draft<'_>, findings: &mut Findings) {
+fn accepted(draft: &Draft<'_>, issuers: &BTreeMap<Name, OtherIssuer>, findings: &mut Findings) {
     let written = draft.written;
     if written.environments.is_empty() {
         findings.add(
@@ -164,14 +164,24 @@ fn accepted(draft: &Draft<'_>, findings: &mut Findings) {
     };
     let usable = policy.usable();
     for (index, accepted) in accept.iter().enumerate() {
-        let kind = CredentialKind::from(*accepted);
-        if !usable.has(kind) {
-            findings.add(
-                path.index(index),
-                format!("{word} does not look at a {}", kind.as_str()),
-            );
+        let fault = match accepted {
+            Accept::Kind(kind) if usable.has(*kind) => None,
+            Accept::Kind(kind) => Some(format!("{word} does not look at a {}", kind.as_str())),
+            Accept::Issuer(_) if !draft.requirement.looks_at_token() => {
+                Some(format!("{word} does not look at a token"))
+            }
+            Accept::Issuer(name) if issuers.contains_key(name) => None,
+            Accept::Issuer(name) => Some(format!("there is no issuer {name}")),
+        };
+        if let Some(fault) = fault {
+            findings.add(path.index(index), fault);
         }
     }
+    findings.add_if(
+        usable.iter().next().is_none() && !written.scopes.is_empty() && !accept.is_empty(),
+        draft.path.key("scopes"),
+        "the tokens of other issuers have no scopes here, and the route accepts nothing else",
+    );
 }
 
 /// The gateway answers its own endpoints at every host, before all routes.

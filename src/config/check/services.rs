@@ -1,7 +1,5 @@
 //! TLS certificates, the authority, tokens and keys.
 
-use crate::domain::app_settings::is_https_url;
-use crate::domain::issuer::ALGORITHMS;
 use std::time::Duration;
 
 use super::findings::{Findings, at};
@@ -32,7 +30,6 @@ pub fn check(config: &Config, findings: &mut Findings) {
     certificates(config, findings);
     profile(config, findings);
     tokens(config, findings);
-    issuers(config, findings);
     keys(config, findings);
     findings.add_if(
         config.signatures.schemes.is_empty(),
@@ -155,54 +152,9 @@ fn fapi2(config: &Config, path: &YamlPath, findings: &mut Findings) {
     let permitted = |name: &String| matches!(&**name, "PS256" | "ES256" | "EdDSA");
     for (name, issuer) in &config.issuers {
         findings.add_if(
-            !issuer.algorithms.iter().all(permitted),
+            !issuer.algorithms().iter().all(permitted),
             at("issuers").key(name).key("algorithms"),
             "with fapi2, algorithms are PS256, ES256 and EdDSA",
-        );
-    }
-}
-
-/// The most issuers: each of their sets is fetched every 5 minutes.
-const ISSUERS_MAX: usize = 32;
-
-fn issuers(config: &Config, findings: &mut Findings) {
-    findings.add_if(
-        config.issuers.len() > ISSUERS_MAX,
-        at("issuers"),
-        "there are at most 32 other issuers",
-    );
-    let ours = config.tokens.issuer.as_deref();
-    for (name, issuer) in &config.issuers {
-        let path = at("issuers").key(name);
-        let others = config.issuers.iter().filter(|(other, _)| *other < name);
-        let repeated = others
-            .map(|(_, other)| &other.issuer)
-            .any(|other| *other == issuer.issuer);
-        findings.add_if(
-            issuer.issuer.is_empty() || Some(issuer.issuer.as_str()) == ours || repeated,
-            path.key("issuer"),
-            "the issuer is the iss of another issuer's tokens; each stands once, and it is not this gateway",
-        );
-        findings.add_if(
-            issuer.audiences.is_empty() || issuer.audiences.iter().any(String::is_empty),
-            path.key("audiences"),
-            "name the audiences of its tokens: a token for another service must not count here",
-        );
-        findings.add_if(
-            !is_https_url(&issuer.keys.jwks_url),
-            path.key("keys").key("jwks_url"),
-            "a jwks_url is an https URL without user and fragment",
-        );
-        let known = |name: &String| ALGORITHMS.contains(&name.as_str());
-        findings.add_if(
-            issuer.algorithms.is_empty() || !issuer.algorithms.iter().all(known),
-            path.key("algorithms"),
-            "algorithms are RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA",
-        );
-        findings.add_if(
-            issuer.subject.is_empty(),
-            path.key("subject"),
-            "the subject is the name of a claim, for example sub",
         );
     }
 }

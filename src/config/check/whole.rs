@@ -1,7 +1,7 @@
 //! Everything that can be read but would not do what it seems to say.
 
 use super::findings::{Findings, at};
-use super::{identity_headers, listeners, metrics, routes, services, tcp, tls, upstreams};
+use super::{identity_headers, issuers, listeners, metrics, routes, services, tcp, tls, upstreams};
 use crate::config::document::{Node, Value};
 use crate::config::problem::Finding;
 use crate::config::root::Config;
@@ -20,6 +20,7 @@ pub fn check(config: &Config, written: &Node, congestion_controls: Option<&str>)
     tcp::check(config, congestion_controls, &mut findings);
     tls::check(config, &mut findings);
     services::check(config, &mut findings);
+    issuers::check(config, &mut findings);
     metrics::check(config, &mut findings);
     findings.0
 }

@@ -16,6 +16,7 @@ use crate::crypto::jwk::{Algorithm, KeySet, Strictness};
 use crate::domain::app::App;
 use crate::domain::app_settings::ClientKeys;
 use crate::domain::id::{AppId, KeyId};
+use crate::domain::issuer::Source;
 use crate::domain::reason::Reason;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
@@ -94,7 +95,7 @@ pub(super) fn verify(
 pub(super) fn keys(app: &App, published: &PublishedKeys) -> Option<Arc<str>> {
     match app.settings.keys.as_ref()? {
         ClientKeys::Inline(text) => Some(Arc::clone(text)),
-        ClientKeys::Url(url) => published.find(url),
+        ClientKeys::Url(url) => published.find(&Source::Set(Arc::clone(url))),
     }
 }
 
@@ -102,7 +103,7 @@ pub(super) fn keys(app: &App, published: &PublishedKeys) -> Option<Arc<str>> {
 pub(super) fn miss(app: &App, published: &PublishedKeys, reason: Reason, now: Timestamp) {
     let url = app.settings.keys.as_ref().and_then(ClientKeys::url);
     if let (Some(url), Reason::AssertionSignature) = (url, reason) {
-        published.miss(url, now);
+        published.miss(&Source::Set(url.into()), now);
     }
 }
 
@@ -143,6 +144,7 @@ pub(super) fn signed(
         },
         algorithms: Algorithm::accepted(profile),
         types,
+        subject: "sub",
         lifetime_max: Some(LIFETIME_MAX),
         skew: SKEW,
     };
@@ -164,6 +166,8 @@ const fn reason(fault: Fault) -> Reason {
         Fault::Algorithm | Fault::KeyUnknown | Fault::Signature => Reason::AssertionSignature,
         Fault::Issuer
         | Fault::Audience
+        | Fault::App
+        | Fault::Bound
         | Fault::Subject
         | Fault::Times
         | Fault::Expired

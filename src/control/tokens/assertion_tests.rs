@@ -377,8 +377,13 @@ async fn a_token_of_a_configured_issuer_becomes_one_of_ours() {
     assert_eq!(early, Reason::IssuerKeys);
     let published = desk.fixture.control.published();
     published
-        .refresh(&desk.fixture.snapshot(), desk.now())
-        .await;
+        .refresh(
+            &desk.fixture.snapshot(),
+            desk.fixture.control.publisher(),
+            desk.now(),
+        )
+        .await
+        .unwrap();
     let minted = ask(key.id, &secret, &good).await.unwrap();
     assert!(minted.expires_in <= Duration::from_mins(1));
     let foreign = TestKey::p256();

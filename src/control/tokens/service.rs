@@ -16,7 +16,6 @@ use crate::crypto::api_key::SecretHasher;
 use crate::crypto::dpop::proofs::Proofs;
 use crate::crypto::jwt::TokenSigner;
 use crate::domain::id::AppId;
-use crate::domain::issuer::ForeignIssuer;
 use crate::domain::reason::Reason;
 use crate::domain::record::Receipt;
 use crate::domain::registry::sessions::{SessionChanges, SessionsMax};
@@ -42,8 +41,6 @@ pub struct TokenSettings {
     /// The most auth tokens of an App that are neither used nor expired, and the most assertions of an App that were used
     /// and have not expired. Each is a row of the store, which an App with one valid Key could fill.
     pub tickets_max: u32,
-    /// Other issuers, whose tokens are exchanged.
-    pub issuers: Vec<ForeignIssuer>,
 }
 
 /// The parts that the token service is made of.

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::iter::successors;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::domain::issuer::ToldNames;
 use crate::domain::pace::Pace;
 use crate::domain::reason::Reason;
 
@@ -40,13 +42,15 @@ pub struct RequestBody<B> {
 }
 
 /// Limits on the size of a body and the slowness of its sender.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct BodyBounds {
     pub bytes_max: Option<u64>,
     pub stall: Duration,
     pub pace: Pace,
     /// The time for which the request may run.
     pub expiry: Expiry,
+    /// The names that no trailer may have, if there are any.
+    pub told: Option<Arc<ToldNames>>,
 }
 
 impl<B> RequestBody<B> {
@@ -120,7 +124,7 @@ impl<B> RequestBody<B> {
             }
         }
         if let Some(trailers) = frame.trailers_mut() {
-            let spoofed = headers::clean_trailers(trailers);
+            let spoofed = headers::clean_trailers(trailers, self.bounds.told.as_deref());
             self.metrics.all.spoofed(&spoofed);
         }
         Ok(frame)
@@ -404,6 +408,7 @@ mod tests {
                     bytes_per_second: 100,
                 },
                 expiry: Expiry::default(),
+                told: None,
             },
             Rc::default(),
             Rc::clone(&crate::proxy::report::record::tests::book().metrics),
@@ -467,6 +472,7 @@ mod tests {
                     bytes_per_second: 1000,
                 },
                 expiry: Expiry::default(),
+                told: None,
             },
             Rc::default(),
             Rc::clone(&crate::proxy::report::record::tests::book().metrics),

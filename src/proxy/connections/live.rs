@@ -10,7 +10,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::domain::credential::{CredentialId, Ended};
 use crate::domain::id::KeyId;
-use crate::domain::identity::{Bearer, Caller};
+use crate::domain::identity::{Bearer, Caller, TokenMark};
 use crate::domain::reason::Reason;
 use crate::domain::time::Timestamp;
 use crate::domain::token_end::TokensOf;
@@ -127,7 +127,7 @@ pub struct FieldsFor {
     pub certificate: Option<crate::domain::id::CertificateId>,
     pub key: Option<KeyId>,
     /// The token, when there is one: its scopes may be fewer than its key's.
-    pub token: Option<crate::domain::id::TokenId>,
+    pub token: Option<TokenMark>,
     pub host: http::HeaderValue,
 }
 
@@ -294,7 +294,9 @@ impl Connection {
             self.remember_one(Ended::App(proof.app.id))?;
         }
         if let Some(bearer) = caller.bearer.proved() {
-            self.remember_one(Ended::Credential(CredentialId::Key(bearer.key())))?;
+            if let Some(key) = bearer.key() {
+                self.remember_one(Ended::Credential(CredentialId::Key(key)))?;
+            }
             self.remember_one(Ended::App(bearer.app().id))?;
             if let Bearer::Token { claims, .. } = bearer {
                 self.remember_one(Ended::Tokens(TokensOf::Token(claims.id)))?;

@@ -4,4 +4,5 @@ pub mod basic;
 pub mod failed_attempts;
 pub mod seen_signatures;
 pub mod signatures;
+pub mod issuer_tokens;
 pub mod verifier;

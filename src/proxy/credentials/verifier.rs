@@ -13,14 +13,18 @@ use crate::crypto::access_token::AccessTokens;
 use crate::crypto::api_key::SecretHasher;
 use crate::crypto::dpop::call::Call;
 use crate::crypto::dpop::proofs::Proofs;
+use crate::crypto::foreign_jwt;
 use crate::domain::certificate::Fingerprint;
 use crate::domain::identity::Bearer;
+use crate::domain::issuer::ForeignToken;
+use crate::domain::policy::Policy;
 use crate::domain::reason::Reason;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 use crate::domain::token::{Claims, VerificationKey};
 
 use super::failed_attempts::FailedAttempts;
+use super::issuer_tokens::IssuerTokens;
 use crate::proxy::connections::last_token::LastToken;
 
 /// A worker's verifier of keys and tokens.
@@ -30,6 +34,7 @@ pub struct Verifier {
     proofs: Arc<Proofs>,
     access_tokens: Arc<AccessTokens>,
     tokens: RefCell<Verified>,
+    issuers: IssuerTokens,
     failures: FailedAttempts,
 }
 
@@ -70,11 +75,13 @@ impl Verifier {
         access_tokens: Arc<AccessTokens>,
         failures: FailedAttempts,
         tokens_max: usize,
+        issuers: IssuerTokens,
     ) -> Self {
         Self {
             hasher,
             proofs,
             access_tokens,
+            issuers,
             failures,
             tokens: RefCell::new(Verified {
                 keys: None,
@@ -104,17 +111,22 @@ impl Verifier {
         result
     }
 
-    /// Verifies a token. One that was verified before ignores its address's failures: it costs nothing.
+    /// Verifies a token: one of ours, or of an issuer that the policy takes. One that was verified before ignores its
+    /// address's failures: it costs nothing.
     pub fn token(
         &self,
         text: &str,
         by: Presenter<'_>,
+        policy: &Policy,
         snapshot: &Snapshot,
     ) -> Result<Bearer, Reason> {
         let digest = by.last.digest(text);
-        let result = self
-            .claims(text, &digest, by, snapshot)
-            .and_then(|claims| self.judge_claims(claims, &digest, by, snapshot));
+        let result = if policy.issuers.is_empty() {
+            self.our_token(text, &digest, by, snapshot)
+                .map_err(|reason| foreign(reason, text, snapshot))
+        } else {
+            self.any_token(text, &digest, by, policy, snapshot)
+        };
         match &result {
             Ok(_) => by.last.counted(text, &digest),
             Err(_) => by.last.refused(),
@@ -126,6 +138,62 @@ impl Verifier {
     /// True for a key that another system made: it may look like a token, or like nothing at all.
     pub fn is_imported(&self, text: &str, snapshot: &Snapshot) -> bool {
         self.hasher.imported(text, snapshot).is_some()
+    }
+
+    fn our_token(
+        &self,
+        text: &str,
+        digest: &[u8; 32],
+        by: Presenter<'_>,
+        snapshot: &Snapshot,
+    ) -> Result<Bearer, Reason> {
+        let claims = self.claims(text, digest, by, snapshot)?;
+        self.judge_claims(claims, digest, by, snapshot)
+    }
+
+    /// Verifies a token on a route that takes those of other issuers. What it says of its issuer before it is verified
+    /// selects the keys, and nothing else.
+    fn any_token(
+        &self,
+        text: &str,
+        digest: &[u8; 32],
+        by: Presenter<'_>,
+        policy: &Policy,
+        snapshot: &Snapshot,
+    ) -> Result<Bearer, Reason> {
+        if let Some(token) = self.issuers.known(digest, snapshot) {
+            return self.foreign_token(token, by, snapshot);
+        }
+        let is_ours = self.tokens.borrow_mut().claims.get(digest).is_some();
+        let claimed = if is_ours {
+            None
+        } else {
+            foreign_jwt::claimed_issuer(text)
+        };
+        let Some(issuer) = claimed.and_then(|claimed| snapshot.catalog.issuers.of(&claimed)) else {
+            return self.our_token(text, digest, by, snapshot);
+        };
+        if !policy.issuers.contains(&issuer.name) {
+            return Err(Reason::KindNotAccepted);
+        }
+        self.check(by.address)?;
+        let token = self
+            .issuers
+            .verify(text, digest, issuer, snapshot, by.now)?;
+        self.foreign_token(token, by, snapshot)
+    }
+
+    /// Judges a verified token of another issuer. A proof beside it proves nothing, since the token is bound to no key.
+    fn foreign_token(
+        &self,
+        token: Arc<ForeignToken>,
+        by: Presenter<'_>,
+        snapshot: &Snapshot,
+    ) -> Result<Bearer, Reason> {
+        match by.dpop {
+            Some(_) => Err(Reason::TokenBinding),
+            None => self.issuers.judge(token, snapshot, by.now),
+        }
     }
 
     fn check(&self, address: IpAddr) -> Result<(), Reason> {
@@ -223,6 +291,20 @@ impl Verifier {
             claims,
             facts: live.key.facts(),
         })
+    }
+}
+
+/// The reason to refuse a token that is none of ours: one of another issuer is of a kind that the route does not take.
+fn foreign(reason: Reason, text: &str, snapshot: &Snapshot) -> Reason {
+    let issuers = &snapshot.catalog.issuers;
+    let is_known = || {
+        let claimed = foreign_jwt::claimed_issuer(text);
+        claimed.is_some_and(|claimed| issuers.of(&claimed).is_some())
+    };
+    if reason == Reason::TokenMalformed && is_known() {
+        Reason::KindNotAccepted
+    } else {
+        reason
     }
 }
 

@@ -8,6 +8,7 @@ use crate::domain::api_key::{Environment, KeyKind};
 use crate::domain::app::{App, AppState};
 use crate::domain::credential::CredentialState;
 use crate::domain::id::{AppId, KeyId, TokenId};
+use crate::domain::policy::Requirement;
 use crate::domain::rate::Allowance;
 use crate::domain::route::RouteTable;
 use crate::domain::shelf::Shelf;
@@ -53,6 +54,7 @@ fn scene() -> Scene {
             AccessTokens::sample(),
             FailedAttempts::new(counters, allowance),
             16,
+            IssuerTokens::new(16, tokio::sync::mpsc::channel(1).0),
         ),
         snapshot: Snapshot {
             version: 1,
@@ -66,12 +68,14 @@ fn scene() -> Scene {
                 client_auth: crate::domain::token::ClientAuthMethods::default(),
                 legacy_limit_fields: false,
                 profile: crate::domain::token_profile::TokenProfile::default(),
+                issuers: crate::domain::issuer::ForeignIssuers::default(),
             }),
             apps: Shelf::build([(app.id, Arc::new(app))]),
             certificates: Shelf::default(),
             keys: Shelf::build([(KeyId::from_bits(2), key)]),
             key_index: crate::domain::key_index::KeyIndex::default(),
             verification_keys: Arc::new([signer.verification_key()]),
+            published: Arc::default(),
             token_ends: Shelf::default(),
         },
         signer,
@@ -124,7 +128,9 @@ impl Scene {
             dpop: None,
             now,
         };
-        let fate = |by| self.verifier.token(text, by, &self.snapshot).map(|_| ());
+        let policy = Policy::new(Requirement::Token, "".parse().unwrap());
+        let verify = |by| self.verifier.token(text, by, &policy, &self.snapshot);
+        let fate = |by| verify(by).map(|_| ());
         let known = fate(by(&self.last));
         assert_eq!(fate(by(&LastToken::default())), known);
         known
@@ -311,4 +317,201 @@ fn an_address_that_guesses_waits_but_a_token_that_was_verified_does_not() {
     assert_eq!(scene.token_with(&token, None, NOW), Ok(()));
     let other = IpAddr::from([192, 0, 2, 2]);
     assert_eq!(scene.key_from(secret, other), Ok(()));
+}
+
+mod of_issuers {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::crypto::jwk::Algorithm;
+    use crate::crypto::jwk_testing::TestKey;
+    use crate::domain::accepted::AcceptedKinds;
+    use crate::domain::identity::TokenMark;
+    use crate::domain::issuer::Source;
+    use crate::domain::issuer::{FetchedSets, ForeignIssuer, ForeignIssuers, ToldClaim};
+    use tokio::sync::mpsc;
+
+    struct Routes {
+        scene: Scene,
+        idp: TestKey,
+        missed: mpsc::Receiver<Source>,
+    }
+
+    fn issuer() -> ForeignIssuer {
+        ForeignIssuer {
+            told: vec![ToldClaim {
+                claim: "role".to_owned(),
+                header: http::HeaderName::from_static("x-user-role"),
+            }],
+            ..ForeignIssuer::sample("idp", "acme")
+        }
+    }
+
+    fn routes() -> Routes {
+        let mut scene = scene();
+        let idp = TestKey::p256();
+        let (asks, missed) = mpsc::channel(4);
+        scene.verifier.issuers = IssuerTokens::new(16, asks);
+        let mut routes = Routes { scene, idp, missed };
+        routes.configure(vec![issuer(), ForeignIssuer::sample("other", "acme")]);
+        routes.publish();
+        routes
+    }
+
+    fn claims() -> Value {
+        json!({
+            "iss": "https://idp.test", "aud": "acme", "sub": "alice", "role": "admin",
+            "exp": 1_800_000_100,
+        })
+    }
+
+    /// A policy that takes the tokens of these issuers, and no other credential.
+    fn only(issuers: &[&str]) -> Policy {
+        Policy {
+            accept: AcceptedKinds::new([]),
+            issuers: issuers.iter().map(|name| name.parse().unwrap()).collect(),
+            ..Policy::new(Requirement::Token, "".parse().unwrap())
+        }
+    }
+
+    impl Routes {
+        fn configure(&mut self, issuers: Vec<ForeignIssuer>) {
+            let before = &self.scene.snapshot.catalog;
+            self.scene.snapshot.catalog = Arc::new(Catalog {
+                generation: before.generation + 1,
+                routes: RouteTable::default(),
+                upstreams: foldhash::HashMap::default(),
+                tls_policies: HostPolicies::default(),
+                issuer: ISSUER.into(),
+                client_auth: crate::domain::token::ClientAuthMethods::default(),
+                legacy_limit_fields: false,
+                profile: crate::domain::token_profile::TokenProfile::default(),
+                issuers: ForeignIssuers::new(issuers.into_iter().map(Arc::new).collect()),
+            });
+        }
+
+        fn publish(&mut self) {
+            let set: Arc<str> = self.idp.set().into();
+            let source = issuer().source().unwrap();
+            let sets: FetchedSets = [(source, set)].into_iter().collect();
+            self.scene.snapshot.published = Arc::new(sets);
+        }
+
+        fn sign(&self, kid: &str, claims: &Value) -> String {
+            let header = json!({"alg": "ES256", "kid": kid, "typ": "JWT"}).to_string();
+            self.idp
+                .seal(Algorithm::Es256, &header, &claims.to_string())
+        }
+
+        fn show(&self, text: &str, policy: &Policy, now: Timestamp) -> Result<Bearer, Reason> {
+            let by = Presenter {
+                address: HERE,
+                last: &LastToken::default(),
+                certificate: None,
+                origin: None,
+                dpop: None,
+                now,
+            };
+            let Scene {
+                verifier, snapshot, ..
+            } = &self.scene;
+            verifier.token(text, by, policy, snapshot)
+        }
+
+        fn fate(&self, text: &str, policy: &Policy) -> Result<String, Reason> {
+            let bearer = self.show(text, policy, NOW)?;
+            Ok(bearer.subject().unwrap().to_string())
+        }
+    }
+
+    #[test]
+    fn a_token_counts_where_its_issuer_is_named_and_nowhere_else() {
+        let routes = routes();
+        let token = routes.sign("k", &claims());
+        for _ in 0..2 {
+            let bearer = routes.show(&token, &only(&["idp"]), NOW).unwrap();
+            assert_eq!(bearer.app().name.as_str(), "acme");
+            assert_eq!((bearer.key(), bearer.scopes()), (None, None));
+            assert!(matches!(bearer.token(), Some(TokenMark::Foreign(_))));
+            let told = &bearer.foreign().unwrap().told;
+            assert_eq!(told.len(), 1);
+            assert_eq!(
+                (told[0].0.as_str(), told[0].1.as_bytes()),
+                ("x-user-role", &b"admin"[..])
+            );
+        }
+        let plain = Policy::new(Requirement::Token, "".parse().unwrap());
+        for policy in [&only(&[]), &plain] {
+            assert_eq!(routes.fate(&token, policy), Err(Reason::KindNotAccepted));
+        }
+        // It was verified before: the policy refuses it by its issuer's name.
+        let bearer = routes.show(&token, &only(&["other"]), NOW).unwrap();
+        assert!(!only(&["other"]).takes(&bearer));
+        let never_seen = routes.sign("k", &json!({"iss": "https://idp.test"}));
+        let refused = routes.fate(&never_seen, &only(&["other"]));
+        assert_eq!(refused, Err(Reason::KindNotAccepted));
+        // One of ours is proved, and of a kind that the policy does not take.
+        let ours = routes.scene.token(None);
+        for _ in 0..2 {
+            let bearer = routes.show(&ours, &only(&["idp"]), NOW).unwrap();
+            assert!(!only(&["idp"]).takes(&bearer) && plain.takes(&bearer));
+        }
+    }
+
+    #[test]
+    fn keys_and_configuration_that_change_are_asked_again() {
+        let mut routes = routes();
+        let policy = only(&["idp"]);
+        let token = routes.sign("k", &claims());
+        assert!(routes.fate(&token, &policy).is_ok());
+        routes.idp = TestKey::p256();
+        routes.publish();
+        assert_eq!(routes.fate(&token, &policy), Err(Reason::IssuerToken));
+        let token = routes.sign("k", &claims());
+        assert!(routes.fate(&token, &policy).is_ok());
+        routes.configure(vec![ForeignIssuer {
+            audiences: vec!["globex".to_owned()],
+            ..issuer()
+        }]);
+        assert_eq!(routes.fate(&token, &policy), Err(Reason::IssuerToken));
+        routes.configure(vec![issuer()]);
+        routes.scene.snapshot.published = Arc::default();
+        assert_eq!(routes.fate(&token, &policy), Err(Reason::IssuerKeys));
+        routes.configure(Vec::new());
+        assert_eq!(routes.fate(&token, &policy), Err(Reason::TokenMalformed));
+    }
+
+    #[test]
+    fn time_and_app_are_judged_for_each_request() {
+        let mut routes = routes();
+        let policy = only(&["idp"]);
+        let token = routes.sign("k", &claims());
+        let ends = NOW.plus(Duration::from_secs(130));
+        assert!(routes.show(&token, &policy, NOW).is_ok());
+        let before = Timestamp::from_unix_millis(ends.unix_millis() - 1);
+        assert!(routes.show(&token, &policy, before).is_ok());
+        let expired = routes.show(&token, &policy, ends).unwrap_err();
+        assert_eq!(expired, Reason::TokenExpired);
+        let mut app = App::sample(1, "acme");
+        app.state = AppState::Suspended;
+        routes.scene.snapshot.version += 1;
+        routes.scene.snapshot.apps = Shelf::build([(app.id, Arc::new(app.clone()))]);
+        assert_eq!(routes.fate(&token, &policy), Err(Reason::AppSuspended));
+        app.name = "globex".parse().unwrap();
+        routes.scene.snapshot.version += 1;
+        routes.scene.snapshot.apps = Shelf::build([(app.id, Arc::new(app))]);
+        assert_eq!(routes.fate(&token, &policy), Err(Reason::IssuerUnknown));
+    }
+
+    #[test]
+    fn a_storm_of_unknown_keys_asks_once_a_second() {
+        let mut routes = routes();
+        let policy = only(&["idp"]);
+        for number in 0..50 {
+            let token = routes.sign(&format!("k{number}"), &claims());
+            assert!(routes.fate(&token, &policy).is_err());
+        }
+        assert_eq!(routes.missed.try_recv().ok(), issuer().source());
+        assert!(routes.missed.try_recv().is_err());
+    }
 }

@@ -6,6 +6,7 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use crate::domain::issuer::ToldNames;
 use crate::domain::reason::Reason;
 
 use super::own_credentials;
@@ -39,6 +40,8 @@ macro_rules! families {
 families! {
     /// Amazon's load balancers and CDN.
     Amazon = "amazon",
+    /// Fields in which upstreams get the claims of other issuers' tokens.
+    Claim = "claim",
     /// `Client-Cert` and `Client-Cert-Chain` of RFC 9440, `X-Client-Cert…`, and Azure's `X-ARR-ClientCert`.
     ClientCert = "client_cert",
     /// Kong and other API gateways.
@@ -195,6 +198,8 @@ pub struct Keep<'i> {
     pub credentials: Credentials<'i>,
     /// True if a trusted hop's fields about the request's origin are kept.
     pub forwarding: bool,
+    /// The fields in which upstreams get claims, if there are any.
+    pub told: Option<&'i ToldNames>,
 }
 
 /// The caller's credentials that reach the upstream.
@@ -247,7 +252,7 @@ pub fn clean(fields: &mut FieldList, keep: Keep<'_>) -> Result<Vec<Family>, Offe
     let mut spoofed = Vec::new();
     let mut removed = false;
     fields.retain(|name, value| {
-        let found = family(name.as_str());
+        let found = family(name.as_str()).or_else(|| claim(name.as_str(), keep.told));
         spoofed.extend(found);
         found.is_none()
             && !never_forwarded(name.as_str(), keep.forwarding)
@@ -351,12 +356,18 @@ fn join_cookies(fields: &mut FieldList) {
     }
 }
 
+/// The family of a field in which upstreams get a claim.
+fn claim(name: &str, told: Option<&ToldNames>) -> Option<Family> {
+    told.is_some_and(|told| told.has(name))
+        .then_some(Family::Claim)
+}
+
 /// Removes trailers that could change the framing, routing or origin of a request (RFC 9110, 6.5.1).
-pub fn clean_trailers(trailers: &mut HeaderMap) -> Vec<Family> {
+pub fn clean_trailers(trailers: &mut HeaderMap, told: Option<&ToldNames>) -> Vec<Family> {
     let mut spoofed = Vec::new();
     let mut doomed: Vec<HeaderName> = Vec::new();
     for name in trailers.keys() {
-        let found = family(name.as_str());
+        let found = family(name.as_str()).or_else(|| claim(name.as_str(), told));
         spoofed.extend(found);
         if found.is_some() || !is_plain(name.as_str()) || never_a_trailer(name) {
             doomed.push(name.clone());
@@ -419,6 +430,7 @@ mod tests {
             issuer: ISSUER,
         },
         forwarding: false,
+        told: None,
     };
 
     /// A route that verifies certificates alone.
@@ -428,12 +440,14 @@ mod tests {
             issuer: ISSUER,
         },
         forwarding: false,
+        told: None,
     };
 
     /// A route that keeps credentials, behind a trusted hop.
     const EVERYTHING: Keep<'_> = Keep {
         credentials: Credentials::All,
         forwarding: true,
+        told: None,
     };
 
     fn cleaned(fields: &[(&str, &str)], keep: Keep<'_>) -> Vec<String> {
@@ -653,7 +667,7 @@ mod tests {
         ])
         .into();
         assert_eq!(
-            clean_trailers(&mut trailers),
+            clean_trailers(&mut trailers, None),
             [
                 Family::Countersign,
                 Family::ClientCert,
@@ -742,7 +756,7 @@ mod tests {
             } else {
                 LOOKED_AT.credentials
             };
-            let keep = Keep { credentials, forwarding };
+            let keep = Keep { credentials, forwarding, told: None };
             let Ok(spoofed) = clean(&mut left, keep) else {
                 return Ok(());
             };
@@ -778,7 +792,7 @@ mod tests {
         fn no_trailer_frames_routes_or_identifies(fields in some_fields()) {
             let borrowed: Vec<_> = fields.iter().map(|(name, value)| (&**name, &**value)).collect();
             let mut trailers = HeaderMap::from(headers(&borrowed));
-            clean_trailers(&mut trailers);
+            clean_trailers(&mut trailers, None);
             for name in trailers.keys() {
                 prop_assert!(is_plain(name.as_str()) && family(name.as_str()).is_none());
                 prop_assert!(!never_a_trailer(name), "{}", name);

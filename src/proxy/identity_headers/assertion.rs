@@ -12,8 +12,8 @@ use quick_cache::unsync::Cache;
 
 use crate::crypto::assertion::{Assertion, AssertionSigner, SignedBy};
 use crate::domain::app::App;
-use crate::domain::id::{CertificateId, KeyId, TokenId};
-use crate::domain::identity::{Bearer, Identity};
+use crate::domain::id::{CertificateId, KeyId};
+use crate::domain::identity::{Bearer, Identity, TokenMark};
 use crate::domain::identity_headers::AssertionPlan;
 use crate::domain::scope::ScopeSet;
 use crate::domain::time::Timestamp;
@@ -37,7 +37,7 @@ pub struct Assertions {
 struct For {
     certificate: Option<CertificateId>,
     key: Option<KeyId>,
-    token: Option<TokenId>,
+    token: Option<TokenMark>,
     /// The audience's address in memory. A kept assertion holds its audience, so that no other can have the address.
     audience: usize,
 }
@@ -103,7 +103,7 @@ impl Assertions {
     ) -> Option<Kept> {
         let issued_at = now.whole_seconds();
         let expires_at = end(identity, issued_at.plus(plan.ttl));
-        let scopes = identity.bearer().map(Bearer::scopes);
+        let scopes = identity.bearer().and_then(Bearer::scopes);
         let (text, key) = self.signer.sign(&Assertion {
             issuer,
             audience: &plan.audience,
@@ -139,7 +139,7 @@ impl Kept {
         in_time
             && Arc::ptr_eq(&self.app, app)
             && (Arc::ptr_eq(&self.issuer, issuer) || self.issuer == *issuer)
-            && self.scopes.as_ref() == identity.bearer().map(Bearer::scopes)
+            && self.scopes.as_ref() == identity.bearer().and_then(Bearer::scopes)
     }
 }
 
@@ -147,10 +147,7 @@ fn wanted(identity: &Identity, plan: &AssertionPlan) -> For {
     For {
         certificate: identity.certificate().map(|proof| proof.id),
         key: identity.key(),
-        token: match identity.bearer() {
-            Some(Bearer::Token { claims, .. }) => Some(claims.id),
-            Some(Bearer::Key { .. }) | None => None,
-        },
+        token: identity.bearer().and_then(Bearer::token),
         audience: Arc::as_ptr(&plan.audience).addr(),
     }
 }
@@ -158,10 +155,7 @@ fn wanted(identity: &Identity, plan: &AssertionPlan) -> For {
 /// The end of an assertion: no later than that of its proofs.
 fn end(identity: &Identity, wanted: Timestamp) -> Timestamp {
     let certificate = identity.certificate().map(|proof| proof.validity.not_after);
-    let token = match identity.bearer() {
-        Some(Bearer::Token { claims, .. }) => Some(claims.expires_at),
-        Some(Bearer::Key { .. }) | None => None,
-    };
+    let token = identity.bearer().and_then(Bearer::token_ends);
     let ends = [Some(wanted), certificate, token];
     ends.into_iter().flatten().min().unwrap_or(wanted)
 }

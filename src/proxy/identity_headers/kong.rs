@@ -48,7 +48,7 @@ pub fn push(fields: &mut Fields, identity: &Identity, certificate: Option<&Certi
     if let Some(credential) = identity.credential() {
         fields.push(CREDENTIAL, &credential);
     }
-    if let Some(scopes) = identity.bearer().map(Bearer::scopes) {
+    if let Some(scopes) = identity.bearer().and_then(Bearer::scopes) {
         fields.push(SCOPE, &scopes.to_string());
     }
     if let Some(subject) = identity.subject() {

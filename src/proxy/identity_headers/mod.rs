@@ -15,6 +15,7 @@ pub mod traefik;
 pub mod xfcc;
 
 pub mod assertion;
+pub mod claims;
 
 #[cfg(test)]
 mod testing;

@@ -36,7 +36,7 @@ pub fn push(
         fields.push(CREDENTIAL_ID, &credential);
     }
     fields.push(AUTH_METHOD, identity.method().as_str());
-    if let Some(scopes) = identity.bearer().map(Bearer::scopes) {
+    if let Some(scopes) = identity.bearer().and_then(Bearer::scopes) {
         fields.push(SCOPES, &scopes.to_string());
     }
     if let Some(subject) = identity.subject().filter(|_| wanted.subject) {

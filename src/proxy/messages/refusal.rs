@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use crate::domain::accepted::{AcceptedKinds, Environments};
+use crate::domain::accepted::Environments;
 use crate::domain::policy::Requirement;
 use crate::domain::reason::Reason;
 use crate::domain::scope::ScopeSet;
@@ -55,7 +55,7 @@ pub enum Extra {
     /// The scopes that the route needs.
     Scopes(ScopeSet),
     /// The kinds of credentials that the route accepts.
-    Accepted(AcceptedKinds),
+    Accepted(Vec<String>),
     /// The environments that the route takes.
     Environments(Environments),
 }

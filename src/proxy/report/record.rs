@@ -143,8 +143,8 @@ impl Recording {
             record.app = identity.app().map(|app| app.id);
             record.key = identity.key();
             if let Some(bearer) = identity.bearer() {
-                record.hint = Some(bearer.facts().hint());
-                record.scopes = bearer.scopes().clone();
+                record.hint = bearer.key().map(|_| bearer.facts().hint());
+                record.scopes = bearer.scopes().cloned().unwrap_or_default();
             }
             record.certificate = identity.certificate().map(|proof| proof.serial);
             record.auth = Some(identity.method());

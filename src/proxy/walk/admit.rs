@@ -149,6 +149,7 @@ impl Admission<'_> {
             }
         };
         let mut body = self.body_bounds(Some(grant.route()), expiry);
+        body.told = snapshot.catalog.issuers.told().cloned();
         if matches!(to, To::Held(..)) {
             let max = self.worker.settings.signed_body_max;
             body.bytes_max = Some(body.bytes_max.map_or(max, |own| own.min(max)));
@@ -387,6 +388,7 @@ impl Admission<'_> {
                 .and_then(|times| times.pace)
                 .unwrap_or(timeouts.body_pace),
             expiry,
+            told: None,
         }
     }
 }

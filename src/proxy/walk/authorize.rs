@@ -70,7 +70,9 @@ fn unproved(reason: Reason, route: &Route) -> Refusal {
         Reason::CertMissing | Reason::CertRequired | Reason::CredentialMissing => {
             Refusal::with(reason, Extra::Missing(route.policy.requirement))
         }
-        Reason::KindNotAccepted => Refusal::with(reason, Extra::Accepted(route.policy.usable())),
+        Reason::KindNotAccepted => {
+            Refusal::with(reason, Extra::Accepted(route.policy.usable_words()))
+        }
         Reason::EnvironmentMismatch => {
             Refusal::with(reason, Extra::Environments(route.policy.environments))
         }

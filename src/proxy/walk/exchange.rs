@@ -186,7 +186,8 @@ impl Exchange<'_> {
             strictest,
             reader,
         } = admission.admit(&mut request, has_body, recording)?;
-        self.running.let_in(bounds.expiry, pause);
+        let (expiry, bytes_max) = (bounds.expiry, bounds.bytes_max);
+        self.running.let_in(expiry, pause);
         let readable = |refusal: Refusal| refusal.readable_by(reader.clone());
         let bounded = self.bounded(body, bounds, recording);
         let body = bounded.map_err(readable)?;
@@ -196,15 +197,15 @@ impl Exchange<'_> {
                 drop(request);
                 let answered = answered.await.map_err(Refusal::from).map_err(readable)?;
                 recording.upstream_answered();
-                agreed(answered, upgrade, bounds.expiry)?
+                agreed(answered, upgrade, expiry)?
             }
             // Boxed: few requests are signed.
             To::Held(permit, head) => {
-                let forwarded = Box::pin(self.verify_and_forward(*permit, head, body, bounds));
-                let answered = forwarded.await.map_err(readable)?;
+                let forwarded = self.verify_and_forward(*permit, head, body, bytes_max);
+                let answered = Box::pin(forwarded).await.map_err(readable)?;
                 drop(request);
                 recording.upstream_answered();
-                agreed(answered, upgrade, bounds.expiry)?
+                agreed(answered, upgrade, expiry)?
             }
             // Boxed: few requests end here, and every exchange would be as large as it.
             To::Local(to) => Box::pin(self.answer_here(to, request, body, recording)).await?,
@@ -245,9 +246,9 @@ impl Exchange<'_> {
         permit: Held,
         head: Box<Head>,
         body: RequestBody<Incoming>,
-        bounds: BodyBounds,
+        bytes_max: Option<u64>,
     ) -> Result<forward::UpstreamAnswer, Refusal> {
-        let bytes_max = bounds.bytes_max.unwrap_or_default();
+        let bytes_max = bytes_max.unwrap_or_default();
         let verified = hold::verify(permit, body, bytes_max, &self.worker.held_bytes).await;
         let (permit, body) = verified.inspect_err(|error| {
             if error.reason == Reason::ContentDigestMismatch {

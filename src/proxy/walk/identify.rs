@@ -14,6 +14,7 @@ use crate::domain::header_names::HeaderNames;
 use crate::domain::id::KeyId;
 use crate::domain::identity::{Bearer, Caller, CertificateProof, Claimed, Evidence};
 use crate::domain::origin;
+use crate::domain::policy::Policy;
 use crate::domain::reason::Reason;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::stray::stray;
@@ -108,12 +109,12 @@ impl Fields for Presented<'_> {
 
     fn bearer(
         &self,
-        looked_at: bool,
+        looked_at: Option<&Policy>,
         certificate: &Evidence<CertificateProof>,
     ) -> Evidence<Bearer> {
-        if !looked_at {
+        let Some(policy) = looked_at else {
             return Evidence::Absent;
-        }
+        };
         let credential = match presented(&self.request.fields) {
             Ok(Some(credential)) => credential,
             Ok(None) => return Evidence::Absent,
@@ -146,7 +147,9 @@ impl Fields for Presented<'_> {
             Shown::Token(text) if self.verifier.is_imported(text, self.snapshot) => {
                 self.verifier.key(text, by, self.snapshot)
             }
-            Shown::Token(text) | Shown::Bound(text) => self.verifier.token(text, by, self.snapshot),
+            Shown::Token(text) | Shown::Bound(text) => {
+                self.verifier.token(text, by, policy, self.snapshot)
+            }
         };
         match found {
             // A key of another system does not say that it is secret.
@@ -205,7 +208,7 @@ impl Presented<'_> {
 
 /// The key, if it has the id that came with it.
 fn named(bearer: Bearer, id: KeyId) -> Result<Bearer, Reason> {
-    (bearer.key() == id)
+    (bearer.key() == Some(id))
         .then_some(bearer)
         .ok_or(Reason::KeyWrong)
 }
@@ -226,11 +229,13 @@ pub fn claimed(caller: &Caller, fields: &FieldList, peer: &Peer, snapshot: &Snap
     let leaf = peer.leaf.as_deref();
     let entry = leaf.and_then(|leaf| snapshot.certificates.get(&leaf.fingerprint));
     let proved = caller.bearer.proved();
-    let key = proved.map(Bearer::key).or_else(|| match presented(fields) {
-        Ok(Some(Shown::Key(text))) => parse_key(text).ok(),
-        Ok(Some(Shown::Basic(basic))) => Some(basic.id),
-        _ => None,
-    });
+    let key = proved
+        .and_then(Bearer::key)
+        .or_else(|| match presented(fields) {
+            Ok(Some(Shown::Key(text))) => parse_key(text).ok(),
+            Ok(Some(Shown::Basic(basic))) => Some(basic.id),
+            _ => None,
+        });
     // A caller without a key's secret has proved nothing about its App.
     let of_key = match caller.bearer {
         Evidence::Refused(Reason::KeyWrong) => None,

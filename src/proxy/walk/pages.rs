@@ -99,7 +99,7 @@ pub fn reader<R>(
             let rules = facts.rules.as_ref();
             rules.is_some_and(|rules| rules.origins.iter().any(|listed| listed.takes(text)))
         }
-        Evidence::Proved(Bearer::Token { .. })
+        Evidence::Proved(Bearer::Token { .. } | Bearer::Foreign { .. })
         | Evidence::Refused(Reason::SecretInBrowser | Reason::OriginRefused) => false,
         // Where a certificate was enough, there is no key: no page has a certificate to show.
         Evidence::Absent | Evidence::Refused(_) => {

@@ -122,6 +122,7 @@ fn clean(
     let keep = Keep {
         credentials,
         forwarding: about.connection.peer.origin.trusted_hop,
+        told: about.snapshot.catalog.issuers.told().map(|told| &**told),
     };
     let spoofed = headers::clean(fields, keep).map_err(invalid)?;
     about.worker.metrics.all.spoofed(&spoofed);
@@ -151,10 +152,7 @@ fn constant_fields(about: Permitted<'_>, host: &Host) -> Rc<IdentityFields> {
             .and_then(Identity::certificate)
             .map(|proof| proof.id),
         key: identity.and_then(Identity::key),
-        token: match identity.and_then(Identity::bearer) {
-            Some(Bearer::Token { claims, .. }) => Some(claims.id),
-            _ => None,
-        },
+        token: identity.and_then(Identity::bearer).and_then(Bearer::token),
         host: host.value.clone(),
     };
     connection.fields(wanted, || {
@@ -178,12 +176,15 @@ fn introduce(
     wanted: &IdentityHeaders,
 ) -> Vec<(HeaderName, HeaderValue)> {
     let leaf = connection.peer.leaf.as_deref();
-    let (fields, omitted) = caller::fields(HeaderInputs {
+    let (mut fields, omitted) = caller::fields(HeaderInputs {
         identity,
         leaf,
         issuers: worker.generations.load().issuers(),
         wanted,
     });
+    if let Some(token) = identity.bearer().and_then(Bearer::foreign) {
+        fields.extend(token.told.iter().cloned());
+    }
     if let Some(why) = omitted {
         worker.metrics.all.certificate_omitted(why);
     }

@@ -7,7 +7,6 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use crate::crypto::x509::Leaf;
-use crate::domain::accepted::CredentialKind;
 use crate::domain::api_key::Environment;
 use crate::domain::ascii::Ascii;
 use crate::domain::name::NAME_CHARS_MAX;
@@ -219,8 +218,7 @@ fn problem(shown: Reason, status: StatusCode, extra: &Extra, about: Circumstance
             }
         }
         Extra::Accepted(kinds) => {
-            let kinds: Vec<&str> = kinds.iter().map(CredentialKind::as_str).collect();
-            say("accept", kinds.into());
+            say("accept", kinds.as_slice().into());
         }
         Extra::Environments(environments) => {
             let named: Vec<&str> = environments.iter().map(Environment::as_str).collect();

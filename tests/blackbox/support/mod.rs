@@ -6,6 +6,7 @@ pub mod gateway;
 pub mod pki;
 pub mod signing;
 pub mod upstream;
+pub mod source;
 pub mod client;
 pub mod dpop;
 pub mod clients;
