@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::control::calendar::Job;
 use crate::control::error::Error;
 use crate::domain::name::Name;
-use crate::domain::quota::QuotaUse;
-use crate::domain::time::{Clock, Timestamp};
+use crate::domain::quota::{QuotaUse, Window};
+use crate::domain::time::Clock;
 use crate::proxy::plane::Proxy;
 use crate::store::repository::Store;
 
@@ -25,7 +25,7 @@ pub struct QuotaKeeper {
     proxy: Arc<Proxy>,
     clock: Arc<dyn Clock>,
     /// The uses as they are stored. The data plane's buckets are its bound.
-    stored: Mutex<HashMap<(Name, String), (Timestamp, u32)>>,
+    stored: Mutex<HashMap<Place, QuotaUse>>,
 }
 
 impl QuotaKeeper {
@@ -56,26 +56,39 @@ impl QuotaKeeper {
     }
 
     fn write(&self) -> Result<(), Error> {
-        let now = self.clock.now();
-        let uses = self.proxy.quotas_used(now);
-        // Held for the whole write: two writers would keep each other's older numbers.
+        // Held from the reading to the end: two writers would keep each other's older numbers.
         let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
-        stored.retain(|_, (ends_at, _)| *ends_at > now);
+        let now = self.clock.now();
+        let uses: HashMap<Place, QuotaUse> = self
+            .proxy
+            .quotas_used(now)
+            .into_iter()
+            .map(|used| (place(&used), used))
+            .collect();
+        // The data plane has forgotten those for whom it had no room. What is not counted there is not kept here.
+        let gone: Vec<QuotaUse> = stored
+            .extract_if(|place, _| !uses.contains_key(place))
+            .map(|(_, used)| used)
+            .collect();
         let fresh: Vec<QuotaUse> = uses
             .into_iter()
-            .filter(|used| stored.get(&key(used)) != Some(&(used.ends_at, used.used)))
+            .filter(|(place, used)| stored.get(place) != Some(used))
+            .map(|(_, used)| used)
             .collect();
+        for part in gone.chunks(KEPT_TOGETHER) {
+            self.store.keep_quota_uses(&[], part, now)?;
+        }
         for part in fresh.chunks(KEPT_TOGETHER) {
-            self.store.keep_quota_uses(part, now)?;
-            stored.extend(
-                part.iter()
-                    .map(|used| (key(used), (used.ends_at, used.used))),
-            );
+            self.store.keep_quota_uses(part, &[], now)?;
+            stored.extend(part.iter().map(|used| (place(used), used.clone())));
         }
         Ok(())
     }
 }
 
-fn key(used: &QuotaUse) -> (Name, String) {
-    (used.quota.clone(), used.subject.clone())
+/// The name, window and caller of a quota's use.
+type Place = (Name, Window, String);
+
+fn place(used: &QuotaUse) -> Place {
+    (used.quota.clone(), used.window, used.subject.clone())
 }

@@ -19,6 +19,7 @@ pub struct Quota {
 pub struct QuotaUse {
     /// The limit's name.
     pub quota: Name,
+    pub window: Window,
     /// The caller, in the data plane's words.
     pub subject: String,
     /// The end of the window.
@@ -28,7 +29,7 @@ pub struct QuotaUse {
 }
 
 /// The window of a quota. All windows begin at the full hour or at midnight, UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Window {
     Hour,
     Day,
@@ -40,7 +41,14 @@ pub enum Window {
 pub struct InvalidQuota;
 
 impl Window {
-    const ALL: [Self; 2] = [Self::Hour, Self::Day];
+    pub const ALL: [Self; 2] = [Self::Hour, Self::Day];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hour => "hour",
+            Self::Day => "day",
+        }
+    }
 
     const fn seconds(self) -> u64 {
         match self {

@@ -22,7 +22,7 @@ use crate::domain::id::{
     AdminTokenId, AppId, AuditEventId, AuthorityId, BoostId, CertificateId, KeyId,
 };
 use crate::domain::listing::{AuditFilter, CertificateFilter, CredentialFilter, KeyFilter, Page};
-use crate::domain::quota::QuotaUse;
+use crate::domain::quota::{QuotaUse, Window};
 use crate::domain::rate::Rate;
 use crate::domain::record::AuditEvent;
 use crate::domain::registry::change::{Allowed, Change};
@@ -255,28 +255,30 @@ pub(super) fn the_use_of_a_quota_is_kept_until_its_window_ends(store: &dyn Store
     let before = store.revision().unwrap();
     let used = |subject: &str, hours, used| QuotaUse {
         quota: "day".parse().unwrap(),
+        window: Window::Day,
         subject: subject.to_owned(),
         ends_at: NOW.plus(Duration::from_hours(hours)),
         used,
     };
+    let keep = |uses: &[QuotaUse], gone: &[QuotaUse], now| {
+        store.keep_quota_uses(uses, gone, now).unwrap();
+    };
     let (one, other) = (used("key one", 5, 7), used("key two", 9, 1));
-    store
-        .keep_quota_uses(&[one.clone(), other.clone()], NOW)
-        .unwrap();
+    keep(&[one.clone(), other.clone()], &[], NOW);
     assert_eq!(store.quota_uses(NOW).unwrap(), [one, other.clone()]);
     let more = used("key one", 5, 8);
-    store
-        .keep_quota_uses(std::slice::from_ref(&more), NOW)
-        .unwrap();
+    keep(std::slice::from_ref(&more), &[], NOW);
     assert_eq!(store.quota_uses(NOW).unwrap(), [more, other.clone()]);
     let later = NOW.plus(Duration::from_hours(5));
-    assert_eq!(store.quota_uses(later).unwrap(), [other]);
-    store.keep_quota_uses(&[], later).unwrap();
     assert_eq!(
-        store.quota_uses(NOW).unwrap().len(),
-        1,
-        "the ended one is gone"
+        store.quota_uses(later).unwrap(),
+        std::slice::from_ref(&other)
     );
+    keep(&[], &[], later);
+    let left = store.quota_uses(NOW).unwrap();
+    assert_eq!(left, std::slice::from_ref(&other), "the ended one is gone");
+    keep(&[], &[other], NOW);
+    assert!(store.quota_uses(NOW).unwrap().is_empty());
     assert_eq!(store.revision().unwrap(), before);
 }
 

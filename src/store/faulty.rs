@@ -110,8 +110,13 @@ impl Store for Faulty {
         self.store.quota_uses(now)
     }
 
-    fn keep_quota_uses(&self, uses: &[QuotaUse], now: Timestamp) -> Result<(), Error> {
-        self.store.keep_quota_uses(uses, now)
+    fn keep_quota_uses(
+        &self,
+        uses: &[QuotaUse],
+        gone: &[QuotaUse],
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.store.keep_quota_uses(uses, gone, now)
     }
 
     fn admin_token(&self, id: AdminTokenId) -> Result<Option<AdminToken>, Error> {

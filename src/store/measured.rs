@@ -200,8 +200,15 @@ impl Store for Measured {
         self.timed(Operation::List, |store| store.quota_uses(now))
     }
 
-    fn keep_quota_uses(&self, uses: &[QuotaUse], now: Timestamp) -> Result<(), Error> {
-        self.timed(Operation::Uses, |store| store.keep_quota_uses(uses, now))
+    fn keep_quota_uses(
+        &self,
+        uses: &[QuotaUse],
+        gone: &[QuotaUse],
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.timed(Operation::Uses, |store| {
+            store.keep_quota_uses(uses, gone, now)
+        })
     }
 
     fn admin_token(&self, id: AdminTokenId) -> Result<Option<AdminToken>, Error> {

@@ -64,9 +64,14 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// The uses of quotas whose windows have not ended at `now`.
     fn quota_uses(&self, now: Timestamp) -> Result<Vec<QuotaUse>, Error>;
-    /// Keeps the uses of quotas in place of the earlier ones, without a revision and an event, and forgets some that have
-    /// ended at `now`.
-    fn keep_quota_uses(&self, uses: &[QuotaUse], now: Timestamp) -> Result<(), Error>;
+    /// Keeps the uses of quotas in place of the earlier ones, without a revision and an event, forgets those in `gone`,
+    /// and some that have ended at `now`.
+    fn keep_quota_uses(
+        &self,
+        uses: &[QuotaUse],
+        gone: &[QuotaUse],
+        now: Timestamp,
+    ) -> Result<(), Error>;
 
     fn admin_token(&self, id: AdminTokenId) -> Result<Option<AdminToken>, Error>;
     fn admin_tokens(&self, page: &Page<AdminTokenId>) -> Result<Vec<AdminToken>, Error>;

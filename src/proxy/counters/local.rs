@@ -2,7 +2,7 @@
 //!
 //! A bucket is one atomic number (see [`Meter`]). A worker finds it in a map of its own; only a bucket
 //! that the worker has not seen lately is looked up in the shared map, under the lock of one of its shards.
-//! Rates and quotas have a map each, because their states have different units.
+//! Rates, hourly and daily quotas have a map each, because their states cannot be compared.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use quick_cache::unsync::Cache;
 
 use crate::domain::limit::{Meter, Moment};
 use crate::domain::name::Name;
-use crate::domain::quota::{QuotaUse, Used};
+use crate::domain::quota::{QuotaUse, Used, Window};
 use crate::domain::rate::Verdict;
 use crate::domain::time::Timestamp;
 use crate::net::turn;
@@ -45,14 +45,14 @@ pub struct BucketKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unit {
     Rate,
-    Quota,
+    Quota(Window),
 }
 
 impl From<&Meter> for Unit {
     fn from(meter: &Meter) -> Self {
         match meter {
             Meter::Rate(_) => Self::Rate,
-            Meter::Quota(_) => Self::Quota,
+            Meter::Quota(quota) => Self::Quota(quota.window),
         }
     }
 }
@@ -65,14 +65,18 @@ pub struct Bucket(Arc<AtomicU64>);
 #[derive(Debug)]
 pub struct Buckets {
     rates: Shards,
-    quotas: Shards,
+    hours: Shards,
+    days: Shards,
     began: Instant,
 }
+
+/// One part of a map of buckets.
+type Part = Mutex<HashMap<BucketKey, Bucket, RandomState>>;
 
 /// One map of buckets, in parts with a lock each.
 #[derive(Debug)]
 struct Shards {
-    parts: Box<[Mutex<HashMap<BucketKey, Bucket, RandomState>>]>,
+    parts: Box<[Part]>,
     hasher: RandomState,
     shard_max: usize,
 }
@@ -82,7 +86,8 @@ impl Buckets {
     pub fn new(buckets_max: usize) -> Self {
         Self {
             rates: Shards::new(buckets_max),
-            quotas: Shards::new(buckets_max),
+            hours: Shards::new(buckets_max),
+            days: Shards::new(buckets_max),
             began: Instant::now(),
         }
     }
@@ -109,17 +114,18 @@ impl Buckets {
     /// The uses of quotas whose windows are not over at `now`.
     pub fn quotas_used(&self, now: Timestamp) -> Vec<QuotaUse> {
         let now = seconds(now);
-        let mut found = Vec::new();
-        for shard in &self.quotas.parts {
-            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            let states = shard.iter().map(|(key, bucket)| (key, bucket.state()));
-            let used = states
-                .filter(|(_, state)| *state != THROWN_OUT)
-                .map(|(key, state)| (key, Used::from(state)))
-                .filter(|(_, used)| used.end > now && used.count > 0);
-            found.extend(used.filter_map(|(key, used)| written(key, used)));
+        let parts = self.hours.parts.iter().chain(&self.days.parts);
+        parts
+            .flat_map(|part| used(part, now))
+            .filter_map(|(key, used)| written(&key, used))
+            .collect()
+    }
+
+    fn quotas(&self, window: Window) -> &Shards {
+        match window {
+            Window::Hour => &self.hours,
+            Window::Day => &self.days,
         }
-        found
     }
 
     /// Sets the buckets of quotas, before the workers serve. A use by nobody that is known any more is left out.
@@ -131,13 +137,13 @@ impl Buckets {
             let key = BucketKey {
                 limit: Some(used.quota.clone()),
                 subject,
-                unit: Unit::Quota,
+                unit: Unit::Quota(used.window),
             };
             let state = Used {
                 end: seconds(used.ends_at),
                 count: used.used,
             };
-            let bucket = self.quotas.find(&key, 0);
+            let bucket = self.quotas(used.window).find(&key, 0);
             bucket.0.store(state.into(), Ordering::Release);
         }
     }
@@ -145,7 +151,7 @@ impl Buckets {
     fn find(&self, key: &BucketKey, full_at: u64) -> Bucket {
         match key.unit {
             Unit::Rate => self.rates.find(key, full_at),
-            Unit::Quota => self.quotas.find(key, full_at),
+            Unit::Quota(window) => self.quotas(window).find(key, full_at),
         }
     }
 }
@@ -155,9 +161,25 @@ fn seconds(time: Timestamp) -> u64 {
     u64::try_from(time.unix_seconds()).unwrap_or(0)
 }
 
+/// The used buckets of one part. A worker that needs the part waits meanwhile, so nothing is formatted here.
+fn used(part: &Part, now: u64) -> Vec<(BucketKey, Used)> {
+    let part = part.lock().unwrap_or_else(PoisonError::into_inner);
+    let states = part.iter().map(|(key, bucket)| (key, bucket.state()));
+    states
+        .filter(|(_, state)| *state != THROWN_OUT)
+        .map(|(key, state)| (key, Used::from(state)))
+        .filter(|(_, used)| used.end > now && used.count > 0)
+        .map(|(key, used)| (key.clone(), used))
+        .collect()
+}
+
 fn written(key: &BucketKey, used: Used) -> Option<QuotaUse> {
+    let Unit::Quota(window) = key.unit else {
+        return None;
+    };
     Some(QuotaUse {
         quota: key.limit.clone()?,
+        window,
         subject: key.subject.to_string(),
         ends_at: Timestamp::from_unix_seconds(i64::try_from(used.end).ok()?),
         used: used.count,
@@ -346,7 +368,7 @@ mod tests {
     use std::net::IpAddr;
 
     use super::*;
-    use crate::domain::quota::{Quota, Window};
+    use crate::domain::quota::Quota;
     use crate::domain::rate::Allowance;
 
     const FIRST: Moment = at(1);
@@ -467,5 +489,23 @@ mod tests {
                 .take(&key, &meter, counters.moment(tomorrow))
                 .is_ok()
         );
+    }
+
+    /// An hourly bucket that is used up ends before a daily one that was used once; neither takes the other's room.
+    #[test]
+    fn daily_callers_push_no_hourly_one_out() {
+        let counters = Counters::new(Arc::new(Buckets::new(SHARDS)));
+        let of = |count, window| Meter::Quota(Quota { count, window });
+        let (hourly, daily) = (of(1, Window::Hour), of(1, Window::Day));
+        let at = counters.moment(Timestamp::from_unix_seconds(1_800_000_000));
+        let key = |address, meter: &Meter| BucketKey {
+            unit: Unit::from(meter),
+            ..key(address)
+        };
+        counters.take(&key(0, &hourly), &hourly, at).unwrap();
+        for address in 1..=255 {
+            counters.take(&key(address, &daily), &daily, at).unwrap();
+        }
+        assert!(counters.take(&key(0, &hourly), &hourly, at).is_err());
     }
 }

@@ -190,10 +190,15 @@ impl Store for SqliteStore {
             .read(|connection| quota_uses::all(connection, now))
     }
 
-    fn keep_quota_uses(&self, uses: &[QuotaUse], now: Timestamp) -> Result<(), Error> {
-        let uses = uses.to_vec();
+    fn keep_quota_uses(
+        &self,
+        uses: &[QuotaUse],
+        gone: &[QuotaUse],
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let (uses, gone) = (uses.to_vec(), gone.to_vec());
         self.uses.write(&self.pool, move |connection| {
-            quota_uses::keep(connection, &uses, now)
+            quota_uses::keep(connection, &uses, &gone, now)
         })
     }
 

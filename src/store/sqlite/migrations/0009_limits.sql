@@ -2,10 +2,11 @@
 -- change: it has neither a revision nor an audit event.
 CREATE TABLE quota_uses (
     quota TEXT NOT NULL,
+    window TEXT NOT NULL,
     subject TEXT NOT NULL,
     ends_at INTEGER NOT NULL,
     used INTEGER NOT NULL,
-    PRIMARY KEY (quota, subject)
+    PRIMARY KEY (quota, window, subject)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX quota_uses_by_end ON quota_uses (ends_at);
 
