@@ -32,7 +32,7 @@ pub fn check(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
         ClientConnection::new(config, tls::server_name(&options.host)?)?,
         socket,
     );
-    stream.write_all(&h1::request(options))?;
+    stream.write_all(&h1::requests(options).concat())?;
     let (mut reader, mut tally) = (h1::Reader::default(), Tally::default());
     let mut answer = Vec::new();
     let mut buffer = [0; 16 << 10];

@@ -3,8 +3,21 @@
 use crate::options::Options;
 use crate::tally::Tally;
 
-pub fn request(options: &Options) -> Vec<u8> {
-    let method = if options.upload > 0 { "POST" } else { "GET" };
+/// The requests, in their order. Without forms it is one, sent again and again.
+pub fn requests(options: &Options) -> Vec<Vec<u8>> {
+    if options.forms.is_empty() {
+        return vec![request(options, None)];
+    }
+    let forms = options.forms.iter();
+    forms.map(|form| request(options, Some(form))).collect()
+}
+
+fn request(options: &Options, form: Option<&str>) -> Vec<u8> {
+    let method = if options.upload > 0 || form.is_some() {
+        "POST"
+    } else {
+        "GET"
+    };
     let mut text = format!(
         "{method} {} HTTP/1.1\r\nHost: {}\r\n",
         options.path, options.host
@@ -15,7 +28,14 @@ pub fn request(options: &Options) -> Vec<u8> {
     if options.upload > 0 {
         text.push_str(&format!("Content-Length: {}\r\n", options.upload));
     }
+    if let Some(form) = form {
+        text.push_str(&format!(
+            "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n",
+            form.len()
+        ));
+    }
     text.push_str("\r\n");
+    text.push_str(form.unwrap_or_default());
     text.into_bytes()
 }
 

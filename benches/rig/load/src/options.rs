@@ -22,6 +22,7 @@ usage: load --mode MODE --cert FILE --key FILE [options]
   --path PATH         /1k; the upstream knows /1k, /size/BYTES, and echoes the request head for anything else
   --path-prefix P     goes before PATH
   --upload BYTES      POST this many bytes instead of GET (h1 modes)
+  --forms FILE        POST the lines of FILE as forms, one after another (h1 modes); the run ends with the last one
   --connections N     64
   --streams N         32, per connection, h2 modes
   --rate N            requests per second, rate modes
@@ -70,6 +71,8 @@ pub struct Options {
     pub headers: Vec<(String, String)>,
     pub path: String,
     pub upload: u64,
+    /// The bodies of requests, each sent once.
+    pub forms: Vec<String>,
     pub connections: usize,
     pub streams: u32,
     pub rate: f64,
@@ -136,6 +139,7 @@ impl Options {
             headers: Vec::new(),
             path: "/1k".into(),
             upload: 0,
+            forms: Vec::new(),
             connections: 64,
             streams: 32,
             rate: 0.0,
@@ -158,6 +162,7 @@ impl Options {
             "--host" => self.host = value,
             "--path" => self.path = value,
             "--upload" => self.upload = number(name, &value)?,
+            "--forms" => self.forms = lines(&value)?,
             "--connections" => self.connections = number(name, &value)?,
             "--streams" => self.streams = number(name, &value)?,
             "--rate" => self.rate = number(name, &value)?,
@@ -181,11 +186,19 @@ impl Options {
         if self.mode.is_h2() && self.upload > 0 {
             return Err("--upload works in the h1 modes only".into());
         }
+        if self.mode.is_h2() && !self.forms.is_empty() {
+            return Err("--forms works in the h1 modes only".into());
+        }
         if self.mode == Mode::Check && self.ca.is_none() {
             return Err("--mode check needs --ca".into());
         }
         Ok(self)
     }
+}
+
+fn lines(path: &str) -> Result<Vec<String>, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+    Ok(text.lines().map(str::to_owned).collect())
 }
 
 fn mode(name: &str) -> Result<Mode, String> {

@@ -3,6 +3,7 @@
 //! Lines on standard output drive `compare`: `START` when counting begins and `END {json}` when it ends (it reads the
 //! proxy's CPU time at both), `READY n` when n idle connections are held, `TICK n` for progress.
 
+use std::cell::Cell;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,7 +33,9 @@ struct Plan<'a> {
     options: &'a Options,
     configs: Vec<Arc<ClientConfig>>,
     name: ServerName<'static>,
-    request: Vec<u8>,
+    requests: Vec<Vec<u8>>,
+    /// The place of the next request.
+    next: Cell<usize>,
     blocks: Blocks,
 }
 
@@ -54,7 +57,8 @@ impl<'a> Engine<'a> {
             options,
             configs: tls::configs(options)?,
             name: tls::server_name(&options.host)?,
-            request: h1::request(options),
+            requests: h1::requests(options),
+            next: Cell::new(0),
             blocks: Blocks::new(options),
         };
         Ok(Self {
@@ -115,6 +119,9 @@ impl<'a> Engine<'a> {
                         counting_since = Some(now);
                         say("START");
                     }
+                }
+                if self.plan.is_used_up() {
+                    break;
                 }
                 if counting_since
                     .is_some_and(|since| (now - since).as_secs_f64() >= options.seconds)
@@ -298,6 +305,18 @@ impl<'a> Engine<'a> {
 }
 
 impl Plan<'_> {
+    /// The bytes of the next request.
+    fn bytes(&self) -> &[u8] {
+        let place = self.next.get();
+        self.next.set(place + 1);
+        &self.requests[place % self.requests.len()]
+    }
+
+    /// True if every form has been sent.
+    fn is_used_up(&self) -> bool {
+        !self.options.forms.is_empty() && self.next.get() >= self.requests.len()
+    }
+
     /// Keeps a connection as busy as its mode wants it.
     fn next_request(
         &self,
@@ -323,7 +342,7 @@ impl Plan<'_> {
         }
         connection.in_flight = true;
         connection.upload_left = self.options.upload;
-        connection.send(&self.request)
+        connection.send(self.bytes())
     }
 
     fn paced_request(
@@ -339,7 +358,7 @@ impl Plan<'_> {
         }
         connection.started = due;
         connection.in_flight = true;
-        connection.send(&self.request)
+        connection.send(self.bytes())
     }
 }
 
