@@ -65,6 +65,10 @@ impl SeenSignatures {
             return Sight::Full;
         };
         let mut apps = part.lock().unwrap_or_else(PoisonError::into_inner);
+        if !apps.contains_key(&app) {
+            // Apps that have signed nothing that could still count give their memory back.
+            apps.retain(|_, slots| !slots.is_over(now));
+        }
         let slots = apps.entry(app).or_default();
         slots.forget(now);
         if slots.has(&mark) {
@@ -86,6 +90,12 @@ impl Slots {
         {
             self.len -= first.remove().len();
         }
+    }
+
+    /// True if none of the marks could count any more.
+    fn is_over(&self, now: Timestamp) -> bool {
+        let last = self.marks.last_key_value();
+        last.is_none_or(|(last, _)| *last < slot(now))
     }
 
     fn has(&self, mark: &Mark) -> bool {
@@ -142,5 +152,32 @@ mod tests {
         }
         let later = until.plus(Duration::from_secs(11));
         assert_eq!(seen.note(app, [3; 16], later, later), Sight::First);
+    }
+
+    #[test]
+    fn an_app_that_is_silent_takes_no_memory() {
+        let seen = SeenSignatures::default();
+        let (app, other, third) = (1, 17, 33);
+        let note = |app, mark, now: Timestamp| {
+            let until = now.plus(Duration::from_mins(1));
+            seen.note(AppId::from_bits(app), [mark; 16], until, now)
+        };
+        let kept = || {
+            seen.parts
+                .iter()
+                .map(|part| part.lock().unwrap().len())
+                .sum::<usize>()
+        };
+        assert_eq!(note(app, 1, NOW), Sight::First);
+        assert_eq!(
+            note(other, 1, NOW.plus(Duration::from_secs(30))),
+            Sight::First
+        );
+        assert_eq!(kept(), 2);
+        // The first App's signature counts no more, the other's does.
+        let later = NOW.plus(Duration::from_secs(80));
+        assert_eq!(note(third, 1, later), Sight::First);
+        assert_eq!(kept(), 2);
+        assert_eq!(note(other, 1, later), Sight::Again);
     }
 }
