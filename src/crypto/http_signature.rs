@@ -123,6 +123,7 @@ fn dictionary(message: &Message<'_>, name: &str) -> Result<Option<Dictionary>, R
 
 impl Signature {
     fn read(by: Signer, covered: InnerList, octets: Vec<u8>) -> Result<Self, Reason> {
+        signature_base::bounded(&covered)?;
         let params = &covered.params;
         let number = |name: &str| match params.get(name) {
             None => Ok(None),
@@ -174,6 +175,13 @@ impl Signature {
     pub fn has(&self, component: &str) -> bool {
         let mut items = self.covered.items.iter();
         items.any(|item| item.params.is_empty() && text(&item.bare_item) == Some(component))
+    }
+
+    /// The names of the fields that are covered, as a whole or in part.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        let items = self.covered.items.iter();
+        let names = items.filter_map(|item| text(&item.bare_item));
+        names.filter(|name| !name.starts_with('@'))
     }
 
     /// Checks that the signature was made just now.

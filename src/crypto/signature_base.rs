@@ -12,6 +12,9 @@ use crate::domain::reason::Reason;
 /// The most components that a signature may cover: each is looked up among the request's fields.
 const COMPONENTS_MAX: usize = 64;
 
+/// The most of them with parameters: a whole field or query is read for each.
+const WITH_PARAMETERS_MAX: usize = 8;
+
 /// The characters that stay as they are in a query parameter (RFC 9421, 2.2.8).
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'*')
@@ -65,23 +68,31 @@ impl<'m> Message<'m> {
     }
 }
 
-/// The signature base of `message` for these components and parameters.
-pub fn base(message: &Message<'_>, covered: &InnerList) -> Result<Vec<u8>, Reason> {
-    if covered.items.len() > COMPONENTS_MAX {
+/// Refuses more components than are looked up. It costs nothing, so it comes before anything else.
+pub(super) fn bounded(covered: &InnerList) -> Result<(), Reason> {
+    let items = covered.items.iter();
+    let with_parameters = items.filter(|item| !item.params.is_empty()).count();
+    if covered.items.len() > COMPONENTS_MAX || with_parameters > WITH_PARAMETERS_MAX {
         return Err(Reason::SignatureMalformed);
     }
+    Ok(())
+}
+
+/// The signature base of `message` for these components and parameters.
+pub fn base(message: &Message<'_>, covered: &InnerList) -> Result<Vec<u8>, Reason> {
+    bounded(covered)?;
     let mut seen = HashSet::new();
     let mut base = Vec::new();
     for item in &covered.items {
         let identifier = item.serialize();
         base.extend_from_slice(identifier.as_bytes());
-        base.extend_from_slice(b": ");
-        base.extend_from_slice(&component(message, item).ok_or(Reason::SignatureMalformed)?);
-        base.push(b'\n');
         // A component that stands twice could hide what it covers.
         if !seen.insert(identifier) {
             return Err(Reason::SignatureMalformed);
         }
+        base.extend_from_slice(b": ");
+        base.extend_from_slice(&component(message, item).ok_or(Reason::SignatureMalformed)?);
+        base.push(b'\n');
     }
     let parameters = vec![ListEntry::InnerList(covered.clone())].serialize();
     let parameters = parameters.ok_or(Reason::SignatureMalformed)?;
@@ -328,5 +339,28 @@ mod tests {
         }
         let many = format!("({})", "\"date\" ".repeat(COMPONENTS_MAX + 1));
         assert_eq!(based(&MESSAGE, &many), Err(Reason::SignatureMalformed));
+    }
+
+    #[test]
+    fn few_components_read_a_whole_field_or_query() {
+        let query: Vec<_> = (0..=WITH_PARAMETERS_MAX)
+            .map(|n| format!("q{n}=v"))
+            .collect();
+        let target = format!("/?{}", query.join("&"));
+        let message = Message {
+            target: &target,
+            ..MESSAGE
+        };
+        let covered = |count: usize| {
+            let named: Vec<_> = (0..count)
+                .map(|n| format!("\"@query-param\";name=\"q{n}\""))
+                .collect();
+            format!("({})", named.join(" "))
+        };
+        assert!(based(&message, &covered(WITH_PARAMETERS_MAX)).is_ok());
+        assert_eq!(
+            based(&message, &covered(WITH_PARAMETERS_MAX + 1)),
+            Err(Reason::SignatureMalformed)
+        );
     }
 }

@@ -76,6 +76,39 @@ impl Catalog {
     }
 }
 
+#[cfg(test)]
+impl Snapshot {
+    /// A snapshot of these Apps and Keys, without anything else.
+    pub fn sample(
+        apps: impl IntoIterator<Item = App>,
+        keys: impl IntoIterator<Item = (KeyId, KeyEntry)>,
+    ) -> Self {
+        let apps = apps.into_iter().map(|app| (app.id, Arc::new(app)));
+        Self {
+            version: 1,
+            revision: 1,
+            catalog: Arc::new(Catalog {
+                generation: 1,
+                routes: RouteTable::default(),
+                upstreams: HashMap::default(),
+                tls_policies: HostPolicies::default(),
+                issuer: "".into(),
+                client_auth: ClientAuthMethods::default(),
+                legacy_limit_fields: false,
+                profile: TokenProfile::default(),
+                issuers: ForeignIssuers::default(),
+            }),
+            apps: Shelf::build(apps),
+            certificates: Shelf::default(),
+            keys: Shelf::build(keys),
+            key_index: KeyIndex::default(),
+            verification_keys: Arc::default(),
+            published: Arc::default(),
+            token_ends: Shelf::default(),
+        }
+    }
+}
+
 /// The TLS policy of each host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostPolicies {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use quick_cache::unsync::Cache;
 
+use super::covered_fields;
 use super::failed_attempts::FailedAttempts;
 use super::seen_signatures::{Mark, SeenSignatures, Sight};
 use crate::crypto::content_digest;
@@ -82,6 +83,8 @@ impl fmt::Debug for Signatures {
 #[derive(Clone, Copy, Debug)]
 pub struct Circumstances<'a> {
     pub has_body: bool,
+    /// True if the request presents a key or a token as well.
+    pub beside_another: bool,
     pub address: IpAddr,
     pub failures: &'a FailedAttempts,
     pub now: Timestamp,
@@ -119,15 +122,20 @@ impl Signatures {
         // The faults that anybody can see come first: they say nothing about a key.
         signature.covers(message, about.has_body)?;
         signature.is_recent(about.now)?;
+        // Two at once are refused, as two keys are: an upstream or a log might take the other one, which nobody verifies.
+        if about.beside_another {
+            return Err(Reason::SignatureMalformed);
+        }
+        let told = snapshot.catalog.issuers.told().map(AsRef::as_ref);
+        covered_fields::reach_the_upstream(signature, message, told)?;
         let body = signed_body(signature, message)?;
-        let base = signature.base(message)?;
         let checked = about.failures.check(about.address);
         checked.ok().ok_or(Reason::AuthRateLimited)?;
-        let proved = self.prove(signature, &base, about.now, snapshot);
-        if matches!(proved, Err(reason) if reason.shown() == Reason::CredentialInvalid) {
+        let proved = self.prove(signature, message, about.now, snapshot);
+        if matches!(proved, Err(reason) if is_failed_attempt(reason)) {
             about.failures.count(about.address);
         }
-        let (entry, app) = proved?;
+        let Proof { entry, app, base } = proved?;
         if !entry.may_be_used_from(about.address) {
             return Err(Reason::KeyNetwork);
         }
@@ -143,29 +151,33 @@ impl Signatures {
         })
     }
 
-    /// The Key and the App that have signed. Their state comes last: nobody else learns of it.
+    /// The Key and the App that have signed. Their state comes last: nobody else learns of it. The signature base is made
+    /// for Keys only that may sign, since it costs more than all that comes before.
     fn prove<'s>(
         &self,
         signature: &Signature,
-        base: &[u8],
+        message: &Message<'_>,
         now: Timestamp,
         snapshot: &'s Snapshot,
-    ) -> Result<(&'s KeyEntry, &'s Arc<App>), Reason> {
+    ) -> Result<Proof<'s>, Reason> {
         let id = signature.by.key;
         let known = snapshot.keys.get(&id);
         let known = known.and_then(|entry| Some((entry, snapshot.apps.get(&entry.app)?)));
         let (entry, app) = known.ok_or(Reason::KeyUnknown)?;
-        let verified = match (entry.kind, &signature.by.kid) {
-            // Anybody can read its id, and it is meant to be shown.
-            (KeyKind::Publishable, _) => return Err(Reason::KindNotAccepted),
-            (KeyKind::Signing, None) => self.is_by_text(signature, entry, base),
-            (KeyKind::Signing | KeyKind::Secret, _) => self.is_by_app(signature, app, base, now),
-        };
-        if verified {
-            snapshot.live_key(id, now)
-        } else {
-            Err(Reason::SignatureInvalid)
+        // Anybody can read its id, and it is meant to be shown.
+        if entry.kind == KeyKind::Publishable {
+            return Err(Reason::KindNotAccepted);
         }
+        let base = signature.base(message)?;
+        let verified = match (entry.kind, &signature.by.kid) {
+            (KeyKind::Signing, None) => self.is_by_text(signature, entry, &base),
+            _ => self.is_by_app(signature, app, &base, now),
+        };
+        if !verified {
+            return Err(Reason::SignatureInvalid);
+        }
+        let (entry, app) = snapshot.live_key(id, now)?;
+        Ok(Proof { entry, app, base })
     }
 
     /// True if the text of the signing key has made the signature.
@@ -226,6 +238,21 @@ impl Signatures {
     }
 }
 
+/// The proof of a signature.
+struct Proof<'s> {
+    entry: &'s KeyEntry,
+    app: &'s Arc<App>,
+    /// The text that was signed.
+    base: Vec<u8>,
+}
+
+/// True for a refusal of [`Signatures::prove`] that counts as a failed attempt. One without a signature base does too:
+/// only the id of a Key gets so far, and each such attempt would tell that it is one.
+fn is_failed_attempt(reason: Reason) -> bool {
+    matches!(reason, Reason::KindNotAccepted | Reason::SignatureMalformed)
+        || reason.shown() == Reason::CredentialInvalid
+}
+
 /// The digests of the body, if they are covered.
 fn signed_body(signature: &Signature, message: &Message<'_>) -> Result<Option<SignedBody>, Reason> {
     if !signature.has("content-digest") {
@@ -248,3 +275,7 @@ fn mark(signature: &Signature, base: &[u8]) -> Mark {
     let digest = hash::sha256(&text);
     std::array::from_fn(|place| digest.get(place).copied().unwrap_or_default())
 }
+
+#[cfg(test)]
+#[path = "signatures_tests.rs"]
+mod tests;

@@ -16,7 +16,7 @@ use crate::proxy::messages::offence::Offence;
 const DPOP: HeaderName = HeaderName::from_static("dpop");
 
 /// Names that one `Connection` field may list. Honest clients list three or four.
-const CONNECTION_OPTIONS_MAX: usize = 32;
+pub const CONNECTION_OPTIONS_MAX: usize = 32;
 
 macro_rules! families {
     ($($(#[$doc:meta])* $name:ident = $label:literal,)*) => {
@@ -275,6 +275,12 @@ pub fn clean(fields: &mut FieldList, keep: Keep<'_>) -> Result<Vec<Family>, Offe
 /// True for a field that is for this hop, set by us, or verified by us as a credential.
 pub fn is_ours(name: &str) -> bool {
     never_forwarded(name, false) || matches!(name, "authorization" | "x-api-key")
+}
+
+/// True for a field that upstreams do not get as its caller sent it. `Host` is not one: the request is routed by it.
+pub fn is_replaced(name: &str, told: Option<&ToldNames>) -> bool {
+    let of_this_hop = never_forwarded(name, false) || matches!(name, "dpop" | "te" | "x-api-key");
+    (of_this_hop && name != "host") || family(name).or_else(|| claim(name, told)).is_some()
 }
 
 /// True for fields that are for this hop, or that we set ourselves.

@@ -242,12 +242,12 @@ impl Admission<'_> {
         recording: &mut Recording,
     ) -> Result<(Permit, Caller), Refusal> {
         let metrics = &self.worker.metrics;
-        let caller = decision.caller;
+        let (caller, route) = (decision.caller, decision.route);
         let permit = match self.over_quarantine(&caller.certificate) {
             Some(reason) => Err((reason.into(), true)),
             None => decision.outcome.map_err(|denial| {
                 let of_credentials = denial.is_of_credentials();
-                let refusal = self.refusal(denial, request, decision.route, snapshot);
+                let refusal = self.refusal(denial, request, route, snapshot);
                 if of_credentials {
                     metrics.all.auth_refused(refusal.reason);
                 }
@@ -277,7 +277,8 @@ impl Admission<'_> {
             Err((refusal, of_credentials)) => {
                 if of_credentials {
                     let (fields, peer) = (&request.fields, &self.connection.peer);
-                    recording.claimed(identify::claimed(&caller, fields, peer, snapshot));
+                    let claimed = identify::claimed(&caller, route, fields, peer, snapshot);
+                    recording.claimed(claimed);
                 }
                 Err(refusal)
             }

@@ -1,6 +1,8 @@
 //! Identification: a request becomes a caller by its certificate, and by its key or token if the route verifies one.
 //! Refuses nothing.
 
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue, header};
 
 use crate::crypto::api_key::parse_key;
@@ -8,14 +10,16 @@ use crate::crypto::dpop::algorithms::Algorithms;
 use crate::crypto::dpop::call::Call;
 use crate::crypto::http_signature;
 use crate::crypto::signature_base::Message;
+use crate::domain::accepted::CredentialKind;
 use crate::domain::api_key::KeyKind;
 use crate::domain::decision::Fields;
 use crate::domain::header_names::HeaderNames;
-use crate::domain::id::KeyId;
+use crate::domain::id::{AppId, KeyId};
 use crate::domain::identity::{Bearer, Caller, CertificateProof, Claimed, Evidence};
 use crate::domain::origin;
 use crate::domain::policy::Policy;
 use crate::domain::reason::Reason;
+use crate::domain::route::Route;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::stray::stray;
 use crate::domain::time::Timestamp;
@@ -81,6 +85,9 @@ impl Fields for Presented<'_> {
     }
 
     fn signature(&self) -> Option<Evidence<Bearer>> {
+        if !self.request.fields.contains(&SIGNATURE_INPUT) {
+            return None;
+        }
         let fields: Vec<_> = texts(&self.request.fields).collect();
         let target = self.request.target()?;
         let message = Message {
@@ -91,6 +98,7 @@ impl Fields for Presented<'_> {
         };
         let about = Circumstances {
             has_body: self.has_body,
+            beside_another: !matches!(presented(&self.request.fields), Ok(None)),
             address: self.connection.peer.origin.address,
             failures: self.verifier.failures(),
             now: self.now,
@@ -225,35 +233,59 @@ fn only<'f>(fields: &'f FieldList, name: &HeaderName) -> Option<&'f str> {
 }
 
 /// The claimed sender of a refused request, as far as the request and the registry name one. Only the record gets it.
-pub fn claimed(caller: &Caller, fields: &FieldList, peer: &Peer, snapshot: &Snapshot) -> Claimed {
+pub fn claimed(
+    caller: &Caller,
+    route: Option<&Arc<Route>>,
+    fields: &FieldList,
+    peer: &Peer,
+    snapshot: &Snapshot,
+) -> Claimed {
     let leaf = peer.leaf.as_deref();
     let entry = leaf.and_then(|leaf| snapshot.certificates.get(&leaf.fingerprint));
-    let proved = caller.bearer.proved();
-    let key = proved
-        .and_then(Bearer::key)
-        .or_else(|| match presented(fields) {
-            Ok(Some(Shown::Key(text))) => parse_key(text).ok(),
-            Ok(Some(Shown::Basic(basic))) => Some(basic.id),
-            _ => None,
-        });
-    // A caller without a key's secret has proved nothing about its App.
-    let of_key = match caller.bearer {
-        Evidence::Refused(Reason::KeyWrong) => None,
-        _ => key.and_then(|key| snapshot.keys.get(&key)),
-    };
-    // Neither has one whose signature was refused.
-    let key = key.or_else(|| signer(fields));
+    let signable = route.is_some_and(|route| route.policy.accept.has(CredentialKind::Signature));
+    let (key, of_key) = claimed_key(&caller.bearer, signable, fields, snapshot);
     Claimed {
-        app: entry
-            .map(|entry| entry.app)
-            .or_else(|| of_key.map(|entry| entry.app)),
+        app: entry.map(|entry| entry.app).or(of_key),
         key,
         certificate: leaf.map(|leaf| leaf.serial),
     }
 }
 
-/// The Key that a signature names, verified or not.
-fn signer(fields: &FieldList) -> Option<KeyId> {
+/// The claimed Key, and its App if the caller has shown anything about it. `signable` is true where the route accepts
+/// signatures: a refused one is then what the caller was judged by, with any other credential beside it.
+fn claimed_key(
+    bearer: &Evidence<Bearer>,
+    signable: bool,
+    fields: &FieldList,
+    snapshot: &Snapshot,
+) -> (Option<KeyId>, Option<AppId>) {
+    let app = |key: KeyId| snapshot.keys.get(&key).map(|entry| entry.app);
+    if let Some(bearer) = bearer.proved() {
+        let key = bearer.key();
+        return (key, key.and_then(app));
+    }
+    let signer = signer(fields);
+    if signable
+        && matches!(bearer, Evidence::Refused(_))
+        && let Some(signer) = signer
+    {
+        return (signer.ok(), None);
+    }
+    let shown = match presented(fields) {
+        Ok(Some(Shown::Key(text))) => parse_key(text).ok(),
+        Ok(Some(Shown::Basic(basic))) => Some(basic.id),
+        _ => None,
+    };
+    // A caller without a key's secret has proved nothing about its App.
+    let app = match bearer {
+        Evidence::Refused(Reason::KeyWrong) => None,
+        _ => shown.and_then(app),
+    };
+    (shown.or_else(|| signer?.ok()), app)
+}
+
+/// The Key that a signature by a key of ours names, verified or not; an error if the signature cannot be read.
+fn signer(fields: &FieldList) -> Option<Result<KeyId, Reason>> {
     if !fields.contains(&SIGNATURE_INPUT) {
         return None;
     }
@@ -264,8 +296,8 @@ fn signer(fields: &FieldList) -> Option<KeyId> {
         target: "",
         fields: &fields,
     };
-    let found = http_signature::find(&message).ok().flatten()?;
-    Some(found.by.key)
+    let found = http_signature::find(&message).transpose()?;
+    Some(found.map(|signature| signature.by.key))
 }
 
 /// The fields as a signature covers them.
@@ -367,6 +399,10 @@ fn after<'t>(wanted: &str, text: &'t str) -> Option<&'t str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::api_key::generate_key;
+    use crate::domain::api_key::Environment;
+    use crate::domain::app::App;
+    use crate::domain::snapshot::KeyEntry;
 
     #[test]
     fn a_request_shows_one_credential_or_none() {
@@ -452,6 +488,40 @@ mod tests {
             if let Ok(value) = HeaderValue::from_bytes(&bytes) {
                 assert_eq!(ascii(value.as_bytes()), value.to_str().ok(), "{bytes:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_refused_signature_claims_its_own_key_and_no_app() {
+        let app = App::sample(1, "acme");
+        let (signing, shown) = (KeyId::from_bits(2), KeyId::from_bits(3));
+        let keys = [signing, shown].map(|id| (id, KeyEntry::sample(app.id)));
+        let app_id = app.id;
+        let snapshot = Snapshot::sample([app], keys);
+        let secret = generate_key(shown, KeyKind::Secret, Environment::Live);
+        let list = |input: &str, key: bool| {
+            let mut list = FieldList::new();
+            list.append(SIGNATURE_INPUT, input.parse().unwrap());
+            let signature = HeaderName::from_static("signature");
+            list.append(signature, "a=:AAAA:".parse().unwrap());
+            if key {
+                list.append(API_KEY, secret.expose().parse().unwrap());
+            }
+            list
+        };
+        let ours = format!("a=(\"@method\");created=1;keyid=\"{signing}\"");
+        let malformed = format!("a=(\"@method\");keyid=\"{signing}\"");
+        let foreign = "a=(\"@method\");created=1;keyid=\"other\"";
+        let refused = Evidence::Refused(Reason::SignatureInvalid);
+        for (input, key, signable, expected) in [
+            (ours.as_str(), false, true, (Some(signing), None)),
+            (&ours, true, true, (Some(signing), None)),
+            (&malformed, true, true, (None, None)),
+            (foreign, true, true, (Some(shown), Some(app_id))),
+            (&ours, true, false, (Some(shown), Some(app_id))),
+        ] {
+            let claimed = claimed_key(&refused, signable, &list(input, key), &snapshot);
+            assert_eq!(claimed, expected, "{input} {key} {signable}");
         }
     }
 }
