@@ -142,7 +142,8 @@ impl Planes {
         let publishing = Publishing::start(&trust, Arc::clone(&catalog), registry).await?;
         let signing_texts = sealing::signing_texts(config)?;
         let first = publishing.live.load();
-        sealing::check_snapshot(signing_texts.as_deref(), &first, without_signing_keys)?;
+        let now = foundation.clock.now();
+        sealing::check_snapshot(signing_texts.as_deref(), &first, without_signing_keys, now)?;
         drop(first);
         let view = publishing.view(&foundation.clock);
         let world = first_world(config, foundation, &trust, &view, catalog)?;

@@ -38,7 +38,7 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
 pub fn load_again(path: &Path) -> Result<Loaded, Problems> {
     load_examined(path, &layers(), |config| {
         let mut found = examine(config, &SystemClock);
-        sealed(config, &mut found);
+        sealed(config, SystemClock.now(), &mut found);
         found
     })
 }
@@ -49,7 +49,7 @@ pub fn check(path: &Path) -> Result<Loaded, Problems> {
     load_examined(path, &layers(), |config| {
         let mut found = examine(config, &SystemClock);
         lost(config, &mut found);
-        sealed(config, &mut found);
+        sealed(config, SystemClock.now(), &mut found);
         found
     })
 }
@@ -82,9 +82,9 @@ fn lost(config: &Config, found: &mut Examined) {
 }
 
 /// Checks that the sealing key opens what the store has sealed. A start judges that by what it loads.
-fn sealed(config: &Config, found: &mut Examined) {
+fn sealed(config: &Config, now: Timestamp, found: &mut Examined) {
     // A store that cannot be read has been reported already.
-    let sealed = SqliteStore::sealed_texts(&config.store_path()).unwrap_or_default();
+    let sealed = SqliteStore::sealed_texts(&config.store_path(), now).unwrap_or_default();
     let sealed = sealed.iter().map(|(id, sealed)| (*id, sealed));
     let texts = match sealing::signing_texts(config) {
         Ok(texts) => texts,

@@ -10,6 +10,7 @@ use crate::crypto::signing_key::SigningTexts;
 use crate::domain::id::KeyId;
 use crate::domain::sealed::Sealed;
 use crate::domain::snapshot::Snapshot;
+use crate::domain::time::Timestamp;
 
 /// The sealer of the texts of signing keys, if the configuration has a sealing key.
 pub fn signing_texts(config: &Config) -> anyhow::Result<Option<Arc<SigningTexts>>> {
@@ -48,16 +49,15 @@ pub fn check<'s>(
     Ok(())
 }
 
-/// Checks the texts of the keys that count. Without them, a start goes on when it is asked to: operators can then revoke
+/// Checks the texts of the keys that count at `now`. Without them, a start goes on when it is asked to: operators can then revoke
 /// the keys and make others.
 pub fn check_snapshot(
     texts: Option<&SigningTexts>,
     snapshot: &Snapshot,
     without_signing_keys: bool,
+    now: Timestamp,
 ) -> anyhow::Result<()> {
-    let counting = snapshot.keys.iter().filter(|(_, key)| key.state.counts());
-    let sealed = counting.filter_map(|(id, key)| Some((*id, key.rules.as_ref()?.sealed.as_ref()?)));
-    match check(texts, sealed) {
+    match check(texts, counting(snapshot, now)) {
         Err(unopened) if without_signing_keys => {
             let cause = unopened.to_string();
             tracing::warn!(cause, "signatures by the signing keys are refused; revoke the keys");
@@ -70,10 +70,25 @@ pub fn check_snapshot(
     }
 }
 
+/// The sealed texts of the keys that count at `now`. One that has expired opens nothing, so it holds nothing up.
+fn counting(snapshot: &Snapshot, now: Timestamp) -> impl Iterator<Item = (KeyId, &Sealed)> {
+    let keys = snapshot.keys.iter();
+    let counting = keys.filter(move |(_, key)| key.state.at(now, key.expires_at).counts());
+    counting.filter_map(|(id, key)| Some((*id, key.rules.as_ref()?.sealed.as_ref()?)))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::domain::api_key::KeyRules;
+    use crate::domain::app::App;
+    use crate::domain::credential::CredentialState;
     use crate::domain::secret::Secret;
+    use crate::domain::snapshot::KeyEntry;
+
+    const NOW: Timestamp = Timestamp::from_unix_seconds(1000);
 
     fn texts(secret: &str) -> SigningTexts {
         SigningTexts::new(&Secret::new(secret.to_owned())).unwrap()
@@ -94,5 +109,33 @@ mod tests {
             assert!(said.contains("keys.sealing_key"), "{said}");
         }
         assert_eq!(super::check(None, std::iter::empty()), Ok(()));
+    }
+
+    #[test]
+    fn a_key_that_is_revoked_or_expired_holds_nothing_up() {
+        let (app, id) = (App::sample(1, "acme"), KeyId::from_bits(2));
+        let old = texts("old");
+        let sealed = old.seal(id, &Secret::new("sg_live_2".to_owned())).unwrap();
+        let rules = KeyRules::of(&[], &[], Some(sealed));
+        let check = |state, expires_at| {
+            let entry = KeyEntry {
+                state,
+                expires_at,
+                rules: rules.clone(),
+                ..KeyEntry::sample(app.id)
+            };
+            let snapshot = Snapshot::sample([app.clone()], [(id, entry)]);
+            let opened = [Some(texts("new")), None]
+                .map(|texts| check_snapshot(texts.as_ref(), &snapshot, false, NOW).is_ok());
+            assert_eq!(opened[0], opened[1]);
+            opened[0]
+        };
+        let second = Duration::from_secs(1);
+        for state in [CredentialState::Active, CredentialState::Retiring] {
+            assert!(!check(state, None), "{state:?}");
+            assert!(!check(state, Some(NOW)), "{state:?}");
+            assert!(check(state, Some(NOW.minus(second))), "{state:?}");
+        }
+        assert!(check(CredentialState::Revoked, None));
     }
 }

@@ -67,12 +67,12 @@ impl SqliteStore {
         file::examine(path)
     }
 
-    /// The sealed texts in the file at `path`, if there is one. Changes nothing.
-    pub fn sealed_texts(path: &Path) -> Result<Vec<(KeyId, Sealed)>, Error> {
+    /// The sealed texts of keys that count at `now` in the file at `path`, if there is one. Changes nothing.
+    pub fn sealed_texts(path: &Path, now: Timestamp) -> Result<Vec<(KeyId, Sealed)>, Error> {
         if !path.exists() {
             return Ok(Vec::new());
         }
-        keys::sealed_texts(&file::open_other(path)?)
+        keys::sealed_texts(&file::open_other(path)?, now)
     }
 
     fn take_early(&self) -> Option<Contents> {

@@ -237,18 +237,21 @@ pub(super) fn all(connection: &Connection) -> Result<Shelf<KeyId, KeyEntry>, Err
     ENTRIES.shelf(connection, |record| read_entry(record, &mut sets))
 }
 
-/// The sealed texts of keys that are not revoked, of a database whose schema may be older. The number is bounded: they
+/// The sealed texts of keys that count at `now`, of a database whose schema may be older. The number is bounded: they
 /// are a sample of what can be opened.
-pub(super) fn sealed_texts(connection: &Connection) -> Result<Vec<(KeyId, Sealed)>, Error> {
+pub(super) fn sealed_texts(
+    connection: &Connection,
+    now: Timestamp,
+) -> Result<Vec<(KeyId, Sealed)>, Error> {
     let known = "SELECT COUNT(*) FROM pragma_table_info('keys') WHERE name = 'sealed'";
     let known: i64 = connection.query_row(known, [], |row| row.get(0))?;
     if known == 0 {
         return Ok(Vec::new());
     }
-    let query =
-        "SELECT id, sealed FROM keys WHERE sealed IS NOT NULL AND state <> 'revoked' LIMIT 1000";
+    let query = "SELECT id, sealed FROM keys WHERE sealed IS NOT NULL AND state IN ('active', 'retiring') \
+                 AND (expires_at IS NULL OR expires_at >= ?) LIMIT 1000";
     let mut statement = connection.prepare(query)?;
-    let rows = statement.query_map([], |row| {
+    let rows = statement.query_map([now.unix_millis()], |row| {
         let id = KeyId::from_bits(u128::from_be_bytes(row.get(0)?));
         Ok((id, Sealed::new(row.get::<_, Vec<u8>>(1)?)))
     })?;
@@ -346,4 +349,34 @@ fn update(connection: &Connection, key: &ApiKey, revision: i64) -> Result<(), Er
             u128::from(key.id).to_be_bytes(),
         ])?;
     updated(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_texts_are_those_of_keys_that_count() {
+        let connection = Connection::open_in_memory().unwrap();
+        let now = Timestamp::from_unix_seconds(1000);
+        assert!(sealed_texts(&connection, now).unwrap().is_empty());
+        let table = "CREATE TABLE keys (id BLOB, sealed BLOB, state TEXT, expires_at INTEGER)";
+        connection.execute(table, []).unwrap();
+        for (bits, state, end) in [
+            (1u128, "active", None),
+            (2, "retiring", Some(1000)),
+            (3, "active", Some(999)),
+            (4, "retiring", Some(999)),
+            (5, "revoked", None),
+            (6, "expired", None),
+        ] {
+            let end = end.map(|end| Timestamp::from_unix_seconds(end).unix_millis());
+            let row = (bits.to_be_bytes().to_vec(), vec![1u8], state, end);
+            let insert = "INSERT INTO keys VALUES (?, ?, ?, ?)";
+            connection.execute(insert, row).unwrap();
+        }
+        let texts = sealed_texts(&connection, now).unwrap();
+        let ids: Vec<_> = texts.into_iter().map(|(id, _)| u128::from(id)).collect();
+        assert_eq!(ids, [1, 2]);
+    }
 }
