@@ -508,6 +508,32 @@ fn pk_11_a_large_body_is_refused_and_a_held_one_is_forwarded_whole() {
 }
 
 #[test]
+fn pk_11_what_nobody_verifies_or_a_hop_removes_is_refused_beside_a_signature() {
+    let scene = scene();
+    for (name, value) in [
+        ("Authorization", "Bearer foreign"),
+        ("Authorization", "DPoP foreign"),
+        ("X-Api-Key", "foreign"),
+        ("Connection", "keep-alive, Content-Digest"),
+    ] {
+        let request = Unsigned::post("/both", b"body");
+        let mut fields = scene.signed(&request);
+        fields.push((name.to_owned(), value.to_owned()));
+        let answer = scene.send(&request, &fields);
+        assert_eq!(
+            seen(&answer),
+            refused(401, "signature_malformed"),
+            "{value}"
+        );
+    }
+    assert_eq!(scene.echo.requests(), 0);
+    let request = Unsigned::get("/both");
+    let mut fields = scene.signed(&request);
+    fields.push(("Authorization".to_owned(), "Basic dXNlcjpw".to_owned()));
+    assert_eq!(scene.send(&request, &fields).status, 200);
+}
+
+#[test]
 fn pk_11_over_http2_too() {
     let scene = scene();
     let request = Unsigned::post("/v1/h2?a=b", b"over http2");
