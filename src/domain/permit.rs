@@ -6,6 +6,7 @@ use foldhash::HashMap;
 
 use super::accepted::{AcceptedKinds, CredentialKind};
 use super::app_settings::Mtls;
+use super::id::AppId;
 use super::identity::{Bearer, Caller, Identity};
 use super::local::LocalEndpoint;
 use super::name::Name;
@@ -56,9 +57,15 @@ impl ToUpstream {
 pub struct Held {
     permit: ToUpstream,
     signed: SignedBody,
+    app: AppId,
 }
 
 impl Held {
+    /// The App that has signed.
+    pub fn app(&self) -> AppId {
+        self.app
+    }
+
     /// Releases the permit together with the body, if the body has the digests that were signed. `digest` computes one.
     pub fn release<B: AsRef<[u8]>>(
         self,
@@ -128,7 +135,11 @@ impl Permit {
                 let upstream = upstreams.get(name).ok_or(Reason::Internal)?;
                 let permit = ToUpstream(Arc::clone(upstream));
                 match identity.as_ref().and_then(signed_body) {
-                    Some(signed) => Destination::Held(Held { permit, signed }),
+                    Some((app, signed)) => Destination::Held(Held {
+                        permit,
+                        signed,
+                        app,
+                    }),
                     None => Destination::Upstream(permit),
                 }
             }
@@ -141,10 +152,11 @@ impl Permit {
     }
 }
 
-/// The digests of the body of a signed request.
-fn signed_body(identity: &Identity) -> Option<SignedBody> {
-    let signed = identity.bearer()?.facts().signed.as_ref()?;
-    signed.body.clone()
+/// The digests of the body of a signed request, and the App that has signed.
+fn signed_body(identity: &Identity) -> Option<(AppId, SignedBody)> {
+    let bearer = identity.bearer()?;
+    let signed = bearer.facts().signed.as_ref()?;
+    Some((bearer.app().id, signed.body.clone()?))
 }
 
 /// The reason for a caller that has shown nothing: where only signatures are accepted, one is missing.
@@ -247,7 +259,7 @@ mod tests {
     use super::*;
     use crate::domain::app::App;
     use crate::domain::certificate::{Fingerprint, SerialNumber};
-    use crate::domain::id::{AppId, CertificateId, KeyId, TokenId};
+    use crate::domain::id::{CertificateId, KeyId, TokenId};
     use crate::domain::identity::{AuthMethod, CertificateProof, Evidence, KeyFacts};
     use crate::domain::route::{HostPattern, PathPattern, Target};
     use crate::domain::time::{Timestamp, Validity};
