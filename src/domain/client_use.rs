@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::app_settings::{AppSettings, SecureMode};
+use super::app_settings::{AppSettings, Binding, SecureMode};
 use super::time::Timestamp;
 use super::token::ClientAuthMethod;
 
@@ -49,14 +49,17 @@ pub fn lately(mut uses: Vec<ClientUse>, now: Timestamp) -> Vec<ClientUse> {
     uses
 }
 
-/// The uses that worked with the settings before, and fail with those after.
+/// The uses that worked with the settings before, and fail with those after. Uses do not say whether there was a DPoP
+/// proof, so a new binding to one is taken to fail them all.
 pub fn stopped(before: &AppSettings, after: &AppSettings, uses: &[ClientUse]) -> Vec<ClientUse> {
+    let needs_proof = |settings: &AppSettings| settings.binding == Binding::Dpop;
+    let proof_is_new = needs_proof(after) && !needs_proof(before);
     let admits = |settings: &AppSettings, used: &ClientUse| {
         let vouched = !used.without_auth_token || settings.secure_mode == SecureMode::Off;
         vouched && settings.admit(used.method, used.certificate)
     };
     let uses = uses.iter().copied();
-    uses.filter(|used| admits(before, used) && !admits(after, used))
+    uses.filter(|used| admits(before, used) && (proof_is_new || !admits(after, used)))
         .collect()
 }
 
@@ -123,6 +126,12 @@ mod tests {
         assert_eq!(count(&plain, &signed), uses[..3]);
         let always = of(Mtls::Always, Some(&[M::PrivateKeyJwt]));
         assert_eq!(count(&signed, &always), [uses[3]]);
+        let bound = AppSettings {
+            binding: Binding::Dpop,
+            ..plain.clone()
+        };
+        assert_eq!(count(&plain, &bound), uses, "any of them may have had no proof");
+        assert_eq!(count(&bound, &bound), []);
         let unvouched = ClientUse {
             without_auth_token: true,
             ..uses[0]
