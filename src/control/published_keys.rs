@@ -11,7 +11,7 @@ use super::discovery;
 use super::error::Error;
 use super::fetch::Fetch;
 use super::publish::Publisher;
-use crate::crypto::jwk::{KeySet, Strictness};
+use crate::crypto::jwk::{InvalidKeys, KeySet, Strictness};
 use crate::domain::app_settings::ClientKeys;
 use crate::domain::issuer::{FetchedSets, Source};
 use crate::domain::published_sets::PublishedSets;
@@ -89,6 +89,7 @@ impl PublishedKeys {
     /// Fetches one set now, for the operator who names its URL.
     pub async fn try_out(&self, url: Arc<str>, now: Timestamp) -> Result<(), Error> {
         let fetched = read(self.client.fetch(Arc::clone(&url), false).await);
+        let fetched = fetched.and_then(with_keys);
         match self
             .keep(&Source::Set(Arc::clone(&url)), fetched, now)
             .err()
@@ -237,10 +238,20 @@ async fn fetch(
     read(client.fetch(url, allow_private).await)
 }
 
-/// The text of a document that is a JWK set.
+/// The same set, if it has a key: an App's new URL is of use.
+fn with_keys(set: Arc<str>) -> Result<Arc<str>, String> {
+    let read = KeySet::parse(set.as_bytes(), Strictness::Usable);
+    read.map(|_| set).map_err(|fault| fault.to_string())
+}
+
+/// The text of a document that is a JWK set. One that has no key any more is a set too: its owner has withdrawn all of
+/// them, and the last ones must not stay in use.
 fn read(fetched: Result<Vec<u8>, String>) -> Result<Arc<str>, String> {
     let document = fetched?;
-    KeySet::parse(&document, Strictness::Usable).map_err(|fault| fault.to_string())?;
+    match KeySet::parse(&document, Strictness::Usable) {
+        Ok(_) | Err(InvalidKeys::Empty) => {}
+        Err(fault) => return Err(fault.to_string()),
+    }
     let text = String::from_utf8(document);
     text.map(Arc::from).map_err(|error| error.to_string())
 }

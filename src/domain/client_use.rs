@@ -130,7 +130,11 @@ mod tests {
             binding: Binding::Dpop,
             ..plain.clone()
         };
-        assert_eq!(count(&plain, &bound), uses, "any of them may have had no proof");
+        assert_eq!(
+            count(&plain, &bound),
+            uses,
+            "any of them may have had no proof"
+        );
         assert_eq!(count(&bound, &bound), []);
         let unvouched = ClientUse {
             without_auth_token: true,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use quick_cache::sync::Cache;
 
 use crate::domain::certificate::Fingerprint;
+use crate::domain::id::KeyId;
 use crate::domain::thumbprint::Thumbprint;
 use crate::domain::time::Timestamp;
 
@@ -20,10 +21,11 @@ const GRACE: Duration = Duration::from_secs(10);
 /// The most answers that are kept, of some 2 KiB each. Beyond that, the oldest client has to log in again.
 const KEPT_MAX: usize = 4096;
 
-/// The caller of a refresh, as far as its connection and its DPoP proof show it.
+/// The caller of a refresh, as far as its connection, its key and its DPoP proof show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
     pub address: IpAddr,
+    pub key: KeyId,
     pub certificate: Option<Fingerprint>,
     pub proof_key: Option<Thumbprint>,
 }

@@ -112,6 +112,10 @@ impl IssuerTokens {
         snapshot: &Snapshot,
         now: Timestamp,
     ) -> Result<Bearer, Reason> {
+        // Such a token is bound to nothing that the gateway could verify.
+        if snapshot.catalog.profile.is_fapi2() {
+            return Err(Reason::TokenBinding);
+        }
         if now >= token.counts_until {
             return Err(Reason::TokenExpired);
         }

@@ -162,12 +162,17 @@ impl Verifier {
         snapshot: &Snapshot,
     ) -> Result<Bearer, Reason> {
         if let Some(token) = self.issuers.known(digest, snapshot) {
+            // Judged as one that this worker has not seen: another credential of the request may be enough.
+            if !policy.issuers.contains(&token.issuer.name) {
+                return Err(Reason::KindNotAccepted);
+            }
             return self.foreign_token(token, by, snapshot);
         }
         let is_ours = self.tokens.borrow_mut().claims.get(digest).is_some();
         let claimed = if is_ours {
             None
         } else {
+            self.check(by.address)?;
             foreign_jwt::claimed_issuer(text)
         };
         let Some(issuer) = claimed.and_then(|claimed| snapshot.catalog.issuers.of(&claimed)) else {
@@ -176,7 +181,6 @@ impl Verifier {
         if !policy.issuers.contains(&issuer.name) {
             return Err(Reason::KindNotAccepted);
         }
-        self.check(by.address)?;
         let token = self
             .issuers
             .verify(text, digest, issuer, snapshot, by.now)?;

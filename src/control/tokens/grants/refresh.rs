@@ -32,6 +32,7 @@ impl TokenService {
     ) -> Result<MintedToken, TokenError> {
         let by = Caller {
             address,
+            key: client.id,
             certificate: client.certificate.map(|proof| proof.fingerprint),
             proof_key: client.proof_key,
         };
