@@ -19,11 +19,11 @@ impl HeadEnd {
         let unseen = buffer.get(self.seen..).unwrap_or(&[]);
         for at in memchr::memchr_iter(b'\n', unseen) {
             let line = buffer.get(..=self.seen + at).unwrap_or(&[]);
-            if !line.ends_with(b"\r\n") {
-                return Err(Malformed("a line ends with a bare LF"));
-            }
-            if line.ends_with(b"\r\n\r\n") {
-                return Ok(Some(line.len()));
+            // Patterns, which are compared in place: a call for each line of each head is not.
+            match line {
+                [.., b'\r', b'\n', b'\r', b'\n'] => return Ok(Some(line.len())),
+                [.., b'\r', b'\n'] => {}
+                _ => return Err(Malformed("a line ends with a bare LF")),
             }
         }
         self.seen = buffer.len();
