@@ -245,7 +245,7 @@ fn in_08_a_page_asks_before_it_calls_the_token_endpoint() {
 }
 
 #[test]
-fn pb_11_in_07_a_secret_from_a_page_is_refused_at_the_token_endpoint_and_counted() {
+fn in_07_a_secret_from_a_page_is_refused_at_the_token_endpoint_and_counted() {
     let scene = scene();
     let (id, secret) = &scene.server;
     let own = format!("https://{HOST}");
