@@ -282,9 +282,11 @@ fn the_token_endpoint_refuses_a_proof_that_does_not_count_and_mints_nothing() {
         bad("dpop_proof_replayed")
     );
 
-    world
-        .gateway
-        .cli_json(&["app", "set", "acme", "binding=dpop"]);
+    // What has just worked had a proof; a use does not say so, and the change has to be confirmed.
+    let bind = ["app", "set", "acme", "binding=dpop"];
+    let asked = world.gateway.cli(&bind);
+    assert!(asked.stderr.contains("confirmation_needed"), "{asked:?}");
+    world.gateway.cli_json(&[&bind[..], &["--yes"]].concat());
     assert_eq!(error(&world.ask(grant, &[])), bad("dpop_proof_missing"));
     assert_eq!(world.ask(grant, &[&two]).status, 200);
     let metadata = world
