@@ -363,6 +363,15 @@ mod tests {
         source.set(Ok(&second));
         refresh(&keys, &live, now.plus(PAUSE * 200)).await;
         assert_eq!(keys.find(&url()).as_deref(), Some(&*second));
+        let withdrawn = r#"{"keys":[]}"#;
+        source.set(Ok(withdrawn));
+        let later = now.plus(PAUSE * 200).plus(FRESH);
+        refresh(&keys, &live, later).await;
+        assert_eq!(
+            keys.find(&url()).as_deref(),
+            Some(withdrawn),
+            "its owner says so"
+        );
         refresh(&keys, &snapshot(&[]).await, NOW).await;
         assert_eq!(keys.find(&url()), None, "no App has it any more");
     }

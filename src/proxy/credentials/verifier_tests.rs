@@ -320,6 +320,7 @@ fn an_address_that_guesses_waits_but_a_token_that_was_verified_does_not() {
 }
 
 mod of_issuers {
+    use crate::domain::token_profile::TokenProfile;
     use serde_json::{Value, json};
 
     use super::*;
@@ -376,6 +377,10 @@ mod of_issuers {
 
     impl Routes {
         fn configure(&mut self, issuers: Vec<ForeignIssuer>) {
+            self.configure_for(issuers, TokenProfile::Standard);
+        }
+
+        fn configure_for(&mut self, issuers: Vec<ForeignIssuer>, profile: TokenProfile) {
             let before = &self.scene.snapshot.catalog;
             self.scene.snapshot.catalog = Arc::new(Catalog {
                 generation: before.generation + 1,
@@ -385,7 +390,7 @@ mod of_issuers {
                 issuer: ISSUER.into(),
                 client_auth: crate::domain::token::ClientAuthMethods::default(),
                 legacy_limit_fields: false,
-                profile: crate::domain::token_profile::TokenProfile::default(),
+                profile,
                 issuers: ForeignIssuers::new(issuers.into_iter().map(Arc::new).collect()),
             });
         }
@@ -456,6 +461,27 @@ mod of_issuers {
             let bearer = routes.show(&ours, &only(&["idp"]), NOW).unwrap();
             assert!(!only(&["idp"]).takes(&bearer) && plain.takes(&bearer));
         }
+    }
+
+    #[test]
+    fn a_set_without_keys_withdraws_what_was_accepted() {
+        let mut routes = routes();
+        let (policy, token) = (only(&["idp"]), routes.sign("k", &claims()));
+        assert!(routes.fate(&token, &policy).is_ok());
+        let source = issuer().source().unwrap();
+        let none: FetchedSets = [(source, r#"{"keys":[]}"#.into())].into_iter().collect();
+        routes.scene.snapshot.published = Arc::new(none);
+        assert_eq!(routes.fate(&token, &policy), Err(Reason::IssuerKeys));
+    }
+
+    /// It is bound to nothing that the gateway could verify.
+    #[test]
+    fn a_token_of_another_issuer_does_not_count_under_fapi2() {
+        let mut routes = routes();
+        let (policy, token) = (only(&["idp"]), routes.sign("k", &claims()));
+        assert!(routes.fate(&token, &policy).is_ok());
+        routes.configure_for(vec![issuer()], TokenProfile::Fapi2);
+        assert_eq!(routes.fate(&token, &policy), Err(Reason::TokenBinding));
     }
 
     #[test]
